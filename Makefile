@@ -1,0 +1,64 @@
+# The two commands of the README are `make demo` and `make test`; the rest is for those who work on the project.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help demo down test test-unit test-database test-cluster check format lock cluster clean
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## Show the whole thing on a real local Kubernetes and a real Postgres
+	@$(BIN)/python -m devcluster demo
+
+down: $(STAMP) ## Stop what `make demo` left running
+	@$(BIN)/python -m devcluster demo --down
+
+test: $(STAMP) ## Run every test, on a real Postgres and a real Kubernetes
+	@$(PYTEST)
+
+test-unit: $(STAMP) ## Run the tests that need nothing (seconds)
+	@$(PYTEST) tests/unit
+
+test-database: $(STAMP) ## Run the tests that need a Postgres
+	@$(PYTEST) tests/database
+
+test-cluster: $(STAMP) ## Run the tests that need a Kubernetes
+	@$(PYTEST) tests/cluster
+
+check: $(STAMP) ## Lint, check types and the direction of imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+lock: ## Pin the dependencies of pyproject.toml anew, by hash (needs uv)
+	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements/tick.lock
+	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra operator -o requirements/operator.lock
+	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra operator --group dev -o requirements/dev.lock
+
+cluster: $(STAMP) ## Start a local Kubernetes with a node and leave it running (see python -m devcluster --help)
+	@$(BIN)/python -m devcluster up
+
+clean: ## Remove the virtual environment and what tools have cached here
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(STAMP): pyproject.toml requirements/dev.lock
+	@if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+	  [ "$$(id -u)" = 0 ] || { echo "python's venv is missing: run  sudo apt-get install python3-venv"; exit 69; }; \
+	  echo "installing python3-venv, for a virtual environment of the project's own"; \
+	  apt-get update -qq && apt-get install -qq --yes --no-install-recommends python3-venv >/dev/null; \
+	fi
+	@echo "installing the pinned Python packages into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
