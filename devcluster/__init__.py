@@ -1,0 +1,12 @@
+"""A real local Kubernetes for the demo, the tests and development.
+
+`choose(os.environ)` answers with the provider that CLUSTER names; `start_local` gives a cluster that ends with its
+caller.
+"""
+
+from devcluster.choose import choose
+from devcluster.cluster import Cluster, Provider
+from devcluster.errors import ClusterError
+from devcluster.local import LocalCluster, start_local
+
+__all__ = ["Cluster", "ClusterError", "LocalCluster", "Provider", "choose", "start_local"]

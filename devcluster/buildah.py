@@ -1,0 +1,128 @@
+"""Builds images with buildah, without an engine and without a registry.
+
+Believes that nothing can be pulled: the Dockerfile's PYTHON_IMAGE is replaced by a Debian with the same Python, made
+once by debootstrap and kept in an image store of our own in the cache, so the user's own images are never touched.
+Needs root; the store is used by one build at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devcluster import debian, progress
+from devcluster.errors import ClusterError
+from devcluster.files import exclusively
+from devcluster.state import cache_home
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SUITE = "trixie"  # its python3 is 3.13
+_PACKAGES = ("ca-certificates", "python3", "python3-venv")
+_EXCLUDED = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/info",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+    "var/log",
+)
+_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"  # what OpenSSL, and so Python, believes in a Debian
+_BUILD_SECONDS = 1800
+
+
+def base_name() -> str:
+    """The base image's name, which changes with what is in it."""
+    digest = hashlib.sha256(repr((_SUITE, _PACKAGES, _EXCLUDED)).encode()).hexdigest()[:12]
+    return f"localhost/region-tick/python:3.13-{digest}"
+
+
+def build(source: Path, tag: str, build_args: Mapping[str, str], archive: Path) -> None:
+    """Builds the Dockerfile in `source` into the docker-archive `archive`; raises ClusterError where that fails."""
+    if os.geteuid():
+        message = f"building {tag} needs root where no Docker engine answers: run as root, or start Docker"
+        raise ClusterError(message)
+    debian.complete_path()
+    debian.ensure(debian.IMAGES)
+    with exclusively(_store()):
+        _clean()  # what an interrupted build has left
+        _ensure_base()
+        arguments = {"PYTHON_IMAGE": base_name(), **build_args}
+        options = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+        # Chroot isolation is the one that works everywhere root does, also inside a container, on the host's network.
+        options += ["--isolation=chroot", "--pull-never", *_host_settings(), f"--tag={tag}"]
+        with progress.step(f"building image {tag}"):
+            _buildah("build", *options, str(source))
+            _buildah("push", f"localhost/{tag}", f"docker-archive:{archive}:{tag}")
+        _buildah("rmi", f"localhost/{tag}")
+        _clean()
+
+
+def _host_settings() -> list[str]:
+    """Where a company's proxy re-signs what it passes on, the host's certificates know it; so must pip in a RUN step.
+
+    They cover the image's own for the build and end in no layer. PIP_INDEX_URL is the company's mirror of PyPI.
+    """
+    options = []
+    bundle, index = Path(os.environ.get("SSL_CERT_FILE") or _CERTIFICATES), os.environ.get("PIP_INDEX_URL")
+    if bundle.is_file():
+        options.append(f"--volume={bundle}:{_CERTIFICATES}:ro")
+    if index:
+        options.append(f"--build-arg=PIP_INDEX_URL={index}")
+    return options
+
+
+def _ensure_base() -> None:
+    if _buildah("images", "--quiet", "--filter", f"reference={base_name()}").strip():
+        return
+    with tempfile.TemporaryDirectory(dir=cache_home(), prefix=".debootstrap-") as folder:
+        root = Path(folder) / "root"
+        with progress.step(f"making the images' base: Debian {_SUITE} with Python, by debootstrap"):
+            _run("debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", _SUITE, str(root))
+            for excluded in _EXCLUDED:
+                _empty(root / excluded)
+            container = _buildah("from", "scratch").strip()
+            _buildah("add", "--quiet", container, str(root), "/")
+            _buildah("config", "--cmd=python3", "--env=LANG=C.UTF-8", container)
+            _buildah("commit", "--quiet", "--rm", container, base_name())
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir() if folder.exists() else ():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _clean() -> None:
+    """Removes working containers and images without a name, so that the store holds the base and nothing else."""
+    _buildah("rm", "--all")
+    _buildah("rmi", "--prune")
+
+
+def _store() -> Path:
+    return cache_home() / "buildah"
+
+
+def _buildah(*arguments: str) -> str:
+    return _run("buildah", f"--root={_store() / 'root'}", f"--runroot={_store() / 'run'}", *arguments)
+
+
+def _run(*command: str) -> str:
+    """Standard output; raises ClusterError with the end of what the command said where it fails."""
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_BUILD_SECONDS
+    )
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip()[-4000:]
+        message = f"`{' '.join(command)}` failed:\n{said}"
+        raise ClusterError(message)
+    return done.stdout

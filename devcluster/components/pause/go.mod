@@ -1,0 +1,3 @@
+module region-tick.dev/devcluster/pause
+
+go 1.26.0

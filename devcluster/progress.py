@@ -1,0 +1,43 @@
+"""Says what long work is doing.
+
+A terminal gets one live line with the time spent; anything else (CI, a file) gets one line when an item starts and one
+when it ends, so that a log shows where the minutes went. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import Progress as Bars
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+console = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def step(title: str) -> Iterator[Callable[[str], None]]:
+    """Shows `title` while the block runs, and how long it took; the yielded function adds a detail to a terminal's
+    line.
+
+    An exception from the block passes through, after a line that says that the step failed.
+    """
+    began = time.monotonic()
+    try:
+        if console.is_terminal:
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            with Bars(*columns, console=console, transient=True) as bars:
+                task = bars.add_task(title, total=None)
+                yield lambda detail: bars.update(task, description=f"{title} [dim]{detail}[/dim]")
+        else:
+            console.print(f"{title} ...", markup=False)
+            yield lambda _detail: None
+    except BaseException:
+        console.print(f"{title}: failed after {time.monotonic() - began:.1f} s", style="red", markup=False)
+        raise
+    console.print(f"{title}: done in {time.monotonic() - began:.1f} s", style="green", markup=False)

@@ -1,0 +1,202 @@
+"""The one process that owns a cluster: starts its processes in order, waits, and stops them in order.
+
+Run as `python -m devcluster.supervisor FOLDER [--node] [--lifeline]`. It answers its caller on standard output (an
+Answer and, for an error, its message) and closes that, so that a caller who goes away is no harm. With --lifeline
+standard input is the caller's end of a pipe: when that closes, for whatever reason, the cluster stops. Everything dies
+with this process; see processes.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devcluster import controlplane, debian, leftovers, network, node
+from devcluster.binaries import CONTROL_PLANE, NODE, Binary, ensure
+from devcluster.errors import ClusterError
+from devcluster.processes import Processes
+from devcluster.readiness import Asker, until
+from devcluster.state import Answer, Layout, Record, claim_folder, claim_free_slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LOG = logging.getLogger("devcluster.supervisor")
+_READY_SECONDS = 90.0
+
+
+class Supervisor:
+    """One cluster's life, from the first process to the last."""
+
+    def __init__(self, layout: Layout, record: Record) -> None:
+        self._layout = layout
+        self._record = record
+        self._processes = Processes(layout.logs)
+        self._binaries = ensure((*CONTROL_PLANE, *NODE) if layout.node else CONTROL_PLANE)
+
+    async def live(self, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Returns when `stopping` is set and everything has stopped; calls `ready` once the cluster is.
+
+        Raises ClusterError where the cluster does not start or one of its processes ends of its own accord.
+        """
+        started = asyncio.create_task(self._start())
+        stop = asyncio.create_task(stopping.wait())
+        ended = asyncio.create_task(self._processes.first_end())
+        try:
+            await asyncio.wait({started, stop, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if started.done():
+                started.result()
+                ready()
+                await asyncio.wait({stop, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                raise ClusterError(ended.result())
+        finally:
+            for task in (started, stop, ended):
+                task.cancel()
+            await asyncio.gather(started, stop, ended, return_exceptions=True)
+            await self._stop()
+
+    async def _start(self) -> None:
+        layout = self._layout
+        tokens = controlplane.write_credentials(layout)
+        if layout.node:
+            await self._make_node()
+        asker = Asker(layout, tokens[controlplane.User.ADMIN])
+        await self._processes.start(Binary.ETCD, controlplane.etcd_command(layout, self._binaries))
+        await self._start_api_server(asker)
+        await self._processes.start(
+            Binary.CONTROLLER_MANAGER, controlplane.controller_manager_command(layout, self._binaries)
+        )
+        if layout.node:
+            await self._start_node(asker)
+        await until(asker.controllers, seconds=_READY_SECONDS, what="the controller manager")
+        self._record = replace(self._record, ready=True)
+        self._record.write(layout.folder)
+
+    async def _start_api_server(self, asker: Asker) -> None:
+        await self._processes.start(Binary.API_SERVER, controlplane.api_server_command(self._layout, self._binaries))
+        await until(asker.server, seconds=_READY_SECONDS, what="the API server")
+
+    async def _make_node(self) -> None:
+        """The namespaces and the network only: the API server listens on the host's end of it."""
+        layout = self._layout
+        node.write_files(layout)
+        network.make_cgroups(layout)
+        pid = await self._processes.start("node", node.holder_command(layout, self._binaries))
+        self._record = replace(self._record, node_pid=pid)
+        await until(lambda: node.is_made(layout), seconds=_READY_SECONDS, what="the node's namespaces")
+        network.make(layout, pid)
+
+    async def _start_node(self, asker: Asker) -> None:
+        layout, binaries, pid = self._layout, self._binaries, self._record.node_pid
+        await self._processes.start(Binary.SCHEDULER, controlplane.scheduler_command(layout, binaries))
+        await self._start_inside(Binary.CONTAINERD, node.containerd_command(binaries))
+        await until(lambda: node.containerd_listens(pid), seconds=_READY_SECONDS, what="containerd")
+        await asyncio.to_thread(node.load_image, pid, binaries, node.write_pause_archive(layout, binaries))
+        await self._start_inside(Binary.PROXY, node.proxy_command(layout, binaries))
+        await self._start_inside(Binary.KUBELET, node.kubelet_command(layout, binaries))
+        await until(asker.node, seconds=_READY_SECONDS, what="the node")
+
+    async def _start_inside(self, name: Binary, command: list[str]) -> None:
+        await self._processes.start(name, node.inside(self._record.node_pid, command))
+
+    async def _stop(self) -> None:
+        """The API server before etcd: without its storage it ignores SIGTERM for a minute and keeps its port.
+
+        It gets little time, as it would wait for connections whose other end went with the node.
+        """
+        if self._record.node_pid:
+            node.end(self._record.node_pid)
+        for name in ("node", Binary.KUBELET, Binary.PROXY, Binary.CONTAINERD):
+            await self._processes.stop(name)
+        await self._processes.stop(Binary.SCHEDULER)
+        await self._processes.stop(Binary.CONTROLLER_MANAGER)
+        await self._processes.stop(Binary.API_SERVER, seconds=2)
+        await self._processes.stop(Binary.ETCD)
+        if self._layout.node:
+            network.remove(self._layout)
+
+
+def _answer(word: Answer, message: str = "") -> None:
+    """Says it once, and closes: the caller reads to the end."""
+    with contextlib.suppress(BrokenPipeError):  # a caller who has gone needs no answer
+        print(word, message, flush=True)
+    with Path(os.devnull).open("w") as nothing:
+        os.dup2(nothing.fileno(), 1)
+
+
+def _watch(stopping: asyncio.Event, *, lifeline: bool) -> None:
+    """Sets `stopping` on SIGTERM, SIGINT and, with a lifeline, at the end of standard input."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+
+    def read() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            stopping.set()
+
+    if lifeline:
+        loop.add_reader(0, read)
+
+
+async def _supervise(layout: Layout, record: Record) -> None:
+    stopping = asyncio.Event()
+    _watch(stopping, lifeline=record.temporary)
+    await Supervisor(layout, record).live(stopping, lambda: _answer(Answer.READY))
+
+
+def _own(folder: Path, *, node: bool, lifeline: bool) -> None:
+    """Lives as the cluster of `folder`, whose claim the caller holds; removes the folder after an orderly stop only."""
+    if folder.exists():
+        leftovers.clean(folder)
+    slot, slot_claim = claim_free_slot()
+    with slot_claim:
+        layout = Layout(folder=folder, slot=slot, node=node)
+        layout.logs.mkdir(parents=True, mode=0o700)
+        _log_to(layout.logs / "supervisor.log")
+        record = Record(slot=slot, pid=os.getpid(), node=node, temporary=lifeline)
+        record.write(folder)
+        asyncio.run(_supervise(layout, record))
+    leftovers.clean(folder)
+
+
+def _log_to(path: Path) -> None:
+    log = path.open("a")
+    os.dup2(log.fileno(), 2)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="devcluster.supervisor", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--node", action="store_true")
+    parser.add_argument("--lifeline", action="store_true")
+    arguments = parser.parse_args()
+    debian.complete_path()
+    if not arguments.lifeline and os.fork():
+        os._exit(0)  # so that the cluster is nobody's child: its caller may go, or stay without burying it
+    holder = claim_folder(arguments.folder)
+    if holder is None:
+        _answer(Answer.ALREADY)
+        return 0
+    with holder:
+        try:
+            _own(arguments.folder, node=arguments.node, lifeline=arguments.lifeline)
+        except ClusterError as error:
+            _LOG.error("%s", error)
+            _answer(Answer.ERROR, str(error))
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

