@@ -1,0 +1,1 @@
+"""The database as the operator sees it: tables, engine, migrations, partitions."""

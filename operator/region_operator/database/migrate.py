@@ -1,0 +1,155 @@
+"""Brings a database to the schema of this release, and tells how a database stands.
+
+One transaction, one at a time by an advisory lock: concurrent upgrades wait for each other, and a failed one leaves
+nothing. The user's table is made together with our first tables and never again: an empty one in the place of one
+that was renamed for an hour would read as "no regions". A way back to an older schema is not offered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from psycopg import errors
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateSchema
+
+from region_operator.database.engine import make_engine, set_timeouts, transaction
+from region_operator.database.partitions import LOCK, ensure_partitions
+from region_operator.database.region_table import RegionTable, Trigger, ensure_region_table, ensure_trigger, has_schema
+from region_operator.database.tables import REGION_INDEX
+from region_tick.contract import SCHEMA
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from region_tick.database_url import DatabaseUrl
+
+TIMEOUT_SECONDS = 120
+"""For a whole migration, the wait for one that runs already included."""
+
+LOCK_TIMEOUT_SECONDS = 5
+"""How long a change of the schema may make the readers of a table queue behind it."""
+
+MIGRATIONS = "region_operator.database:migrations"
+"""Where Alembic finds env.py and the revisions: a package and a folder in it."""
+
+_REVISION = f"SELECT version_num FROM {SCHEMA}.alembic_version"  # noqa: S608 - a constant
+
+
+class MigrationError(RuntimeError):
+    """The database cannot be brought to this release's schema; the message says why and what to do."""
+
+
+class SchemaState(StrEnum):
+    """How a database's schema stands to this release's."""
+
+    MISSING = "missing"
+    OLDER = "older"
+    CURRENT = "current"
+    NEWER = "newer"
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """What a migration found and did."""
+
+    before: str | None
+    """The revision that was there; None in a database without our schema."""
+    after: str
+    region_table: RegionTable
+    trigger: Trigger
+    partitions: list[date]
+    """The UTC days that got their partition of job_run now."""
+
+
+async def migrate(url: DatabaseUrl) -> MigrationReport:
+    """Bring a database to this release's schema, with all that hangs on it; harmless where it is there already.
+
+    Raises MigrationError, sqlalchemy.exc.DBAPIError for a database that is away, and TimeoutError.
+    """
+    engine = make_engine(url)
+    try:
+        async with transaction(
+            engine, timeout_seconds=TIMEOUT_SECONDS, lock_timeout_seconds=TIMEOUT_SECONDS
+        ) as connection:
+            return await _migrate(connection, url.schema)
+    except DBAPIError as error:
+        if isinstance(error.orig, errors.InsufficientPrivilege):
+            raise MigrationError(
+                f"{url} may not make the schema {SCHEMA}: {error.orig}."
+                " Grant it CREATE on the database, or run `region-operator migrate` with the URL of a role that has it"
+            ) from error
+        raise
+    finally:
+        await engine.dispose()
+
+
+async def schema_state(engine: AsyncEngine) -> SchemaState:
+    """Tell how a database's schema stands to this release's; a revision unknown to this release is a newer one."""
+    async with transaction(engine, timeout_seconds=10) as connection:
+        revision = await _revision(connection)
+    return _state(revision, ScriptDirectory.from_config(_config()))
+
+
+def _state(revision: str | None, scripts: ScriptDirectory) -> SchemaState:
+    if revision is None:
+        return SchemaState.MISSING
+    if revision == scripts.get_current_head():
+        return SchemaState.CURRENT
+    known = {script.revision for script in scripts.walk_revisions()}
+    return SchemaState.OLDER if revision in known else SchemaState.NEWER
+
+
+async def _migrate(connection: AsyncConnection, schema: str) -> MigrationReport:
+    await connection.execute(LOCK)
+    await set_timeouts(connection, statement_seconds=TIMEOUT_SECONDS, lock_seconds=LOCK_TIMEOUT_SECONDS)
+    before = await _revision(connection)
+    scripts = ScriptDirectory.from_config(_config())
+    state = _state(before, scripts)
+    if state is SchemaState.NEWER:
+        raise MigrationError(
+            f"the schema {SCHEMA} is at revision {before}, which this release does not know: run a newer release"
+        )
+    if state is not SchemaState.CURRENT:
+        await _upgrade(connection)
+    region_table = await ensure_region_table(connection, schema=schema, make=before is None)
+    today = (await connection.execute(text("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date"))).scalar_one()
+    return MigrationReport(
+        before=before,
+        after=str(scripts.get_current_head()),
+        region_table=region_table,
+        trigger=await ensure_trigger(connection, schema=schema, table=REGION_INDEX),
+        partitions=await ensure_partitions(connection, today),
+    )
+
+
+async def _upgrade(connection: AsyncConnection) -> None:
+    if not await has_schema(connection, SCHEMA):  # alembic_version needs it before the first revision runs
+        await connection.execute(CreateSchema(SCHEMA))
+    await connection.run_sync(lambda sync: command.upgrade(_config(sync), "head"))
+
+
+async def _revision(connection: AsyncConnection) -> str | None:
+    """Return the revision of the database, None where there is none."""
+    exists = await connection.execute(
+        text("SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = :schema AND tablename = 'alembic_version')"),
+        {"schema": SCHEMA},
+    )
+    if not exists.scalar_one():
+        return None
+    return (await connection.execute(text(_REVISION))).scalar_one_or_none()
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", MIGRATIONS)
+    return config

@@ -1,0 +1,79 @@
+"""The daily partitions of job_run, made ahead of time.
+
+A tick of a day without a partition goes to job_run_default, so that none is lost for want of one; but what is there
+stays there, and its day gets no partition any more. Dropping old partitions is left to others.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from psycopg import errors
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from region_tick.contract import SCHEMA
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('region_tick', 0))")
+"""One transaction at a time changes the schema; held to its end, hence good behind a pooler."""
+
+_EXISTING = text(
+    "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+    " WHERE i.inhparent = CAST(:parent AS regclass)"
+)
+
+
+def partition_name(day: date) -> str:
+    """Return the name, without its schema, of the partition of a UTC day."""
+    return f"job_run_{day:%Y%m%d}"
+
+
+async def ensure_partitions(connection: AsyncConnection, today: date, days_ahead: int = 14) -> list[date]:
+    """Make the partitions of the UTC days from `today` to `days_ahead` days later, and return the days that got one.
+
+    Call it in a transaction, daily. Nothing is locked where nothing is missing. Where something is, ticks are let
+    through, and a long reader of job_run is given way to after lock_timeout: there are days left to try again.
+    Raises sqlalchemy.exc.DBAPIError.
+    """
+    days = [today + timedelta(days=ahead) for ahead in range(days_ahead + 1)]
+    if not await _missing(connection, days):
+        return []
+    await connection.execute(LOCK)
+    made: list[date] = []
+    try:
+        for day in await _missing(connection, days):
+            if await _make(connection, day):
+                made.append(day)  # noqa: PERF401 - what was made before a failure counts
+    except OperationalError as error:
+        if not isinstance(error.orig, errors.LockNotAvailable):
+            raise
+    return made
+
+
+async def _missing(connection: AsyncConnection, days: list[date]) -> list[date]:
+    existing = set((await connection.execute(_EXISTING, {"parent": f"{SCHEMA}.job_run"})).scalars())
+    return [day for day in days if partition_name(day) not in existing]
+
+
+async def _make(connection: AsyncConnection, day: date) -> bool:
+    """Make one partition; False where job_run_default has rows of that day.
+
+    Attaching a table waits for no writer of job_run, unlike CREATE TABLE ... PARTITION OF
+    (https://www.postgresql.org/docs/current/ddl-partitioning.html).
+    """
+    partition = f"{SCHEMA}.{partition_name(day)}"
+    start, end = (datetime.combine(bound, time(), UTC).isoformat() for bound in (day, day + timedelta(days=1)))
+    try:
+        async with connection.begin_nested():
+            await connection.execute(text(f"CREATE TABLE {partition} (LIKE {SCHEMA}.job_run INCLUDING ALL)"))
+            values = f"FOR VALUES FROM ('{start}') TO ('{end}')"
+            await connection.execute(text(f"ALTER TABLE {SCHEMA}.job_run ATTACH PARTITION {partition} {values}"))
+    except IntegrityError as error:
+        if isinstance(error.orig, errors.CheckViolation):
+            return False
+        raise
+    return True

@@ -1,0 +1,110 @@
+"""The operator's way to the database: opened when it is first needed, opened anew when its URL has changed.
+
+Secrets are created late and rotated, so the URL is read at each opening; an engine is kept only as long as its URL.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Self
+
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy.exc import DBAPIError
+
+from region_operator.database.engine import make_engine, transaction
+from region_operator.database.migrate import MigrationError, SchemaState, migrate, schema_state
+from region_operator.database.partitions import ensure_partitions
+from region_tick.database_url import DatabaseUrl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+log = logging.getLogger(__name__)
+
+
+class SchemaError(Exception):
+    """The database's schema is not this release's and cannot be made so; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open database; a table without a schema of its own is looked for in `schema`."""
+
+    engine: AsyncEngine
+    schema: str
+
+
+class Store:
+    """Holds the one engine of the process; an async context manager that disposes of it."""
+
+    def __init__(self, read_url: Callable[[], str], *, may_migrate: bool) -> None:
+        self._read_url = read_url
+        self._may_migrate = may_migrate
+        self._url: str | None = None
+        self._database: Database | None = None
+        self._partitioned: date | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> Database:
+        """Return the database, its schema known to be right and today's partitions made.
+
+        Raises MissingDatabaseUrlError, DatabaseUrlError, SchemaError, and what SQLAlchemy raises where it is away.
+        """
+        url = self._read_url()
+        if self._database is None or url != self._url:
+            await self.close()
+            parsed = DatabaseUrl.parse(url)
+            await self._prepare_schema(parsed)
+            self._database, self._url = Database(make_engine(parsed), parsed.schema), url
+        await self._make_partitions(self._database.engine)
+        return self._database
+
+    async def close(self) -> None:
+        """Dispose of the engine and its connections; what is opened afterwards is opened anew."""
+        database, self._database, self._partitioned = self._database, None, None
+        if database is not None:
+            await database.engine.dispose()
+
+    async def _prepare_schema(self, url: DatabaseUrl) -> None:
+        if self._may_migrate:
+            try:
+                report = await migrate(url)
+            except MigrationError as error:
+                raise SchemaError(str(error)) from error
+            log.info("migrated", extra=asdict(report))
+            return
+        engine = make_engine(url)
+        try:
+            state = await schema_state(engine)
+        finally:
+            await engine.dispose()
+        if state is not SchemaState.CURRENT:
+            remedy = "run a newer release" if state is SchemaState.NEWER else "run `region-operator migrate`"
+            raise SchemaError(f"the database's schema is {state}: {remedy}")
+
+    async def _make_partitions(self, engine: AsyncEngine) -> None:
+        today = datetime.now(UTC).date()
+        if self._partitioned != today:
+            try:
+                async with transaction(engine) as connection:
+                    await ensure_partitions(connection, today)
+            except DBAPIError as error:
+                if not isinstance(error.orig, InsufficientPrivilege):
+                    raise
+                log.warning(
+                    "no partitions",
+                    extra={"remedy": "run `region-operator migrate` once a week", "error": str(error.orig)},
+                )
+            self._partitioned = today

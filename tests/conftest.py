@@ -1,0 +1,89 @@
+"""A real Postgres for the tests, and a database of its own for each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from devcluster.postgres import Postgres, Server
+from region_operator.database.engine import make_engine
+from region_operator.database.migrate import migrate
+from region_tick.database_url import DatabaseUrl
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+@contextmanager
+def new_database(server: Server, *, template: str = "template1") -> Iterator[str]:
+    """Make a database with a name of its own, and drop it in the end."""
+    name = f"region_tick_test_{secrets.token_hex(6)}"
+    server.create_database(name, template=template)
+    try:
+        yield name
+    finally:
+        server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """The server of DATABASE_URL, or else one of our own. It is shared: a test that stops a server starts another."""
+    if url := os.environ.get("DATABASE_URL"):
+        yield Server(DatabaseUrl.parse(url).conninfo)
+    else:
+        with Postgres.temporary() as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: Server) -> Iterator[str]:
+    """The name of a migrated database that others are copied from."""
+    with new_database(postgres) as name:
+        asyncio.run(migrate(DatabaseUrl.parse(postgres.url(name))))
+        yield name
+
+
+@pytest.fixture
+def stranger(postgres: Server) -> Iterator[Callable[[str], str]]:
+    """A role without rights, as a function from a database's URL to the role's own; ask for it before the database."""
+    name = f"region_tick_test_{secrets.token_hex(6)}"
+
+    def url(database: str) -> str:
+        place = urlsplit(database).netloc.rpartition("@")[2]
+        return urlsplit(database)._replace(netloc=f"{name}:{name}@{place}").geturl()
+
+    with psycopg.connect(DatabaseUrl.parse(postgres.url()).conninfo, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'".encode())
+        yield url
+        connection.execute(f"DROP ROLE {name}".encode())
+
+
+@pytest.fixture
+def empty_database(postgres: Server) -> Iterator[str]:
+    """The URL of a fresh database with nothing in it."""
+    with new_database(postgres) as name:
+        yield postgres.url(name)
+
+
+@pytest.fixture
+def database(postgres: Server, migrated_template: str) -> Iterator[str]:
+    """The URL of a fresh migrated database."""
+    with new_database(postgres, template=migrated_template) as name:
+        yield postgres.url(name)
+
+
+@pytest.fixture
+async def engine(database: str) -> AsyncIterator[AsyncEngine]:
+    """An engine as the operator has it, on `database`."""
+    engine = make_engine(DatabaseUrl.parse(database))
+    yield engine
+    await engine.dispose()

@@ -1,0 +1,180 @@
+"""The operator's engine: bounded in connections and in time, and at home behind PgBouncer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg import errors
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from devcluster import debian
+from devcluster.postgres import Postgres, StopMode, free_port
+from region_operator.database.engine import POOL_SIZE, make_engine, transaction
+from region_operator.database.migrate import SchemaState, migrate, schema_state
+from region_tick.database_url import DatabaseUrl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+PID = text("SELECT pg_backend_pid()")
+
+
+async def backend(connection: AsyncConnection) -> int:
+    """Return the process of a connection at the server."""
+    return int((await connection.execute(PID)).scalar_one())
+
+
+async def test_a_transaction_is_kept_or_undone_as_a_whole(engine: AsyncEngine) -> None:
+    async with transaction(engine) as connection:
+        await connection.execute(text("CREATE TABLE kept ()"))
+    with pytest.raises(DBAPIError, match="division by zero"):
+        async with transaction(engine) as connection:
+            await connection.execute(text("CREATE TABLE undone AS SELECT 1 / count(*) FROM kept"))
+    async with transaction(engine) as connection:
+        tables = await connection.execute(text("SELECT relname FROM pg_class WHERE relname IN ('kept', 'undone')"))
+        assert list(tables.scalars()) == ["kept"]
+
+
+async def test_timeouts_hold_for_their_transaction_alone(engine: AsyncEngine) -> None:
+    show = text("SELECT current_setting('statement_timeout'), current_setting('lock_timeout'), pg_backend_pid()")
+    async with transaction(engine, timeout_seconds=7, lock_timeout_seconds=0.25) as connection:
+        statement, lock, pid = (await connection.execute(show)).one()
+        assert (statement, lock) == ("7s", "250ms")
+    async with engine.connect() as connection:
+        assert (await connection.execute(show)).one() == ("0", "0", pid)
+
+
+async def test_a_statement_that_takes_too_long_is_ended_by_the_server(engine: AsyncEngine) -> None:
+    with pytest.raises(DBAPIError) as caught:
+        async with transaction(engine, timeout_seconds=0.05) as connection:
+            await connection.execute(text("SELECT pg_sleep(60)"))
+    assert isinstance(caught.value.orig, errors.QueryCanceled)
+
+
+async def test_a_server_that_hangs_does_not_hang_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("region_operator.database.engine.GRACE_SECONDS", 0.1)
+    with Postgres.temporary() as server:
+        engine = make_engine(DatabaseUrl.parse(server.url()))
+        async with transaction(engine) as connection:
+            pid = await backend(connection)
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            async with transaction(engine, timeout_seconds=0.1):
+                pass
+        async with transaction(engine) as connection:
+            assert await backend(connection) != pid
+        await engine.dispose()
+
+
+@pytest.mark.parametrize(("connection_limit", "expected"), [(None, POOL_SIZE), (2, 2)])
+async def test_connections_are_few(database: str, connection_limit: int | None, expected: int) -> None:
+    engine = make_engine(replace(DatabaseUrl.parse(database), connection_limit=connection_limit))
+    all_in_use = asyncio.Barrier(expected)
+
+    async def hold() -> int:
+        async with transaction(engine) as connection:
+            pid = await backend(connection)
+            await all_in_use.wait()
+            return pid
+
+    assert len(set(await asyncio.gather(*(hold() for _ in range(2 * expected))))) == expected
+    await engine.dispose()
+
+
+async def test_an_engine_outlives_the_server() -> None:
+    with Postgres.temporary() as server:
+        engine = make_engine(DatabaseUrl.parse(server.url()))
+        async with transaction(engine) as connection:
+            await connection.execute(text("CREATE TABLE t AS SELECT 1 AS n"))
+        server.stop(StopMode.IMMEDIATE)
+        with pytest.raises(OperationalError):
+            async with transaction(engine):
+                pass
+        server.start()
+        async with transaction(engine) as connection:
+            assert (await connection.execute(text("SELECT n FROM t"))).scalar_one() == 1
+        await engine.dispose()
+
+
+async def test_a_refused_password_is_told_apart(stranger: Callable[[str], str], database: str) -> None:
+    url = DatabaseUrl.parse(stranger(database).replace("@", "-rotated@"))
+    engine = make_engine(url)
+    with pytest.raises(OperationalError, match="password authentication failed"):
+        async with transaction(engine):
+            pass
+    await engine.dispose()
+
+
+@pytest.fixture
+def pooled(empty_database: str) -> Iterator[str]:
+    """The URL of `empty_database` through a PgBouncer in transaction mode, with two connections for all its clients."""
+    debian.complete_path()
+    debian.ensure(debian.TESTS)
+    program = shutil.which("pgbouncer")
+    assert program
+    url, port = urlsplit(empty_database), free_port()
+    user = "nobody" if os.geteuid() == 0 else None  # PgBouncer refuses to run as root
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        configuration, users = Path(folder, "pgbouncer.ini"), Path(folder, "users")
+        users.write_text(f'"{url.username}" "{url.password}"')
+        configuration.write_text(
+            f"[databases]\n* = host={url.hostname} port={url.port or 5432}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = scram-sha-256\nauth_file = {users}\npool_mode = transaction\ndefault_pool_size = 2\n"
+        )
+        for path in (folder, users, configuration) if user else ():
+            shutil.chown(path, user or -1)
+        script = '"$0" -q "$1" & read -r _; kill $!; wait'  # ends with us, however we die
+        with subprocess.Popen(["sh", "-c", script, program, configuration], stdin=subprocess.PIPE, user=user):
+            wait_for(port)
+            place = f"{url.username}:{url.password}@127.0.0.1:{port}"
+            yield url._replace(netloc=place, query="pgbouncer=true").geturl()
+
+
+def wait_for(port: int) -> None:
+    """Wait until someone listens on a port."""
+    for _ in range(1000):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    raise AssertionError(f"nobody listens on port {port}")
+
+
+async def test_through_pgbouncer(pooled: str, empty_database: str) -> None:
+    url = DatabaseUrl.parse(pooled)
+    reports = await asyncio.gather(*(migrate(url) for _ in range(3)))
+    assert sorted(report.before is None for report in reports) == [False, False, True]
+    engines = [make_engine(url) for _ in range(3)]
+    assert await schema_state(engines[0]) is SchemaState.CURRENT
+
+    async def write(engine: AsyncEngine, number: int) -> int:
+        async with transaction(engine) as connection:
+            await connection.execute(
+                text("INSERT INTO public.region_index (code, name, cron_schedule) VALUES (:code, :code, '@daily')"),
+                {"code": str(number)},
+            )
+            return await backend(connection)
+
+    backends = await asyncio.gather(*(write(engines[number % 3], number) for number in range(60)))
+    assert len(set(backends)) == 2
+    for engine in engines:
+        await engine.dispose()
+    with psycopg.connect(empty_database) as connection:
+        assert connection.execute("SELECT count(*) FROM region_index").fetchone() == (60,)

@@ -1,0 +1,46 @@
+"""store.py: a database that comes late, moves, or has the wrong schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from region_operator.database.store import SchemaError, Store
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+async def name_of(engine: AsyncEngine) -> str:
+    async with engine.connect() as connection:
+        return str((await connection.execute(text("SELECT current_database()"))).scalar_one())
+
+
+async def test_it_migrates_and_keeps_the_engine_as_long_as_the_url(empty_database: str, database: str) -> None:
+    urls = [empty_database]
+    async with Store(lambda: urls[0], may_migrate=True) as store:
+        first = await store.open()
+        assert (await store.open()) is first
+        urls[0] = database
+        second = await store.open()
+        assert await name_of(first.engine) != await name_of(second.engine)
+        await first.engine.dispose()
+
+
+async def test_without_the_right_to_migrate_a_wrong_schema_is_an_error_that_says_what_to_do(
+    empty_database: str,
+) -> None:
+    async with Store(lambda: empty_database, may_migrate=False) as store:
+        with pytest.raises(SchemaError, match=r"missing: run `region-operator migrate`"):
+            await store.open()
+
+
+async def test_a_newer_schema_is_left_alone(database: str, engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE region_tick.alembic_version SET version_num = '9999'"))
+    for may_migrate in (True, False):
+        async with Store(lambda: database, may_migrate=may_migrate) as store:
+            with pytest.raises(SchemaError, match="newer release"):
+                await store.open()
