@@ -1,0 +1,303 @@
+"""Claims on a real Postgres: who may do a tick, and what a stale attempt can still do (nothing)."""
+
+from __future__ import annotations
+
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from region_tick import claim as module
+from region_tick.claim import Claimed, Ending, Final, Key, Leased, claim, connect, finish, renew
+from region_tick.contract import LATENESS_TOLERANCE_SECONDS, RUNS_CHANNEL, Reason, State, job_name
+from region_tick.environment import Environment
+from tests.database.ticks import CRONJOB, SOURCE, TICK_AT, Observer, ago, variables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LEASE = 30.0
+STATEMENTS = {name: text for name, text in vars(module).items() if name.isupper() and "\n" in str(text)}
+SUCCESS = Ending(state=State.SUCCEEDED, reason=Reason.OK)
+
+
+@pytest.fixture
+def observer(database: str) -> Iterator[Observer]:
+    observer = Observer(database)
+    yield observer
+    observer.connection.close()
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[psycopg.Connection]:
+    with closing(connect(environment(database).database)) as connection:
+        yield connection
+
+
+def environment(database: str, *, tick_at: datetime | None = None, **changes: str) -> Environment:
+    return Environment.read(variables(database, tick_at=tick_at, **changes))
+
+
+def first(database: str, connection: psycopg.Connection, *, tick_at: datetime | None = None, **changes: str) -> Claimed:
+    claimed = claim(connection, environment(database, tick_at=tick_at, **changes), lease_seconds=LEASE)
+    assert isinstance(claimed, Claimed)
+    return claimed
+
+
+def test_the_first_claim_gets_the_tick(database: str, connection: psycopg.Connection, observer: Observer) -> None:
+    verdict = claim(connection, environment(database), lease_seconds=LEASE)
+    assert isinstance(verdict, Claimed)
+    assert (verdict.key, verdict.attempt) == (Key(source=SOURCE, region_id="42", tick_at=TICK_AT, manual_uid=""), 1)
+    row = observer.row()
+    assert row["lease_until"] - row["started_at"] == timedelta(seconds=LEASE)
+    told = ("state", "reason", "attempt", "cron", "handler", "region_code", "job_name", "pod", "node", "finished_at")
+    assert [row[column] for column in told] == [
+        "running", None, 1, "*/5 * * * *", "poke", "ch-zrh", job_name(CRONJOB, TICK_AT), "pod-1", "node-1", None,
+    ]  # fmt: skip
+
+
+def test_while_its_lease_holds_nobody_else_gets_it(
+    database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
+    claimed = first(database, connection)
+    before = observer.row()
+    verdict = claim(connection, environment(database, POD_NAME="pod-2"), lease_seconds=LEASE)
+    assert verdict == Leased(claimed.key, attempt=1, until=before["lease_until"])
+    assert observer.row() | {"now": None} == before | {"now": None}
+
+
+def test_when_the_lease_ran_out_the_next_attempt_takes_over(
+    database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
+    first(database, connection)
+    observer.expire()
+    verdict = claim(connection, environment(database, POD_NAME="pod-2"), lease_seconds=LEASE)
+    assert isinstance(verdict, Claimed)
+    row = observer.row()
+    assert (verdict.attempt, row["attempt"], row["state"], row["pod"]) == (2, 2, "running", "pod-2")
+    assert row["lease_until"] > row["now"]
+
+
+def test_an_interrupted_tick_is_free_at_once_and_forgets_its_error(
+    database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
+    ending = Ending(state=State.INTERRUPTED, reason=Reason.ERROR, error=ValueError("no"))
+    assert finish(connection, first(database, connection), ending, job_name="job")
+    assert first(database, connection).attempt == 2
+    row = observer.row()
+    assert [row[column] for column in ("state", "reason", "error_class", "error_message", "finished_at")] == [
+        "running", None, None, None, None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("state", [state for state in State if state.final])
+def test_a_final_tick_never_runs_again(
+    state: State, database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
+    claimed = first(database, connection)
+    observer.change(state=state, reason="so it is")
+    observer.expire()
+    before = observer.row()
+    verdict = claim(connection, environment(database), lease_seconds=LEASE)
+    assert verdict == Final(claimed.key, state, "so it is")
+    assert observer.row() | {"now": None} == before | {"now": None}
+
+
+@pytest.mark.parametrize(("margin", "late"), [(-30, True), (60, False)])
+def test_lateness_is_the_start_deadline_with_some_tolerance(
+    margin: int, late: bool, database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
+    """The claim comes `margin` seconds before the tick would be late."""
+    tick_at = ago(minutes=10)
+    age = (datetime.now(UTC) - tick_at).total_seconds()
+    start_deadline = int(age) - LATENESS_TOLERANCE_SECONDS + margin
+    late_environment = environment(database, tick_at=tick_at, START_DEADLINE_SECONDS=str(start_deadline))
+    verdict = claim(connection, late_environment, lease_seconds=LEASE)
+    row = observer.row()
+    if late:
+        assert verdict == Final(verdict.key, State.SKIPPED, "late")
+        assert (row["attempt"], row["started_at"], row["lease_until"]) == (0, None, None)
+        assert row["finished_at"] is not None
+        assert claim(connection, late_environment, lease_seconds=LEASE) == verdict
+    else:
+        assert isinstance(verdict, Claimed)
+
+
+def test_a_retry_is_never_late(database: str, connection: psycopg.Connection, observer: Observer) -> None:
+    tick_at = ago(minutes=10)
+    first(database, connection, tick_at=tick_at)
+    observer.expire()
+    assert first(database, connection, tick_at=tick_at, START_DEADLINE_SECONDS="15").attempt == 2
+
+
+@pytest.mark.parametrize(
+    "job",
+    ["by-hand", job_name(CRONJOB, ago(days=2)), job_name(CRONJOB, ago(days=-2))],
+    ids=["named by a person", "two days ago", "in two days"],
+)
+def test_any_other_job_is_a_manual_run_with_its_own_identity(
+    job: str, database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
+    first(database, connection)
+    manual = first(database, connection, JOB_NAME=job, JOB_UID="uid-1", START_DEADLINE_SECONDS="1")
+    assert manual.key.manual_uid == "uid-1"
+    assert manual.key.tick_at.second == 0
+    assert abs(observer.rows()[1]["now"] - manual.key.tick_at) < timedelta(minutes=2)
+    other = first(database, connection, JOB_NAME=job, JOB_UID="uid-2")
+    assert [row["manual_uid"] for row in observer.rows()] == ["", "uid-1", "uid-2"]
+    assert other.attempt == 1
+
+
+def test_a_manual_run_is_found_again_after_its_minute(
+    database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
+    manual = first(database, connection, JOB_NAME="by-hand")
+    earlier = manual.key.tick_at - timedelta(minutes=7)
+    observer.change(tick_at=earlier)
+    verdict = claim(connection, environment(database, JOB_NAME="by-hand"), lease_seconds=LEASE)
+    assert isinstance(verdict, Leased)
+    assert verdict.key.tick_at == earlier
+    observer.expire()
+    assert first(database, connection, JOB_NAME="by-hand").attempt == 2
+    assert len(observer.rows()) == 1
+
+
+def test_a_renewed_lease_holds_longer(database: str, connection: psycopg.Connection, observer: Observer) -> None:
+    claimed = first(database, connection)
+    before = observer.row()
+    assert renew(connection, claimed, lease_seconds=2 * LEASE)
+    assert observer.row()["lease_until"] - before["lease_until"] >= timedelta(seconds=LEASE)
+
+
+def test_an_ending_is_written_and_told(database: str, connection: psycopg.Connection, observer: Observer) -> None:
+    claimed = first(database, connection)
+    observer.connection.execute(f"LISTEN {RUNS_CHANNEL}")
+    ending = Ending(state=State.FAILED, reason="quota", counts={"fetched": 3}, error=ValueError("a\0b\udc80"))
+    assert finish(connection, claimed, ending, job_name="the-job")
+    row = observer.row()
+    assert [row[column] for column in ("state", "reason", "counts", "error_class", "error_message")] == [
+        "failed", "quota", {"fetched": 3}, "builtins.ValueError", "ab\\udc80",
+    ]  # fmt: skip
+    assert row["started_at"] < row["finished_at"] <= row["now"]
+    assert row["lease_until"] <= row["now"]
+    (told,) = observer.connection.notifies(timeout=30, stop_after=1)
+    assert (told.channel, told.payload) == (RUNS_CHANNEL, "the-job")
+
+
+def test_a_tick_skipped_for_lateness_is_told(database: str, connection: psycopg.Connection, observer: Observer) -> None:
+    observer.connection.execute(f"LISTEN {RUNS_CHANNEL}")
+    late = environment(database, tick_at=ago(minutes=10), START_DEADLINE_SECONDS="15")
+    assert isinstance(claim(connection, late, lease_seconds=LEASE), Final)
+    (told,) = observer.connection.notifies(timeout=30, stop_after=1)
+    assert told.payload == late.job_name
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [{"attempt": 2}, {"state": "missed"}, {"state": "interrupted"}, {"lease_until": datetime(2026, 1, 1, tzinfo=UTC)}],
+    ids=lambda lost: next(iter(lost)),
+)
+def test_an_attempt_that_lost_its_lease_writes_nothing(
+    lost: dict[str, object], database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
+    claimed = first(database, connection)
+    observer.connection.execute(f"LISTEN {RUNS_CHANNEL}")
+    observer.change(**lost)
+    before = observer.row()
+    assert not renew(connection, claimed, lease_seconds=LEASE)
+    assert not finish(connection, claimed, SUCCESS, job_name="stale")
+    assert observer.row() | {"now": None} == before | {"now": None}
+    observer.connection.execute(f"NOTIFY {RUNS_CHANNEL}, 'nothing before this'")
+    (told,) = observer.connection.notifies(timeout=30, stop_after=1)
+    assert told.payload == "nothing before this"
+
+
+def test_of_many_at_once_one_gets_it(database: str, observer: Observer) -> None:
+    together, rounds = 8, 10
+    barrier = threading.Barrier(together)
+
+    def contend(pod: int) -> list[type]:
+        tick = environment(database, POD_NAME=f"pod-{pod}")
+        with closing(connect(tick.database)) as connection:
+            verdicts = []
+            for number in range(rounds):
+                each = environment(database, REGION_ID=str(number))
+                barrier.wait(timeout=60)
+                verdicts.append(type(claim(connection, each, lease_seconds=LEASE)))
+            return verdicts
+
+    with ThreadPoolExecutor(together) as pool:
+        of_pods = list(pool.map(contend, range(together)))
+    for verdicts in zip(*of_pods, strict=True):
+        assert sorted(verdict.__name__ for verdict in verdicts) == ["Claimed"] + ["Leased"] * (together - 1)
+    assert [row["attempt"] for row in observer.rows()] == [1] * rounds
+
+
+def test_two_pods_of_a_manual_job_agree_on_one_row(database: str, observer: Observer) -> None:
+    """The second waits for the first's transaction, so that the end of a minute between them cannot part them."""
+    tick = environment(database, JOB_NAME="by-hand")
+    with closing(connect(tick.database)) as other, ThreadPoolExecutor(1) as pool, observer.connection.transaction():
+        observer.connection.execute(module.MANUAL_LOCK, {"manual_uid": tick.job_uid})
+        claiming = pool.submit(claim, other, tick, lease_seconds=LEASE)
+        _until_blocked(database, other)
+        observer.insert(tick_at=ago(minutes=3), manual_uid=tick.job_uid)
+    verdict = claiming.result(timeout=60)
+    assert isinstance(verdict, Leased)
+    assert verdict.key.tick_at == ago(minutes=3)
+
+
+def test_a_row_that_appears_during_the_claim_is_leased(database: str, observer: Observer) -> None:
+    """The insert waits for the other's and then conflicts with a row that the statement's snapshot does not show."""
+    tick = environment(database)
+    with closing(connect(tick.database)) as other, ThreadPoolExecutor(1) as pool:
+        with observer.connection.transaction():
+            observer.insert(tick_at=tick.scheduled_at)
+            claiming = pool.submit(claim, other, tick, lease_seconds=LEASE)
+            _until_blocked(database, other)
+        verdict = claiming.result(timeout=60)
+        assert isinstance(verdict, Leased)
+        assert verdict.attempt == 0
+        again = claim(other, tick, lease_seconds=LEASE)
+    assert isinstance(again, Leased)
+    assert again.attempt == 1
+
+
+def _until_blocked(database: str, connection: psycopg.Connection) -> None:
+    pid = connection.info.backend_pid
+    with psycopg.connect(database, autocommit=True) as watcher:
+        while not watcher.execute("SELECT cardinality(pg_blocking_pids(%s))", (pid,)).fetchone()[0]:  # type: ignore[index]
+            pass
+
+
+def test_a_wait_for_a_lock_ends(database: str, connection: psycopg.Connection, observer: Observer) -> None:
+    with observer.connection.transaction():
+        observer.connection.execute("LOCK TABLE region_tick.job_run IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            claim(connection, environment(database), lease_seconds=LEASE)
+    assert connection.execute("SHOW lock_timeout").fetchone() == (
+        "0",
+    )  # nothing stays behind for a pooler's next client
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_each_statement_is_prepared_by_the_migrated_database(name: str, observer: Observer) -> None:
+    parameters: list[str] = []
+
+    def numbered(match: re.Match[str]) -> str:
+        if match[1] not in parameters:
+            parameters.append(match[1])
+        return f"${parameters.index(match[1]) + 1}"
+
+    statement = re.sub(r"%\((\w+)\)s", numbered, STATEMENTS[name])
+    observer.connection.execute(f"PREPARE tried AS {statement}".encode())
+    prepared = observer.connection.execute("SELECT 1 FROM pg_prepared_statements WHERE name = 'tried'").fetchall()
+    assert len(prepared) == 1
+
+
+def test_the_statements_are_all_there() -> None:
+    assert set(STATEMENTS) == {"BOUNDS", "MANUAL_LOCK", "MANUAL_TICK_AT", "CLAIM", "RENEW", "FINISH", "NOTIFY"}

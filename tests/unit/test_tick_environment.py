@@ -1,0 +1,103 @@
+"""The environment of a tick's pod, as one value or one clear error."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from region_tick.contract import Variable, job_name
+from region_tick.environment import Environment, EnvironmentVariableError
+from region_tick.handlers import BoundingBox
+
+TICK_AT = datetime(2026, 1, 5, 10, 40, tzinfo=UTC)
+COMPLETE: dict[str, str] = {
+    Variable.DATABASE_URL: "postgresql://tick:pa55word@db:5432/app",
+    Variable.CRONJOB_NAME: "zurich-0123456789ab",
+    Variable.JOB_NAME: job_name("zurich-0123456789ab", TICK_AT),
+    Variable.JOB_UID: "6f1c",
+    Variable.POD_NAME: "zurich-x",
+    Variable.NODE_NAME: "node-1",
+    Variable.SOURCE: "public.region_index",
+    Variable.HANDLER: "poke",
+    Variable.TIMEOUT_SECONDS: "600",
+    Variable.START_DEADLINE_SECONDS: "100",
+    Variable.REGION_ID: "42",
+    Variable.REGION_CODE: "ch-zrh",
+    Variable.REGION_NAME: "Zürich",
+    Variable.REGION_BBOX: "8.440000,47.320000,8.630000,47.440000",
+    Variable.REGION_CRON: "*/5 * * * *",
+}
+
+
+def test_complete() -> None:
+    environment = Environment.read(COMPLETE)
+    assert environment.scheduled_at == TICK_AT
+    assert environment.region.bbox == BoundingBox(Decimal("8.44"), Decimal("47.32"), Decimal("8.63"), Decimal("47.44"))
+    assert (environment.region.id, environment.region.code, environment.region.name) == ("42", "ch-zrh", "Zürich")
+    assert (environment.timeout_seconds, environment.start_deadline_seconds) == (600, 100)
+    assert "pa55word" not in repr(environment)
+
+
+@pytest.mark.parametrize("job", ["zurich-by-hand", "zurich-0123456789ab-x", "other-29460160", "zurich-0123456789ab"])
+def test_a_job_that_the_controller_did_not_name_has_no_scheduled_minute(job: str) -> None:
+    assert Environment.read(COMPLETE | {Variable.JOB_NAME: job}).scheduled_at is None
+
+
+@pytest.mark.parametrize("variable", [v for v in Variable if v not in (Variable.REGION_NAME, Variable.REGION_BBOX)])
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_missing_or_empty_variable_is_named(variable: Variable, missing: bool) -> None:
+    variables = {name: value for name, value in COMPLETE.items() if name != variable} | (
+        {} if missing else {variable: ""}
+    )
+    with pytest.raises(EnvironmentVariableError, match=f"{variable} .*is {'missing' if missing else 'empty'}"):
+        Environment.read(variables)
+
+
+@pytest.mark.parametrize("bbox", [{}, {Variable.REGION_BBOX: ""}])
+def test_a_region_may_have_neither_name_nor_bbox(bbox: dict[str, str]) -> None:
+    variables = {k: v for k, v in COMPLETE.items() if k not in (Variable.REGION_BBOX, Variable.REGION_NAME)} | bbox
+    region = Environment.read(variables).region
+    assert (region.bbox, region.name) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "remedy"),
+    [
+        (Variable.TIMEOUT_SECONDS, "10m", "seconds"),
+        (Variable.TIMEOUT_SECONDS, "0", "at least 1"),
+        (Variable.TIMEOUT_SECONDS, "-5", "at least 1"),
+        (Variable.TIMEOUT_SECONDS, "\u0665", "whole number"),
+        (Variable.TIMEOUT_SECONDS, "9" * 5000, "at most"),
+        (Variable.START_DEADLINE_SECONDS, "1.5", "whole number"),
+        (Variable.REGION_BBOX, "1,2,3", "four decimals"),
+        (Variable.REGION_BBOX, "1,2,3,4,5", "four decimals"),
+        (Variable.REGION_BBOX, "1,2,3,x", "four decimals"),
+        (Variable.REGION_BBOX, "1,2,3,NaN", "four decimals"),
+    ],
+)
+def test_a_bad_value_is_named_with_the_remedy(variable: Variable, value: str, remedy: str) -> None:
+    with pytest.raises(EnvironmentVariableError) as caught:
+        Environment.read(COMPLETE | {variable: value})
+    assert str(caught.value).startswith(f"{variable} is {value!r}"[:60])
+    assert remedy in str(caught.value)
+
+
+def test_a_bad_database_url_is_told_without_its_password() -> None:
+    with pytest.raises(EnvironmentVariableError) as caught:
+        Environment.read(COMPLETE | {Variable.DATABASE_URL: "mysql://tick:pa55word@db/app"})
+    assert "DATABASE_URL" in str(caught.value)
+    assert "pa55word" not in str(caught.value)
+
+
+@given(st.dictionaries(st.sampled_from(list(Variable)), st.text(max_size=20)))
+def test_whatever_stands_in_a_variable_gives_a_value_or_that_error(changes: dict[Variable, str]) -> None:
+    try:
+        environment = Environment.read(COMPLETE | changes)
+    except EnvironmentVariableError:
+        return
+    assert environment.timeout_seconds >= 1
+    assert environment.region.id

@@ -1,0 +1,112 @@
+"""What the operator wrote into the pod, read once into one value.
+
+A missing or bad variable is an error that names it, its value and the remedy. Whether the time in the Job's name can be
+believed is not judged here: that takes the database's clock (see claim).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+from region_tick.contract import Variable, tick_at_of
+from region_tick.database_url import DatabaseUrl, DatabaseUrlError
+from region_tick.handlers import BoundingBox, Region
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+class EnvironmentVariableError(ValueError):
+    """A variable that is missing or cannot be used; the message names it, its value (never a secret) and the remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """One tick as its pod sees it."""
+
+    database: DatabaseUrl
+    source: str
+    """The region table's qualified name, e.g. `public.region_index`."""
+    region: Region
+    cron: str
+    handler: str
+    scheduled_at: datetime | None
+    """The minute (UTC) in the Job's name; None for a Job that no CronJob named."""
+    job_name: str
+    job_uid: str
+    pod: str
+    node: str
+    timeout_seconds: int
+    """How long this process may take, from its start."""
+    start_deadline_seconds: int
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> Environment:
+        """Read the variables of contract.Variable. Raises EnvironmentVariableError."""
+        job_name = _text(variables, Variable.JOB_NAME)
+        return cls(
+            database=_database(variables),
+            source=_text(variables, Variable.SOURCE),
+            region=Region(
+                id=_text(variables, Variable.REGION_ID),
+                code=_text(variables, Variable.REGION_CODE),
+                name=variables.get(Variable.REGION_NAME, ""),
+                bbox=_bbox(variables),
+            ),
+            cron=_text(variables, Variable.REGION_CRON),
+            handler=_text(variables, Variable.HANDLER),
+            scheduled_at=tick_at_of(job_name, cronjob=_text(variables, Variable.CRONJOB_NAME)),
+            job_name=job_name,
+            job_uid=_text(variables, Variable.JOB_UID),
+            pod=_text(variables, Variable.POD_NAME),
+            node=_text(variables, Variable.NODE_NAME),
+            timeout_seconds=_seconds(variables, Variable.TIMEOUT_SECONDS),
+            start_deadline_seconds=_seconds(variables, Variable.START_DEADLINE_SECONDS),
+        )
+
+
+def _text(variables: Mapping[str, str], variable: Variable) -> str:
+    text = variables.get(variable, "")
+    if not text:
+        state = "empty" if variable in variables else "missing"
+        raise EnvironmentVariableError(
+            f"{variable} is {state}: the operator sets it in every CronJob that it keeps; "
+            "where you run the image by hand, set it yourself"
+        )
+    return text
+
+
+def _seconds(variables: Mapping[str, str], variable: Variable) -> int:
+    text = _text(variables, variable)
+    if re.fullmatch(r"0*[1-9][0-9]{0,6}", text) is None:
+        raise EnvironmentVariableError(
+            f"{variable} is {text!r}: write a whole number of seconds, at least 1 and at most 9999999, e.g. 600"
+        )
+    return int(text)
+
+
+def _bbox(variables: Mapping[str, str]) -> BoundingBox | None:
+    text = variables.get(Variable.REGION_BBOX, "")
+    if not text:
+        return None
+    try:
+        box = BoundingBox(*(Decimal(part) for part in text.split(",")))
+    except (InvalidOperation, TypeError):
+        box = None
+    if box is None or not all(side.is_finite() for side in (box.min_lon, box.min_lat, box.max_lon, box.max_lat)):
+        raise EnvironmentVariableError(
+            f"{Variable.REGION_BBOX} is {text!r}: write min_lon,min_lat,max_lon,max_lat as four decimals, "
+            "e.g. 8.44,47.32,8.63,47.44, or leave it out"
+        )
+    return box
+
+
+def _database(variables: Mapping[str, str]) -> DatabaseUrl:
+    try:
+        return DatabaseUrl.parse(_text(variables, Variable.DATABASE_URL))
+    except DatabaseUrlError as error:
+        raise EnvironmentVariableError(f"{Variable.DATABASE_URL} cannot be used: {error}") from error

@@ -1,0 +1,239 @@
+"""One tick, from its claim to its exit code.
+
+The main thread claims, then attends to the handler, which runs in a thread of its own: it renews the lease, passes on
+SIGTERM and the deadline, and writes how it ended. What happens meanwhile arrives in one queue, because
+`SimpleQueue.put` may be called in a signal handler and `Event.set` may not
+(https://docs.python.org/3/library/queue.html#simplequeue-objects). A handler that does not end when told to is left
+behind: its row says interrupted, and the process exits under it.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import random
+import signal
+import time
+from contextlib import closing, suppress
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from typing import TYPE_CHECKING, TypeAlias, assert_never
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from region_tick import logs
+from region_tick.claim import Claimed, Ending, Final, Leased, claim, connect, finish
+from region_tick.contract import TERMINATION_GRACE_SECONDS, ExitCode, Reason, State
+from region_tick.environment import Environment, EnvironmentVariableError
+from region_tick.handlers import Outcome, PermanentError, Tick, load
+from region_tick.lease import Lease
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+LEASE_SECONDS = 30.0
+RENEWAL_SECONDS = 10.0
+PATIENCE_SECONDS = 8.0
+"""How long a handler may take to end once it is told to; the rest of the pod's grace is for writing its row."""
+FAILSAFE_SECONDS = TERMINATION_GRACE_SECONDS - 1
+"""How long after SIGTERM or the deadline the process is ended whatever hangs; unlike SIGKILL it shows the stacks."""
+
+News: TypeAlias = Reason | Outcome | BaseException
+log = logging.getLogger("region_tick")
+
+
+class HandlerHungError(Exception):
+    """The handler was told to end and did not."""
+
+
+def main() -> ExitCode:
+    """Run the tick that the environment describes."""
+    logs.configure()
+    try:
+        return run(Environment.read(os.environ))
+    except EnvironmentVariableError as error:
+        log.error("not configured", extra={"error": str(error)})
+        return ExitCode.CONFIGURATION
+    except Exception:
+        log.exception("crashed")
+        return ExitCode.AGAIN
+
+
+def run(
+    environment: Environment, *, lease_seconds: float = LEASE_SECONDS, renewal_seconds: float = RENEWAL_SECONDS
+) -> ExitCode:
+    """Claim, handle, finish. Only in the main thread of a process that then exits: signals and failsafe stay set."""
+    deadline = time.monotonic() + environment.timeout_seconds
+    logs.configure(keys=_keys(environment))
+    news = _hear(environment.timeout_seconds)
+    try:
+        with closing(connect(environment.database)) as connection:
+            match _await_claim(connection, environment, news, deadline=deadline, lease_seconds=lease_seconds):
+                case Claimed() as claimed:
+                    tick = _tick(environment, claimed, connection, deadline)
+                    lease = Lease(
+                        claimed, environment.database, lease_seconds=lease_seconds, renewal_seconds=renewal_seconds
+                    )
+                    return _work(environment, claimed, tick, lease, news)
+                case Final(key, state, reason):
+                    log.info("final", extra={"tick_at": key.tick_at, "state": state, "reason": reason})
+                    return ExitCode.FINAL
+                case None:
+                    return ExitCode.AGAIN
+    except psycopg.Error as error:
+        log.error("database failed", extra={"error": str(error), "database": environment.database.address})
+        refused = isinstance(error, psycopg.errors.InsufficientPrivilege)
+        return ExitCode.NOT_PERMITTED if refused else ExitCode.AGAIN
+
+
+def _hear(timeout_seconds: int) -> SimpleQueue[News]:
+    """Turn signals into news, and arm the failsafe."""
+    news: SimpleQueue[News] = SimpleQueue()
+
+    def terminated(_number: int, _frame: FrameType | None) -> None:
+        faulthandler.dump_traceback_later(FAILSAFE_SECONDS, exit=True)
+        news.put(Reason.TERMINATED)
+
+    faulthandler.dump_traceback_later(timeout_seconds + FAILSAFE_SECONDS, exit=True)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, terminated)
+    return news
+
+
+def _await_claim(
+    connection: psycopg.Connection,
+    environment: Environment,
+    news: SimpleQueue[News],
+    *,
+    deadline: float,
+    lease_seconds: float,
+) -> Claimed | Final | None:
+    """Claim, waiting while another attempt holds the lease; None when told to stop or when time is over before that."""
+    pause = 0.0
+    while time.monotonic() + pause < deadline:
+        with suppress(Empty):
+            log.warning("not claimed", extra={"reason": news.get(timeout=pause)})
+            return None
+        verdict = claim(connection, environment, lease_seconds=lease_seconds)
+        if not isinstance(verdict, Leased):
+            return verdict
+        if not pause:
+            about = {"tick_at": verdict.key.tick_at, "leased_by": verdict.attempt, "leased_until": verdict.until}
+            log.info("waiting", extra=about)
+        pause = random.uniform(0.5, 1.5)  # noqa: S311
+    log.warning("not claimed", extra={"reason": Reason.TIMEOUT})
+    return None
+
+
+def _tick(environment: Environment, claimed: Claimed, connection: psycopg.Connection, deadline: float) -> Tick:
+    return Tick(
+        region=environment.region,
+        cron=environment.cron,
+        tick_at=claimed.key.tick_at,
+        attempt=claimed.attempt,
+        deadline=deadline,
+        stopping=Event(),
+        connection=connection,
+        log=log,
+    )
+
+
+def _work(environment: Environment, claimed: Claimed, tick: Tick, lease: Lease, news: SimpleQueue[News]) -> ExitCode:
+    """Run the handler and write how it ended."""
+    logs.configure(keys=_keys(environment) | {"tick_at": tick.tick_at, "attempt": tick.attempt})
+    log.info("claimed", extra={"handler": environment.handler, "manual": bool(claimed.key.manual_uid)})
+    worker = Thread(target=_handle, args=(environment.handler, tick, news), name="handler", daemon=True)
+    worker.start()
+    ending = _attend(news, lease, tick)
+    lease.close()
+    worker.join(timeout=0.0 if isinstance(ending.error, HandlerHungError) else 1.0)
+    hung = worker.is_alive()
+    code = _record(environment, claimed, ending, connection=None if hung else tick.connection)
+    if hung:
+        os._exit(code)  # nothing ends the thread, and it uses the connection that an orderly exit would close
+    return code
+
+
+def _handle(name: str, tick: Tick, news: SimpleQueue[News]) -> None:
+    try:
+        outcome = load(name)(tick)
+        if not isinstance(outcome, Outcome | None):
+            raise PermanentError(f"handler {name!r} returned {outcome!r}: return an Outcome or None")
+        news.put(outcome or Outcome())
+    except BaseException as error:
+        news.put(error)
+
+
+def _attend(news: SimpleQueue[News], lease: Lease, tick: Tick) -> Ending:
+    """Wait for the handler's end; tell it to end when SIGTERM comes, the deadline passes or the lease is lost."""
+    told: Reason | None = None
+    until = tick.deadline
+    while True:
+        match _next(news, lease, until=until):
+            case Outcome(counts, reason):
+                return Ending(state=State.SUCCEEDED, reason=reason, counts=counts)
+            case PermanentError() as error:
+                return Ending(state=State.FAILED, reason=Reason.ERROR, error=error)
+            case BaseException() as error:
+                return Ending(state=State.INTERRUPTED, reason=told or Reason.ERROR, error=error)
+            case Reason() as reason if told is None:
+                told, until = reason, time.monotonic() + PATIENCE_SECONDS
+                tick.stopping.set()
+                log.warning("stopping", extra={"reason": reason})
+            case Reason.TIMEOUT as reason:
+                hung = HandlerHungError(f"the handler did not end within {PATIENCE_SECONDS:.0f} s of being told to")
+                return Ending(state=State.INTERRUPTED, reason=told or reason, error=hung)
+            case Reason() | None:  # told already, or the lease was renewed
+                continue
+            case never:
+                assert_never(never)
+
+
+def _next(news: SimpleQueue[News], lease: Lease, *, until: float) -> News | None:
+    """Return the next news: TIMEOUT at `until`, LEASE_LOST when it is, None after a renewal."""
+    with suppress(Empty):
+        return news.get(timeout=max(0.0, min(until, lease.due) - time.monotonic()))
+    if time.monotonic() >= until:
+        return Reason.TIMEOUT
+    return None if lease.renew() else Reason.LEASE_LOST
+
+
+def _record(
+    environment: Environment, claimed: Claimed, ending: Ending, *, connection: psycopg.Connection | None
+) -> ExitCode:
+    """Write the ending, on the handler's connection where that is free again."""
+    seconds = round(time.monotonic() - claimed.asked, 3)
+    about = {"state": ending.state, "reason": ending.reason, "seconds": seconds, "counts": dict(ending.counts)}
+    try:
+        written = _finish(environment, claimed, ending, connection)
+    except psycopg.Error as error:
+        log.error("not recorded", extra=about | {"database": str(error)}, exc_info=ending.error)
+        return ExitCode.AGAIN
+    if not written:
+        log.warning("lease lost", extra=about, exc_info=ending.error)
+        return ExitCode.AGAIN
+    log.log(logging.ERROR if ending.error else logging.INFO, "finished", extra=about, exc_info=ending.error)
+    if isinstance(ending.error, PermanentError):
+        return ending.error.exit_code
+    return ExitCode.AGAIN if ending.error else ExitCode.FINAL
+
+
+def _finish(environment: Environment, claimed: Claimed, ending: Ending, connection: psycopg.Connection | None) -> bool:
+    if connection and not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE:
+        with suppress(
+            psycopg.OperationalError
+        ):  # cut while the handler worked; a fresh one shows whether more is wrong
+            return finish(connection, claimed, ending, job_name=environment.job_name)
+    with closing(connect(environment.database)) as fresh:
+        return finish(fresh, claimed, ending, job_name=environment.job_name)
+
+
+def _keys(environment: Environment) -> dict[str, object]:
+    return {
+        "region.code": environment.region.code,
+        "cron": environment.cron,
+        "job": environment.job_name,
+        "pod": environment.pod,
+    }
