@@ -1,0 +1,142 @@
+"""The API server, as far as the operator uses it. Every request has a timeout; what a retry can mend is retried, with a
+bound.
+
+Bodies are plain dictionaries: a typed model costs five times the time and memory and would drop the fields that it does
+not know. It answers with an error: `kubernetes.aio.client.ApiException`, whose `status` is the HTTP status. It does not
+answer: ApiUnavailableError.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.aio.utils.retry import Backoff, on_retry_after_error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from region_operator.cronjob import Manifest
+
+REQUEST_TIMEOUT_SECONDS = 20
+PAGE_SIZE = 500
+CONCURRENT_REQUESTS = 32
+
+_RETRY = Backoff(steps=5, duration=0.2, factor=3.0, jitter=0.5, cap=5.0)
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+
+
+class ApiUnavailableError(Exception):
+    """The API server did not answer, after all retries."""
+
+
+ERRORS = (client.ApiException, ApiUnavailableError)
+
+
+class Api:
+    """A connection to the API server, shared by the whole process."""
+
+    def __init__(self, api_client: client.ApiClient) -> None:
+        self._client = api_client
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Manifest | None = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        """Send one request and return the answer's body. Meant for requests that may be sent twice."""
+
+        async def attempt() -> dict[str, Any]:
+            arguments = await self._client.param_serialize(
+                method,
+                path,
+                query_params=list((query or {}).items()),
+                header_params={"Content-Type": content_type, "Accept": "application/json"},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = await self._client.call_api(*arguments, _request_timeout=REQUEST_TIMEOUT_SECONDS)
+            content = await response.read()
+            if not 200 <= response.status <= 299:
+                raise client.ApiException.from_response(http_resp=response, body=content.decode(), data=None)
+            answer: dict[str, Any] = json.loads(content)
+            return answer
+
+        try:
+            return await on_retry_after_error(_RETRY, _is_retried, attempt)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiUnavailableError(f"{method} {path}: {error or type(error).__name__}") from error
+
+    async def apply(self, path: str, body: Manifest, *, manager: str, force: bool = True) -> dict[str, Any]:
+        """Server-side apply `body` to the object at `path`. Raises ApiException 409 on a conflict where not forced."""
+        query = {"fieldManager": manager, "force": str(force).lower()}
+        return await self.request("PATCH", path, query=query, body=body, content_type=APPLY)
+
+    async def get(self, path: str) -> dict[str, Any] | None:
+        """Return the object at `path`, None where there is none."""
+        try:
+            return await self.request("GET", path)
+        except client.ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def items(self, path: str, *, selector: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield the objects of a collection, read in pages so that no answer is large."""
+        query = {"labelSelector": selector, "limit": str(PAGE_SIZE)}
+        while True:
+            page = await self.request("GET", path, query=query)
+            for item in page["items"]:
+                yield item
+            token = page["metadata"].get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
+    async def delete(self, path: str, *, uid: str, resource_version: str) -> bool:
+        """Delete an object as it was seen, leaving its dependents. False where it is gone or no longer the same."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Orphan",
+            "preconditions": {"uid": uid, "resourceVersion": resource_version},
+        }
+        try:
+            await self.request("DELETE", path, body=body)
+        except client.ApiException as error:
+            if error.status in (404, 409):
+                return False
+            raise
+        return True
+
+
+@asynccontextmanager
+async def connect() -> AsyncIterator[Api]:
+    """Connect as the pod's service account, or by KUBECONFIG outside a cluster."""
+    configuration = client.Configuration()
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        config.load_incluster_config(configuration)
+    else:
+        await config.load_kube_config(client_configuration=configuration)
+    configuration.connection_pool_maxsize = CONCURRENT_REQUESTS
+    configuration.retries = False  # ours below: the client's own retry knows neither PATCH nor jitter
+    async with client.ApiClient(configuration) as api_client:
+        api_client.user_agent = "region-operator"
+        yield Api(api_client)
+
+
+def _is_retried(error: Exception) -> bool:
+    if isinstance(error, client.ApiException):
+        return error.status in _RETRIED
+    return isinstance(error, (aiohttp.ClientError, TimeoutError))

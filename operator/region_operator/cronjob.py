@@ -1,0 +1,256 @@
+"""From a region to the CronJob that ticks for it, and to the quota that all regions share. Pure: the same values give
+the same manifest.
+
+Every field that matters is sent, because a field left out is not "the default" but somebody else's to set. The shape
+believes in what the CronJob and Job controllers were seen to do: a starting deadline keeps an edited or resumed
+schedule from catching up old ticks, `Forbid` keeps ticks of one region apart, and podReplacementPolicy `Failed` keeps
+two attempts apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from region_operator.crd import API_VERSION, KIND, Scheduler
+from region_tick.contract import DATABASE_SECRET, PERMANENT, TERMINATION_GRACE_SECONDS, Variable
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from region_operator.region import Region
+    from region_operator.schedule import Schedule
+
+Manifest = dict[str, Any]
+
+APP = "region-tick"
+FIELD_MANAGER = "region-operator"
+REGION_LABEL = "region-tick.dev/region"
+DIGEST_ANNOTATION = "region-tick.dev/digest"
+SELECTOR = f"app={APP},app.kubernetes.io/managed-by={FIELD_MANAGER}"
+PRIORITY_CLASS = "region-tick"
+QUOTA_NAME = "region-tick"
+CONTAINER = "tick"
+
+NAME_LIMIT = 52  # 63 less "-" and ten digits of minutes (apis/batch/validation, ValidateCronJobCreate)
+POD_START_SECONDS = 15
+JOB_TTL_SECONDS = 86_400
+_POD_BACKOFF_SECONDS, _POD_BACKOFF_LIMIT_SECONDS = (
+    10,
+    600,
+)  # job_controller.go, DefaultJobPodFailureBackOff and its maximum
+_DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
+
+
+def region_key(region_id: str) -> str:
+    """Return the label value by which a region's CronJob is found again, whatever its name: 12 hex digits of the id's
+    hash.
+    """
+    return hashlib.sha256(region_id.encode()).hexdigest()[:12]
+
+
+def cronjob_name(region: Region) -> str:
+    """Return the name that a region's CronJob gets when it is made; it is kept although the code may change later."""
+    key = region_key(region.id)
+    slug = re.sub(r"[^a-z0-9]+", "-", region.code.lower()).strip("-")[: NAME_LIMIT - len(key) - 1].strip("-")
+    return f"{slug}-{key}" if slug else f"region-{key}"
+
+
+def render_cronjob(
+    region: Region, schedule: Schedule, scheduler: Scheduler, *, name: str, tick_image: str, suspend: bool
+) -> Manifest:
+    """Return the CronJob of one region, with its digest."""
+    tick = scheduler.spec.tick
+    start_deadline = tick.start_deadline or schedule.start_deadline()
+    labels = _labels(scheduler) | {REGION_LABEL: region_key(region.id)}
+    manifest = {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {
+            "name": name,
+            "namespace": scheduler.namespace,
+            "labels": labels,
+            "annotations": {
+                "region-tick.dev/id": region.id,
+                "region-tick.dev/code": region.code,
+                "region-tick.dev/name": region.name,
+            }
+            | ({"region-tick.dev/bbox": str(region.bbox)} if region.bbox else {}),
+            "ownerReferences": [_owner(scheduler)],
+        },
+        "spec": {
+            "schedule": schedule.source,
+            "timeZone": "UTC",
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": int(start_deadline.total_seconds()),
+            "suspend": suspend,
+            "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "backoffLimit": tick.retries,
+                    "activeDeadlineSeconds": _active_deadline(start_deadline, tick.timeout, tick.retries),
+                    "ttlSecondsAfterFinished": JOB_TTL_SECONDS,
+                    "podReplacementPolicy": "Failed",
+                    "podFailurePolicy": {
+                        "rules": [
+                            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                            {
+                                "action": "FailJob",
+                                "onExitCodes": {
+                                    "containerName": CONTAINER,
+                                    "operator": "In",
+                                    "values": sorted(PERMANENT),
+                                },
+                            },
+                        ]
+                    },
+                    "template": {
+                        "metadata": {"labels": labels},
+                        "spec": _pod_spec(region, schedule, scheduler, name, tick_image, start_deadline),
+                    },
+                },
+            },
+        },
+    }
+    return _with_digest(manifest)
+
+
+def render_quota(scheduler: Scheduler) -> Manifest:
+    """Return the ResourceQuota that caps how many ticks run at once: it counts the pods of the tick's PriorityClass and
+    no others.
+    """
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {
+            "name": QUOTA_NAME,
+            "namespace": scheduler.namespace,
+            "labels": _labels(scheduler),
+            "annotations": {},
+            "ownerReferences": [_owner(scheduler)],
+        },
+        "spec": {
+            "hard": {"pods": str(scheduler.spec.concurrency)},
+            "scopeSelector": {
+                "matchExpressions": [
+                    {"scopeName": "PriorityClass", "operator": "In", "values": [PRIORITY_CLASS]},
+                ]
+            },
+        },
+    }
+    return _with_digest(manifest)
+
+
+def _with_digest(manifest: Manifest) -> Manifest:
+    """Add the annotation by which an unchanged manifest is known again without comparing defaulted fields."""
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+    meta = manifest["metadata"]
+    return manifest | {"metadata": meta | {"annotations": meta["annotations"] | {DIGEST_ANNOTATION: digest}}}
+
+
+def _labels(scheduler: Scheduler) -> dict[str, str]:
+    return {
+        "app": APP,
+        "app.kubernetes.io/name": APP,
+        "app.kubernetes.io/component": "tick",
+        "app.kubernetes.io/instance": scheduler.name,
+        "app.kubernetes.io/managed-by": FIELD_MANAGER,
+    }
+
+
+def _owner(scheduler: Scheduler) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": scheduler.name,
+        "uid": scheduler.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _active_deadline(start_deadline: timedelta, timeout: timedelta, retries: int) -> int:
+    """Return the Job's activeDeadlineSeconds: it counts from the Job's start, so waiting for a slot and backing off are
+    part of it.
+    """
+    backoffs = sum(min(_POD_BACKOFF_SECONDS * 2**n, _POD_BACKOFF_LIMIT_SECONDS) for n in range(retries))
+    attempts = (retries + 1) * (timeout.total_seconds() + TERMINATION_GRACE_SECONDS + POD_START_SECONDS)
+    return int(start_deadline.total_seconds() + attempts + backoffs)
+
+
+def _pod_spec(
+    region: Region, schedule: Schedule, scheduler: Scheduler, name: str, tick_image: str, start_deadline: timedelta
+) -> Manifest:
+    tick = scheduler.spec.tick
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "priorityClassName": PRIORITY_CLASS,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "tolerations": [
+            # A lost node must not hold a Forbid region for Kubernetes' default of five minutes.
+            {"key": f"node.kubernetes.io/{state}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+            for state in ("not-ready", "unreachable")
+        ]
+        + tick.tolerations,
+        "containers": [
+            {
+                "name": CONTAINER,
+                "image": tick.image or tick_image,
+                "env": _environment(region, schedule, scheduler, name, start_deadline) + tick.env,
+                "envFrom": tick.env_from,
+                "resources": tick.resources or _DEFAULT_RESOURCES,
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+    }
+    if tick.node_selector:
+        spec["nodeSelector"] = tick.node_selector
+    if tick.service_account_name:
+        spec["serviceAccountName"] = tick.service_account_name
+    return spec
+
+
+def _environment(
+    region: Region, schedule: Schedule, scheduler: Scheduler, name: str, start_deadline: timedelta
+) -> list[Manifest]:
+    def from_field(path: str) -> Manifest:
+        return {"fieldRef": {"fieldPath": path}}
+
+    plain = {
+        Variable.CRONJOB_NAME: name,
+        Variable.SOURCE: region.source,
+        Variable.HANDLER: scheduler.spec.tick.handler,
+        Variable.TIMEOUT_SECONDS: str(int(scheduler.spec.tick.timeout.total_seconds())),
+        Variable.START_DEADLINE_SECONDS: str(int(start_deadline.total_seconds())),
+        Variable.REGION_ID: region.id,
+        Variable.REGION_CODE: region.code,
+        Variable.REGION_NAME: region.name,
+        Variable.REGION_BBOX: str(region.bbox) if region.bbox else "",
+        Variable.REGION_CRON: schedule.source,
+    }
+    referred = {
+        Variable.DATABASE_URL: {"secretKeyRef": {"name": DATABASE_SECRET, "key": "DATABASE_URL"}},
+        Variable.JOB_NAME: from_field("metadata.labels['batch.kubernetes.io/job-name']"),
+        Variable.JOB_UID: from_field("metadata.labels['batch.kubernetes.io/controller-uid']"),
+        Variable.POD_NAME: from_field("metadata.name"),
+        Variable.NODE_NAME: from_field("spec.nodeName"),
+    }
+    return [{"name": str(variable), "value": value} for variable, value in plain.items()] + [
+        {"name": str(variable), "valueFrom": value} for variable, value in referred.items()
+    ]

@@ -1,0 +1,17 @@
+"""What the operator counts. Names follow Prometheus' conventions; kube-state-metrics already tells what CronJobs and
+Jobs do.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+RECONCILES = Counter("region_operator_reconciles_total", "Reconciles by the reason that the status gave.", ["reason"])
+RECONCILE_SECONDS = Histogram(
+    "region_operator_reconcile_duration_seconds", "How long a reconcile took, whatever its end."
+)
+LAST_SUCCESS = Gauge(
+    "region_operator_last_success_timestamp_seconds", "When a reconcile last came to its end, in Unix time."
+)
+CHANGES = Counter("region_operator_cronjob_changes_total", "CronJobs written or deleted, by reason.", ["reason"])
+REGIONS = Gauge("region_operator_regions", "Active regions by state.", ["state"])

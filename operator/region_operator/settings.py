@@ -1,0 +1,83 @@
+"""The knobs that the operator's process takes from its environment. What a RegionScheduler says is not here, but in
+`crd`.
+
+REGION_REFRESH_INTERVAL_MS, CONCURRENCY, DATABASE_URL and NODE_ENV are named as users of the earlier worker know them.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from region_operator.crd import format_duration
+from region_tick.contract import DATABASE_SECRET, VERSION
+
+SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class MissingDatabaseUrlError(Exception):
+    """No database URL is configured; the message says what to create."""
+
+
+def _own_namespace() -> str:
+    return SERVICE_ACCOUNT_NAMESPACE.read_text().strip() if SERVICE_ACCOUNT_NAMESPACE.exists() else "region-tick"
+
+
+class Settings(BaseSettings):
+    """Read from the environment, names in upper case. Raises pydantic.ValidationError that names the variable."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    database_url: SecretStr | None = None
+    database_url_file: Path | None = None
+    database_direct_url: SecretStr | None = None
+    region_refresh_interval_ms: int = Field(default=300_000, ge=1000)
+    concurrency: int = Field(default=4, ge=1)
+    migrate: bool = True
+    bootstrap: bool = True
+    namespace: str = Field(default_factory=_own_namespace, validation_alias="POD_NAMESPACE")
+    tick_image: str = f"region-tick/tick:{VERSION}"
+    health_port: int = Field(default=8080, ge=0, le=65535)
+    log_level: str = "INFO"
+
+    def read_database_url(self) -> str:
+        """Return the URL as it is now: a mounted Secret may be created late, and rotated.
+
+        Raises MissingDatabaseUrlError.
+        """
+        if self.database_url_file is not None:
+            try:
+                return self.database_url_file.read_text().strip()
+            except FileNotFoundError as error:
+                raise MissingDatabaseUrlError(
+                    f"{self.database_url_file} does not exist: create the database's Secret, e.g. kubectl create "
+                    f"secret generic {DATABASE_SECRET} -n {self.namespace} "
+                    "--from-literal=DATABASE_URL=postgresql://USER:PASSWORD@HOST/DATABASE"
+                ) from error
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        raise MissingDatabaseUrlError(
+            "neither DATABASE_URL nor DATABASE_URL_FILE is set: set DATABASE_URL=postgresql://USER:PASSWORD@HOST/DATABASE"
+        )
+
+    def read_direct_url(self) -> str:
+        """Return the URL for what needs a session of its own, where DATABASE_URL may be a pooler's.
+
+        Raises MissingDatabaseUrlError.
+        """
+        return self.database_direct_url.get_secret_value() if self.database_direct_url else self.read_database_url()
+
+    def bootstrap_spec(self) -> dict[str, Any]:
+        """Return what the knobs that somebody set say of RegionScheduler `default`; a knob that is not set says
+        nothing.
+        """
+        spec: dict[str, Any] = {}
+        if "region_refresh_interval_ms" in self.model_fields_set:
+            spec["refreshInterval"] = format_duration(timedelta(milliseconds=self.region_refresh_interval_ms))
+        if "concurrency" in self.model_fields_set:
+            spec["concurrency"] = self.concurrency
+        return spec

@@ -1,0 +1,119 @@
+"""A RegionScheduler's status, computed from what a reconcile found. Pure: written only where it differs from what
+stands there.
+
+Conditions follow kstatus: `Ready` always stands, `Stalled` only while true. Per-region detail is not here (it grows
+with the table); Ready's message names the first few quarantined regions, the log and the Events name all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from region_operator.crd import Scheduler
+    from region_operator.region import Quarantined
+
+NAMED_REGIONS = 3
+MESSAGE_LIMIT = 1024
+
+Status = dict[str, Any]
+
+
+class ReadyReason(StrEnum):
+    """Why a RegionScheduler is ready or not."""
+
+    IN_SYNC = "InSync"
+    QUARANTINED = "RegionsQuarantined"
+    SUSPENDED = "Suspended"
+    INVALID_SPEC = "InvalidSpec"
+    DATABASE_NOT_CONFIGURED = "DatabaseNotConfigured"
+    DATABASE_UNAVAILABLE = "DatabaseUnavailable"
+    SCHEMA_MISMATCH = "SchemaMismatch"
+    SOURCE_UNREADABLE = "SourceUnreadable"
+    APPLY_FAILED = "ApplyFailed"
+
+
+STALLED = frozenset({ReadyReason.INVALID_SPEC})
+"""Reasons that only an edit of the RegionScheduler can mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a reconcile that came to its end found."""
+
+    active: int
+    scheduled: int
+    quarantined: Sequence[Quarantined]
+    changed: bool
+
+
+def succeeded(scheduler: Scheduler, outcome: Outcome, *, now: datetime) -> Status:
+    """Return the status after a reconcile that came to its end. `now` is in UTC."""
+    reason = ReadyReason.IN_SYNC
+    message = f"{outcome.scheduled} of {outcome.active} active regions are scheduled"
+    if outcome.quarantined:
+        reason = ReadyReason.QUARANTINED
+        message += f"; quarantined: {_name(outcome.quarantined)}"
+    if scheduler.spec.suspend:
+        reason = ReadyReason.SUSPENDED
+        message = f"all {outcome.active} active regions are suspended by spec.suspend"
+    status = scheduler.status | {
+        "observedGeneration": scheduler.generation,
+        "regions": {
+            "active": outcome.active,
+            "scheduled": outcome.scheduled,
+            "quarantined": len(outcome.quarantined),
+        },
+        "conditions": _conditions(scheduler, ready=True, reason=reason, message=message, now=now),
+    }
+    return status | ({"lastChangeTime": _timestamp(now)} if outcome.changed else {})
+
+
+def failed(scheduler: Scheduler, reason: ReadyReason, message: str, *, now: datetime) -> Status:
+    """Return the status after a reconcile that could not come to its end: the counts stay what they were, as the
+    cluster does.
+    """
+    return scheduler.status | {
+        "observedGeneration": scheduler.generation,
+        "conditions": _conditions(scheduler, ready=False, reason=reason, message=message, now=now),
+    }
+
+
+def _conditions(
+    scheduler: Scheduler, *, ready: bool, reason: ReadyReason, message: str, now: datetime
+) -> list[dict[str, Any]]:
+    states = {"Ready": ready} | ({"Stalled": True} if reason in STALLED else {})
+    return [
+        {
+            "type": kind,
+            "status": str(state),
+            "observedGeneration": scheduler.generation,
+            "reason": reason.value,
+            "message": message[:MESSAGE_LIMIT],
+            "lastTransitionTime": _since(scheduler.status, kind, str(state)) or _timestamp(now),
+        }
+        for kind, state in states.items()
+    ]
+
+
+def _since(status: Status, kind: str, state: str) -> str | None:
+    for condition in status.get("conditions", []):
+        if condition["type"] == kind and condition["status"] == state:
+            since: str = condition["lastTransitionTime"]
+            return since
+    return None
+
+
+def _name(quarantined: Sequence[Quarantined]) -> str:
+    named = "; ".join(f"{row.code or row.id}: {row.reason}" for row in quarantined[:NAMED_REGIONS])
+    rest = len(quarantined) - NAMED_REGIONS
+    return f"{named}; and {rest} more" if rest > 0 else named
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

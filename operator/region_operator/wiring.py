@@ -1,0 +1,152 @@
+"""kopf and nothing else: a timer whose body waits until a reconcile is due, and the events that make it due.
+
+The timer never returns a value, never patches and never raises: a failed patch would end it for good, in silence. It
+has no finalizer (see docs/decisions/0001-timer-without-finalizer.md), so the DELETED event stops it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import socket
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import kopf
+from kopf._core.engines.peering import Identity
+
+from region_operator import metrics
+from region_operator.api import ApiUnavailableError
+from region_operator.crd import GROUP, PLURAL, VERSION
+from region_operator.reconcile import ReconcileError
+
+if TYPE_CHECKING:
+    from region_operator.health import Health
+    from region_operator.pace import Pace
+    from region_operator.reconcile import Reconciler
+
+log = logging.getLogger(__name__)
+
+RECONCILE_LIMIT_SECONDS = 600
+"""No reconcile may take longer: one that hangs in spite of its requests' own timeouts must not end all that follow."""
+
+EXIT_LIMIT_SECONDS = 25
+"""Within the pod's terminationGracePeriodSeconds; kopf kills the process that has not ended by then."""
+
+
+@dataclasses.dataclass(slots=True)
+class Memo:
+    """What kopf hands to every handler."""
+
+    reconciler: Reconciler
+    pace: Pace
+    health: Health
+    gone: set[str] = dataclasses.field(default_factory=set)
+    generations: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def __copy__(self) -> Memo:
+        return self  # kopf copies the memo for each object; here it is shared
+
+
+async def operate(namespace: str, memo: Memo) -> None:
+    """Run kopf in one namespace until SIGTERM or SIGINT."""
+    await kopf.operator(
+        registry=_registry(),
+        settings=_settings(),
+        memo=memo,
+        namespaces=[namespace],
+        identity=Identity(socket.gethostname()),  # kopf would ask for the user's name, which a container's uid has not
+    )
+
+
+def _registry() -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry)(_login)
+    kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(_on_event)
+    kopf.on.timer(GROUP, VERSION, PLURAL, id="reconcile", interval=0.1, when=_exists, registry=registry)(_reconcile)
+    handlers = registry._spawning._handlers
+    handlers[:] = [dataclasses.replace(handler, requires_finalizer=False) for handler in handlers]
+    return registry
+
+
+def _settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: one namespace, no scanning (so a Role suffices), no peering, no posting of logs as
+    Events.
+    """
+    settings = kopf.OperatorSettings()
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.posting.enabled = False
+    settings.watching.server_timeout = 300
+    settings.watching.connect_timeout = 10
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.queueing.idle_timeout = 0.2
+    settings.background.cancellation_polling = 2
+    settings.process.ultimate_exiting_timeout = EXIT_LIMIT_SECONDS
+    return settings
+
+
+async def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    info = kopf.login_with_service_account(**kwargs)
+    if info is None:
+        return kopf.login_with_kubeconfig(**kwargs)
+    # By address, as every in-cluster client does: kopf's own choice, a DNS name, fails wherever DNS does.
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+    return dataclasses.replace(info, server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}")
+
+
+def _exists(uid: str, memo: Memo, **_: Any) -> bool:
+    return uid not in memo.gone
+
+
+async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
+    if type == "DELETED":
+        memo.gone.add(uid)
+    elif memo.generations.get(uid) != meta["generation"]:
+        memo.generations[uid] = meta["generation"]
+        memo.pace.wake()
+
+
+async def _reconcile(namespace: str | None, name: str, memo: Memo, **kwargs: Any) -> None:
+    assert namespace is not None  # noqa: S101 - the resource is namespaced
+    stopped: kopf.DaemonStopped = kwargs[
+        "stopped"
+    ]  # passed to timers too, though kopf's types and docs say it of daemons
+    await memo.pace.wait(stopped.wait())
+    if stopped:
+        return
+    started = time.monotonic()
+    reason = "Error"
+    try:
+        async with asyncio.timeout(RECONCILE_LIMIT_SECONDS):
+            interval = await memo.reconciler.reconcile(namespace, name)
+    except ReconcileError as error:
+        reason = error.reason.value
+        _failed(memo, str(error))
+    except ApiUnavailableError as error:
+        reason = "ApiUnavailable"
+        _failed(memo, f"the API server cannot be reached: {error}")
+    except Exception:
+        log.exception("reconcile failed")
+        _failed(memo, "an error of the operator itself, see its log")
+    else:
+        reason = "Succeeded"
+        _succeeded(memo, interval)
+    metrics.RECONCILES.labels(reason).inc()
+    metrics.RECONCILE_SECONDS.observe(time.monotonic() - started)
+
+
+def _succeeded(memo: Memo, interval: timedelta | None) -> None:
+    metrics.LAST_SUCCESS.set_to_current_time()
+    memo.health.ready()
+    memo.pace.succeeded(interval or timedelta(minutes=5))
+
+
+def _failed(memo: Memo, message: str) -> None:
+    delay = memo.pace.failed()
+    memo.health.unready(message)
+    log.warning("not reconciled", extra={"reason": message, "retry_in_seconds": round(delay, 1)})

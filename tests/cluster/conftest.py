@@ -1,0 +1,62 @@
+"""A real control plane for the tests, a namespace of its own for each, and the operator as a process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from devcluster import start_local
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.operator_process import CHECKOUT, OperatorProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from devcluster.local import LocalCluster
+
+
+class RunOperator(Protocol):
+    """Starts the operator on the test's namespace and database; keywords are further environment variables."""
+
+    def __call__(self, **environment: str) -> AbstractContextManager[OperatorProcess]: ...
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[LocalCluster]:
+    """API server, etcd and controller manager, without a node; the CRD and the PriorityClass are installed."""
+    with start_local(f"tests-{os.getpid()}", node=False) as cluster:
+        Kubectl(cluster.kubeconfig, "default")(
+            "apply", "-f", str(CHECKOUT / "crds"), "-f", str(CHECKOUT / "manifests/20-priorityclass.yaml")
+        )
+        yield cluster
+
+
+@pytest.fixture
+def kubectl(control_plane: LocalCluster) -> Iterator[Kubectl]:
+    """kubectl in a namespace of the test's own."""
+    namespace = f"t-{secrets.token_hex(4)}"
+    cluster_wide = Kubectl(control_plane.kubeconfig, "default")
+    cluster_wide("create", "namespace", namespace)
+    yield Kubectl(control_plane.kubeconfig, namespace)
+    cluster_wide("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture
+def run_operator(kubectl: Kubectl, database: str, tmp_path: Path) -> RunOperator:
+    """Start the operator; to be used as a context manager."""
+
+    def run(**environment: str) -> OperatorProcess:
+        log = tmp_path / f"operator-{len(list(tmp_path.iterdir()))}.log"
+        variables = {
+            "KUBECONFIG": str(kubectl.kubeconfig),
+            "POD_NAMESPACE": kubectl.namespace,
+            "DATABASE_URL": database,
+        }
+        return OperatorProcess(log, variables | environment)
+
+    return run

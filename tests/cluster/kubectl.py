@@ -1,0 +1,60 @@
+"""kubectl as a person uses it, against the test's own cluster and namespace."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TIMEOUT_SECONDS = 120
+
+
+def kubectl_binary() -> str:
+    """Return the kubectl of the environment that runs the tests."""
+    beside = Path(sys.executable).with_name("kubectl")
+    return str(beside) if beside.exists() else shutil.which("kubectl") or "kubectl"
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """Runs kubectl; every call has a timeout and fails with kubectl's own words."""
+
+    kubeconfig: Path
+    namespace: str
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
+        done = subprocess.run(
+            [kubectl_binary(), "--namespace", self.namespace, *arguments],
+            env=os.environ | {"KUBECONFIG": str(self.kubeconfig)},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def get(self, *arguments: str) -> Any:
+        """Return what `kubectl get ... -o json` prints."""
+        return json.loads(self("get", *arguments, "--output", "json"))
+
+    def cronjobs(self) -> dict[str, dict[str, Any]]:
+        """Return our CronJobs by region code."""
+        items = self.get("cronjobs", "--selector", "app=region-tick")["items"]
+        return {item["metadata"]["annotations"]["region-tick.dev/code"]: item for item in items}
+
+    def scheduler(self) -> dict[str, Any]:
+        """Return RegionScheduler `default`, or nothing where there is none."""
+        found: list[dict[str, Any]] = self.get("regionschedulers")["items"]
+        return found[0] if found else {}
+
+    def ready(self) -> dict[str, Any]:
+        """Return the condition Ready of RegionScheduler `default`."""
+        conditions = self.scheduler().get("status", {}).get("conditions", [])
+        return next((condition for condition in conditions if condition["type"] == "Ready"), {})

@@ -1,0 +1,86 @@
+"""The operator as a process of its own, run as a user runs it outside a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+class OperatorProcess:
+    """A running `region-operator run`; `lines` is its log so far. A context manager that ends it."""
+
+    def __init__(self, log: Path, environment: dict[str, str]) -> None:
+        self._log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "region_operator", "run"],
+                env=os.environ | {"HEALTH_PORT": "0"} | environment,
+                cwd=CHECKOUT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._process.poll() is None:
+            self.signal(signal.SIGKILL)
+            self._process.wait(10)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines about an event."""
+        return [line for line in self.lines if line["event"] == event]
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def stop(self) -> int:
+        """End it as a kubelet does; return its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end, as long as a kubelet would; return its exit code."""
+        return self._process.wait(30)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask its health server; return status and text."""
+        started = eventually(lambda: self.logged("starting"), what="the operator says its health port")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{started[0]['health_port']}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return a metric's value; 0 where it has none yet."""
+        wanted = name + ("{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}" if labels else "")
+        for line in self.get("/metrics")[1].splitlines():
+            sample, _, value = line.rpartition(" ")
+            if sample == wanted:
+                return float(value)
+        return 0.0
+
+    @property
+    def reconciles(self) -> float:
+        """How many reconciles came to their end."""
+        return self.metric("region_operator_reconciles_total", reason="Succeeded")

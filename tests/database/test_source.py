@@ -1,0 +1,73 @@
+"""source.py on a real Postgres: tables and views as users have them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import exc, text
+
+from region_operator.crd import Columns, Source
+from region_operator.region import Bbox, Region
+from region_operator.source import Table, read_regions
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+async def execute(engine: AsyncEngine, *statements: str) -> None:
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+
+
+async def test_active_rows_are_read_with_their_decimals(engine: AsyncEngine) -> None:
+    await execute(
+        engine,
+        "INSERT INTO region_index (code, name, bbox_min_lon, bbox_min_lat, bbox_max_lon, bbox_max_lat, cron_schedule)"
+        " VALUES ('IS-1', 'Reykjavík', -22.123456, 64.05, -21.6, 64.18, '*/5 * * * *')",
+        "INSERT INTO region_index (code, name, cron_schedule, active) VALUES ('OFF', 'Off', '@daily', false)",
+    )
+    [region] = await read_regions(engine, Source(), default_schema="public")
+    assert isinstance(region, Region)
+    assert (region.source, region.code, region.name) == ("public.region_index", "IS-1", "Reykjavík")
+    assert region.bbox == Bbox(Decimal("-22.123456"), Decimal("64.050000"), Decimal("-21.600000"), Decimal("64.180000"))
+    assert str(region.bbox) == "-22.123456,64.050000,-21.600000,64.180000"
+
+
+async def test_another_table_with_other_names_serves_too(engine: AsyncEngine) -> None:
+    await execute(
+        engine,
+        'CREATE SCHEMA "Geo"',
+        'CREATE TABLE "Geo".areas (nr bigint, "Code" text, label text, w float8, s float8, e float8, n float8,'
+        " cron text, live bool)",
+        "INSERT INTO \"Geo\".areas VALUES (7, 'DE-BE', 'Berlin', 13.08, 52.33, 13.76, 52.67, '0 * * * *', true)",
+        'CREATE VIEW "Geo".regions AS SELECT * FROM "Geo".areas',
+    )
+    columns = Columns(
+        id="nr",
+        code="Code",
+        name="label",
+        bbox_min_lon="w",
+        bbox_min_lat="s",
+        bbox_max_lon="e",
+        bbox_max_lat="n",
+        cron_schedule="cron",
+        active="live",
+    )
+    [region] = await read_regions(engine, Source(table="Geo.regions", columns=columns), default_schema="public")
+    assert isinstance(region, Region)
+    assert (region.id, region.code, region.source) == ("7", "DE-BE", "Geo.regions")
+
+
+async def test_a_table_that_cannot_be_read_is_no_table_without_rows(engine: AsyncEngine) -> None:
+    with pytest.raises(exc.ProgrammingError, match="nowhere"):
+        await read_regions(engine, Source(table="nowhere"), default_schema="public")
+    with pytest.raises(exc.ProgrammingError, match="crontab"):
+        await read_regions(engine, Source(columns=Columns(cron_schedule="crontab")), default_schema="public")
+
+
+def test_a_tables_schema_is_its_own_or_the_urls() -> None:
+    assert str(Table.parse("regions", default_schema="app")) == "app.regions"
+    assert str(Table.parse("geo.regions", default_schema="app")) == "geo.regions"

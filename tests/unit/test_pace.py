@@ -1,0 +1,72 @@
+"""pace.py, with a clock and a chance of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from region_operator.pace import LAST_RETRY_SECONDS, Pace
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def never() -> asyncio.Future[None]:
+    return asyncio.get_running_loop().create_future()
+
+
+async def test_the_first_is_due_at_once() -> None:
+    await asyncio.wait_for(Pace(clock=Clock()).wait(never()), 5)
+
+
+async def test_nothing_is_due_before_the_interval_is_over() -> None:
+    clock = Clock()
+    pace = Pace(clock=clock)
+    pace.succeeded(timedelta(minutes=5))
+    waiting = asyncio.ensure_future(pace.wait(never()))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()
+    clock.now += 300
+    await asyncio.wait_for(pace.wait(never()), 5)
+
+
+async def test_a_wake_up_is_due_at_once_and_once() -> None:
+    pace = Pace(clock=Clock())
+    pace.succeeded(timedelta(minutes=5))
+    pace.wake()
+    await asyncio.wait_for(pace.wait(never()), 5)
+    again = asyncio.ensure_future(pace.wait(never()))
+    await asyncio.sleep(0)
+    assert not again.done()
+    pace.wake()
+    await asyncio.wait_for(again, 5)
+
+
+async def test_being_stopped_ends_the_wait() -> None:
+    pace = Pace(clock=Clock())
+    pace.succeeded(timedelta(minutes=5))
+    stopped = never()
+    waiting = asyncio.ensure_future(pace.wait(stopped))
+    await asyncio.sleep(0)
+    stopped.set_result(None)
+    await asyncio.wait_for(waiting, 5)
+
+
+def test_failures_back_off_to_a_limit_and_a_success_forgets_them() -> None:
+    asked: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        asked.append((low, high))
+        return high
+
+    pace = Pace(clock=Clock(), uniform=uniform)
+    delays = [pace.failed() for _ in range(8)]
+    assert delays == [1, 2, 4, 8, 16, 30, 30, LAST_RETRY_SECONDS]
+    assert asked[0] == (0.5, 1.0)
+    pace.succeeded(timedelta(seconds=1))
+    assert pace.failed() == 1

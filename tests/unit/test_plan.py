@@ -1,0 +1,119 @@
+"""plan.py: its decision table, row by row, and what must hold of any plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from region_operator.cronjob import DIGEST_ANNOTATION, region_key
+from region_operator.plan import Delete, Desired, Live, Plan, Reason, Write, make_plan, parse_schedules
+from region_operator.region import Quarantined, Region
+from region_operator.schedule import parse_schedule
+from tests.unit.examples import PARIS
+
+
+def render(desired: Desired, name: str) -> dict[str, Any]:
+    """Stand in for the real manifest by all that may differ between two of them."""
+    digest = f"{name}|{desired.schedule.source}|{desired.region.name}|{desired.suspend}"
+    return {"metadata": {"name": name, "annotations": {DIGEST_ANNOTATION: digest}}}
+
+
+def live(region: Region, *, name: str = "kept", suspended: bool = False, going: bool = False) -> Live:
+    """Return the CronJob as it was applied for `region`."""
+    desired = Desired(region, parse_schedule(region.cron_schedule), suspend=suspended)
+    manifest = render(desired, name)
+    owned: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{DIGEST_ANNOTATION}": {}}}}
+    entry = {"manager": "region-operator", "operation": "Apply", "fieldsV1": owned}
+    body = {"metadata": manifest["metadata"] | {"managedFields": [entry]}}
+    return Live(
+        name=name,
+        uid="u",
+        resource_version="1",
+        key=region_key(region.id),
+        schedule=region.cron_schedule,
+        suspended=suspended,
+        going=going,
+        body=body,
+    )
+
+
+def plan(rows: list[Region | Quarantined], current: list[Live], *, keep_last: bool = False) -> Plan:
+    desired, quarantined = parse_schedules(rows)
+    return make_plan(desired, quarantined, current, render=render, keep_last=keep_last)
+
+
+BAD = replace(PARIS, cron_schedule="0 0 * * 7")
+HOURLY = replace(PARIS, cron_schedule="0 * * * *")
+
+
+@pytest.mark.parametrize(
+    ("row", "current", "reasons"),
+    [
+        pytest.param(PARIS, None, [Reason.ADDED], id="active, none"),
+        pytest.param(PARIS, live(PARIS), [], id="active, in sync"),
+        pytest.param(HOURLY, live(PARIS), [Reason.RESCHEDULED], id="active, other schedule"),
+        pytest.param(replace(PARIS, name="Lutetia"), live(PARIS), [Reason.UPDATED], id="active, other name"),
+        pytest.param(PARIS, live(PARIS, going=True), [], id="active, going"),
+        pytest.param(BAD, None, [], id="quarantined, none"),
+        pytest.param(BAD, live(PARIS), [Reason.SUSPENDED], id="quarantined, live"),
+        pytest.param(BAD, live(PARIS, suspended=True), [], id="quarantined, suspended"),
+        pytest.param(Quarantined(PARIS.id, "", "no code"), live(PARIS), [], id="quarantined as a whole"),
+        pytest.param(None, live(PARIS), [Reason.REMOVED], id="missing"),
+        pytest.param(None, live(PARIS, going=True), [], id="missing, going"),
+    ],
+)
+def test_decision_table(row: Region | Quarantined | None, current: Live | None, reasons: list[Reason]) -> None:
+    outcome = plan([row] if row else [], [current] if current else [])
+    changes: list[Write | Delete] = [*outcome.writes, *outcome.deletes]
+    assert [change.reason for change in changes] == reasons
+
+
+def test_an_update_keeps_the_name_that_the_cronjob_has() -> None:
+    [write] = plan([replace(HOURLY, code="FR-IDF")], [live(PARIS, name="fr-75-old")]).writes
+    assert write.manifest["metadata"]["name"] == "fr-75-old"
+
+
+def test_a_quarantined_region_keeps_its_last_good_schedule() -> None:
+    [write] = plan([BAD], [live(PARIS)]).writes
+    assert (write.desired.schedule.source, write.desired.suspend) == (PARIS.cron_schedule, True)
+
+
+def test_keep_last_lets_it_run_on() -> None:
+    assert len(plan([BAD], [live(PARIS)], keep_last=True)) == 0
+    [write] = plan([BAD], [live(PARIS, suspended=True)], keep_last=True).writes
+    assert write.desired.suspend is False
+
+
+def test_a_repaired_row_leaves_quarantine() -> None:
+    [write] = plan([PARIS], [live(PARIS, suspended=True)]).writes
+    assert write.desired.suspend is False
+
+
+def test_quarantine_names_row_value_and_remedy() -> None:
+    _, [row] = parse_schedules([BAD])
+    assert (row.id, row.code) == (PARIS.id, PARIS.code)
+    assert '"0 0 * * 7"' in row.reason
+    assert "0" in row.reason
+
+
+regions = st.lists(st.integers(0, 30), unique=True).map(
+    lambda ids: [replace(PARIS, id=str(n), code=f"R{n}") for n in ids]
+)
+
+
+@given(regions, regions)
+def test_a_plan_touches_each_region_once_and_no_other(rows: list[Region], before: list[Region]) -> None:
+    outcome = plan(list(rows), [live(region, name=f"n{region.id}") for region in before])
+    wanted, there = {row.id for row in rows}, {region.id for region in before}
+    assert {write.desired.region.id for write in outcome.writes} == wanted - there
+    assert {delete.live.key for delete in outcome.deletes} == {region_key(gone) for gone in there - wanted}
+    assert outcome.unchanged == len(wanted & there)
+
+
+def test_a_delete_is_of_what_was_seen() -> None:
+    seen = live(PARIS)
+    assert plan([], [seen]).deletes == (Delete(seen),)

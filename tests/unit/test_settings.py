@@ -1,0 +1,74 @@
+"""settings.py: the environment as the process reads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import ValidationError
+
+from region_operator.settings import MissingDatabaseUrlError, Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "DATABASE_URL",
+        "DATABASE_URL_FILE",
+        "DATABASE_DIRECT_URL",
+        "REGION_REFRESH_INTERVAL_MS",
+        "CONCURRENCY",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_knob_that_is_not_set_says_nothing() -> None:
+    assert Settings().bootstrap_spec() == {}
+
+
+@pytest.mark.parametrize(("milliseconds", "interval"), [("300000", "300s"), ("1500", "1500ms"), ("1000", "1s")])
+def test_knobs_become_the_schedulers_fields(monkeypatch: pytest.MonkeyPatch, milliseconds: str, interval: str) -> None:
+    monkeypatch.setenv("REGION_REFRESH_INTERVAL_MS", milliseconds)
+    monkeypatch.setenv("CONCURRENCY", "8")
+    assert Settings().bootstrap_spec() == {"refreshInterval": interval, "concurrency": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("REGION_REFRESH_INTERVAL_MS", "999"), ("CONCURRENCY", "0"), ("CONCURRENCY", "many")]
+)
+def test_a_value_that_cannot_be_used_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_the_url_is_read_anew_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret = tmp_path / "DATABASE_URL"
+    monkeypatch.setenv("DATABASE_URL_FILE", str(secret))
+    settings = Settings()
+    with pytest.raises(MissingDatabaseUrlError, match="kubectl create secret generic region-tick-database"):
+        settings.read_database_url()
+    secret.write_text("postgresql://one/\n")
+    assert settings.read_database_url() == "postgresql://one/"
+    secret.write_text("postgresql://two/")
+    assert settings.read_database_url() == "postgresql://two/"
+
+
+def test_no_url_at_all_says_what_to_set() -> None:
+    with pytest.raises(MissingDatabaseUrlError, match="set DATABASE_URL=postgresql://"):
+        Settings().read_database_url()
+
+
+def test_listening_goes_round_the_pooler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://pooler/")
+    assert Settings().read_direct_url() == "postgresql://pooler/"
+    monkeypatch.setenv("DATABASE_DIRECT_URL", "postgresql://database/")
+    assert Settings().read_direct_url() == "postgresql://database/"
+
+
+def test_a_url_is_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@h/")
+    assert "hunter2" not in repr(Settings())

@@ -1,0 +1,80 @@
+"""status.py: what a person and kstatus read from a RegionScheduler."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from region_operator.region import Quarantined
+from region_operator.status import Outcome, ReadyReason, Status, failed, succeeded
+from tests.unit.examples import scheduler
+
+NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=5)
+UNCHANGED = Outcome(active=2, scheduled=2, quarantined=(), changed=False)
+
+
+def ready(status: Status) -> dict[str, str]:
+    [condition] = [condition for condition in status["conditions"] if condition["type"] == "Ready"]
+    return {key: condition[key] for key in ("status", "reason", "message", "lastTransitionTime")}
+
+
+def test_the_second_of_two_equal_outcomes_gives_an_equal_status() -> None:
+    first = succeeded(scheduler(), UNCHANGED, now=NOW)
+    assert succeeded(scheduler(status=first), UNCHANGED, now=LATER) == first
+
+
+def test_only_a_change_moves_the_time_of_the_last_change() -> None:
+    changed = Outcome(active=2, scheduled=2, quarantined=(), changed=True)
+    first = succeeded(scheduler(), changed, now=NOW)
+    assert first["lastChangeTime"] == "2026-11-24T10:40:00Z"
+    assert succeeded(scheduler(status=first), UNCHANGED, now=LATER)["lastChangeTime"] == "2026-11-24T10:40:00Z"
+    assert succeeded(scheduler(status=first), changed, now=LATER)["lastChangeTime"] == "2026-11-24T10:45:00Z"
+
+
+def test_a_failure_keeps_the_counts_and_says_since_when() -> None:
+    well = succeeded(scheduler(), UNCHANGED, now=NOW)
+    ill = failed(scheduler(status=well), ReadyReason.DATABASE_UNAVAILABLE, "no route to host", now=LATER)
+    assert ill["regions"] == well["regions"]
+    assert ready(ill) == {
+        "status": "False",
+        "reason": "DatabaseUnavailable",
+        "message": "no route to host",
+        "lastTransitionTime": "2026-11-24T10:45:00Z",
+    }
+
+
+def test_a_transition_is_one_of_status_not_of_reason() -> None:
+    quarantined = Outcome(active=2, scheduled=1, quarantined=[Quarantined("1", "R1", "bad")], changed=False)
+    first = succeeded(scheduler(), UNCHANGED, now=NOW)
+    second = ready(succeeded(scheduler(status=first), quarantined, now=LATER))
+    assert (second["reason"], second["lastTransitionTime"]) == ("RegionsQuarantined", "2026-11-24T10:40:00Z")
+
+
+def test_the_message_names_a_few_quarantined_regions_and_counts_the_rest() -> None:
+    rows = [Quarantined(str(n), f"R{n}" if n else "", "bad cron") for n in range(5)]
+    message = ready(succeeded(scheduler(), Outcome(active=9, scheduled=4, quarantined=rows, changed=False), now=NOW))[
+        "message"
+    ]
+    assert message == (
+        "4 of 9 active regions are scheduled; quarantined: 0: bad cron; R1: bad cron; R2: bad cron; and 2 more"
+    )
+
+
+def test_a_message_has_a_limit() -> None:
+    rows = [Quarantined("1", "R1", "x" * 5000)]
+    status = succeeded(scheduler(), Outcome(active=1, scheduled=0, quarantined=rows, changed=False), now=NOW)
+    assert len(ready(status)["message"]) == 1024
+
+
+@pytest.mark.parametrize(
+    ("reason", "kinds"), [(ReadyReason.INVALID_SPEC, ["Ready", "Stalled"]), (ReadyReason.APPLY_FAILED, ["Ready"])]
+)
+def test_only_what_a_user_must_mend_is_stalled(reason: ReadyReason, kinds: list[str]) -> None:
+    status = failed(scheduler(), reason, "why", now=NOW)
+    assert [condition["type"] for condition in status["conditions"]] == kinds
+
+
+def test_suspension_of_all_is_said() -> None:
+    assert ready(succeeded(scheduler(suspend=True), UNCHANGED, now=NOW))["reason"] == "Suspended"
