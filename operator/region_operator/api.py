@@ -128,7 +128,7 @@ async def connect() -> AsyncIterator[Api]:
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         config.load_incluster_config(configuration)
     else:
-        await config.load_kube_config(client_configuration=configuration)
+        await config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
     configuration.connection_pool_maxsize = CONCURRENT_REQUESTS
     configuration.retries = False  # ours below: the client's own retry knows neither PATCH nor jitter
     async with client.ApiClient(configuration) as api_client:
