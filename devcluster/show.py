@@ -33,7 +33,7 @@ class Stage:
 
     kubeconfig: Path
     namespace: str
-    console: Console = field(default_factory=lambda: Console(soft_wrap=True, highlight=False))
+    console: Console = field(default_factory=lambda: Console(soft_wrap=True, highlight=False, width=WIDE))
     _steps: int = 0
 
     def step(self, title: str) -> None:
@@ -82,7 +82,7 @@ class Stage:
         table = Table(*(Column(name, no_wrap=True) for name in columns), box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*(str(cell) for cell in row))
-        self.console.print(table, width=WIDE, crop=False)
+        self.console.print(table)
 
 
 def kubectl_binary() -> str:

@@ -1,4 +1,4 @@
-"""A real Postgres for the tests, and a database of its own for each."""
+"""A real Postgres for the tests, and a database of its own for each; in CI, no test that is skipped for nothing."""
 
 from __future__ import annotations
 
@@ -21,6 +21,24 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+NO_DOCKER = "no Docker engine for kind"
+NO_CURRENT_CLUSTER = "no cluster named for CLUSTER=current"
+EXCUSES = (NO_DOCKER, NO_CURRENT_CLUSTER)
+"""Why a test may be skipped in CI: what a machine cannot give. Everything else could run, so it must."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run of CI in which a test was skipped without one of these excuses."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return
+    reasons = [report.longrepr[2] for report in reporter.stats.get("skipped", [])]
+    inexcusable = [reason for reason in reasons if not reason.endswith(EXCUSES)]
+    if inexcusable:
+        reporter.write_line(f"\nskipped although they could run here: {inexcusable}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @contextmanager
