@@ -71,7 +71,7 @@ def running_operator(url: str) -> Iterator[None]:
 
 async def measure(url: str) -> tuple[list[float], list[float]]:
     """Return the seconds of each edit by the operator and by the floor, taken in turn."""
-    async with connect() as api, await psycopg.AsyncConnection.connect(url, autocommit=True) as database:
+    async with connect("benchmark") as api, await psycopg.AsyncConnection.connect(url, autocommit=True) as database:
         await until(lambda: has_table(database))
         await database.execute(
             "INSERT INTO region_index (code, name, cron_schedule)"

@@ -180,7 +180,7 @@ def _say_how_to_look_around(stage: Stage, server: Server) -> None:
     stage.step("Look around")
     stage.say(f"export KUBECONFIG={stage.kubeconfig}")
     stage.say(f"kubectl -n {NAMESPACE} get cronjobs,jobs,pods,regionschedulers")
-    stage.say(f"kubectl -n {NAMESPACE} logs deployment/region-operator")
+    stage.say(f"kubectl -n {NAMESPACE} logs --selector app.kubernetes.io/component=operator --prefix")
     stage.say(f"psql {server.url(DATABASE)}")
     stage.say("make down    # stops it all")
 

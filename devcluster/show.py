@@ -23,7 +23,7 @@ WIDE = 160
 EXPLANATIONS = (
     ("get", "all,events,regionschedulers", "--output", "wide"),
     ("describe", "pods", "--selector", "app.kubernetes.io/component=operator"),
-    ("logs", "deployment/region-operator", "--tail", "30"),
+    ("logs", "--selector", "app.kubernetes.io/component=operator", "--prefix", "--tail", "30"),
 )
 
 

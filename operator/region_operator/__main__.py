@@ -1,7 +1,7 @@
 """The command `region-operator`: run the operator, or migrate the database with other rights than the operator has.
 
 Exit codes are those of sysexits.h: 78 for an environment that cannot be used, 69 for a database or API server that does
-not answer.
+not answer, 75 for a leader that lost its Lease.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import NoReturn
@@ -21,6 +22,7 @@ from region_operator.api import ERRORS, connect
 from region_operator.bootstrap import bootstrap
 from region_operator.database.migrate import migrate
 from region_operator.database.store import Store
+from region_operator.leader import Leader, new_identity
 from region_operator.listen import listen
 from region_operator.pace import Pace
 from region_operator.reconcile import Reconciler
@@ -64,29 +66,52 @@ def migrate_command() -> None:
 async def _run(settings: Settings) -> None:
     state = health.Health()
     server = health.serve(state, settings.health_port)
-    pace = Pace()
+    identity = new_identity()
     log.info(
         "starting",
         extra={
             "namespace": settings.namespace,
+            "identity": identity,
             "tick_image": settings.tick_image,
             "health_port": server.server_port,
         },
     )
-    async with connect() as api, Store(settings.read_database_url, may_migrate=settings.migrate) as store:
+    beating = asyncio.create_task(state.beat())
+    _cancel_on_signals()
+    with suppress(asyncio.CancelledError):
+        async with connect(identity) as api:
+            leader = Leader(api, state, namespace=settings.namespace, identity=identity)
+            async with leader.leading():
+                await _lead(settings, state, leader)
+    beating.cancel()
+    server.shutdown()
+    log.info("stopped")
+
+
+async def _lead(settings: Settings, state: health.Health, leader: Leader) -> None:
+    pace = Pace()
+    async with (
+        connect(leader.identity, time_left=leader.time_left) as api,
+        Store(settings.read_database_url, may_migrate=settings.migrate) as store,
+    ):
         if settings.bootstrap:
             await bootstrap(api, settings.namespace, settings.bootstrap_spec())
-        tasks = [asyncio.create_task(state.beat()), asyncio.create_task(listen(settings.read_direct_url, pace.wake))]
+        listening = asyncio.create_task(listen(settings.read_direct_url, pace.wake))
         try:
             reconciler = Reconciler(api, store, tick_image=settings.tick_image)
             await wiring.operate(settings.namespace, wiring.Memo(reconciler, pace, state))
         finally:
-            for task in tasks:
-                task.cancel()
+            listening.cancel()
             with suppress(asyncio.CancelledError):
-                await asyncio.gather(*tasks)
-            server.shutdown()
-    log.info("stopped")
+                await listening
+
+
+def _cancel_on_signals() -> None:
+    """Let SIGTERM and SIGINT cancel this task wherever it waits, until kopf takes them over."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - called in one
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 def _read_settings() -> Settings:

@@ -1,5 +1,5 @@
-"""The API server, as far as the operator uses it. Every request has a timeout; what a retry can mend is retried, with a
-bound.
+"""The API server, as far as the operator uses it. Every request has a timeout, never longer than its sender may write;
+what a retry can mend is retried, with a bound.
 
 Bodies are plain dictionaries: a typed model costs five times the time and memory and would drop the fields that it does
 not know. It answers with an error: `kubernetes.aio.client.ApiException`, whose `status` is the HTTP status. It does not
@@ -8,7 +8,9 @@ answer: ApiUnavailableError.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,8 +19,10 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.utils.retry import Backoff, on_retry_after_error
 
+from region_tick.contract import VERSION
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from region_operator.cronjob import Manifest
 
@@ -40,11 +44,19 @@ class ApiUnavailableError(Exception):
 ERRORS = (client.ApiException, ApiUnavailableError)
 
 
-class Api:
-    """A connection to the API server, shared by the whole process."""
+def no_limit() -> float:
+    """Return the seconds for which one may write who needs nobody's leave."""
+    return math.inf
 
-    def __init__(self, api_client: client.ApiClient) -> None:
+
+class Api:
+    """Connections to the API server. `time_left` is asked before each request, also before one that is sent again: for
+    how many seconds it may be under way. It does not return where that is over.
+    """
+
+    def __init__(self, api_client: client.ApiClient, *, time_left: Callable[[], float] = no_limit) -> None:
         self._client = api_client
+        self._time_left = time_left
 
     async def request(
         self,
@@ -66,8 +78,10 @@ class Api:
                 body=body,
                 auth_settings=["BearerToken"],
             )
-            response = await self._client.call_api(*arguments, _request_timeout=REQUEST_TIMEOUT_SECONDS)
-            content = await response.read()
+            # aiohttp rounds a timeout of its own up to a whole second
+            async with asyncio.timeout(min(REQUEST_TIMEOUT_SECONDS, self._time_left())):
+                response = await self._client.call_api(*arguments)
+                content = await response.read()
             if not 200 <= response.status <= 299:
                 raise client.ApiException.from_response(http_resp=response, body=content.decode(), data=None)
             answer: dict[str, Any] = json.loads(content)
@@ -122,8 +136,8 @@ class Api:
 
 
 @asynccontextmanager
-async def connect() -> AsyncIterator[Api]:
-    """Connect as the pod's service account, or by KUBECONFIG outside a cluster."""
+async def connect(identity: str, *, time_left: Callable[[], float] = no_limit) -> AsyncIterator[Api]:
+    """Connect as the pod's service account, or by KUBECONFIG outside a cluster. An audit log names `identity`."""
     configuration = client.Configuration()
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         config.load_incluster_config(configuration)
@@ -132,8 +146,8 @@ async def connect() -> AsyncIterator[Api]:
     configuration.connection_pool_maxsize = CONCURRENT_REQUESTS
     configuration.retries = False  # ours below: the client's own retry knows neither PATCH nor jitter
     async with client.ApiClient(configuration) as api_client:
-        api_client.user_agent = "region-operator"
-        yield Api(api_client)
+        api_client.user_agent = f"region-operator/{VERSION} ({identity})"
+        yield Api(api_client, time_left=time_left)
 
 
 def _is_retried(error: Exception) -> bool:

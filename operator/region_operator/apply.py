@@ -11,6 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from region_operator import metrics
 from region_operator.api import CONCURRENT_REQUESTS, ERRORS, Api
 from region_operator.cronjob import FIELD_MANAGER, SELECTOR, Manifest
 from region_operator.ownership import in_sync
@@ -83,6 +84,7 @@ async def _change(api: Api, change: Write | Delete, namespace: str) -> bool:
     except ERRORS as error:
         log.error("change failed", extra=_keys(change) | {"change": change.reason, "error": str(error)})
         return False
+    metrics.CHANGES.labels(change.reason).inc()
     log.info(change.reason, extra=_keys(change))
     return True
 

@@ -1,6 +1,7 @@
 """/healthz, /readyz and /metrics, served by a thread of its own so that a busy event loop cannot make them hang.
 
-Live: the event loop still turns. Ready: the last reconcile came to its end; else the answer's text says why not.
+Live: the event loop still turns. Ready: the last reconcile came to its end, or another process leads and this one
+could take over; else the answer's text says why not.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 30.0
 REQUEST_TIMEOUT_SECONDS = 5
 
+NOT_RECONCILED = "no reconcile has ended yet"
+
 
 class Health:
     """What the process knows of itself. Written by the event loop, read by the server's threads."""
@@ -28,7 +31,7 @@ class Health:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._beat = clock()
-        self._unready: str | None = "no reconcile has ended yet"
+        self._readiness = (HTTPStatus.SERVICE_UNAVAILABLE, NOT_RECONCILED)
 
     async def beat(self) -> None:
         """Show that the event loop turns, until cancelled."""
@@ -38,11 +41,15 @@ class Health:
 
     def ready(self) -> None:
         """Note that a reconcile came to its end."""
-        self._unready = None
+        self._readiness = (HTTPStatus.OK, "ok")
+
+    def standby(self) -> None:
+        """Note that another process leads, and that this one would learn of its end."""
+        self._readiness = (HTTPStatus.OK, "standby")
 
     def unready(self, reason: str) -> None:
-        """Note why reconciles do not come to their end."""
-        self._unready = reason
+        """Note why reconciles do not come to their end, or why this process could not take over."""
+        self._readiness = (HTTPStatus.SERVICE_UNAVAILABLE, reason)
 
     def answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
         """Return status, content type and body of a GET."""
@@ -58,9 +65,8 @@ class Health:
                     )
                 return HTTPStatus.OK, text, b"ok\n"
             case "/readyz":
-                if self._unready is not None:
-                    return HTTPStatus.SERVICE_UNAVAILABLE, text, f"{self._unready}\n".encode()
-                return HTTPStatus.OK, text, b"ok\n"
+                code, reason = self._readiness
+                return code, text, f"{reason}\n".encode()
             case "/metrics":
                 return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest()
         return HTTPStatus.NOT_FOUND, text, b"try /healthz, /readyz or /metrics\n"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+LEADER = Gauge("region_operator_leader", "1 while this process leads, 0 while it is a standby.")
 RECONCILES = Counter("region_operator_reconciles_total", "Reconciles by the reason that the status gave.", ["reason"])
 RECONCILE_SECONDS = Histogram(
     "region_operator_reconcile_duration_seconds", "How long a reconcile took, whatever its end."

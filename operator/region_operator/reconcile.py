@@ -16,7 +16,7 @@ import sqlalchemy.exc
 from kubernetes.aio.client import ApiException
 from pydantic import ValidationError
 
-from region_operator import events, status
+from region_operator import events, metrics, status
 from region_operator.api import MERGE, Api
 from region_operator.apply import ApplyError, apply_plan, apply_quota, list_current
 from region_operator.crd import API_VERSION, PLURAL, InvalidSchedule, Scheduler
@@ -63,9 +63,7 @@ class Reconciler:
         body = await self._api.get(path)
         if body is None or "deletionTimestamp" in body["metadata"]:
             return None
-        scheduler = Scheduler.from_object(
-            body | {"spec": {}}
-        )  # enough to tell the status of a spec that cannot be followed
+        scheduler = Scheduler.from_object(body | {"spec": {}})  # enough to write the status of a spec that is no good
         try:
             scheduler = Scheduler.from_object(body)
             outcome = await self._converge(scheduler)
@@ -73,9 +71,8 @@ class Reconciler:
             failure = _explain(error)
             if failure is None:
                 raise
-            await self._write_status(
-                path, scheduler, status.failed(scheduler, failure.reason, str(failure), now=_now())
-            )
+            ill = status.failed(scheduler, failure.reason, str(failure), now=_now())
+            await self._write_status(path, scheduler, ill)
             raise failure from error
         await self._write_status(path, scheduler, status.succeeded(scheduler, outcome, now=_now()))
         return scheduler.spec.refresh_interval
@@ -96,19 +93,12 @@ class Reconciler:
         quota_changed = await apply_quota(self._api, render_quota(scheduler))
         await self._report(scheduler, quarantined)
         await apply_plan(self._api, plan, scheduler.namespace)
-        log.log(
-            logging.INFO if len(plan) else logging.DEBUG,
-            "reconciled",
-            extra={
-                "active": len(rows),
-                "writes": len(plan.writes),
-                "deletes": len(plan.deletes),
-                "unchanged": plan.unchanged,
-            },
-        )
-        return Outcome(
-            active=len(rows), scheduled=len(desired), quarantined=quarantined, changed=quota_changed or len(plan) > 0
-        )
+        changed = quota_changed or len(plan) > 0
+        counts = {"active": len(rows), "scheduled": len(desired), "quarantined": len(quarantined)}
+        for state, count in counts.items():
+            metrics.REGIONS.labels(state).set(count)
+        log.log(logging.INFO if changed else logging.DEBUG, "reconciled", extra=counts | {"unchanged": plan.unchanged})
+        return Outcome(active=len(rows), scheduled=len(desired), quarantined=quarantined, changed=changed)
 
     def _render(self, scheduler: Scheduler, desired: Desired, name: str) -> Manifest:
         return render_cronjob(

@@ -1,7 +1,8 @@
 """The knobs that the operator's process takes from its environment. What a RegionScheduler says is not here, but in
 `crd`.
 
-REGION_REFRESH_INTERVAL_MS, CONCURRENCY, DATABASE_URL and NODE_ENV are named as users of the earlier worker know them.
+REGION_REFRESH_INTERVAL_MS, CONCURRENCY and DATABASE_URL are named as users of the earlier worker know them. Its
+NODE_ENV, which turned prepared statements off for poolers, is not read: they are always off.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import psycopg
 import pytest
 
 from devcluster import start_local
@@ -44,6 +45,17 @@ def kubectl(control_plane: LocalCluster) -> Iterator[Kubectl]:
     cluster_wide("create", "namespace", namespace)
     yield Kubectl(control_plane.kubeconfig, namespace)
     cluster_wide("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture
+def sql(database: str) -> Any:
+    """Run one statement on the test's database, committed."""
+
+    def run(statement: str, *values: object) -> None:
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(statement, values)
+
+    return run
 
 
 @pytest.fixture

@@ -48,6 +48,14 @@ def test_ready_after_a_reconcile_and_never_without_a_reason_why_not() -> None:
     assert health.answer("/readyz")[::2] == (503, b"the database cannot be reached\n")
 
 
+def test_a_standby_is_ready_and_says_what_it_is() -> None:
+    health = Health()
+    health.standby()
+    assert health.answer("/readyz")[::2] == (200, b"standby\n")
+    health.unready("the Lease cannot be had")
+    assert health.answer("/readyz")[::2] == (503, b"the Lease cannot be had\n")
+
+
 def test_it_is_served() -> None:
     server = serve(Health(), 0)
     try:

@@ -1,0 +1,84 @@
+"""A Lease as a value, and what a process that could lead does after a look at it.
+
+Pure: no client, no clock. The times in a Lease are written for people and never read: those of another machine say
+nothing here. That a Lease is over is told by how long it has not changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Self
+
+API_VERSION = "coordination.k8s.io/v1"
+NAME = "region-operator"
+
+LEASE_SECONDS = 15
+"""How long others wait for a renewal before they take the Lease."""
+
+
+class Step(StrEnum):
+    """What is to be done after a look at the Lease."""
+
+    CREATE = "create"
+    TAKE = "take"
+    RENEW = "renew"
+    WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a look at the Lease found: `version` changes whenever anything of it does, `holder` is empty once it was
+    released, `seconds` is how long it holds unchanged.
+    """
+
+    version: str
+    holder: str
+    seconds: float
+
+    @classmethod
+    def from_object(cls, body: dict[str, Any]) -> Self:
+        """Read the API server's object. Each field of its spec is optional there."""
+        spec = body.get("spec", {})
+        return cls(
+            version=body["metadata"]["resourceVersion"],
+            holder=spec.get("holderIdentity", ""),
+            seconds=spec.get("leaseDurationSeconds", LEASE_SECONDS),
+        )
+
+
+def decide(record: Record | None, *, identity: str, observed_since: float, now: float) -> Step:
+    """Decide by a Lease that has been as it is since `observed_since`, in seconds of our own clock; -inf where nothing
+    else was ever seen.
+
+    That there is none is a record too: it may have been deleted under a leader that has not looked since.
+    """
+    if record is not None and record.holder == identity:
+        return Step.RENEW
+    if record is not None and not record.holder:
+        return Step.TAKE
+    if now - observed_since < (record.seconds if record else LEASE_SECONDS):
+        return Step.WAIT
+    return Step.TAKE if record else Step.CREATE
+
+
+def held(lease: dict[str, Any] | None, *, identity: str, now: datetime) -> dict[str, Any]:
+    """Return the Lease, None where there is none yet, as one that `identity` holds from `now`."""
+    lease = lease or {"apiVersion": API_VERSION, "kind": "Lease", "metadata": {"name": NAME}}
+    spec = lease.get("spec", {})
+    new = spec | {"holderIdentity": identity, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": _microtime(now)}
+    if spec.get("holderIdentity") != identity:
+        new |= {"acquireTime": _microtime(now), "leaseTransitions": spec.get("leaseTransitions", -1) + 1}
+    return lease | {"spec": new}
+
+
+def released(lease: dict[str, Any], *, now: datetime) -> dict[str, Any]:
+    """Return the Lease as nobody's, the way client-go does it (tools/leaderelection/leaderelection.go, release)."""
+    moment = _microtime(now)
+    nobody = {"holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": moment, "renewTime": moment}
+    return lease | {"spec": lease["spec"] | nobody}
+
+
+def _microtime(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -1,0 +1,68 @@
+"""A way to the API server that can be cut without a word, as by a firewall that drops packets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Proxy:
+    """Forwards TCP connections to a port of this machine; while `cut`, it takes bytes and passes none on."""
+
+    def __init__(self, port: int) -> None:
+        self._target = ("127.0.0.1", port)
+        self._open = threading.Event()
+        self._open.set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets = [self._listener]
+        self.port: int = self._listener.getsockname()[1]
+
+    @classmethod
+    @contextmanager
+    def before(cls, kubeconfig: Path, copy: Path) -> Iterator[Self]:
+        """Stand before a kubeconfig's API server; `copy` becomes a kubeconfig that goes through the proxy."""
+        content = yaml.safe_load(kubeconfig.read_text())
+        cluster = content["clusters"][0]["cluster"]
+        proxy = cls(urlsplit(cluster["server"]).port or 443)
+        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
+        copy.write_text(yaml.safe_dump(content))
+        threading.Thread(target=proxy._accept, daemon=True).start()
+        try:
+            yield proxy
+        finally:
+            for one in proxy._sockets:
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+                one.close()
+
+    def cut(self) -> None:
+        """Pass nothing on."""
+        self._open.clear()
+
+    def mend(self) -> None:
+        """Pass on what has come in meanwhile, and what comes."""
+        self._open.set()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, far = self._listener.accept()[0], socket.create_connection(self._target)
+                self._sockets += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                self._open.wait()
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)

@@ -1,0 +1,69 @@
+"""api.py against a real socket: how long a request may last, and who is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from kubernetes.aio import client
+
+from region_operator.api import Api
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class NotLeadingError(Exception):
+    pass
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[tuple[client.ApiClient, list[bytes]]]:
+    """A client of a server that reads requests and never answers, and what it has read so far."""
+    requests: list[bytes] = []
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b"\r\n"))
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, client.ApiClient(client.Configuration(host=f"http://127.0.0.1:{port}")) as api_client:
+        yield api_client, requests
+
+
+async def test_a_request_ends_when_its_sender_may_write_no_longer_and_is_not_sent_again(
+    silent: tuple[client.ApiClient, list[bytes]],
+) -> None:
+    api_client, requests = silent
+    left = iter([0.2])
+
+    def time_left() -> float:
+        for seconds in left:
+            return seconds
+        raise NotLeadingError
+
+    api = Api(api_client, time_left=time_left)
+    with pytest.raises(NotLeadingError):
+        await asyncio.wait_for(api.delete("/x", uid="u", resource_version="1"), 10)
+    assert requests == [b"DELETE /x HTTP/1.1\r\n"]
+
+
+async def test_nothing_is_sent_by_one_who_does_not_lead(silent: tuple[client.ApiClient, list[bytes]]) -> None:
+    api_client, requests = silent
+
+    def time_left() -> float:
+        raise NotLeadingError
+
+    api = Api(api_client, time_left=time_left)
+    for request in (
+        api.apply("/x", {}, manager="m"),
+        api.delete("/x", uid="u", resource_version="1"),
+        api.request("POST", "/x", body={}),
+        api.get("/x"),
+    ):
+        with pytest.raises(NotLeadingError):
+            await request
+    assert requests == []
