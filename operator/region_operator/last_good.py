@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from region_operator.cronjob import CONTAINER
+from region_operator.cronjob import CONTAINER, from_literal
 from region_operator.region import Bbox, Region
 from region_operator.schedule import Schedule, ScheduleError, parse_schedule
 from region_tick.contract import Variable
@@ -41,7 +41,7 @@ def last_good(row: Quarantined, cronjob: Mapping[str, Any]) -> tuple[Region, Sch
 def _environment(cronjob: Mapping[str, Any]) -> dict[str, str]:
     containers = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     items = (item for container in containers if container["name"] == CONTAINER for item in container.get("env", []))
-    return {item["name"]: item.get("value", "") for item in items}
+    return {item["name"]: from_literal(item.get("value", "")) for item in items}
 
 
 def _first_valid(*texts: str) -> Schedule | None:

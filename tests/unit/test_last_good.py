@@ -39,7 +39,13 @@ def edited(*, without: Variable | None = None, schedule: str | None = None, **va
 
 @pytest.mark.parametrize(
     "region",
-    [PARIS, replace(PARIS, bbox=None), replace(PARIS, name="", code="🗼 a, b"), replace(PARIS, cron_schedule="@daily")],
+    [
+        PARIS,
+        replace(PARIS, bbox=None),
+        replace(PARIS, name="", code="🗼 a, b"),
+        replace(PARIS, code="US$", name="$(DATABASE_URL) $$$ $"),
+        replace(PARIS, cron_schedule="@daily"),
+    ],
 )
 def test_what_was_rendered_is_read_back(region: Region) -> None:
     assert last_good(ROW, rendered(region)) == (region, parse_schedule(region.cron_schedule))
