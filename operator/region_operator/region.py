@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 TEXT_LIMITS = {"id": 253, "code": 63, "name": 1000, "cron_schedule": 1000}
-"""How many characters a column may have. 63 are a label's; the others keep a row far from the API server's limits, and
-are more than anybody needs: a schedule that lists every value of every field has 368.
+"""How many characters a column may have. 63 are a label's. The others keep a row far from the API server's limits and
+are more than anybody needs: a schedule that lists every value of every field has fewer than 400.
 """
 
 _CORNERS = ("bbox_min_lon", "bbox_min_lat", "bbox_max_lon", "bbox_max_lat")
