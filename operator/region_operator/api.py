@@ -12,6 +12,7 @@ import asyncio
 import json
 import math
 import os
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,9 @@ CONCURRENT_REQUESTS = 32
 _RETRY = Backoff(steps=5, duration=0.2, factor=3.0, jitter=0.5, cap=5.0)
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 
-APPLY = "application/apply-patch+yaml"
+_ESCAPE = re.compile(r"\\(?:ud[89ab]..\\ud[c-f]..|.)")
+
+APPLY = "application/apply-patch+yaml; charset=utf-8"
 MERGE = "application/merge-patch+json"
 
 
@@ -64,7 +67,7 @@ class Api:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        body: Manifest | None = None,
+        body: Manifest | bytes | None = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
         """Send one request and return the answer's body. Meant for requests that may be sent twice."""
@@ -95,7 +98,7 @@ class Api:
     async def apply(self, path: str, body: Manifest, *, manager: str, force: bool = True) -> dict[str, Any]:
         """Server-side apply `body` to the object at `path`. Raises ApiException 409 on a conflict where not forced."""
         query = {"fieldManager": manager, "force": str(force).lower()}
-        return await self.request("PATCH", path, query=query, body=body, content_type=APPLY)
+        return await self.request("PATCH", path, query=query, body=as_yaml(body), content_type=APPLY)
 
     async def get(self, path: str) -> dict[str, Any] | None:
         """Return the object at `path`, None where there is none."""
@@ -148,6 +151,17 @@ async def connect(identity: str, *, time_left: Callable[[], float] = no_limit) -
     async with client.ApiClient(configuration) as api_client:
         api_client.user_agent = f"region-operator/{VERSION} ({identity})"
         yield Api(api_client, time_left=time_left)
+
+
+def as_yaml(body: Manifest) -> bytes:
+    """Write JSON that is YAML too: JSON escapes what is beyond U+FFFF, such as an emoji, by two surrogates, which the
+    API server's YAML reader refuses.
+    """
+    return _ESCAPE.sub(lambda found: _unescaped(found[0]), json.dumps(body)).encode()
+
+
+def _unescaped(escape: str) -> str:
+    return escape if len(escape) == 2 else str(json.loads(f'"{escape}"'))
 
 
 def _is_retried(error: Exception) -> bool:

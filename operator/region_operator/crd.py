@@ -54,7 +54,7 @@ class _Model(BaseModel):
 
 
 class InvalidSchedule(StrEnum):
-    """What becomes of a live CronJob whose row no longer has a valid schedule."""
+    """What becomes of a live CronJob whose row is quarantined."""
 
     SUSPEND = "Suspend"
     KEEP_LAST = "KeepLast"

@@ -251,6 +251,16 @@ def _environment(
         Variable.POD_NAME: from_field("metadata.name"),
         Variable.NODE_NAME: from_field("spec.nodeName"),
     }
-    return [{"name": str(variable), "value": value} for variable, value in plain.items()] + [
+    return [{"name": str(variable), "value": literal(value)} for variable, value in plain.items()] + [
         {"name": str(variable), "valueFrom": value} for variable, value in referred.items()
     ]
+
+
+def literal(text: str) -> str:
+    """Write a text so that the kubelet, which replaces `$(NAME)` and `$$` in a variable's value, makes it that text."""
+    return text.replace("$", "$$")
+
+
+def from_literal(value: str) -> str:
+    """Read what `literal` wrote."""
+    return value.replace("$$", "$")

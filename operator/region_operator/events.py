@@ -1,7 +1,11 @@
-"""Kubernetes Events about regions: one when something begins, none while it lasts."""
+"""Kubernetes Events about regions: one when something begins, none while it lasts.
+
+They are a courtesy: a few at a time however many there would be to post, and nothing waits for them for long.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -11,15 +15,27 @@ from region_operator.api import ERRORS, Api
 from region_operator.cronjob import FIELD_MANAGER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from region_operator.crd import Scheduler
 
 log = logging.getLogger(__name__)
 
 MESSAGE_LIMIT = 1024  # apis/core/validation/events.go, NoteLengthLimit
+EVENTS_AT_ONCE = 10
+POST_LIMIT_SECONDS = 5
+
+
+async def warn_each(api: Api, scheduler: Scheduler, *, reason: str, messages: Sequence[str]) -> None:
+    """Post a Warning for each of the first few messages, and one that counts the rest."""
+    posted, rest = list(messages[:EVENTS_AT_ONCE]), len(messages) - EVENTS_AT_ONCE
+    if rest > 0:
+        posted.append(f"and {rest} more, which the operator's log names")
+    await asyncio.gather(*(warn(api, scheduler, reason=reason, message=message) for message in posted))
 
 
 async def warn(api: Api, scheduler: Scheduler, *, reason: str, message: str) -> None:
-    """Post a Warning on the RegionScheduler. An Event that cannot be posted is logged and no more: it is a courtesy."""
+    """Post a Warning on the RegionScheduler. An Event that cannot be posted is logged and no more."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     event = {
         "apiVersion": "v1",
@@ -35,6 +51,7 @@ async def warn(api: Api, scheduler: Scheduler, *, reason: str, message: str) -> 
         "count": 1,
     }
     try:
-        await api.request("POST", f"/api/v1/namespaces/{scheduler.namespace}/events", body=event)
-    except ERRORS as error:
+        async with asyncio.timeout(POST_LIMIT_SECONDS):
+            await api.request("POST", f"/api/v1/namespaces/{scheduler.namespace}/events", body=event)
+    except (*ERRORS, TimeoutError) as error:
         log.warning("event not posted", extra={"reason": reason, "error": str(error)})

@@ -6,7 +6,7 @@
 | active                | in sync     | unchanged                                                                  |
 | active                | other       | update, under the name that the CronJob has                                |
 | quarantined           | none        | nothing                                                                    |
-| quarantined           | any         | suspend, or run on (KeepLast), rendered in full from its last good schedule |
+| quarantined           | any         | suspend, or run on (KeepLast), rendered in full from its last good state  |
 | missing or not active | any         | delete                                                                     |
 | any                   | going       | nothing now: looked at again when it is gone                               |
 
@@ -16,13 +16,14 @@ A CronJob is found by the label with the hash of its region's id, never by its n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from region_operator.cronjob import REGION_LABEL, Manifest, cronjob_name, region_key
+from region_operator.last_good import last_good
 from region_operator.ownership import in_sync
-from region_operator.region import Quarantined, Region
+from region_operator.region import Quarantined, Region, shown
 from region_operator.schedule import Schedule, ScheduleError, parse_schedule
 
 
@@ -119,8 +120,8 @@ def parse_schedules(rows: Sequence[Region | Quarantined]) -> tuple[list[Desired]
         try:
             desired.append(Desired(row, parse_schedule(row.cron_schedule)))
         except ScheduleError as error:
-            reason = f'cron_schedule "{row.cron_schedule}" is invalid: {error}'
-            quarantined.append(Quarantined(row.id, row.code, reason, region=row))
+            reason = f'cron_schedule "{shown(row.cron_schedule)}" is invalid: {error}'
+            quarantined.append(Quarantined(row.id, row.code, reason))
     return desired, quarantined
 
 
@@ -134,31 +135,18 @@ def make_plan(
 ) -> Plan:
     """Compare every active row with its CronJob. `current` are all CronJobs under our selector, whatever made them."""
     live_by_key = {live.key: live for live in current}
-    last_good = [
-        kept
+    kept = [
+        Desired(*good, suspend=not keep_last)
         for row in quarantined
-        if (kept := _last_good(row, live_by_key.get(region_key(row.id)), suspend=not keep_last))
+        if (live := live_by_key.get(region_key(row.id))) and (good := last_good(row, live.body))
     ]
-    writes = [_write(item, live_by_key.get(region_key(item.region.id)), render) for item in (*desired, *last_good)]
+    writes = [_write(item, live_by_key.get(region_key(item.region.id)), render) for item in (*desired, *kept)]
     rows = {region_key(item.region.id) for item in desired} | {region_key(row.id) for row in quarantined}
     return Plan(
         writes=tuple(write for write in writes if write),
         deletes=tuple(Delete(live) for live in current if live.key not in rows and not live.going),
         unchanged=writes.count(None),
     )
-
-
-def _last_good(row: Quarantined, live: Live | None, *, suspend: bool) -> Desired | None:
-    """Return what a quarantined row's CronJob stays as; None leaves it alone, because there is none or none that we
-    could render.
-    """
-    if live is None or row.region is None:
-        return None
-    try:
-        schedule = parse_schedule(live.schedule)
-    except ScheduleError:
-        return None
-    return Desired(replace(row.region, cron_schedule=live.schedule), schedule, suspend=suspend)
 
 
 def _write(desired: Desired, live: Live | None, render: Render) -> Write | None:

@@ -52,7 +52,7 @@ class Reconciler:
         self._api = api
         self._store = store
         self._tick_image = tick_image
-        self._reported: dict[str, str] = {}
+        self._quarantined: dict[str, Quarantined] = {}
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Reconcile one RegionScheduler; return its refresh interval, None where it is gone.
@@ -111,13 +111,17 @@ class Reconciler:
         )
 
     async def _report(self, scheduler: Scheduler, quarantined: Sequence[Quarantined]) -> None:
-        """Log and post each quarantine once, when it begins or its reason changes."""
-        for row in quarantined:
-            if self._reported.get(row.id) != row.reason:
-                log.warning("quarantined", extra={"region.id": row.id, "region.code": row.code, "reason": row.reason})
-                message = f"region {row.code or row.id}: {row.reason}"
-                await events.warn(self._api, scheduler, reason="RegionQuarantined", message=message)
-        self._reported = {row.id: row.reason for row in quarantined}
+        """Log and post each quarantine once, when it begins or its reason changes; log its end."""
+        now = {row.id: row for row in quarantined}
+        new = [row for row in quarantined if self._quarantined.get(row.id) != row]
+        for row in new:
+            log.warning("quarantined", extra={"region.id": row.id, "region.code": row.code, "reason": row.reason})
+        for row in self._quarantined.values():
+            if row.id not in now:
+                log.info("quarantine ended", extra={"region.id": row.id, "region.code": row.code})
+        self._quarantined = now
+        messages = [f"region {row.code or row.id}: {row.reason}" for row in new]
+        await events.warn_each(self._api, scheduler, reason="RegionQuarantined", messages=messages)
 
     async def _write_status(self, path: str, scheduler: Scheduler, new: Status) -> None:
         if new != scheduler.status:

@@ -1,13 +1,36 @@
-"""A row of the region table as a value: a Region, or Quarantined with a reason; one bad row costs no other. Pure."""
+"""Rows of the region table as values: each a Region, or Quarantined with a reason; one bad row costs no other. Pure.
+
+What is refused here would fail later, where nobody knows the row: at the API server, in the tick, or before the eyes of
+whoever reads a log. `id`, `code` and `name` are one line of text, not longer than TEXT_LIMITS. A code becomes an
+annotation and a variable of the tick, and the CronJob's name only after it was cut down to what a name may hold; it is
+never a label. So it need not look like one: "São Paulo" and "FR/75" are codes. But it is what people go by, so it is as
+short as a label, has no blanks around it and nothing in it that cannot be seen, and no other active row has it.
+
+A bounding box whose min_lon is greater than its max_lon is one: it crosses the antimeridian (RFC 7946, section 5.2).
+"""
 
 from __future__ import annotations
 
+import unicodedata
+from collections import defaultdict
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal, InvalidOperation
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+TEXT_LIMITS = {"id": 253, "code": 63, "name": 1000, "cron_schedule": 1000}
+"""How many characters a column may have. 63 are a label's. The others keep a row far from the API server's limits and
+are more than anybody needs: a schedule that lists every value of every field has fewer than 400.
+"""
+
+_CORNERS = ("bbox_min_lon", "bbox_min_lat", "bbox_max_lon", "bbox_max_lat")
+_NAMED_REGIONS = 3
+_LINE_ENDS_AND_CONTROLS = frozenset({"Cc", "Zl", "Zp"})
+_NOT_SEEN = _LINE_ENDS_AND_CONTROLS | {"Cf"}
+"""Categories of Unicode. Cf are the zero-width characters: names in Persian, Hindi or emoji need some of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +44,23 @@ class Bbox:
 
     def __str__(self) -> str:
         return f"{self.min_lon},{self.min_lat},{self.max_lon},{self.max_lat}"
+
+    @classmethod
+    def of(cls, corners: Sequence[object]) -> Self | None:
+        """Read four corners, in the order of the fields; None where all four are None.
+
+        Raises ValueError, which says what to write instead.
+        """
+        if all(corner is None for corner in corners):
+            return None
+        if None in corners:
+            raise ValueError("bbox has some of its four corners but not all: fill in the others or set all to NULL")
+        box = cls(*(_degrees(name, corner) for name, corner in zip(_CORNERS, corners, strict=True)))
+        if box.min_lat > box.max_lat:
+            raise ValueError(
+                f"bbox_min_lat {box.min_lat} is greater than bbox_max_lat {box.max_lat}: write the southern edge first"
+            )
+        return box
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +79,95 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """An active row that cannot be scheduled as it is. `reason` says what is wrong and what to write instead."""
+    """An active row that cannot be scheduled as it is. `reason` says what is wrong and what to write instead; `code` is
+    fit to be shown.
+    """
 
     id: str
     code: str
     reason: str
-    region: Region | None = None
-    """The row where all of it but its schedule can be used."""
 
 
-def parse_row(row: Mapping[str, Any], *, source: str) -> Region | Quarantined:
-    """Turn a row, keyed by the names of `crd.Columns`, into a Region, or say what is wrong with it."""
-    region_id = str(row["id"])
-    code = "" if row["code"] is None else str(row["code"])
-    if not code.strip():
-        return Quarantined(region_id, code, "code is empty: give the region a code, it names its CronJob")
+def parse_rows(rows: Sequence[Mapping[str, Any]], *, source: str) -> list[Region | Quarantined]:
+    """Turn rows, keyed by the names of `crd.Columns`, into one value for each id, in the order of the rows."""
+    by_id: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    ids_by_code: dict[str, dict[str, None]] = defaultdict(dict)  # sets that keep their order
+    for row in rows:
+        region_id = _text(row["id"])
+        by_id[region_id].append(row)
+        ids_by_code[_text(row["code"])][region_id] = None
+    return [_parse(same, ids_by_code[_text(same[0]["code"])], source=source) for same in by_id.values()]
+
+
+def shown(text: str, *, limit: int = 80) -> str:
+    """Return a text as a message may hold it: in one line, and not too long."""
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _parse(same: Sequence[Mapping[str, Any]], ids_of_code: Iterable[str], *, source: str) -> Region | Quarantined:
+    """Turn the rows of one id, of which there should be one, into a value."""
+    row = same[0]
+    region_id, code, name, cron = (_text(row[column]) for column in ("id", "code", "name", "cron_schedule"))
+    problems = [
+        *_problems_of_id(region_id, len(same)),
+        *_problems_of_code(code, [other for other in islice(ids_of_code, _NAMED_REGIONS + 1) if other != region_id]),
+        *_problems_of_text("name", name, _LINE_ENDS_AND_CONTROLS),
+        *_problems_of_text("cron_schedule", cron, frozenset()),
+    ]
     if row["cron_schedule"] is None:
-        return Quarantined(region_id, code, 'cron_schedule is NULL: write a schedule, e.g. "*/5 * * * *"')
-    corners = [row[key] for key in ("bbox_min_lon", "bbox_min_lat", "bbox_max_lon", "bbox_max_lat")]
-    given = [Decimal(corner) for corner in corners if corner is not None]
-    if len(given) not in (0, 4):
-        return Quarantined(
-            region_id, code, "bbox has some of its four corners but not all: fill in the others or set all to NULL"
+        problems.append('cron_schedule is NULL: write a schedule, e.g. "*/5 * * * *"')
+    try:
+        bbox = Bbox.of([row[corner] for corner in _CORNERS])
+    except ValueError as error:
+        problems.append(str(error))
+    if problems:
+        return Quarantined(region_id, shown(code), "; ".join(problems))
+    return Region(source=source, id=region_id, code=code, name=name, bbox=bbox, cron_schedule=cron)
+
+
+def _problems_of_id(region_id: str, rows: int) -> Iterator[str]:
+    if not region_id:
+        yield "id is empty: a region is known by its id, so give each row one"
+    elif rows > 1:
+        yield f"id is in {rows} rows: give each region one row (does a view join one row to many?)"
+    yield from _problems_of_text("id", region_id, _LINE_ENDS_AND_CONTROLS)
+
+
+def _problems_of_code(code: str, others: Sequence[str]) -> Iterator[str]:
+    """Say what is wrong with a code; `others` are some of the ids of the rows that have it too."""
+    if not code.strip():
+        yield "code is empty: give the region a code, it names its CronJob"
+        return
+    if code != code.strip():
+        yield f'code has blanks around it: write "{shown(code.strip())}"'
+    if others:
+        yield (
+            f"code is also that of id {', '.join(map(shown, others[:_NAMED_REGIONS]))}"
+            f": give each active region a code of its own"
         )
-    return Region(
-        source=source,
-        id=region_id,
-        code=code,
-        name="" if row["name"] is None else str(row["name"]),
-        bbox=Bbox(*given) if given else None,
-        cron_schedule=str(row["cron_schedule"]),
-    )
+    yield from _problems_of_text("code", code.strip(), _NOT_SEEN)
+
+
+def _problems_of_text(column: str, text: str, refused: frozenset[str]) -> Iterator[str]:
+    if len(text) > TEXT_LIMITS[column]:
+        yield f"{column} has {len(text)} characters: write at most {TEXT_LIMITS[column]}"
+    bad = None if text.isprintable() else next((char for char in text if unicodedata.category(char) in refused), None)
+    if bad is not None:
+        yield f'{column} "{shown(text)}" has a character that cannot be seen, U+{ord(bad):04X}: take it out'
+
+
+def _degrees(column: str, corner: object) -> Decimal:
+    limit = 180 if column.endswith("lon") else 90
+    try:
+        degrees = Decimal(str(corner))  # by its text: Decimal(0.1) would show what a float really is
+    except InvalidOperation:
+        degrees = Decimal("NaN")
+    if not (degrees.is_finite() and -limit <= degrees <= limit):
+        raise ValueError(f"{column} {shown(str(corner))} is not a place: write degrees, -{limit} to {limit}")
+    return degrees
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

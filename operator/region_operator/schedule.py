@@ -195,6 +195,8 @@ def _number(of: _Field, text: str, item: str) -> int:
 
 def _step(of: _Field, text: str, item: str, *, first: int) -> int:
     step = _digits(text)
+    if text.startswith("+") and _digits(text[1:]):
+        raise _refusal(of.name, item, f"a number has no sign; write {_quoted(item.replace('/+', '/'))}")
     if not step:
         raise _refusal(of.name, item, f"a step is a whole number; write one / and 1 to {of.size - 1} after it")
     if step >= of.size:

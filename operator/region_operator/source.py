@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import sqlalchemy as sa
 
 from region_operator.database.engine import transaction
-from region_operator.region import Quarantined, Region, parse_row
+from region_operator.region import Quarantined, Region, parse_rows
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -39,11 +39,11 @@ class Table:
 
 
 async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: str) -> list[Region | Quarantined]:
-    """Return the active rows by id. Raises what SQLAlchemy raises where the table cannot be read."""
+    """Return the active rows by id, each id once. Raises what SQLAlchemy raises where the table cannot be read."""
     table = Table.parse(source.table, default_schema=default_schema)
     async with transaction(engine, timeout_seconds=READ_TIMEOUT_SECONDS) as connection:
         rows = (await connection.execute(_select(table, source.columns))).mappings().all()
-    return [parse_row(row, source=str(table)) for row in rows]
+    return parse_rows(rows, source=str(table))
 
 
 def _select(table: Table, columns: Columns) -> sa.Select[Any]:

@@ -1,14 +1,18 @@
-"""api.py against a real socket: how long a request may last, and who is asked."""
+"""api.py: against a real socket, how long a request may last and who is asked; and what an apply sends."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from kubernetes.aio import client
 
-from region_operator.api import Api
+from region_operator.api import Api, as_yaml
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,3 +71,11 @@ async def test_nothing_is_sent_by_one_who_does_not_lead(silent: tuple[client.Api
         with pytest.raises(NotLeadingError):
             await request
     assert requests == []
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text() | st.text(alphabet='\\ud8"🗼\n'))
+def test_any_text_reads_the_same_as_yaml_and_as_json(text: str) -> None:
+    body = {"name": text}
+    assert yaml.safe_load(as_yaml(body)) == body
+    assert json.loads(as_yaml(body)) == body

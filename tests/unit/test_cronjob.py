@@ -69,6 +69,17 @@ def test_the_tick_is_told_its_region_and_where_its_job_name_stands() -> None:
     assert path == "metadata.labels['batch.kubernetes.io/job-name']"
 
 
+def test_a_name_is_not_read_as_a_reference_to_another_variable() -> None:
+    schedule = parse_schedule(PARIS.cron_schedule)
+    region = replace(PARIS, code="US$$", name="$(TICK_SOURCE)")
+    manifest = render_cronjob(region, schedule, scheduler(), name="us-x", tick_image="tick:1", suspend=False)
+    container = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    values = {item["name"]: item.get("value") for item in container["env"]}
+    assert values[Variable.REGION_CODE] == "US$$$$"
+    assert values[Variable.REGION_NAME] == "$$(TICK_SOURCE)"
+    assert manifest["metadata"]["annotations"]["region-tick.dev/code"] == "US$$"
+
+
 def test_users_additions_come_after_ours() -> None:
     manifest = render(
         tick={"env": [{"name": "KEY", "value": "v"}], "image": "mine:1", "nodeSelector": {"pool": "ticks"}}

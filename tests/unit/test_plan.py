@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region_operator.cronjob import DIGEST_ANNOTATION, region_key
+from region_operator.cronjob import DIGEST_ANNOTATION, region_key, render_cronjob
 from region_operator.plan import Delete, Desired, Live, Plan, Reason, Write, make_plan, parse_schedules
 from region_operator.region import Quarantined, Region
 from region_operator.schedule import parse_schedule
-from tests.unit.examples import PARIS
+from tests.unit.examples import PARIS, scheduler
 
 
 def render(desired: Desired, name: str) -> dict[str, Any]:
@@ -28,7 +28,8 @@ def live(region: Region, *, name: str = "kept", suspended: bool = False, going: 
     manifest = render(desired, name)
     owned: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{DIGEST_ANNOTATION}": {}}}}
     entry = {"manager": "region-operator", "operation": "Apply", "fieldsV1": owned}
-    body = {"metadata": manifest["metadata"] | {"managedFields": [entry]}}
+    real = render_cronjob(region, desired.schedule, scheduler(), name=name, tick_image="tick:1", suspend=suspended)
+    body = {"metadata": manifest["metadata"] | {"managedFields": [entry]}, "spec": real["spec"]}
     return Live(
         name=name,
         uid="u",
@@ -47,6 +48,7 @@ def plan(rows: list[Region | Quarantined], current: list[Live], *, keep_last: bo
 
 
 BAD = replace(PARIS, cron_schedule="0 0 * * 7")
+NO_CODE = Quarantined(PARIS.id, "", "code is empty")
 HOURLY = replace(PARIS, cron_schedule="0 * * * *")
 
 
@@ -61,7 +63,10 @@ HOURLY = replace(PARIS, cron_schedule="0 * * * *")
         pytest.param(BAD, None, [], id="quarantined, none"),
         pytest.param(BAD, live(PARIS), [Reason.SUSPENDED], id="quarantined, live"),
         pytest.param(BAD, live(PARIS, suspended=True), [], id="quarantined, suspended"),
-        pytest.param(Quarantined(PARIS.id, "", "no code"), live(PARIS), [], id="quarantined as a whole"),
+        pytest.param(NO_CODE, None, [], id="quarantined as a whole, none"),
+        pytest.param(NO_CODE, live(PARIS), [Reason.SUSPENDED], id="quarantined as a whole, live"),
+        pytest.param(NO_CODE, live(PARIS, suspended=True), [], id="quarantined as a whole, suspended"),
+        pytest.param(NO_CODE, live(PARIS, going=True), [], id="quarantined as a whole, going"),
         pytest.param(None, live(PARIS), [Reason.REMOVED], id="missing"),
         pytest.param(None, live(PARIS, going=True), [], id="missing, going"),
     ],
@@ -77,14 +82,17 @@ def test_an_update_keeps_the_name_that_the_cronjob_has() -> None:
     assert write.manifest["metadata"]["name"] == "fr-75-old"
 
 
-def test_a_quarantined_region_keeps_its_last_good_schedule() -> None:
-    [write] = plan([BAD], [live(PARIS)]).writes
-    assert (write.desired.schedule.source, write.desired.suspend) == (PARIS.cron_schedule, True)
+@pytest.mark.parametrize("row", [BAD, replace(BAD, name="Lutetia", bbox=None), NO_CODE])
+def test_a_quarantined_region_keeps_its_last_good_state(row: Region | Quarantined) -> None:
+    [write] = plan([row], [live(PARIS)]).writes
+    assert (write.desired.region, write.desired.suspend) == (PARIS, True)
+    assert write.desired.schedule == parse_schedule(PARIS.cron_schedule)
 
 
-def test_keep_last_lets_it_run_on() -> None:
-    assert len(plan([BAD], [live(PARIS)], keep_last=True)) == 0
-    [write] = plan([BAD], [live(PARIS, suspended=True)], keep_last=True).writes
+@pytest.mark.parametrize("row", [BAD, NO_CODE])
+def test_keep_last_lets_it_run_on(row: Region | Quarantined) -> None:
+    assert len(plan([row], [live(PARIS)], keep_last=True)) == 0
+    [write] = plan([row], [live(PARIS, suspended=True)], keep_last=True).writes
     assert write.desired.suspend is False
 
 
@@ -96,8 +104,8 @@ def test_a_repaired_row_leaves_quarantine() -> None:
 def test_quarantine_names_row_value_and_remedy() -> None:
     _, [row] = parse_schedules([BAD])
     assert (row.id, row.code) == (PARIS.id, PARIS.code)
-    assert '"0 0 * * 7"' in row.reason
-    assert "0" in row.reason
+    assert row.reason.startswith('cron_schedule "0 0 * * 7" is invalid: day of week "7": ')
+    assert row.reason.endswith('write "0"')
 
 
 regions = st.lists(st.integers(0, 30), unique=True).map(

@@ -1,39 +1,183 @@
-"""region.py: what makes a row a region."""
+"""region.py: what makes a row a region, and what is said of one that is none."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from region_operator.region import Quarantined, Region, parse_row
+from region_operator.region import TEXT_LIMITS, Bbox, Quarantined, Region, parse_rows, shown
 
-ROW = {
-    "id": 1,
-    "code": "R1",
-    "name": "One",
-    "cron_schedule": "@daily",
-    "bbox_min_lon": None,
-    "bbox_min_lat": None,
-    "bbox_max_lon": None,
-    "bbox_max_lat": None,
-}
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CORNERS = ("bbox_min_lon", "bbox_min_lat", "bbox_max_lon", "bbox_max_lat")
+ROW: dict[str, Any] = {"id": 1, "code": "R1", "name": "One", "cron_schedule": "@daily"} | dict.fromkeys(CORNERS)
+
+
+def bbox(*corners: object) -> dict[str, object]:
+    return dict(zip(CORNERS, corners, strict=True))
+
+
+def parse(*changes: Mapping[str, object]) -> list[Region | Quarantined]:
+    return parse_rows([{**ROW, **change} for change in changes], source="public.region_index")
+
+
+def reasons(*changes: Mapping[str, object]) -> dict[str, str]:
+    """Return the reason of each row that is quarantined, by its id."""
+    return {row.id: row.reason for row in parse(*changes) if isinstance(row, Quarantined)}
+
+
+def test_a_row_is_a_region() -> None:
+    corners = bbox(Decimal("2.224122"), Decimal("48.8"), Decimal("2.5"), Decimal(49))
+    box = Bbox(Decimal("2.224122"), Decimal("48.8"), Decimal("2.5"), Decimal(49))
+    assert parse(corners) == [Region("public.region_index", "1", "R1", "One", box, "@daily")]
+
+
+def test_name_and_bbox_may_be_missing() -> None:
+    assert parse({"name": None}) == [Region("public.region_index", "1", "R1", "", None, "@daily")]
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"code": None}, "code is empty"),
-        ({"code": "  "}, "code is empty"),
-        ({"cron_schedule": None}, "cron_schedule is NULL"),
-        ({"bbox_min_lon": Decimal(1)}, "some of its four corners"),
+        ({"id": None}, "id is empty: a region is known by its id, so give each row one"),
+        ({"id": ""}, "id is empty: a region is known by its id, so give each row one"),
+        ({"id": "x" * 254}, "id has 254 characters: write at most 253"),
+        ({"code": None}, "code is empty: give the region a code, it names its CronJob"),
+        ({"code": " \u00a0"}, "code is empty: give the region a code, it names its CronJob"),
+        ({"code": "R1\n"}, 'code has blanks around it: write "R1"'),
+        ({"code": "x" * 64}, "code has 64 characters: write at most 63"),
+        ({"code": "R\x071"}, r'code "R\x071" has a character that cannot be seen, U+0007: take it out'),
+        ({"code": "R1\u200b"}, r'code "R1\u200b" has a character that cannot be seen, U+200B: take it out'),
+        ({"name": "On\ne"}, r'name "On\ne" has a character that cannot be seen, U+000A: take it out'),
+        ({"name": "On\u2028e"}, r'name "On\u2028e" has a character that cannot be seen, U+2028: take it out'),
+        ({"name": "x" * 1001}, "name has 1001 characters: write at most 1000"),
+        ({"cron_schedule": None}, 'cron_schedule is NULL: write a schedule, e.g. "*/5 * * * *"'),
+        ({"cron_schedule": f"0{',0' * 500} * * * *"}, "cron_schedule has 1009 characters: write at most 1000"),
     ],
 )
-def test_a_bad_row_is_quarantined_with_its_reason(change: dict[str, object], reason: str) -> None:
-    row = parse_row(ROW | change, source="public.region_index")
-    assert isinstance(row, Quarantined)
-    assert reason in row.reason
+def test_a_bad_text_is_refused_and_the_reason_says_what_to_write(change: dict[str, object], reason: str) -> None:
+    assert list(reasons(change).values()) == [reason]
 
 
-def test_a_name_may_be_missing() -> None:
-    assert parse_row(ROW | {"name": None}, source="s") == Region("s", "1", "R1", "", None, "@daily")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"code": "São Paulo"},
+        {"code": "FR/75 (centre)"},
+        {"code": "東京" * 31},
+        {"code": "🗼"},
+        {"name": "👩\u200d👩\u200d👧"},
+        {"name": "\ufeffmy \u00a0 region\u3000 "},
+        {"id": "https://example.org/regions/1?x=y"},
+        {"cron_schedule": "0\t*\n* * *"},
+    ],
+)
+def test_a_text_need_not_be_a_label(change: dict[str, object]) -> None:
+    assert reasons(change) == {}
+
+
+@pytest.mark.parametrize(
+    ("corners", "reason"),
+    [
+        (bbox(1, None, None, None), "some of its four corners"),
+        (bbox(None, 1, 2, 3), "some of its four corners"),
+        (bbox(Decimal("NaN"), 1, 2, 3), "bbox_min_lon NaN is not a place: write degrees, -180 to 180"),
+        (bbox(1, float("nan"), 2, 3), "bbox_min_lat nan is not a place: write degrees, -90 to 90"),
+        (bbox(1, 1, Decimal("Infinity"), 3), "bbox_max_lon Infinity is not a place"),
+        (bbox(1, 1, "1E+9999999", 3), "bbox_max_lon 1E+9999999 is not a place"),
+        (bbox(1, 1, "two", 3), "bbox_max_lon two is not a place"),
+        (bbox(1, 1, Decimal("180.000001"), 3), "bbox_max_lon 180.000001 is not a place"),
+        (bbox(-181, 1, 2, 3), "bbox_min_lon -181 is not a place"),
+        (bbox(1, 1, 2, Decimal("90.1")), "bbox_max_lat 90.1 is not a place"),
+        (bbox(1, Decimal("-90.000001"), 2, 3), "bbox_min_lat -90.000001 is not a place"),
+        (bbox(1, 3, 2, 1), "bbox_min_lat 3 is greater than bbox_max_lat 1: write the southern edge first"),
+    ],
+)
+def test_a_bbox_that_is_none_is_refused(corners: dict[str, object], reason: str) -> None:
+    assert reason in reasons(corners)["1"]
+
+
+@pytest.mark.parametrize(
+    ("corners", "text"),
+    [
+        (bbox(-180, -90, 180, 90), "-180,-90,180,90"),
+        (bbox(176, -21, -178, -12), "176,-21,-178,-12"),
+        (bbox(1, 1, 1, 1), "1,1,1,1"),
+        (bbox(0.1, 52.33, 13.76, 52.67), "0.1,52.33,13.76,52.67"),
+        (bbox("1.50", "2", "3", "4"), "1.50,2,3,4"),
+    ],
+    ids=["the whole earth", "across the antimeridian", "a point", "floats", "text"],
+)
+def test_a_bbox_is_what_lies_on_the_earth(corners: dict[str, object], text: str) -> None:
+    [region] = parse(corners)
+    assert isinstance(region, Region)
+    assert str(region.bbox) == text
+
+
+def test_all_that_is_wrong_with_a_row_is_said_at_once() -> None:
+    [reason] = reasons({"code": "", "cron_schedule": None} | bbox(1, 3, 2, 1)).values()
+    assert [part.split()[0] for part in reason.split("; ")] == ["code", "cron_schedule", "bbox_min_lat"]
+
+
+def test_rows_that_share_a_code_are_all_refused_and_no_other() -> None:
+    found = reasons({"id": 1}, {"id": 2, "code": "R2"}, {"id": 3}, {"id": 4, "cron_schedule": None})
+    assert found == {
+        "1": "code is also that of id 3, 4: give each active region a code of its own",
+        "3": "code is also that of id 1, 4: give each active region a code of its own",
+        "4": "code is also that of id 1, 3: give each active region a code of its own; "
+        'cron_schedule is NULL: write a schedule, e.g. "*/5 * * * *"',
+    }
+
+
+def test_a_code_that_many_share_names_a_few_of_them() -> None:
+    found = reasons(*({"id": number} for number in range(9)))
+    assert found["0"].startswith("code is also that of id 1, 2, 3: ")
+    assert found["2"].startswith("code is also that of id 0, 1, 3: ")
+    assert found["8"].startswith("code is also that of id 0, 1, 2: ")
+
+
+def test_rows_without_a_code_share_none() -> None:
+    assert {reason.split(":")[0] for reason in reasons({"id": 1, "code": None}, {"id": 2, "code": ""}).values()} == {
+        "code is empty"
+    }
+
+
+@pytest.mark.parametrize("second", [{}, {"code": "R2"}, {"cron_schedule": "@hourly"}])
+def test_rows_that_share_an_id_are_one_quarantined_region(second: dict[str, object]) -> None:
+    found = parse({"id": 7}, {"id": 7} | second, {"id": 8, "code": "R8"})
+    assert [type(row) for row in found] == [Quarantined, Region]
+    assert reasons({"id": 7}, {"id": 7} | second) == {
+        "7": "id is in 2 rows: give each region one row (does a view join one row to many?)"
+    }
+
+
+def test_rows_without_an_id_are_reported_once() -> None:
+    assert len(parse({"id": None}, {"id": None, "code": "R2"})) == 1
+
+
+def test_a_code_is_shown_in_one_line() -> None:
+    [row] = parse({"code": "R\n1"})
+    assert row.code == r"R\n1"
+    assert shown("x" * 99) == "x" * 77 + "..."
+
+
+values = st.none() | st.text() | st.integers() | st.floats() | st.decimals() | st.booleans()
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.fixed_dictionaries(dict.fromkeys(ROW, values)), max_size=4))
+def test_whatever_is_in_the_rows_each_id_is_a_region_or_refused_in_one_line(rows: list[dict[str, object]]) -> None:
+    found = parse_rows(rows, source="s")
+    assert [row.id for row in found] == list(dict.fromkeys("" if row["id"] is None else str(row["id"]) for row in rows))
+    for row in found:
+        if isinstance(row, Quarantined):
+            assert (row.reason + row.code).isprintable()
+        else:
+            assert row.id
+            assert row.code == row.code.strip() != ""
+            assert len(row.code) <= TEXT_LIMITS["code"]

@@ -149,6 +149,7 @@ def test_next_tick_as_in_robfig_cron(text: str, after: str, following: str) -> N
         (", * * * *", "minute", ",", "*"),
         ("0 0 *-3 * 1", "day of month", "*-3", "*"),
         ("+5 * * * *", "minute", "+5", "5"),
+        ("*/+5 * * * *", "minute", "*/+5", "*/5"),
         ("0 * * * * *", "schedule", "0 * * * * *", "* * * * *"),
         ("0 30 9 * * mon", "schedule", "0 30 9 * * mon", "30 9 * * mon"),
         ("1, 2 * * * *", "schedule", "1, 2 * * * *", "1,2 * * * *"),

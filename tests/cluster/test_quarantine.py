@@ -1,0 +1,228 @@
+"""Bad rows on a real control plane: each costs its own region alone, and only for as long as it is bad."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from region_operator.events import EVENTS_AT_ONCE
+from tests.cluster.test_reconcile import audit_lines
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from devcluster.local import LocalCluster
+    from tests.cluster.conftest import RunOperator
+    from tests.cluster.kubectl import Kubectl
+    from tests.cluster.operator_process import OperatorProcess
+
+EVERY_SECOND = {"REGION_REFRESH_INTERVAL_MS": "1000"}
+
+BREAKS = {
+    "R1": "cron_schedule = '0 3 * * 7'",
+    "R2": "code = NULL",
+    "R3": "code = 'R4'",
+    "R5": "code = code || chr(7)",
+    "R6": "bbox_min_lon = 1",
+    "R7": "bbox_min_lat = 2, bbox_max_lat = 1, bbox_min_lon = 1, bbox_max_lon = 2",
+    "R8": "bbox_min_lat = 'NaN', bbox_max_lat = 1, bbox_min_lon = 1, bbox_max_lon = 2",
+    "R9": "name = name || chr(10)",
+}
+BROKEN = {*BREAKS, "R4"}
+REPAIR = (
+    "UPDATE region_index SET code = 'R' || nr, name = 'Region ' || nr, cron_schedule = '*/5 * * * *',"
+    " bbox_min_lon = NULL, bbox_min_lat = NULL, bbox_max_lon = NULL, bbox_max_lat = NULL"
+)
+
+
+@pytest.fixture
+def sql(database: str) -> Callable[..., None]:
+    """Run statements on the test's database, committed together."""
+
+    def run(*statements: str) -> None:
+        with psycopg.connect(database) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    return run
+
+
+@pytest.fixture
+def table(sql: Callable[..., None]) -> Callable[[int], None]:
+    """Fill a table that allows everything that Postgres does with so many good rows, R1, R2, ..."""
+
+    def fill(count: int) -> None:
+        sql(
+            "ALTER TABLE region_index DROP CONSTRAINT region_index_code_key, ALTER code DROP NOT NULL, ADD nr int",
+            "INSERT INTO region_index (nr, code, name, cron_schedule)"
+            f" SELECT n, 'R' || n, 'Region ' || n, '*/5 * * * *' FROM generate_series(1, {count}) n",
+        )
+
+    return fill
+
+
+def break_rows() -> list[str]:
+    """Return the statements that break a row each, in a way of its own."""
+    return [f"UPDATE region_index SET {change} WHERE code = '{code}'" for code, change in BREAKS.items()]
+
+
+def versions(kubectl: Kubectl) -> dict[str, str]:
+    return {code: item["metadata"]["resourceVersion"] for code, item in kubectl.cronjobs().items()}
+
+
+def suspended(kubectl: Kubectl) -> set[str]:
+    return {code for code, item in kubectl.cronjobs().items() if item["spec"]["suspend"]}
+
+
+def no_writes_in_three_reconciles(operator: OperatorProcess, cluster: LocalCluster, kubectl: Kubectl) -> None:
+    settled = operator.reconciles
+    eventually(lambda: operator.reconciles > settled, what="a reconcile that may still write a status")
+    mark, before = cluster.audit_log.stat().st_size, operator.reconciles
+    eventually(lambda: operator.reconciles >= before + 3, what="three reconciles")
+    assert [write["requestURI"] for write in audit_lines(cluster, kubectl.namespace, since=mark)] == []
+
+
+def test_among_500_rows_one_turns_invalid_and_the_others_are_not_touched(
+    run_operator: RunOperator, kubectl: Kubectl, table: Callable[[int], None], sql: Callable[..., None]
+) -> None:
+    table(500)
+    with run_operator() as operator:
+        eventually(lambda: len(kubectl.cronjobs()) == 500, what="500 CronJobs", seconds=60)
+        eventually(lambda: operator.logged("listening"), what="the operator listens")
+        before = versions(kubectl)
+        uid = kubectl.cronjobs()["R250"]["metadata"]["uid"]
+        sql("UPDATE region_index SET cron_schedule = '61 * * * *' WHERE code = 'R250'")
+        eventually(lambda: suspended(kubectl) == {"R250"}, what="its CronJob is suspended")
+        after = versions(kubectl)
+        assert {code for code in before if after[code] != before[code]} == {"R250"}
+        bad = kubectl.cronjobs()["R250"]
+        assert (bad["metadata"]["uid"], bad["spec"]["schedule"]) == (uid, "*/5 * * * *")
+        assert kubectl.scheduler()["status"]["regions"] == {"active": 500, "scheduled": 499, "quarantined": 1}
+
+
+def test_whatever_is_wrong_with_a_row_its_cronjob_is_suspended_and_comes_back(
+    run_operator: RunOperator,
+    kubectl: Kubectl,
+    control_plane: LocalCluster,
+    table: Callable[[int], None],
+    sql: Callable[..., None],
+) -> None:
+    table(12)
+    with run_operator(**EVERY_SECOND) as operator:
+        eventually(lambda: len(kubectl.cronjobs()) == 12, what="12 CronJobs")
+        eventually(lambda: operator.logged("listening"), what="the operator listens")
+        before = kubectl.cronjobs()
+        sql(*break_rows())
+        eventually(lambda: suspended(kubectl) == BROKEN, what="the bad rows' CronJobs are suspended")
+        assert len({line["region.id"] for line in operator.logged("quarantined")}) == len(BROKEN)
+        after = kubectl.cronjobs()
+        for code in BROKEN:
+            assert after[code]["spec"] == before[code]["spec"] | {"suspend": True}
+            assert after[code]["metadata"]["uid"] == before[code]["metadata"]["uid"]
+        assert {after[code]["metadata"]["resourceVersion"] for code in after.keys() - BROKEN} == {
+            before[code]["metadata"]["resourceVersion"] for code in before.keys() - BROKEN
+        }
+        no_writes_in_three_reconciles(operator, control_plane, kubectl)
+
+        kubectl("patch", "rsched", "default", "--type", "merge", "--patch", '{"spec": {"tick": {"timeout": "77s"}}}')
+        name = after["R2"]["metadata"]["name"]
+        kubectl("patch", "cronjob", name, "--type", "merge", "--patch", '{"spec": {"suspend": false}}')
+        eventually(
+            lambda: '"77"' in json.dumps(kubectl.cronjobs()["R2"]) and suspended(kubectl) == BROKEN,
+            what="a suspended CronJob follows its scheduler, and does not run again by hand",
+        )
+        assert operator.stop() == 0
+
+    with run_operator(**EVERY_SECOND) as operator:
+        eventually(lambda: operator.reconciles >= 1, what="a new operator")
+        no_writes_in_three_reconciles(operator, control_plane, kubectl)
+        eventually(lambda: operator.logged("listening"), what="the operator listens")
+        sql(REPAIR)
+        eventually(lambda: suspended(kubectl) == set(), what="repaired rows leave quarantine")
+        eventually(lambda: kubectl.ready()["reason"] == "InSync", what="the status is well again")
+        assert {line["region.id"] for line in operator.logged("quarantine ended")} == {
+            line["region.id"] for line in operator.logged("quarantined")
+        }
+
+
+def test_keep_last_lets_them_run_on(
+    run_operator: RunOperator, kubectl: Kubectl, table: Callable[[int], None], sql: Callable[..., None]
+) -> None:
+    table(12)
+    with run_operator(**EVERY_SECOND) as operator:
+        eventually(lambda: len(kubectl.cronjobs()) == 12, what="12 CronJobs")
+        kubectl("patch", "rsched", "default", "--type", "merge", "--patch", '{"spec": {"invalidSchedule": "KeepLast"}}')
+        before = versions(kubectl)
+        sql(*break_rows())
+        eventually(lambda: kubectl.ready().get("reason") == "RegionsQuarantined", what="the rows are reported")
+        settled = operator.reconciles
+        eventually(lambda: operator.reconciles >= settled + 2, what="two reconciles more")
+        assert versions(kubectl) == before
+        kubectl("patch", "rsched", "default", "--type", "merge", "--patch", '{"spec": {"invalidSchedule": "Suspend"}}')
+        eventually(lambda: suspended(kubectl) == BROKEN, what="the other mode")
+        kubectl("patch", "rsched", "default", "--type", "merge", "--patch", '{"spec": {"invalidSchedule": "KeepLast"}}')
+        eventually(lambda: suspended(kubectl) == set(), what="and back")
+
+
+def test_ten_thousand_bad_rows_are_all_in_the_log_and_a_few_of_them_in_events(
+    run_operator: RunOperator, kubectl: Kubectl, table: Callable[[int], None], sql: Callable[..., None]
+) -> None:
+    table(10_000)
+    sql("UPDATE region_index SET cron_schedule = 'whenever' WHERE nr > 1")
+    with run_operator() as operator:
+        eventually(lambda: kubectl.ready().get("reason") == "RegionsQuarantined", what="a reconcile", seconds=60)
+        assert kubectl.cronjobs().keys() == {"R1"}
+        assert kubectl.scheduler()["status"]["regions"] == {"active": 10_000, "scheduled": 1, "quarantined": 9_999}
+        assert len({line["region.id"] for line in operator.logged("quarantined")}) == 9_999
+        events = [event for event in kubectl.get("events")["items"] if event["reason"] == "RegionQuarantined"]
+        assert len(events) == EVENTS_AT_ONCE + 1
+        assert f"and {9_999 - EVENTS_AT_ONCE} more, which the operator's log names" in {
+            event["message"] for event in events
+        }
+
+
+def test_a_view_that_repeats_a_row_costs_that_region_alone(
+    run_operator: RunOperator, kubectl: Kubectl, table: Callable[[int], None], sql: Callable[..., None]
+) -> None:
+    table(3)
+    sql("ALTER TABLE region_index RENAME TO region")
+    sql("CREATE TABLE creator (region int)", "INSERT INTO creator VALUES (1), (2), (3)")
+    sql("CREATE VIEW region_index AS SELECT region.* FROM region LEFT JOIN creator ON creator.region = nr")
+    with run_operator(**EVERY_SECOND) as operator:
+        eventually(lambda: len(kubectl.cronjobs()) == 3, what="3 CronJobs")
+        sql("INSERT INTO creator VALUES (2)")
+        eventually(lambda: suspended(kubectl) == {"R2"}, what="the region that the view gives twice")
+        [line] = operator.logged("quarantined")
+        assert (line["region.code"], line["reason"].startswith("id is in 2 rows: ")) == ("R2", True)
+        sql("DELETE FROM creator WHERE region = 2")
+        eventually(lambda: suspended(kubectl) == set(), what="it is back, by the row that is left")
+
+
+def test_whatever_text_a_row_may_have_the_api_server_takes(
+    run_operator: RunOperator, kubectl: Kubectl, sql: Callable[..., None], database: str
+) -> None:
+    sql("ALTER TABLE region_index ALTER id DROP DEFAULT, ALTER id TYPE text")
+    rows = [
+        ("🗼" * 253, "🗼" * 63, "👩\u200d👩\u200d👧" * 200, "0" + ",0" * 495 + " * * * *"),
+        ("https://example.org/?a=b#c", "São Paulo / «x»", '\ufeff"\\ud83d\\n', "0\t*\n*\u3000* *"),
+        ("3", "$(HOSTNAME) {{x}} %s", "''; --", "@daily"),
+    ]
+    with psycopg.connect(database) as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO region_index (id, code, name, cron_schedule) VALUES (%s, %s, %s, %s)",
+            rows,
+        )
+    with run_operator() as operator:
+        eventually(lambda: kubectl.ready().get("reason") == "InSync", what="all are scheduled")
+        assert operator.logged("quarantined") == []
+        annotations = [item["metadata"]["annotations"] for item in kubectl.cronjobs().values()]
+        written = {
+            tuple(annotation[f"region-tick.dev/{key}"] for key in ("id", "code", "name")) for annotation in annotations
+        }
+        assert written == {row[:3] for row in rows}
+        items: list[dict[str, Any]] = list(kubectl.cronjobs().values())
+        assert {item["spec"]["schedule"] for item in items} == {" ".join(row[3].split()) for row in rows}
