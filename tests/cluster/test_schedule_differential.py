@@ -100,7 +100,7 @@ async def verdicts(texts: Sequence[str]) -> dict[str, bool]:
         async with slots:
             return await accepts(api, text)
 
-    async with connect() as api:
+    async with connect("test") as api:
         return dict(zip(texts, await asyncio.gather(*map(verdict, texts)), strict=True))
 
 
