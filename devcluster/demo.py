@@ -170,7 +170,10 @@ def _show_ticks(stage: Stage, connection: Connection) -> None:
     stage.step("A minute later: the ticks, in pods of their own, each once, each on record")
     with progress.step("waiting for the ticks of the next full minute"):
         _until(lambda: _regions_that_ticked(connection) >= 3, "ticks of three regions", seconds=TICKS_SECONDS)
-    stage.kubectl("get", "pods", "--selector", "app=region-tick")
+        done = ("--field-selector", "status.phase=Succeeded", "--output", "name")
+        pods = ("get", "pods", "--selector", "app=region-tick")
+        _until(lambda: stage.ask(*pods, *done).count("pod/") >= 3, "their pods end")
+    stage.kubectl(*pods)
     stage.sql("SELECT * FROM region_tick.job_run")
     columns = ("REGION", "TICK_AT", "CRON", "STATE", "REASON", "ATTEMPT", "MS", "POD")
     stage.table(columns, connection.execute(RUNS, (State.SUCCEEDED,)).fetchall())
