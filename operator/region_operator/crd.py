@@ -23,6 +23,8 @@ PLURAL = "regionschedulers"
 API_VERSION = f"{GROUP}/{VERSION}"
 DEFAULT_NAME = "default"
 """The only name a RegionScheduler may have: one per namespace, so that quota and names are never shared."""
+APPROVAL_ANNOTATION = f"{GROUP}/approve-deletions"
+"""Whose value, on a RegionScheduler, approves the deletions that it names."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
@@ -99,6 +101,14 @@ class Tick(_Model):
     service_account_name: str | None = None
 
 
+class DeletionGuard(_Model):
+    """How many regions may go within the window: the greater of the two."""
+
+    max_count: int = 10
+    max_percent: int = 10
+    window: Duration = timedelta(minutes=10)
+
+
 class Spec(_Model):
     """A RegionScheduler's spec."""
 
@@ -107,16 +117,20 @@ class Spec(_Model):
     concurrency: int = 4
     suspend: bool = False
     invalid_schedule: InvalidSchedule = InvalidSchedule.SUSPEND
+    deletion_guard: DeletionGuard = DeletionGuard()
     tick: Tick = Tick()
 
 
 class Scheduler(_Model):
-    """A RegionScheduler as read from the API server; `status` stays as it came, to be compared."""
+    """A RegionScheduler as read from the API server; `status` stays as it came, to be compared. `approval` is what
+    somebody wrote into APPROVAL_ANNOTATION, empty where nobody did.
+    """
 
     name: str
     namespace: str
     uid: str
     generation: int
+    approval: str
     spec: Spec
     status: dict[str, Any]
 
@@ -129,6 +143,7 @@ class Scheduler(_Model):
             namespace=meta["namespace"],
             uid=meta["uid"],
             generation=meta["generation"],
+            approval=meta.get("annotations", {}).get(APPROVAL_ANNOTATION, ""),
             spec=Spec.model_validate(body.get("spec", {})),
             status=body.get("status", {}),
         )

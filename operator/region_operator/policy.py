@@ -1,0 +1,186 @@
+"""Which deletes of a plan may be done: the guard against a table that lost its rows. Pure; writes are none of its
+business.
+
+| a planned delete is of a region | outcome                                                  |
+|---------------------------------|----------------------------------------------------------|
+| that was approved               | goes, and is not counted                                 |
+| one of few                      | goes, and is counted for the window                      |
+| one of too many                 | held, with all others of this plan that are not approved |
+
+Too many: the regions of this plan, those that went within the window and those that a hold has named are more than the
+greater of `max_count` and `max_percent` of the regions that stood within the window, which are the ones with a CronJob
+now and the ones that went. So the allowance does not shrink while they go. A plan beyond it is held whole: to let some
+go, by chance the first, would help nobody who did not mean it, and would not be what somebody meant who did.
+
+A hold names its regions when it begins, and anew when others join them. It ends when the last of them is back, or its
+deletion approved; those that are back before still count, or a table that is filled again row by row would lose the
+last few. What was named is what an approval approves, less what is back when it is seen. Why the name is a hash of the
+moment too: docs/decisions/0004-approval-of-held-deletions.md.
+
+Regions are counted, not requests: one whose deletion failed and is tried again counts once, from the last try on. What
+went is remembered in the RegionScheduler's status, so that a thousand single deletes, a restart or another leader make
+no difference; the table's own database is not asked, because it may be the wrong one. `now` is this process's UTC
+clock: if two leaders' clocks differ, the window is longer or shorter by that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from region_operator.crd import DeletionGuard
+    from region_operator.plan import Delete, Live, Plan
+
+Regions = frozenset[str]
+"""Regions by the values of their CronJobs' region label."""
+
+_NONE: Regions = frozenset()
+
+STATUS_FIELDS = ("recentDeletions", "heldDeletions", "approvedDeletions")
+"""What of a RegionScheduler's status is History's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Regions that were let go at a moment, in whole seconds of UTC."""
+
+    at: datetime
+    regions: Regions
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Regions that were held together from a moment on, in whole seconds of UTC."""
+
+    since: datetime
+    regions: Regions
+
+    @property
+    def approval(self) -> str:
+        """What approves the deletion of exactly these, now and never again."""
+        return hashlib.sha256(f"{_timestamp(self.since)} {_join(self.regions)}".encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the guard must know of before: kept in a RegionScheduler's status, and nowhere else."""
+
+    gone: tuple[Gone, ...] = ()
+    hold: Hold | None = None
+    approved: Regions = _NONE
+
+    @classmethod
+    def from_status(cls, status: Mapping[str, Any]) -> Self:
+        """Read what `to_status` wrote."""
+        hold = status.get("heldDeletions")
+        return cls(
+            gone=tuple(
+                Gone(_moment(item["at"]), _split(item["regions"])) for item in status.get("recentDeletions", [])
+            ),
+            hold=Hold(_moment(hold["since"]), _split(hold["regions"])) if hold else None,
+            approved=_split(status.get("approvedDeletions", "")),
+        )
+
+    def to_status(self) -> dict[str, Any]:
+        """Return STATUS_FIELDS, without those that say nothing."""
+        status: dict[str, Any] = {}
+        if self.gone:
+            status["recentDeletions"] = [
+                {"at": _timestamp(item.at), "regions": _join(item.regions)} for item in self.gone
+            ]
+        if self.hold:
+            status["heldDeletions"] = {
+                "since": _timestamp(self.hold.since),
+                "approval": self.hold.approval,
+                "regions": _join(self.hold.regions),
+            }
+        if self.approved:
+            status["approvedDeletions"] = _join(self.approved)
+        return status
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What of a plan is to be done, and what the guard must remember before any of it is."""
+
+    plan: Plan
+    held: tuple[Delete, ...]
+    allowance: int
+    history: History
+
+
+def apply_policy(
+    plan: Plan, current: Sequence[Live], *, guard: DeletionGuard, history: History, approval: str, now: datetime
+) -> Decision:
+    """Decide on the deletes of a plan. `current` are the CronJobs that it was made for, `approval` is what somebody
+    wrote to approve a hold.
+    """
+    now = now.replace(microsecond=0)
+    asked = frozenset(_region(delete) for delete in plan.deletes)
+    approved = (history.approved | _approved_by(approval, history.hold)) & asked
+    others = asked - approved
+    hold = history.hold if history.hold and history.hold.regions & others else None
+
+    counted = [item for item in history.gone if now - item.at <= guard.window]
+    went = _NONE.union(*(item.regions for item in counted))
+    stood = went.union(live.key or live.name for live in current if not live.going)
+    allowance = max(guard.max_count, len(stood) * guard.max_percent // 100)
+    named = hold.regions if hold else _NONE
+    held = others if len(others | went | named) > allowance else _NONE
+
+    done = replace(plan, deletes=tuple(delete for delete in plan.deletes if _region(delete) not in held))
+    return Decision(
+        plan=done,
+        held=tuple(delete for delete in plan.deletes if _region(delete) in held),
+        allowance=allowance,
+        history=History(
+            gone=_count(counted, others - held, now) if len(done) else history.gone,
+            hold=_name(held, hold, now),
+            approved=approved,
+        ),
+    )
+
+
+def _approved_by(approval: str, hold: Hold | None) -> Regions:
+    return hold.regions if hold and hold.approval == approval else _NONE
+
+
+def _count(counted: Sequence[Gone], going: Regions, now: datetime) -> tuple[Gone, ...]:
+    """Count regions from now on, and no longer from before."""
+    earlier = (Gone(item.at, item.regions - going) for item in counted)
+    return tuple(item for item in (*earlier, Gone(now, going)) if item.regions)
+
+
+def _name(held: Regions, before: Hold | None, now: datetime) -> Hold | None:
+    """Keep a hold as it was named as long as none joins it: a row that is back must not outdate the approval that
+    somebody is about to write.
+    """
+    if not held or before is None:
+        return Hold(now, held) if held else None
+    return before if held <= before.regions else Hold(now, before.regions | held)
+
+
+def _region(delete: Delete) -> str:
+    """Return a region's label, or the name of a CronJob that somebody took it from."""
+    return delete.live.key or delete.live.name
+
+
+def _join(regions: Regions) -> str:
+    return " ".join(sorted(regions))
+
+
+def _split(text: str) -> Regions:
+    return frozenset(text.split())
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _moment(timestamp: str) -> datetime:
+    return datetime.fromisoformat(timestamp)
