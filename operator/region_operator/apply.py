@@ -39,16 +39,16 @@ async def list_current(api: Api, namespace: str) -> list[Live]:
     return [Live.from_object(item) async for item in api.items(cronjobs_path(namespace), selector=SELECTOR)]
 
 
-async def apply_quota(api: Api, quota: Manifest) -> bool:
-    """Apply the ResourceQuota where it is not in sync. True where something was written."""
-    meta = quota["metadata"]
-    path = f"/api/v1/namespaces/{meta['namespace']}/resourcequotas/{meta['name']}"
-    live = await api.get(path)
-    if live is not None and in_sync(quota, live):
-        return False
-    await api.apply(path, quota, manager=FIELD_MANAGER)
+async def unapplied_quota(api: Api, quota: Manifest) -> Manifest | None:
+    """Return the ResourceQuota where it is not in sync, None where it is."""
+    live = await api.get(_quota_path(quota))
+    return None if live is not None and in_sync(quota, live) else quota
+
+
+async def apply_quota(api: Api, quota: Manifest) -> None:
+    """Apply the ResourceQuota."""
+    await api.apply(_quota_path(quota), quota, manager=FIELD_MANAGER)
     log.info("quota applied", extra={"concurrency": quota["spec"]["hard"]["pods"]})
-    return True
 
 
 async def apply_plan(api: Api, plan: Plan, namespace: str) -> None:
@@ -87,6 +87,11 @@ async def _change(api: Api, change: Write | Delete, namespace: str) -> bool:
     metrics.CHANGES.labels(change.reason).inc()
     log.info(change.reason, extra=_keys(change))
     return True
+
+
+def _quota_path(quota: Manifest) -> str:
+    meta = quota["metadata"]
+    return f"/api/v1/namespaces/{meta['namespace']}/resourcequotas/{meta['name']}"
 
 
 def _with_identity(write: Write) -> Manifest:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kubernetes.aio.client import ApiException
 from kubernetes.aio.utils.retry import Backoff, on_error
 
-from region_operator.crd import API_VERSION, DEFAULT_NAME, KIND, PLURAL
+from region_operator.crd import API_VERSION, DEFAULT_NAME, KIND, scheduler_path
 
 if TYPE_CHECKING:
     from region_operator.api import Api
@@ -32,7 +32,7 @@ async def bootstrap(api: Api, namespace: str, spec: dict[str, Any]) -> None:
 
 
 async def _apply(api: Api, namespace: str, spec: dict[str, Any]) -> None:
-    path = f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}/{DEFAULT_NAME}"
+    path = scheduler_path(namespace, DEFAULT_NAME)
     body = {
         "apiVersion": API_VERSION,
         "kind": KIND,

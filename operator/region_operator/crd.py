@@ -121,6 +121,11 @@ class Spec(_Model):
     tick: Tick = Tick()
 
 
+def scheduler_path(namespace: str, name: str) -> str:
+    """Return the API server's path of a RegionScheduler."""
+    return f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
+
+
 class Scheduler(_Model):
     """A RegionScheduler as read from the API server; `status` stays as it came, to be compared. `approval` is what
     somebody wrote into APPROVAL_ANNOTATION, empty where nobody did.

@@ -28,6 +28,8 @@ Manifest = dict[str, Any]
 APP = "region-tick"
 FIELD_MANAGER = "region-operator"
 REGION_LABEL = "region-tick.dev/region"
+ID_ANNOTATION = "region-tick.dev/id"
+CODE_ANNOTATION = "region-tick.dev/code"
 DIGEST_ANNOTATION = "region-tick.dev/digest"
 SELECTOR = f"app={APP},app.kubernetes.io/managed-by={FIELD_MANAGER}"
 PRIORITY_CLASS = "region-tick"
@@ -73,8 +75,8 @@ def render_cronjob(
             "namespace": scheduler.namespace,
             "labels": labels,
             "annotations": {
-                "region-tick.dev/id": region.id,
-                "region-tick.dev/code": region.code,
+                ID_ANNOTATION: region.id,
+                CODE_ANNOTATION: region.code,
                 "region-tick.dev/name": region.name,
             }
             | ({"region-tick.dev/bbox": str(region.bbox)} if region.bbox else {}),

@@ -15,4 +15,5 @@ LAST_SUCCESS = Gauge(
     "region_operator_last_success_timestamp_seconds", "When a reconcile last came to its end, in Unix time."
 )
 CHANGES = Counter("region_operator_cronjob_changes_total", "CronJobs written or deleted, by reason.", ["reason"])
+HELD_DELETIONS = Gauge("region_operator_held_deletions", "Deletions that spec.deletionGuard holds.")
 REGIONS = Gauge("region_operator_regions", "Active regions by state.", ["state"])

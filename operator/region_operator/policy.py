@@ -15,7 +15,7 @@ go, by chance the first, would help nobody who did not mean it, and would not be
 A hold names its regions when it begins, and anew when others join them. It ends when the last of them is back, or its
 deletion approved; those that are back before still count, or a table that is filled again row by row would lose the
 last few. What was named is what an approval approves, less what is back when it is seen. Why the name is a hash of the
-moment too: docs/decisions/0004-approval-of-held-deletions.md.
+moment too: docs/decisions/0006-approval-of-held-deletions.md.
 
 Regions are counted, not requests: one whose deletion failed and is tried again counts once, from the last try on. What
 went is remembered in the RegionScheduler's status, so that a thousand single deletes, a restart or another leader make
@@ -30,14 +30,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
+from region_operator.crd import APPROVAL_ANNOTATION, KIND, format_duration
+from region_operator.cronjob import CODE_ANNOTATION
+from region_operator.region import shown
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from region_operator.crd import DeletionGuard
+    from region_operator.crd import DeletionGuard, Scheduler
     from region_operator.plan import Delete, Live, Plan
 
 Regions = frozenset[str]
 """Regions by the values of their CronJobs' region label."""
+
+NAMED_REGIONS = 3
 
 _NONE: Regions = frozenset()
 
@@ -144,6 +150,34 @@ def apply_policy(
             approved=approved,
         ),
     )
+
+
+def explain_hold(hold: Hold, held: Sequence[Delete], scheduler: Scheduler) -> str:
+    """Say what is held, why, and how to approve it; the same text as long as the same is held."""
+    codes = [region_code(delete.live) for delete in held]
+    named = ", ".join(codes[:NAMED_REGIONS]) + (
+        f" and {len(codes) - NAMED_REGIONS} more" if codes[NAMED_REGIONS:] else ""
+    )
+    window = format_duration(scheduler.spec.deletion_guard.window)
+    text = f"deletions held: {named}; within {window} more regions would go than spec.deletionGuard lets"
+    if scheduler.approval:
+        text += f"; the approval {scheduler.approval} is of other regions, or of another time"
+    return f"{text}; if they are to go: {approve_command(scheduler, hold)}"
+
+
+def approve_command(scheduler: Scheduler, hold: Hold) -> str:
+    """Return the command by which a person approves a hold."""
+    return (
+        f"kubectl annotate {KIND.lower()} {scheduler.name} -n {scheduler.namespace} --overwrite"
+        f" {APPROVAL_ANNOTATION}={hold.approval}"
+    )
+
+
+def region_code(live: Live) -> str:
+    """Return the code of a CronJob's region as a message may hold it, or the CronJob's name where somebody took it
+    away.
+    """
+    return shown(live.body["metadata"].get("annotations", {}).get(CODE_ANNOTATION, live.name))
 
 
 def _approved_by(approval: str, hold: Hold | None) -> Regions:

@@ -1,4 +1,4 @@
-"""One reconcile: read source, parse schedules, list current, plan, apply, status.
+"""One reconcile: observe (read source, parse schedules, list current, plan, apply policy), remember, apply, status.
 
 A reconcile takes nothing from the one before: all that it decides on, it reads. What it cannot read (database or API
 server away) ends it before anything is written, so that the last state stands; the status says so, it is logged once,
@@ -9,40 +9,26 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
-
-import sqlalchemy.exc
-from kubernetes.aio.client import ApiException
-from pydantic import ValidationError
 
 from region_operator import events, metrics, status
 from region_operator.api import MERGE, Api
-from region_operator.apply import ApplyError, apply_plan, apply_quota, list_current
-from region_operator.crd import API_VERSION, PLURAL, InvalidSchedule, Scheduler
-from region_operator.cronjob import Manifest, render_cronjob, render_quota
-from region_operator.database.store import SchemaError, Store
-from region_operator.plan import Desired, make_plan, parse_schedules
-from region_operator.settings import MissingDatabaseUrlError
-from region_operator.source import read_regions
-from region_operator.status import Outcome, ReadyReason, Status
-from region_tick.database_url import DatabaseUrlError
+from region_operator.apply import apply_plan, apply_quota
+from region_operator.crd import Scheduler, scheduler_path
+from region_operator.failures import ReconcileError, explain
+from region_operator.observe import Observation, observe
+from region_operator.policy import History, explain_hold
+from region_operator.status import ReadyReason, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    from region_operator.database.store import Store
+    from region_operator.policy import Decision
     from region_operator.region import Quarantined
 
 log = logging.getLogger(__name__)
-
-
-class ReconcileError(Exception):
-    """A reconcile that did not come to its end; `reason` is what the status says."""
-
-    def __init__(self, reason: ReadyReason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Reconciler:
@@ -59,56 +45,58 @@ class Reconciler:
 
         Raises ReconcileError after the status was written, and what `api.ERRORS` lists where the API server is away.
         """
-        path = f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
-        body = await self._api.get(path)
+        body = await self._api.get(scheduler_path(namespace, name))
         if body is None or "deletionTimestamp" in body["metadata"]:
             return None
         scheduler = Scheduler.from_object(body | {"spec": {}})  # enough to write the status of a spec that is no good
         try:
             scheduler = Scheduler.from_object(body)
-            outcome = await self._converge(scheduler)
+            database = await self._store.open()
+            seen = await observe(self._api, database, scheduler, tick_image=self._tick_image, now=_now())
+            scheduler = await self._remember(scheduler, seen.decision)
+            await self._report(scheduler, seen.outcome.quarantined)
+            await self._apply(scheduler, seen)
         except Exception as error:
-            failure = _explain(error)
+            failure = explain(error)
             if failure is None:
                 raise
             ill = status.failed(scheduler, failure.reason, str(failure), now=_now())
-            await self._write_status(path, scheduler, ill)
+            await self._write_status(scheduler, ill)
             raise failure from error
-        await self._write_status(path, scheduler, status.succeeded(scheduler, outcome, now=_now()))
+        await self._write_status(scheduler, status.succeeded(scheduler, seen.outcome, now=_now()))
         return scheduler.spec.refresh_interval
 
-    async def _converge(self, scheduler: Scheduler) -> Outcome:
-        spec = scheduler.spec
-        database = await self._store.open()
-        rows = await read_regions(database.engine, spec.source, default_schema=database.schema)
-        desired, quarantined = parse_schedules(rows)
-        current = await list_current(self._api, scheduler.namespace)
-        plan = make_plan(
-            desired,
-            quarantined,
-            current,
-            render=partial(self._render, scheduler),
-            keep_last=spec.invalid_schedule is InvalidSchedule.KEEP_LAST,
-        )
-        quota_changed = await apply_quota(self._api, render_quota(scheduler))
-        await self._report(scheduler, quarantined)
-        await apply_plan(self._api, plan, scheduler.namespace)
-        changed = quota_changed or len(plan) > 0
-        counts = {"active": len(rows), "scheduled": len(desired), "quarantined": len(quarantined)}
+    async def _remember(self, before: Scheduler, decision: Decision) -> Scheduler:
+        """Write down what the guard must know when it is asked again, before anything is deleted; tell of a hold."""
+        wanted = status.guarded(before, decision, now=_now())
+        scheduler = await self._write_status(before, wanted)
+        if scheduler.status != wanted:
+            raise ReconcileError(
+                ReadyReason.OUTDATED_CRD,
+                "the RegionScheduler does not keep what the deletion guard must remember, so nothing is deleted:"
+                " its CustomResourceDefinition is older than the operator; run kubectl apply -f crds",
+            )
+        metrics.HELD_DELETIONS.set(len(decision.held))
+        hold, hold_before = decision.history.hold, History.from_status(before.status).hold
+        if hold and hold != hold_before:
+            message = explain_hold(hold, decision.held, scheduler)
+            log.warning("deletions held", extra={"held": len(decision.held), "reason": message})
+            if not hold_before:
+                await events.warn(self._api, scheduler, reason=status.HELD, message=message)
+        if hold_before and not hold:
+            log.info("hold ended", extra={"approved": len(decision.history.approved)})
+        return scheduler
+
+    async def _apply(self, scheduler: Scheduler, seen: Observation) -> None:
+        if seen.quota:
+            await apply_quota(self._api, seen.quota)
+        await apply_plan(self._api, seen.decision.plan, scheduler.namespace)
+        outcome = seen.outcome
+        counts = {"active": outcome.active, "scheduled": outcome.scheduled, "quarantined": len(outcome.quarantined)}
         for state, count in counts.items():
             metrics.REGIONS.labels(state).set(count)
-        log.log(logging.INFO if changed else logging.DEBUG, "reconciled", extra=counts | {"unchanged": plan.unchanged})
-        return Outcome(active=len(rows), scheduled=len(desired), quarantined=quarantined, changed=changed)
-
-    def _render(self, scheduler: Scheduler, desired: Desired, name: str) -> Manifest:
-        return render_cronjob(
-            desired.region,
-            desired.schedule,
-            scheduler,
-            name=name,
-            tick_image=self._tick_image,
-            suspend=desired.suspend or scheduler.spec.suspend,
-        )
+        extra = counts | {"held": outcome.held, "unchanged": seen.decision.plan.unchanged}
+        log.log(logging.INFO if outcome.changed else logging.DEBUG, "reconciled", extra=extra)
 
     async def _report(self, scheduler: Scheduler, quarantined: Sequence[Quarantined]) -> None:
         """Log and post each quarantine once, when it begins or its reason changes; log its end."""
@@ -123,41 +111,14 @@ class Reconciler:
         messages = [f"region {row.code or row.id}: {row.reason}" for row in new]
         await events.warn_each(self._api, scheduler, reason="RegionQuarantined", messages=messages)
 
-    async def _write_status(self, path: str, scheduler: Scheduler, new: Status) -> None:
-        if new != scheduler.status:
-            await self._api.request("PATCH", f"{path}/status", body={"status": new}, content_type=MERGE)
-
-
-def _explain(error: Exception) -> ReconcileError | None:
-    """Give a failure its reason and a message for people; None for one of this program, not of the world."""
-    match error:
-        case ValidationError():
-            return ReconcileError(ReadyReason.INVALID_SPEC, f"spec cannot be followed: {error}")
-        case MissingDatabaseUrlError():
-            return ReconcileError(ReadyReason.DATABASE_NOT_CONFIGURED, str(error))
-        case DatabaseUrlError():
-            return ReconcileError(ReadyReason.DATABASE_NOT_CONFIGURED, f"DATABASE_URL cannot be used: {error}")
-        case SchemaError():
-            return ReconcileError(ReadyReason.SCHEMA_MISMATCH, str(error))
-        case sqlalchemy.exc.ProgrammingError():
-            return ReconcileError(
-                ReadyReason.SOURCE_UNREADABLE, f"the region table cannot be read: {_first_line(error.orig)}"
-            )
-        case sqlalchemy.exc.SQLAlchemyError() | OSError() | TimeoutError():
-            cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
-            return ReconcileError(
-                ReadyReason.DATABASE_UNAVAILABLE, f"the database cannot be reached: {_first_line(cause)}"
-            )
-        case ApplyError():
-            return ReconcileError(ReadyReason.APPLY_FAILED, str(error))
-        case ApiException():
-            return ReconcileError(ReadyReason.APPLY_FAILED, f"the API server refused: {error.status} {error.reason}")
-    return None
-
-
-def _first_line(error: object) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    async def _write_status(self, scheduler: Scheduler, new: Status) -> Scheduler:
+        """Write the status where it is another; return the scheduler with the status that it has now."""
+        if new == scheduler.status:
+            return scheduler
+        gone = dict.fromkeys(scheduler.status.keys() - new.keys())  # a merge patch takes away what is null
+        path = f"{scheduler_path(scheduler.namespace, scheduler.name)}/status"
+        answer = await self._api.request("PATCH", path, body={"status": new | gone}, content_type=MERGE)
+        return scheduler.model_copy(update={"status": answer.get("status", {})})
 
 
 def _now() -> datetime:

@@ -1,8 +1,9 @@
 """A RegionScheduler's status, computed from what a reconcile found. Pure: written only where it differs from what
 stands there.
 
-Conditions follow kstatus: `Ready` always stands, `Stalled` only while true. Per-region detail is not here (it grows
-with the table); Ready's message names the first few quarantined regions, the log and the Events name all.
+Conditions follow kstatus: `Ready` always stands, `Stalled` and `DeletionsHeld` only while true. Per-region detail is
+not here (it grows with the table), but for the keys that the guard must remember; Ready's message names the first few
+quarantined regions, the log and the Events name all.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from region_operator.policy import STATUS_FIELDS, explain_hold
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from region_operator.crd import Scheduler
+    from region_operator.policy import Decision
     from region_operator.region import Quarantined
 
 NAMED_REGIONS = 3
 MESSAGE_LIMIT = 1024
+HELD = "DeletionsHeld"
 
 Status = dict[str, Any]
 
@@ -29,6 +34,7 @@ class ReadyReason(StrEnum):
 
     IN_SYNC = "InSync"
     QUARANTINED = "RegionsQuarantined"
+    HELD = "DeletionsHeld"
     SUSPENDED = "Suspended"
     INVALID_SPEC = "InvalidSpec"
     DATABASE_NOT_CONFIGURED = "DatabaseNotConfigured"
@@ -36,6 +42,7 @@ class ReadyReason(StrEnum):
     SCHEMA_MISMATCH = "SchemaMismatch"
     SOURCE_UNREADABLE = "SourceUnreadable"
     APPLY_FAILED = "ApplyFailed"
+    OUTDATED_CRD = "OutdatedCustomResourceDefinition"
 
 
 STALLED = frozenset({ReadyReason.INVALID_SPEC})
@@ -49,7 +56,22 @@ class Outcome:
     active: int
     scheduled: int
     quarantined: Sequence[Quarantined]
+    held: int
     changed: bool
+
+
+def guarded(scheduler: Scheduler, decision: Decision, *, now: datetime) -> Status:
+    """Return the status with what the guard must remember and what it holds: to be written before anything is deleted,
+    so that what is not known to have gone is counted all the same.
+    """
+    status = {key: value for key, value in scheduler.status.items() if key not in STATUS_FIELDS}
+    conditions = [condition for condition in status.get("conditions", []) if condition["type"] != HELD]
+    if decision.history.hold:
+        message = explain_hold(decision.history.hold, decision.held, scheduler)
+        conditions.append(_condition(scheduler, HELD, True, reason="TooMany", message=message, now=now))
+    if conditions != status.get("conditions", []):
+        status["conditions"] = conditions
+    return status | decision.history.to_status()
 
 
 def succeeded(scheduler: Scheduler, outcome: Outcome, *, now: datetime) -> Status:
@@ -59,6 +81,9 @@ def succeeded(scheduler: Scheduler, outcome: Outcome, *, now: datetime) -> Statu
     if outcome.quarantined:
         reason = ReadyReason.QUARANTINED
         message += f"; quarantined: {_name(outcome.quarantined)}"
+    if outcome.held:
+        reason = ReadyReason.HELD
+        message += f"; {outcome.held} deletions are held"
     if scheduler.spec.suspend:
         reason = ReadyReason.SUSPENDED
         message = f"all {outcome.active} active regions are suspended by spec.suspend"
@@ -68,6 +93,7 @@ def succeeded(scheduler: Scheduler, outcome: Outcome, *, now: datetime) -> Statu
             "active": outcome.active,
             "scheduled": outcome.scheduled,
             "quarantined": len(outcome.quarantined),
+            "held": outcome.held,
         },
         "conditions": _conditions(scheduler, ready=True, reason=reason, message=message, now=now),
     }
@@ -88,17 +114,24 @@ def _conditions(
     scheduler: Scheduler, *, ready: bool, reason: ReadyReason, message: str, now: datetime
 ) -> list[dict[str, Any]]:
     states = {"Ready": ready} | ({"Stalled": True} if reason in STALLED else {})
+    kept = [condition for condition in scheduler.status.get("conditions", []) if condition["type"] == HELD]
     return [
-        {
-            "type": kind,
-            "status": str(state),
-            "observedGeneration": scheduler.generation,
-            "reason": reason.value,
-            "message": message[:MESSAGE_LIMIT],
-            "lastTransitionTime": _since(scheduler.status, kind, str(state)) or _timestamp(now),
-        }
+        _condition(scheduler, kind, state, reason=reason.value, message=message, now=now)
         for kind, state in states.items()
-    ]
+    ] + kept
+
+
+def _condition(
+    scheduler: Scheduler, kind: str, state: bool, *, reason: str, message: str, now: datetime
+) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "status": str(state),
+        "observedGeneration": scheduler.generation,
+        "reason": reason,
+        "message": message[:MESSAGE_LIMIT],
+        "lastTransitionTime": _since(scheduler.status, kind, str(state)) or _timestamp(now),
+    }
 
 
 def _since(status: Status, kind: str, state: str) -> str | None:

@@ -20,8 +20,8 @@ from kopf._core.engines.peering import Identity
 
 from region_operator import metrics
 from region_operator.api import ApiUnavailableError
-from region_operator.crd import GROUP, PLURAL, VERSION
-from region_operator.reconcile import ReconcileError
+from region_operator.crd import APPROVAL_ANNOTATION, GROUP, PLURAL, VERSION
+from region_operator.failures import ReconcileError
 
 if TYPE_CHECKING:
     from region_operator.health import Health
@@ -45,7 +45,7 @@ class Memo:
     pace: Pace
     health: Health
     gone: set[str] = dataclasses.field(default_factory=set)
-    generations: dict[str, int] = dataclasses.field(default_factory=dict)
+    seen: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
 
     def __copy__(self) -> Memo:
         return self  # kopf copies the memo for each object; here it is shared
@@ -106,8 +106,10 @@ def _exists(uid: str, memo: Memo, **_: Any) -> bool:
 async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
     if type == "DELETED":
         memo.gone.add(uid)
-    elif memo.generations.get(uid) != meta["generation"]:
-        memo.generations[uid] = meta["generation"]
+        return
+    said = (meta["generation"], meta.annotations.get(APPROVAL_ANNOTATION))  # an annotation changes no generation
+    if memo.seen.get(uid) != said:
+        memo.seen[uid] = said
         memo.pace.wake()
 
 

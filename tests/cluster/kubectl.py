@@ -28,7 +28,17 @@ class Kubectl:
     namespace: str
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> str:
-        done = subprocess.run(
+        done = self._run(*arguments, stdin=stdin)
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def fails(self, *arguments: str) -> str:
+        """Return what kubectl says of a failure; nothing where there is none."""
+        done = self._run(*arguments)
+        return done.stderr if done.returncode else ""
+
+    def _run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [kubectl_binary(), "--namespace", self.namespace, *arguments],
             env=os.environ | {"KUBECONFIG": str(self.kubeconfig)},
             input=stdin,
@@ -37,8 +47,6 @@ class Kubectl:
             timeout=TIMEOUT_SECONDS,
             check=False,
         )
-        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
-        return done.stdout
 
     def get(self, *arguments: str) -> Any:
         """Return what `kubectl get ... -o json` prints."""

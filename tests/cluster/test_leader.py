@@ -139,6 +139,9 @@ def test_a_leader_that_was_frozen_amid_its_writes_ends_without_another(
 ) -> None:
     with leader_and_standby(run_operator) as (leader, standby):
         eventually(lambda: leader.logged("listening"), what="the leader listens")
+        kubectl(
+            "patch", "rsched", "default", "--type=merge", '--patch={"spec": {"deletionGuard": {"maxPercent": 100}}}'
+        )
         sql(INSERT, 1000)
         eventually(lambda: len(leader.logged("added")) > 100, what="it writes")
         leader.signal(signal.SIGSTOP)

@@ -102,7 +102,12 @@ def test_among_500_rows_one_turns_invalid_and_the_others_are_not_touched(
         assert {code for code in before if after[code] != before[code]} == {"R250"}
         bad = kubectl.cronjobs()["R250"]
         assert (bad["metadata"]["uid"], bad["spec"]["schedule"]) == (uid, "*/5 * * * *")
-        assert kubectl.scheduler()["status"]["regions"] == {"active": 500, "scheduled": 499, "quarantined": 1}
+        assert kubectl.scheduler()["status"]["regions"] == {
+            "active": 500,
+            "scheduled": 499,
+            "quarantined": 1,
+            "held": 0,
+        }
 
 
 def test_whatever_is_wrong_with_a_row_its_cronjob_is_suspended_and_comes_back(
@@ -177,7 +182,12 @@ def test_ten_thousand_bad_rows_are_all_in_the_log_and_a_few_of_them_in_events(
     with run_operator() as operator:
         eventually(lambda: kubectl.ready().get("reason") == "RegionsQuarantined", what="a reconcile", seconds=60)
         assert kubectl.cronjobs().keys() == {"R1"}
-        assert kubectl.scheduler()["status"]["regions"] == {"active": 10_000, "scheduled": 1, "quarantined": 9_999}
+        assert kubectl.scheduler()["status"]["regions"] == {
+            "active": 10_000,
+            "scheduled": 1,
+            "quarantined": 9_999,
+            "held": 0,
+        }
         assert len({line["region.id"] for line in operator.logged("quarantined")}) == 9_999
         events = [event for event in kubectl.get("events")["items"] if event["reason"] == "RegionQuarantined"]
         assert len(events) == EVENTS_AT_ONCE + 1

@@ -6,13 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from region_operator.crd import DeletionGuard
+from region_operator.plan import Delete, Live, Plan
+from region_operator.policy import Decision, History, apply_policy
 from region_operator.region import Quarantined
-from region_operator.status import Outcome, ReadyReason, Status, failed, succeeded
+from region_operator.status import Outcome, ReadyReason, Status, failed, guarded, succeeded
 from tests.unit.examples import scheduler
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
-UNCHANGED = Outcome(active=2, scheduled=2, quarantined=(), changed=False)
+UNCHANGED = Outcome(active=2, scheduled=2, quarantined=(), held=0, changed=False)
 
 
 def ready(status: Status) -> dict[str, str]:
@@ -26,7 +29,7 @@ def test_the_second_of_two_equal_outcomes_gives_an_equal_status() -> None:
 
 
 def test_only_a_change_moves_the_time_of_the_last_change() -> None:
-    changed = Outcome(active=2, scheduled=2, quarantined=(), changed=True)
+    changed = Outcome(active=2, scheduled=2, quarantined=(), held=0, changed=True)
     first = succeeded(scheduler(), changed, now=NOW)
     assert first["lastChangeTime"] == "2026-11-24T10:40:00Z"
     assert succeeded(scheduler(status=first), UNCHANGED, now=LATER)["lastChangeTime"] == "2026-11-24T10:40:00Z"
@@ -46,7 +49,7 @@ def test_a_failure_keeps_the_counts_and_says_since_when() -> None:
 
 
 def test_a_transition_is_one_of_status_not_of_reason() -> None:
-    quarantined = Outcome(active=2, scheduled=1, quarantined=[Quarantined("1", "R1", "bad")], changed=False)
+    quarantined = Outcome(active=2, scheduled=1, quarantined=[Quarantined("1", "R1", "bad")], held=0, changed=False)
     first = succeeded(scheduler(), UNCHANGED, now=NOW)
     second = ready(succeeded(scheduler(status=first), quarantined, now=LATER))
     assert (second["reason"], second["lastTransitionTime"]) == ("RegionsQuarantined", "2026-11-24T10:40:00Z")
@@ -54,9 +57,9 @@ def test_a_transition_is_one_of_status_not_of_reason() -> None:
 
 def test_the_message_names_a_few_quarantined_regions_and_counts_the_rest() -> None:
     rows = [Quarantined(str(n), f"R{n}" if n else "", "bad cron") for n in range(5)]
-    message = ready(succeeded(scheduler(), Outcome(active=9, scheduled=4, quarantined=rows, changed=False), now=NOW))[
-        "message"
-    ]
+    message = ready(
+        succeeded(scheduler(), Outcome(active=9, scheduled=4, quarantined=rows, held=0, changed=False), now=NOW)
+    )["message"]
     assert message == (
         "4 of 9 active regions are scheduled; quarantined: 0: bad cron; R1: bad cron; R2: bad cron; and 2 more"
     )
@@ -64,7 +67,7 @@ def test_the_message_names_a_few_quarantined_regions_and_counts_the_rest() -> No
 
 def test_a_message_has_a_limit() -> None:
     rows = [Quarantined("1", "R1", "x" * 5000)]
-    status = succeeded(scheduler(), Outcome(active=1, scheduled=0, quarantined=rows, changed=False), now=NOW)
+    status = succeeded(scheduler(), Outcome(active=1, scheduled=0, quarantined=rows, held=0, changed=False), now=NOW)
     assert len(ready(status)["message"]) == 1024
 
 
@@ -78,3 +81,68 @@ def test_only_what_a_user_must_mend_is_stalled(reason: ReadyReason, kinds: list[
 
 def test_suspension_of_all_is_said() -> None:
     assert ready(succeeded(scheduler(suspend=True), UNCHANGED, now=NOW))["reason"] == "Suspended"
+
+
+def lost(names: str) -> Decision:
+    """Decide on the deletion of regions with names of one letter, none of which may go."""
+    current = [live(name) for name in names]
+    plan = Plan(deletes=tuple(map(Delete, current)))
+    guard = DeletionGuard(max_count=0, max_percent=0)
+    return apply_policy(plan, current, guard=guard, history=History(), approval="", now=NOW)
+
+
+def live(name: str) -> Live:
+    return Live(
+        name=f"r-{name}",
+        uid=name,
+        resource_version="1",
+        key=name,
+        schedule="@daily",
+        suspended=False,
+        going=False,
+        body={"metadata": {"annotations": {"region-tick.dev/code": name.upper()}}},
+    )
+
+
+def held(status: Status) -> str | None:
+    """Return the message of DeletionsHeld, None where it does not stand."""
+    return next((item["message"] for item in status.get("conditions", []) if item["type"] == "DeletionsHeld"), None)
+
+
+def test_a_hold_is_a_condition_that_says_how_to_approve_it() -> None:
+    status = guarded(scheduler(), lost("abcde"), now=NOW)
+    message = held(status)
+    assert message
+    assert message.startswith("deletions held: A, B, C and 2 more; ")
+    assert message.endswith(
+        "kubectl annotate regionscheduler default -n region-tick --overwrite"
+        f" region-tick.dev/approve-deletions={status['heldDeletions']['approval']}"
+    )
+
+
+def test_a_hold_outlasts_failures_and_ends_with_its_cause() -> None:
+    on_hold = guarded(scheduler(), lost("abcde"), now=NOW)
+    ill = failed(scheduler(status=on_hold), ReadyReason.DATABASE_UNAVAILABLE, "no route to host", now=LATER)
+    well = succeeded(
+        scheduler(status=ill), Outcome(active=0, scheduled=0, quarantined=(), held=5, changed=False), now=LATER
+    )
+    assert held(ill) == held(well) == held(on_hold)
+    assert ready(well)["reason"] == "DeletionsHeld"
+    assert well["regions"]["held"] == 5
+    over = guarded(scheduler(status=well), lost(""), now=LATER)
+    assert held(over) is None
+    assert "heldDeletions" not in over
+
+
+def test_a_hold_that_lasts_gives_an_equal_status() -> None:
+    first = guarded(scheduler(), lost("abcde"), now=NOW)
+    assert guarded(scheduler(status=first), lost("abcde"), now=LATER) == first
+
+
+def test_an_approval_that_approves_nothing_is_said() -> None:
+    object_with_it = scheduler().model_copy(update={"approval": "0123456789ab"})
+    assert "approval 0123456789ab is of other regions" in str(held(guarded(object_with_it, lost("a"), now=NOW)))
+
+
+def test_without_anything_to_remember_nothing_is_written() -> None:
+    assert guarded(scheduler(), lost(""), now=NOW) == {}

@@ -1,0 +1,76 @@
+"""The part of a reconcile that only looks: read source, parse schedules, list current, plan, apply policy.
+
+The command `plan` ends here, a reconcile goes on from here; so what the one shows is what the other does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from region_operator.apply import list_current, unapplied_quota
+from region_operator.crd import InvalidSchedule, Scheduler
+from region_operator.cronjob import Manifest, render_cronjob, render_quota
+from region_operator.plan import Desired, make_plan, parse_schedules
+from region_operator.policy import Decision, History, apply_policy
+from region_operator.source import read_regions
+from region_operator.status import Outcome
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from region_operator.api import Api
+    from region_operator.database.store import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was found, and what is to be done about it; `quota` is to be applied, None where it is as it should be."""
+
+    outcome: Outcome
+    quota: Manifest | None
+    decision: Decision
+
+
+async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_image: str, now: datetime) -> Observation:
+    """Look at table and cluster. Raises what SQLAlchemy raises and what `api.ERRORS` lists: nothing was done then."""
+    spec = scheduler.spec
+    rows = await read_regions(database.engine, spec.source, default_schema=database.schema)
+    desired, quarantined = parse_schedules(rows)
+    current = await list_current(api, scheduler.namespace)
+    quota = await unapplied_quota(api, render_quota(scheduler))
+    plan = make_plan(
+        desired,
+        quarantined,
+        current,
+        render=partial(_render, scheduler, tick_image),
+        keep_last=spec.invalid_schedule is InvalidSchedule.KEEP_LAST,
+    )
+    decision = apply_policy(
+        plan,
+        current,
+        guard=spec.deletion_guard,
+        history=History.from_status(scheduler.status),
+        approval=scheduler.approval,
+        now=now,
+    )
+    outcome = Outcome(
+        active=len(rows),
+        scheduled=len(desired),
+        quarantined=quarantined,
+        held=len(decision.held),
+        changed=quota is not None or len(decision.plan) > 0,
+    )
+    return Observation(outcome, quota, decision)
+
+
+def _render(scheduler: Scheduler, tick_image: str, desired: Desired, name: str) -> Manifest:
+    return render_cronjob(
+        desired.region,
+        desired.schedule,
+        scheduler,
+        name=name,
+        tick_image=tick_image,
+        suspend=desired.suspend or scheduler.spec.suspend,
+    )
