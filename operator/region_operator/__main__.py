@@ -1,37 +1,48 @@
-"""The command `region-operator`: run the operator, or migrate the database with other rights than the operator has.
+"""The command `region-operator`: run the operator, say what it would do, do it once, or migrate the database with other
+rights than the operator has.
 
 Exit codes are those of sysexits.h: 78 for an environment that cannot be used, 69 for a database or API server that does
-not answer, 75 for a leader that lost its Lease.
+not answer, 75 for a leader that lost its Lease or one that another keeps from leading, 64 for a command that is none.
+But `plan` and `reconcile` say 1 for whatever keeps them from their end, and `plan` 2 where there is something to do.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
 import sys
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
+from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
-from region_operator import health, wiring
-from region_operator.api import ERRORS, connect
-from region_operator.bootstrap import bootstrap
+from region_operator import health, once, wiring
+from region_operator.api import ERRORS, ApiUnavailableError, connect
 from region_operator.database.migrate import migrate
-from region_operator.database.store import Store
-from region_operator.leader import Leader, new_identity
+from region_operator.failures import explain
+from region_operator.leader import Leader, NotLeadingError, new_identity
 from region_operator.listen import listen
 from region_operator.pace import Pace
-from region_operator.reconcile import Reconciler
 from region_operator.settings import MissingDatabaseUrlError, Settings
 from region_tick import logs
 from region_tick.contract import VERSION
 from region_tick.database_url import DatabaseUrl, DatabaseUrlError
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+EX_ERROR, EX_CHANGES = 1, 2
+
+click.UsageError.exit_code = os.EX_USAGE  # 2 is not a mistake here, it is what `plan` says of changes
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,6 +74,51 @@ def migrate_command() -> None:
     click.echo(report)
 
 
+@main.command("plan")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def plan_command(output: str) -> None:
+    """Say what a reconcile would do now, and change nothing.
+
+    Exit code 0: nothing; 2: something, held deletions included; 1: it cannot be told.
+    """
+    report = _once(once.plan(_read_settings(EX_ERROR)))
+    click.echo(report.as_text() if output == "text" else json.dumps(report.as_json(), indent=2, ensure_ascii=False))
+    sys.exit(EX_CHANGES if report else os.EX_OK)
+
+
+@main.command("reconcile")
+@click.option("--once", "_", is_flag=True, required=True, help="Once, and not for ever as `run` does.")
+def reconcile_command(_: bool) -> None:
+    """Reconcile once. Exit code 0: done; 1: not done; 75: not tried, because another process leads."""
+    settings = _read_settings(EX_ERROR)
+    logs.configure(settings.log_level)
+    _once(once.reconcile(settings))
+
+
+def _once(work: Awaitable[T]) -> T:
+    """Do something and return what it gives; where the world does not let it, say so and end."""
+
+    async def until_told_to_stop() -> T:
+        _cancel_on_signals()
+        return await work
+
+    try:
+        return asyncio.run(until_told_to_stop())
+    except asyncio.CancelledError:
+        _give_up(EX_ERROR, "told to stop before the end")
+    except NotLeadingError as error:
+        _give_up(os.EX_TEMPFAIL, f"{error}; it reconciles, so nothing was done here")
+    except ApiUnavailableError as error:
+        _give_up(EX_ERROR, f"the API server cannot be reached: {error}")
+    except (once.MissingSchedulerError, ConfigException) as error:
+        _give_up(EX_ERROR, str(error))
+    except Exception as error:
+        failure = explain(error)
+        if failure is None:
+            raise
+        _give_up(EX_ERROR, str(failure))
+
+
 async def _run(settings: Settings) -> None:
     state = health.Health()
     server = health.serve(state, settings.health_port)
@@ -90,15 +146,9 @@ async def _run(settings: Settings) -> None:
 
 async def _lead(settings: Settings, state: health.Health, leader: Leader) -> None:
     pace = Pace()
-    async with (
-        connect(leader.identity, time_left=leader.time_left) as api,
-        Store(settings.read_database_url, may_migrate=settings.migrate) as store,
-    ):
-        if settings.bootstrap:
-            await bootstrap(api, settings.namespace, settings.bootstrap_spec())
+    async with once.working(settings, leader) as reconciler:
         listening = asyncio.create_task(listen(settings.read_direct_url, pace.wake))
         try:
-            reconciler = Reconciler(api, store, tick_image=settings.tick_image)
             await wiring.operate(settings.namespace, wiring.Memo(reconciler, pace, state))
         finally:
             listening.cancel()
@@ -114,12 +164,12 @@ def _cancel_on_signals() -> None:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
-def _read_settings() -> Settings:
+def _read_settings(code: int = os.EX_CONFIG) -> Settings:
     try:
         return Settings()
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
-        _give_up(os.EX_CONFIG, f"the environment cannot be used: {problems}")
+        _give_up(code, f"the environment cannot be used: {problems}")
 
 
 def _give_up(code: int, message: str) -> NoReturn:

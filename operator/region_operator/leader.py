@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from kubernetes.aio.client import ApiException
 
 from region_operator import metrics
-from region_operator.api import ERRORS
+from region_operator.api import ERRORS, ApiUnavailableError
 from region_operator.health import NOT_RECONCILED
 from region_operator.lease import API_VERSION, NAME, Record, Step, decide, held, released
 
@@ -42,6 +42,10 @@ RENEW_DEADLINE_SECONDS = 10.0
 ATTEMPT_SECONDS = 3.0
 RETRY_SECONDS = (0.5, 1.0)
 POLL_SECONDS = (1.0, 2.0)
+
+
+class NotLeadingError(Exception):
+    """Another process leads."""
 
 
 def new_identity() -> str:
@@ -90,9 +94,13 @@ class Leader:
         return left
 
     @asynccontextmanager
-    async def leading(self) -> AsyncIterator[None]:
-        """Wait, for ever if need be, until this process leads; renew while the block runs; release after it."""
-        await self._acquire()
+    async def leading(self, *, patient: bool = True) -> AsyncIterator[None]:
+        """Wait, for ever if need be, until this process leads; renew while the block runs; release after it.
+
+        One who is not patient waits only for a Lease that nobody renews. Raises NotLeadingError where somebody does,
+        and ApiUnavailableError.
+        """
+        await self._acquire(patient=patient)
         log.info("leading", extra={"identity": self.identity})
         metrics.LEADER.set(1)
         self._health.unready(NOT_RECONCILED)
@@ -105,16 +113,22 @@ class Leader:
                 await renewing
             await self._release()
 
-    async def _acquire(self) -> None:
+    async def _acquire(self, *, patient: bool) -> None:
         said = None
+        first: Record | None = None
         while True:
             try:
                 if await self._attempt(ATTEMPT_SECONDS) is not Step.WAIT:
                     return
+                first = first or self._record
+                if not patient and self._record != first:
+                    raise NotLeadingError(f"{self._holder} leads")
                 self._health.standby()
                 level, event, why = logging.INFO, "standby", f"{self._holder} leads"
             except (*ERRORS, TimeoutError) as error:
                 level, event, why = logging.WARNING, "no standby", f"the Lease cannot be had: {_explain(error)}"
+                if not patient:
+                    raise ApiUnavailableError(why) from error
                 self._health.unready(why)
             if why != said:
                 log.log(level, event, extra={"reason": why})

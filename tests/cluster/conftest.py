@@ -59,16 +59,17 @@ def sql(database: str) -> Any:
 
 
 @pytest.fixture
-def run_operator(kubectl: Kubectl, database: str, tmp_path: Path) -> RunOperator:
+def operator_environment(kubectl: Kubectl, database: str) -> dict[str, str]:
+    """What tells the operator's process of the test's namespace and database."""
+    return {"KUBECONFIG": str(kubectl.kubeconfig), "POD_NAMESPACE": kubectl.namespace, "DATABASE_URL": database}
+
+
+@pytest.fixture
+def run_operator(operator_environment: dict[str, str], tmp_path: Path) -> RunOperator:
     """Start the operator; to be used as a context manager."""
 
     def run(**environment: str) -> OperatorProcess:
         log = tmp_path / f"operator-{len(list(tmp_path.iterdir()))}.log"
-        variables = {
-            "KUBECONFIG": str(kubectl.kubeconfig),
-            "POD_NAMESPACE": kubectl.namespace,
-            "DATABASE_URL": database,
-        }
-        return OperatorProcess(log, variables | environment)
+        return OperatorProcess(log, operator_environment | environment)
 
     return run

@@ -6,6 +6,7 @@ Secrets are created late and rotated, so the URL is read at each opening; an eng
 from __future__ import annotations
 
 import logging
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Self
@@ -19,7 +20,7 @@ from region_operator.database.partitions import ensure_partitions
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -37,6 +38,16 @@ class Database:
 
     engine: AsyncEngine
     schema: str
+
+
+@asynccontextmanager
+async def look_at(url: DatabaseUrl) -> AsyncIterator[Database]:
+    """Open a database as it is, for one who only reads the user's table: our schema need not be there."""
+    engine = make_engine(url)
+    try:
+        yield Database(engine, url.schema)
+    finally:
+        await engine.dispose()
 
 
 class Store:

@@ -1,0 +1,188 @@
+"""`region-operator plan` and `reconcile --once`, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psycopg
+import pytest
+
+from tests.cluster.audit import audit_lines, sent_by
+from tests.cluster.operator_process import CHECKOUT
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from devcluster.local import LocalCluster
+    from tests.cluster.conftest import RunOperator
+    from tests.cluster.kubectl import Kubectl
+
+INSERT = (
+    "INSERT INTO region_index (code, name, cron_schedule)"
+    " SELECT 'R' || n, 'Region ' || n, '*/5 * * * *' FROM generate_series(1, %s) n"
+)
+SCHEDULER = '{"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}'
+
+
+class Command(Protocol):
+    """Runs a command of the operator; keywords are further environment variables."""
+
+    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def command(operator_environment: dict[str, str]) -> Command:
+    """A command of the operator, on the test's namespace and database."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "region_operator", *arguments],
+            env=os.environ | operator_environment | environment,
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def test_a_plan_says_what_a_reconcile_does_and_changes_nothing(
+    command: Command, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+) -> None:
+    kubectl("apply", "-f", "-", stdin=SCHEDULER)
+    sql(INSERT, 3)
+    sql("UPDATE region_index SET cron_schedule = '61 * * * *' WHERE code = 'R3'")
+    done = command("plan")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.splitlines() == [
+        "create       R1  */5 * * * *  an active row without a CronJob",
+        "create       R2  */5 * * * *  an active row without a CronJob",
+        "quota                         at most 4 ticks at once",
+        next(line for line in done.stdout.splitlines() if line.startswith("quarantined  R3")),
+        "2 to create, 0 unchanged, 1 quarantined",
+    ]
+    assert [line for line in audit_lines(control_plane, kubectl.namespace) if sent_by(line)] == []
+    assert kubectl.cronjobs() == {}
+
+    once = command("reconcile", "--once")
+    assert (once.returncode, once.stderr) == (0, "")
+    assert {line["event"] for line in map(json.loads, once.stdout.splitlines())} >= {"added", "reconciled"}
+    assert kubectl.cronjobs().keys() == {"R1", "R2"}
+    assert kubectl.ready()["reason"] == "RegionsQuarantined"
+    assert kubectl.get("lease", "region-operator")["spec"]["holderIdentity"] == ""
+
+    done = command("plan", "--output", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["changes"] == []
+    assert json.loads(done.stdout)["unchanged"] == 2
+
+    sql("UPDATE region_index SET cron_schedule = '@hourly' WHERE code = 'R1'")
+    sql("DELETE FROM region_index WHERE code = 'R2'")
+    kubectl("patch", "rsched", "default", "--type=merge", '--patch={"spec": {"concurrency": 8}}')
+    done = command("plan", "--output", "json")
+    assert done.returncode == 2
+    report = json.loads(done.stdout)
+    assert {(change["action"], change["code"]) for change in report["changes"]} == {
+        ("reschedule", "R1"),
+        ("delete", "R2"),
+    }
+    assert report["quota"] == 8
+
+
+def test_a_plan_shows_what_is_held_and_how_to_approve_it(command: Command, kubectl: Kubectl, sql: Any) -> None:
+    sql(INSERT, 20)
+    assert command("reconcile", "--once").returncode == 0
+    sql("TRUNCATE region_index")
+    before = command("plan")
+    assert before.returncode == 2
+    assert "20 to hold" in before.stdout
+    assert "kubectl annotate" not in before.stdout
+    assert command("reconcile", "--once").returncode == 0
+    assert len(kubectl.cronjobs()) == 20
+    [message] = [line for line in command("plan").stdout.splitlines() if "kubectl annotate" in line]
+    kubectl(*message.rpartition("kubectl ")[2].split())
+    approved = command("plan")
+    assert (approved.returncode, "20 to delete" in approved.stdout) == (2, True)
+    assert command("reconcile", "--once").returncode == 0
+    assert kubectl.cronjobs() == {}
+
+
+def test_a_plan_needs_no_schema_of_ours(command: Command, kubectl: Kubectl, empty_database: str) -> None:
+    kubectl("apply", "-f", "-", stdin=SCHEDULER)
+    done = command("plan", DATABASE_URL=empty_database)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("region-operator: the region table cannot be read: ")
+    with psycopg.connect(empty_database) as connection:
+        connection.execute(
+            "CREATE TABLE region_index (id int, code text, name text, bbox_min_lon float, bbox_min_lat float,"
+            " bbox_max_lon float, bbox_max_lat float, cron_schedule text, active bool)"
+        )
+        connection.execute("INSERT INTO region_index VALUES (1, 'R1', 'One', null, null, null, null, '@daily', true)")
+    done = command("plan", DATABASE_URL=empty_database)
+    assert (done.returncode, done.stdout.split()[:3]) == (2, ["create", "R1", "@daily"])
+    with psycopg.connect(empty_database) as connection:
+        schemas = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname = 'region_tick'").fetchall()
+    assert schemas == []
+
+
+def test_one_who_would_write_beside_a_leader_is_refused(
+    command: Command, run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+) -> None:
+    with run_operator() as operator:
+        eventually(lambda: kubectl.ready().get("status") == "True", what="it leads")
+        leader = kubectl.get("lease", "region-operator")["spec"]["holderIdentity"]
+        once = command("reconcile", "--once")
+        assert once.returncode == os.EX_TEMPFAIL
+        assert once.stderr == f"region-operator: {leader} leads; it reconciles, so nothing was done here\n"
+        assert all(sent_by(line, leader) for line in audit_lines(control_plane, kubectl.namespace) if sent_by(line))
+        assert command("plan").returncode == 0
+        operator.signal(signal.SIGKILL)
+        operator.wait()
+    sql(INSERT, 1)
+    assert command("reconcile", "--once").returncode == 0
+    assert kubectl.cronjobs().keys() == {"R1"}
+
+
+@pytest.mark.parametrize("arguments", [("plan",), ("reconcile", "--once")])
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"DATABASE_URL": "postgresql://127.0.0.1:1/none"}, "the database cannot be reached: "),
+        ({"DATABASE_URL": "mysql://127.0.0.1/none"}, "DATABASE_URL cannot be used: "),
+        ({"KUBECONFIG": "/nowhere"}, "Invalid kube-config file"),
+        ({"CONCURRENCY": "0"}, "the environment cannot be used: CONCURRENCY"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    command: Command, kubectl: Kubectl, arguments: tuple[str, ...], environment: dict[str, str], message: str
+) -> None:
+    kubectl("apply", "-f", "-", stdin=SCHEDULER)
+    done = command(*arguments, **environment)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]  # what libraries have to say may stand before it
+    assert last.startswith(f"region-operator: {message}")
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_scheduler_there_is_no_plan(command: Command, kubectl: Kubectl) -> None:
+    done = command("plan")
+    assert (done.returncode, f"namespace {kubectl.namespace} has no RegionScheduler default" in done.stderr) == (
+        1,
+        True,
+    )
+    done = command("reconcile", "--once", BOOTSTRAP="false")
+    assert (done.returncode, f"namespace {kubectl.namespace} has no RegionScheduler default" in done.stderr) == (
+        1,
+        True,
+    )
+
+
+def test_a_command_that_is_none_is_not_taken_for_changes(command: Command) -> None:
+    assert command("plan", "--output", "yaml").returncode == os.EX_USAGE
+    assert command("reconcile").returncode == os.EX_USAGE

@@ -1,0 +1,125 @@
+"""report.py: what `region-operator plan` prints, for people and for machines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from region_operator.cronjob import region_key
+from region_operator.plan import Delete, Desired, Live, Plan, Reason, Write
+from region_operator.policy import Decision, History, Hold
+from region_operator.region import Quarantined, Region
+from region_operator.report import ACTIONS, Report, make_report
+from region_operator.schedule import parse_schedule
+from tests.unit.examples import PARIS, scheduler
+
+if TYPE_CHECKING:
+    from region_operator.crd import Scheduler
+
+NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
+BAD = Quarantined("7", "R7", 'cron_schedule "61 * * * *" is invalid')
+QUOTA: dict[str, Any] = {"spec": {"hard": {"pods": "8"}}}
+
+
+def region(number: int) -> Region:
+    return replace(PARIS, id=str(number), code=f"R{number}")
+
+
+def live(number: int) -> Live:
+    annotations = {"region-tick.dev/id": str(number), "region-tick.dev/code": f"R{number}"}
+    return Live(
+        name=f"r{number}-kept",
+        uid=str(number),
+        resource_version="1",
+        key=region_key(str(number)),
+        schedule="@daily",
+        suspended=False,
+        going=False,
+        body={"metadata": {"annotations": annotations}},
+    )
+
+
+def write(reason: Reason, number: int, schedule: str, *, of: Live | None = None) -> Write:
+    manifest = {"metadata": {"name": of.name if of else f"r{number}-new"}}
+    return Write(reason, Desired(region(number), parse_schedule(schedule)), manifest, of)
+
+
+PLAN = Plan(
+    writes=(
+        write(Reason.ADDED, 1, "*/5 * * * *"),
+        write(Reason.RESCHEDULED, 2, "@hourly", of=live(2)),
+        write(Reason.UPDATED, 3, "@daily", of=live(3)),
+        write(Reason.SUSPENDED, 7, "@daily", of=live(7)),
+    ),
+    deletes=(Delete(live(4)),),
+    unchanged=45,
+)
+HOLD = Hold(NOW, frozenset({region_key("5"), region_key("6")}))
+DECISION = Decision(PLAN, (Delete(live(5)), Delete(live(6))), allowance=1, history=History(hold=HOLD))
+
+
+def report(decision: Decision, *quarantined: Quarantined, quota: Any = None, of: Scheduler | None = None) -> Report:
+    return make_report(decision, quarantined, quota, of or scheduler())
+
+
+def test_people_see_each_change_with_its_reason_and_the_counts() -> None:
+    printed = report(DECISION, BAD, Quarantined("8", "", "code is empty"), quota=QUOTA).as_text().splitlines()
+    assert printed == [
+        "create       R1  */5 * * * *  an active row without a CronJob",
+        "reschedule   R2  @hourly      was @daily",
+        "update       R3  @daily       the row, the RegionScheduler, the release or the CronJob has changed",
+        'suspend      R7  @daily       cron_schedule "61 * * * *" is invalid',
+        "delete       R4  @daily       no active row",
+        "hold         R5  @daily       no active row, but too many would go",
+        "hold         R6  @daily       no active row, but too many would go",
+        "quota                         at most 8 ticks at once",
+        "quarantined  8                code is empty",
+        (
+            "deletions would be held: the guard lets 1 go within its window;"
+            " how to approve them is said once the operator holds them"
+        ),
+        "1 to create, 1 to reschedule, 1 to update, 1 to suspend, 1 to delete, 2 to hold, 45 unchanged, 2 quarantined",
+    ]
+
+
+def test_how_to_approve_a_hold_is_said_once_the_status_names_it() -> None:
+    of = scheduler(status=History(hold=HOLD).to_status())
+    assert f"approve-deletions={HOLD.approval}" in report(DECISION, of=of).as_text()
+
+
+def test_machines_get_the_same_keys_whatever_the_plan() -> None:
+    empty = report(Decision(Plan(unchanged=3), (), allowance=10, history=History())).as_json()
+    assert empty == {"changes": [], "unchanged": 3, "quota": None, "quarantined": [], "notes": []}
+    full = report(DECISION, BAD, quota=QUOTA).as_json()
+    assert full.keys() == empty.keys()
+    assert [change["action"] for change in full["changes"]] == [
+        "create",
+        "reschedule",
+        "update",
+        "suspend",
+        "delete",
+        "hold",
+        "hold",
+    ]
+    assert full["changes"][0] == {
+        "action": "create",
+        "regionId": "1",
+        "code": "R1",
+        "cronjob": "r1-new",
+        "schedule": "*/5 * * * *",
+        "reason": "an active row without a CronJob",
+    }
+    assert (full["quota"], full["quarantined"]) == (8, [{"regionId": "7", "code": "R7", "reason": BAD.reason}])
+
+
+def test_there_is_something_to_do_where_anything_is_not_as_the_table_says() -> None:
+    nothing = Decision(Plan(unchanged=3), (), allowance=10, history=History())
+    assert not report(nothing, BAD)
+    assert report(nothing, quota=QUOTA)
+    assert report(replace(nothing, plan=PLAN))
+    assert report(replace(nothing, held=DECISION.held, history=DECISION.history))
+
+
+def test_every_reason_has_its_word() -> None:
+    assert ACTIONS.keys() == set(Reason)
