@@ -152,16 +152,24 @@ class Postgres(Server):
 
     def kill(self) -> None:
         """Kill the server and its sessions, as the loss of its machine would; `start` recovers the data. Linux only."""
-        lock = self._data / "postmaster.pid"
-        postmaster = int(lock.read_text().split()[0])
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        processes = [os.pidfd_open(process) for process in (postmaster, *map(int, children))]
-        for process in processes:
-            signal.pidfd_send_signal(process, signal.SIGKILL)
-        for process in processes:
-            select.select([process], [], [], TIMEOUT_SECONDS)
-            os.close(process)
-        lock.unlink()  # a zombie, where nobody reaps, would look like a running server to the next start
+        with self._processes() as processes:
+            for process in processes:
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+            for process in processes:
+                select.select([process], [], [], TIMEOUT_SECONDS)
+        (self._data / "postmaster.pid").unlink()  # or a zombie, where nobody reaps, would look like a running server
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop the server and its sessions in their tracks, connections open, until this context ends. Linux only."""
+        with self._processes() as processes:
+            for process in processes:
+                signal.pidfd_send_signal(process, signal.SIGSTOP)
+            try:
+                yield
+            finally:
+                for process in reversed(processes):
+                    signal.pidfd_send_signal(process, signal.SIGCONT)
 
     @classmethod
     @contextmanager
@@ -181,6 +189,18 @@ class Postgres(Server):
         ):
             postgres.start()
             yield postgres
+
+    @contextmanager
+    def _processes(self) -> Iterator[list[int]]:
+        """Open the server's processes, the postmaster first, so that a signal cannot meet another that got a number."""
+        postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        processes = [os.pidfd_open(process) for process in (postmaster, *map(int, children))]
+        try:
+            yield processes
+        finally:
+            for process in processes:
+                os.close(process)
 
     def _make(self) -> None:
         """Make the folder, its password and an empty server, unless they are there."""

@@ -2,8 +2,9 @@
 rights than the operator has.
 
 Exit codes are those of sysexits.h: 78 for an environment that cannot be used, 69 for a database or API server that does
-not answer, 75 for a leader that lost its Lease or one that another keeps from leading, 64 for a command that is none.
-But `plan` and `reconcile` say 1 for whatever keeps them from their end, and `plan` 2 where there is something to do.
+not answer, 75 for a leader that lost its Lease or one that another keeps from leading, 64 for a command that is none, 1
+for one that was told to stop and hung (see `failsafe`). But `plan` and `reconcile` say 1 for whatever keeps them from
+their end, and `plan` 2 where there is something to do.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import click
 from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
-from region_operator import health, once, wiring
+from region_operator import failsafe, health, once, wiring
 from region_operator.api import ERRORS, ApiUnavailableError, connect
 from region_operator.database.migrate import migrate
 from region_operator.failures import explain
@@ -58,7 +59,8 @@ def run() -> None:
     logs.configure(settings.log_level)
     logging.getLogger("kopf").setLevel(logging.WARNING)
     try:
-        asyncio.run(_run(settings))
+        with asyncio.Runner(loop_factory=failsafe.Loop) as runner:
+            runner.run(_run(settings))
     except ERRORS as error:
         _give_up(os.EX_UNAVAILABLE, f"the API server does not answer as needed: {error}")
 

@@ -1,12 +1,14 @@
 """/healthz, /readyz and /metrics, served by a thread of its own so that a busy event loop cannot make them hang.
 
-Live: the event loop still turns. Ready: the last reconcile came to its end, or another process leads and this one
-could take over; else the answer's text says why not.
+Live: the event loop turns, and reconciles begin and end when they should. How they end does not matter: a database or
+API server that is away is nothing that a restart would mend. Ready: the last reconcile came to its end, or another
+process leads and this one could take over; else the answer's text says why not.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
+"""How much later than it should a reconcile may begin or end before this process counts as stuck."""
+
 REQUEST_TIMEOUT_SECONDS = 5
 
 NOT_RECONCILED = "no reconcile has ended yet"
@@ -31,6 +36,7 @@ class Health:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._beat = clock()
+        self._expected = math.inf
         self._readiness = (HTTPStatus.SERVICE_UNAVAILABLE, NOT_RECONCILED)
 
     async def beat(self) -> None:
@@ -39,9 +45,17 @@ class Health:
             self._beat = self._clock()
             await asyncio.sleep(BEAT_SECONDS)
 
-    def ready(self) -> None:
-        """Note that a reconcile came to its end."""
-        self._readiness = (HTTPStatus.OK, "ok")
+    def expect(self, seconds: float) -> None:
+        """Note that reconciles make progress, and within how many seconds the next one begins or this one ends."""
+        self._expected = self._clock() + seconds
+
+    def expect_nothing(self) -> None:
+        """Note that no reconcile is to come, because there is nothing to reconcile."""
+        self._expected = math.inf
+
+    def ready(self, facts: str = "") -> None:
+        """Note that a reconcile came to its end, and what whoever asks for the readiness should know beside."""
+        self._readiness = (HTTPStatus.OK, f"ok\n{facts}".rstrip())
 
     def standby(self) -> None:
         """Note that another process leads, and that this one would learn of its end."""
@@ -56,20 +70,23 @@ class Health:
         text = "text/plain; charset=utf-8"
         match path:
             case "/healthz":
-                silence = self._clock() - self._beat
-                if silence > SILENCE_SECONDS:
-                    return (
-                        HTTPStatus.SERVICE_UNAVAILABLE,
-                        text,
-                        f"the event loop has not turned for {silence:.0f} s\n".encode(),
-                    )
-                return HTTPStatus.OK, text, b"ok\n"
+                stuck = self._stuck()
+                code = HTTPStatus.SERVICE_UNAVAILABLE if stuck else HTTPStatus.OK
+                return code, text, f"{stuck or 'ok'}\n".encode()
             case "/readyz":
                 code, reason = self._readiness
                 return code, text, f"{reason}\n".encode()
             case "/metrics":
                 return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest()
         return HTTPStatus.NOT_FOUND, text, b"try /healthz, /readyz or /metrics\n"
+
+    def _stuck(self) -> str | None:
+        silence, late = self._clock() - self._beat, self._clock() - self._expected
+        if silence > SILENCE_SECONDS:
+            return f"the event loop has not turned for {silence:.0f} s"
+        if late > PATIENCE_SECONDS:
+            return f"reconciles make no progress: one should have begun or ended {late:.0f} s ago"
+        return None
 
 
 def serve(health: Health, port: int) -> ThreadingHTTPServer:

@@ -40,6 +40,11 @@ class Reconciler:
         self._tick_image = tick_image
         self._quarantined: dict[str, Quarantined] = {}
 
+    @property
+    def database(self) -> str:
+        """Say which database was read last, and its schema's revision; empty before the first."""
+        return self._store.description
+
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Reconcile one RegionScheduler; return its refresh interval, None where it is gone.
 

@@ -33,9 +33,6 @@ log = logging.getLogger(__name__)
 RECONCILE_LIMIT_SECONDS = 600
 """No reconcile may take longer: one that hangs in spite of its requests' own timeouts must not end all that follow."""
 
-EXIT_LIMIT_SECONDS = 25
-"""Within the pod's terminationGracePeriodSeconds; kopf kills the process that has not ended by then."""
-
 
 @dataclasses.dataclass(slots=True)
 class Memo:
@@ -86,7 +83,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 5
     settings.queueing.idle_timeout = 0.2
     settings.background.cancellation_polling = 2
-    settings.process.ultimate_exiting_timeout = EXIT_LIMIT_SECONDS
+    settings.process.ultimate_exiting_timeout = None  # `failsafe` ends what hangs, also where the event loop does
     return settings
 
 
@@ -106,14 +103,17 @@ def _exists(uid: str, memo: Memo, **_: Any) -> bool:
 async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
     if type == "DELETED":
         memo.gone.add(uid)
+        memo.health.expect_nothing()
         return
+    if uid not in memo.seen:
+        _expect(memo, uid, RECONCILE_LIMIT_SECONDS)
     said = (meta["generation"], meta.annotations.get(APPROVAL_ANNOTATION))  # an annotation changes no generation
     if memo.seen.get(uid) != said:
         memo.seen[uid] = said
         memo.pace.wake()
 
 
-async def _reconcile(namespace: str | None, name: str, memo: Memo, **kwargs: Any) -> None:
+async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **kwargs: Any) -> None:
     assert namespace is not None  # noqa: S101 - the resource is namespaced
     stopped: kopf.DaemonStopped = kwargs[
         "stopped"
@@ -121,6 +121,7 @@ async def _reconcile(namespace: str | None, name: str, memo: Memo, **kwargs: Any
     await memo.pace.wait(stopped.wait())
     if stopped:
         return
+    _expect(memo, uid, RECONCILE_LIMIT_SECONDS)
     started = time.monotonic()
     reason = "Error"
     try:
@@ -128,27 +129,38 @@ async def _reconcile(namespace: str | None, name: str, memo: Memo, **kwargs: Any
             interval = await memo.reconciler.reconcile(namespace, name)
     except ReconcileError as error:
         reason = error.reason.value
-        _failed(memo, str(error))
+        delay = _failed(memo, str(error))
     except ApiUnavailableError as error:
         reason = "ApiUnavailable"
-        _failed(memo, f"the API server cannot be reached: {error}")
+        delay = _failed(memo, f"the API server cannot be reached: {error}")
     except Exception:
         log.exception("reconcile failed")
-        _failed(memo, "an error of the operator itself, see its log")
+        delay = _failed(memo, "an error of the operator itself, see its log")
     else:
         reason = "Succeeded"
-        _succeeded(memo, interval)
+        delay = _succeeded(memo, interval or timedelta(minutes=5))
+    _expect(memo, uid, delay)
     metrics.RECONCILES.labels(reason).inc()
     metrics.RECONCILE_SECONDS.observe(time.monotonic() - started)
 
 
-def _succeeded(memo: Memo, interval: timedelta | None) -> None:
+def _succeeded(memo: Memo, interval: timedelta) -> float:
+    """Return how many seconds from now the next reconcile begins at the latest."""
     metrics.LAST_SUCCESS.set_to_current_time()
-    memo.health.ready()
-    memo.pace.succeeded(interval or timedelta(minutes=5))
+    memo.health.ready(memo.reconciler.database)
+    memo.pace.succeeded(interval)
+    return interval.total_seconds()
 
 
-def _failed(memo: Memo, message: str) -> None:
+def _failed(memo: Memo, message: str) -> float:
+    """Return how many seconds from now the next reconcile begins at the latest."""
     delay = memo.pace.failed()
     memo.health.unready(message)
     log.warning("not reconciled", extra={"reason": message, "retry_in_seconds": round(delay, 1)})
+    return delay
+
+
+def _expect(memo: Memo, uid: str, seconds: float) -> None:
+    """Let liveness depend on the next reconcile; of a RegionScheduler that is gone, none is to come."""
+    if uid not in memo.gone:
+        memo.health.expect(seconds)

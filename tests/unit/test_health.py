@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 
 from region_operator import metrics  # noqa: F401 - registers what is served
-from region_operator.health import SILENCE_SECONDS, Health, serve
+from region_operator.health import PATIENCE_SECONDS, SILENCE_SECONDS, Health, serve
 
 
 class Clock:
@@ -17,6 +17,12 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+async def beat(health: Health) -> None:
+    beating = asyncio.ensure_future(health.beat())
+    await asyncio.sleep(0)
+    beating.cancel()
 
 
 def test_live_as_long_as_the_loop_turns() -> None:
@@ -29,13 +35,48 @@ def test_live_as_long_as_the_loop_turns() -> None:
     assert (code, text) == (503, b"the event loop has not turned for 31 s\n")
 
 
+@pytest.mark.parametrize(
+    ("expected", "passed", "live"),
+    [
+        (600, 600 + PATIENCE_SECONDS, True),  # a reconcile that takes long has a limit of its own
+        (600, 601 + PATIENCE_SECONDS, False),  # and this one has outlasted it
+        (1, 1 + PATIENCE_SECONDS, True),
+        (1, 2 + PATIENCE_SECONDS, False),  # the timer is dead
+        (None, 1e9, True),  # a standby, or no RegionScheduler
+    ],
+)
+async def test_live_as_long_as_reconciles_begin_and_end(expected: float | None, passed: float, live: bool) -> None:
+    clock = Clock()
+    health = Health(clock=clock)
+    if expected is not None:
+        health.expect(expected)
+    clock.now = passed
+    await beat(health)
+    code, _, text = health.answer("/healthz")
+    assert code == (200 if live else 503)
+    assert text.startswith(b"ok" if live else b"reconciles make no progress: one should have begun or ended 61 s ago")
+
+
+async def test_failures_are_progress_and_a_scheduler_that_is_gone_needs_none() -> None:
+    clock = Clock()
+    health = Health(clock=clock)
+    for _ in range(100):
+        health.expect(30)
+        health.unready("the database cannot be reached")
+        clock.now += 30
+        await beat(health)
+        assert (health.answer("/healthz")[0], health.answer("/readyz")[0]) == (200, 503)
+    health.expect_nothing()
+    clock.now += 1e6
+    await beat(health)
+    assert health.answer("/healthz")[0] == 200
+
+
 async def test_a_beat_is_seen() -> None:
     clock = Clock()
     health = Health(clock=clock)
     clock.now = 1000
-    beating = asyncio.ensure_future(health.beat())
-    await asyncio.sleep(0)
-    beating.cancel()
+    await beat(health)
     assert health.answer("/healthz")[0] == 200
 
 
@@ -43,7 +84,9 @@ def test_ready_after_a_reconcile_and_never_without_a_reason_why_not() -> None:
     health = Health()
     assert health.answer("/readyz")[::2] == (503, b"no reconcile has ended yet\n")
     health.ready()
-    assert health.answer("/readyz")[0] == 200
+    assert health.answer("/readyz")[::2] == (200, b"ok\n")
+    health.ready("schema revision: 0001")
+    assert health.answer("/readyz")[::2] == (200, b"ok\nschema revision: 0001\n")
     health.unready("the database cannot be reached")
     assert health.answer("/readyz")[::2] == (503, b"the database cannot be reached\n")
 

@@ -58,9 +58,15 @@ async def transaction(
     psycopg takes 5 to 10 s more to give the connection up (AsyncConnection.wait, since 3.3). Raises also
     sqlalchemy.exc.DBAPIError and, where all connections are in use, sqlalchemy.exc.TimeoutError.
     """
-    async with asyncio.timeout(timeout_seconds + GRACE_SECONDS), engine.begin() as connection:
-        await set_timeouts(connection, statement_seconds=timeout_seconds, lock_seconds=lock_timeout_seconds)
-        yield connection
+    limit = timeout_seconds + GRACE_SECONDS
+    try:
+        async with asyncio.timeout(limit) as whole, engine.begin() as connection:
+            await set_timeouts(connection, statement_seconds=timeout_seconds, lock_seconds=lock_timeout_seconds)
+            yield connection
+    except TimeoutError as error:
+        if whole.expired():
+            raise TimeoutError(f"no answer within {limit:.0f} s") from error
+        raise
 
 
 async def set_timeouts(connection: AsyncConnection, *, statement_seconds: float, lock_seconds: float) -> None:

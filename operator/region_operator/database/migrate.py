@@ -100,6 +100,11 @@ async def schema_state(engine: AsyncEngine) -> SchemaState:
     return _state(revision, ScriptDirectory.from_config(_config()))
 
 
+def newest_revision() -> str:
+    """Return the revision of this release's schema."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
 def _state(revision: str | None, scripts: ScriptDirectory) -> SchemaState:
     if revision is None:
         return SchemaState.MISSING

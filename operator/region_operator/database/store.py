@@ -15,7 +15,7 @@ from psycopg.errors import InsufficientPrivilege
 from sqlalchemy.exc import DBAPIError
 
 from region_operator.database.engine import make_engine, transaction
-from region_operator.database.migrate import MigrationError, SchemaState, migrate, schema_state
+from region_operator.database.migrate import MigrationError, SchemaState, migrate, newest_revision, schema_state
 from region_operator.database.partitions import ensure_partitions
 from region_tick.database_url import DatabaseUrl
 
@@ -51,7 +51,9 @@ async def look_at(url: DatabaseUrl) -> AsyncIterator[Database]:
 
 
 class Store:
-    """Holds the one engine of the process; an async context manager that disposes of it."""
+    """Holds the one engine of the process; an async context manager that disposes of it. `description` says for people
+    which database was opened last, without its password, and its schema's revision.
+    """
 
     def __init__(self, read_url: Callable[[], str], *, may_migrate: bool) -> None:
         self._read_url = read_url
@@ -59,6 +61,7 @@ class Store:
         self._url: str | None = None
         self._database: Database | None = None
         self._partitioned: date | None = None
+        self.description = ""
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,6 +82,7 @@ class Store:
             parsed = DatabaseUrl.parse(url)
             await self._prepare_schema(parsed)
             self._database, self._url = Database(make_engine(parsed), parsed.schema), url
+            self.description = f"database: {parsed.address}\nschema revision: {newest_revision()}"
         await self._make_partitions(self._database.engine)
         return self._database
 

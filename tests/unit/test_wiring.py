@@ -1,0 +1,119 @@
+"""wiring.py: what each reconcile's begin and end mean for liveness. A reconcile that hangs in spite of every timeout
+cannot be had for real, so the reconciler here is a stand-in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kopf import Body
+
+from region_operator import wiring
+from region_operator.failures import ReconcileError
+from region_operator.health import PATIENCE_SECONDS, Health
+from region_operator.pace import Pace
+from region_operator.status import ReadyReason
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+RAW: Any = {"metadata": {"generation": 1}}
+META = Body(RAW).meta
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class StandIn:
+    database = "database: here"
+
+    def __init__(self, act: Callable[[], Awaitable[timedelta | None]]) -> None:
+        self._act = act
+
+    async def reconcile(self, _namespace: str, _name: str) -> timedelta | None:
+        return await self._act()
+
+
+class Stopped(asyncio.Event):
+    def __bool__(self) -> bool:
+        return self.is_set()
+
+
+async def hang() -> None:
+    await asyncio.Event().wait()
+
+
+async def succeed() -> timedelta:
+    return timedelta(seconds=300)
+
+
+async def fail() -> None:
+    raise ReconcileError(ReadyReason.DATABASE_UNAVAILABLE, "the database cannot be reached")
+
+
+async def crash() -> None:
+    raise ZeroDivisionError
+
+
+def memo(clock: Clock, act: Callable[[], Awaitable[timedelta | None]]) -> wiring.Memo:
+    health, pace = Health(clock=clock), Pace(clock=clock, uniform=lambda _low, high: high)
+    return wiring.Memo(StandIn(act), pace, health)  # type: ignore[arg-type]
+
+
+async def reconcile(memo: wiring.Memo) -> None:
+    await wiring._reconcile(namespace="n", name="default", uid="u", memo=memo, stopped=Stopped())
+
+
+async def live_after(memo: wiring.Memo, clock: Clock, seconds: float) -> bool:
+    clock.now += seconds
+    beating = asyncio.ensure_future(memo.health.beat())
+    await asyncio.sleep(0)
+    beating.cancel()
+    return memo.health.answer("/healthz")[0] == 200
+
+
+@pytest.mark.parametrize(("act", "pause"), [(succeed, 300.0), (fail, 1.0), (crash, 1.0)])
+async def test_after_a_reconcile_the_next_is_expected_however_it_ended(
+    act: Callable[[], Awaitable[Any]], pause: float
+) -> None:
+    clock = Clock()
+    ended = memo(clock, act)
+    await reconcile(ended)
+    assert await live_after(ended, clock, pause + PATIENCE_SECONDS)
+    assert not await live_after(ended, clock, 1)
+
+
+async def test_a_reconcile_that_outlasts_its_limit_is_no_progress() -> None:
+    clock = Clock()
+    hanging = memo(clock, hang)
+    task = asyncio.ensure_future(reconcile(hanging))
+    await asyncio.sleep(0.01)
+    assert await live_after(hanging, clock, wiring.RECONCILE_LIMIT_SECONDS + PATIENCE_SECONDS)
+    assert not await live_after(hanging, clock, 1)
+    task.cancel()
+
+
+async def test_nothing_is_expected_of_a_scheduler_that_is_gone() -> None:
+    clock = Clock()
+    gone = memo(clock, succeed)
+    event: dict[str, Any] = {"uid": "u", "meta": META, "memo": gone}
+    await wiring._on_event(type="ADDED", **event)
+    await wiring._on_event(type="DELETED", **event)
+    await reconcile(gone)  # one that was under way
+    assert await live_after(gone, clock, 1e9)
+
+
+async def test_a_scheduler_whose_timer_never_begins_is_noticed() -> None:
+    clock = Clock()
+    seen = memo(clock, succeed)
+    assert await live_after(seen, clock, 1e9)
+    await wiring._on_event(type="ADDED", uid="u", meta=META, memo=seen)
+    assert not await live_after(seen, clock, wiring.RECONCILE_LIMIT_SECONDS + PATIENCE_SECONDS + 1)
