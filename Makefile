@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo down test test-unit test-database test-cluster check format lock cluster clean
+.PHONY: help demo down test test-unit test-database test-cluster test-faults check format lock cluster clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test-database: $(STAMP) ## Run the tests that need a Postgres
 
 test-cluster: $(STAMP) ## Run the tests that need a Kubernetes
 	@$(PYTEST) tests/cluster
+
+test-faults: $(STAMP) ## Run the tests that harm what the operator needs (minutes)
+	@$(PYTEST) tests/faults
 
 check: $(STAMP) ## Lint, check types and the direction of imports
 	@$(BIN)/ruff format --check .

@@ -58,9 +58,9 @@ class OperatorProcess:
         self.signal(signal.SIGTERM)
         return self.wait()
 
-    def wait(self) -> int:
+    def wait(self, seconds: float = 30) -> int:
         """Wait for its end, as long as a kubelet would; return its exit code."""
-        return self._process.wait(30)
+        return self._process.wait(seconds)
 
     def get(self, path: str) -> tuple[int, str]:
         """Ask its health server; return status and text."""
@@ -79,6 +79,16 @@ class OperatorProcess:
             if sample == wanted:
                 return float(value)
         return 0.0
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def memory(self) -> int:
+        """How many KiB it has in memory."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
 
     @property
     def reconciles(self) -> float:

@@ -1,9 +1,10 @@
-"""A way to the API server that can be cut without a word, as by a firewall that drops packets."""
+"""A way to a server that can be cut without a word, as by a firewall that drops packets, or be made slow."""
 
 from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class Proxy:
-    """Forwards TCP connections to a port of this machine; while `cut`, it takes bytes and passes none on."""
+    """Forwards TCP connections to a port of this machine; while `cut`, it takes bytes and passes none on. What it
+    passes on comes `delay` seconds late.
+    """
+
+    delay = 0.0
 
     def __init__(self, port: int) -> None:
         self._target = ("127.0.0.1", port)
@@ -32,9 +37,16 @@ class Proxy:
         """Stand before a kubeconfig's API server; `copy` becomes a kubeconfig that goes through the proxy."""
         content = yaml.safe_load(kubeconfig.read_text())
         cluster = content["clusters"][0]["cluster"]
-        proxy = cls(urlsplit(cluster["server"]).port or 443)
-        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
-        copy.write_text(yaml.safe_dump(content))
+        with cls.to(urlsplit(cluster["server"]).port or 443) as proxy:
+            cluster["server"] = f"https://127.0.0.1:{proxy.port}"
+            copy.write_text(yaml.safe_dump(content))
+            yield proxy
+
+    @classmethod
+    @contextmanager
+    def to(cls, port: int) -> Iterator[Self]:
+        """Stand before a port of this machine."""
+        proxy = cls(port)
         threading.Thread(target=proxy._accept, daemon=True).start()
         try:
             yield proxy
@@ -64,5 +76,6 @@ class Proxy:
         with suppress(OSError):
             while data := source.recv(65536):
                 self._open.wait()
+                time.sleep(self.delay)
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)

@@ -1,0 +1,64 @@
+"""SIGTERM in the middle of it: the end comes in time and leaves nothing that the next start does not finish."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from region_operator.api import CONCURRENT_REQUESTS
+from region_operator.failsafe import EXIT_LIMIT_SECONDS
+from tests.cluster.audit import audit_lines, sent_by
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from devcluster.local import LocalCluster
+    from tests.cluster.conftest import RunOperator
+    from tests.cluster.kubectl import Kubectl
+    from tests.faults.site import Site
+
+COUNT = 5000
+LAST_SUCCESS = "region_operator_last_success_timestamp_seconds"
+
+
+def test_told_to_stop_amid_five_thousand_cronjobs_it_ends_and_the_next_start_finishes(
+    site: Site, run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster
+) -> None:
+    site.insert(COUNT)
+    with run_operator(DATABASE_URL_FILE=str(site.url_file)) as operator:
+        eventually(lambda: len(operator.logged("added")) > COUNT / 10, what="it is in the middle", seconds=60)
+        operator.signal(signal.SIGTERM)
+        assert operator.wait(EXIT_LIMIT_SECONDS) == 0
+        assert operator.lines[-1]["event"] == "stopped"
+        assert len(operator.logged("added")) < COUNT
+        assert [line for line in operator.lines if line["level"] == "error"] == []
+    eventually(lambda: site.sessions() == 0, what="no connection is left")
+    assert kubectl.get("lease", "region-operator")["spec"]["holderIdentity"] == ""
+
+    with run_operator(DATABASE_URL_FILE=str(site.url_file)) as operator:
+        eventually(lambda: kubectl.ready().get("status") == "True", what="all is done", seconds=180)
+        assert operator.stop() == 0
+    assert len(kubectl.cronjobs()) == COUNT
+    writes = [line for line in audit_lines(control_plane, kubectl.namespace) if sent_by(line)]
+    applied = Counter(line["objectRef"]["name"] for line in writes if line["objectRef"]["resource"] == "cronjobs")
+    assert len(applied) == COUNT
+    again = [name for name, times in applied.items() if times > 1]
+    assert len(again) <= CONCURRENT_REQUESTS
+    assert {line["verb"] for line in writes if line["objectRef"]["resource"] == "cronjobs"} == {"patch"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_while_the_database_hangs_it_ends(
+    site: Site, run_operator: RunOperator, kubectl: Kubectl, number: signal.Signals
+) -> None:
+    with run_operator(DATABASE_URL_FILE=str(site.url_file), REGION_REFRESH_INTERVAL_MS="1000") as operator:
+        eventually(lambda: kubectl.ready().get("status") == "True", what="a first reconcile")
+        with site.server.frozen():
+            eventually(lambda: time.time() - operator.metric(LAST_SUCCESS) > 3, what="a reconcile hangs")
+            operator.signal(number)
+            assert operator.wait(EXIT_LIMIT_SECONDS) == 0
+        assert operator.lines[-1]["event"] == "stopped"
+    eventually(lambda: site.sessions() == 0, what="no connection is left")
