@@ -24,15 +24,17 @@ from pydantic import ValidationError
 
 from region_operator import failsafe, health, once, wiring
 from region_operator.api import ERRORS, ApiUnavailableError, connect
-from region_operator.database.migrate import migrate
+from region_operator.database.migrate import MigrationError, migrate
+from region_operator.database.tables import REGION_INDEX
 from region_operator.failures import explain
 from region_operator.leader import Leader, NotLeadingError, new_identity
 from region_operator.listen import listen
 from region_operator.pace import Pace
-from region_operator.settings import MissingDatabaseUrlError, Settings
+from region_operator.settings import Settings
+from region_operator.status import ReadyReason
 from region_tick import logs
-from region_tick.contract import VERSION
-from region_tick.database_url import DatabaseUrl, DatabaseUrlError
+from region_tick.contract import SCHEMA, VERSION
+from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -61,6 +63,8 @@ def run() -> None:
     try:
         with asyncio.Runner(loop_factory=failsafe.Loop) as runner:
             runner.run(_run(settings))
+    except ConfigException as error:
+        _give_up(os.EX_CONFIG, f"there is no cluster to work on: {error}")
     except ERRORS as error:
         _give_up(os.EX_UNAVAILABLE, f"the API server does not answer as needed: {error}")
 
@@ -71,9 +75,17 @@ def migrate_command() -> None:
     settings = _read_settings()
     try:
         report = asyncio.run(migrate(DatabaseUrl.parse(settings.read_direct_url())))
-    except (MissingDatabaseUrlError, DatabaseUrlError) as error:
+    except MigrationError as error:
         _give_up(os.EX_CONFIG, str(error))
-    click.echo(report)
+    except Exception as error:
+        failure = explain(error)
+        if failure is None:
+            raise
+        away = failure.reason is ReadyReason.DATABASE_UNAVAILABLE
+        _give_up(os.EX_UNAVAILABLE if away else os.EX_CONFIG, str(failure))
+    click.echo(f"schema {SCHEMA}: {report.before or 'none'} -> {report.after}")
+    click.echo(f"{REGION_INDEX}: {report.region_table}, its trigger: {report.trigger}")
+    click.echo(f"partitions of job_run: {len(report.partitions)} made")
 
 
 @main.command("plan")
