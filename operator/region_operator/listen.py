@@ -1,7 +1,13 @@
 """Waking the reconcile when the region table changes: LISTEN on a connection of its own, straight to Postgres.
 
 An accelerator, never needed for correctness: what a lost connection or a pooler swallows, the refresh interval finds.
-Hence every new connection wakes once, because nobody knows what happened while there was none.
+Hence a connection that cannot be had is a warning and no more, and every new one wakes once, because nobody knows what
+happened while there was none.
+
+A connection that is silent may be dead: a server that hangs and a network that swallows all look like a table that does
+not change, and TCP's keepalives do not see a server that hangs. So it is asked something every few seconds. And one
+that answers may be deaf: behind a pooler in transaction mode LISTEN succeeds and nothing is ever heard. So it first has
+to hear what a second connection says.
 """
 
 from __future__ import annotations
@@ -9,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -19,58 +27,81 @@ from region_tick.contract import CHANGES_CHANNEL
 from region_tick.database_url import DatabaseUrl, DatabaseUrlError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
 log = logging.getLogger(__name__)
 
-DEBOUNCE_SECONDS = 0.1
+PROBE_EVERY_SECONDS = 3.0
+ANSWER_SECONDS = 3.0
+"""How long the server may take to answer, or to deliver a notification, before the connection counts as lost."""
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 30.0
 
+Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
-class Debounce:
-    """Turns a burst of calls into one, at the burst's first call plus `seconds`."""
 
-    def __init__(self, call: Callable[[], None], *, seconds: float) -> None:
-        self._call = call
-        self._seconds = seconds
-        self._pending: asyncio.TimerHandle | None = None
-
-    def __call__(self) -> None:
-        if self._pending is None:
-            self._pending = asyncio.get_running_loop().call_later(self._seconds, self._fire)
-
-    def _fire(self) -> None:
-        self._pending = None
-        self._call()
+class NotListeningError(Exception):
+    """There is a connection, but no notification would come through it."""
 
 
 async def listen(read_url: Callable[[], str], wake: Callable[[], None]) -> None:
-    """Call `wake` for every burst of changes and after every (re)connection, until cancelled. `read_url` is asked
-    before each connection.
+    """Call `wake` for every change and after every (re)connection, until cancelled. `read_url` is asked before each
+    connection.
     """
-    changed = Debounce(wake, seconds=DEBOUNCE_SECONDS)
-    failures = 0
+    failures, said = 0, ""
     while True:
         try:
-            async with await _connect(read_url()) as connection:
+            async with _listening(read_url()) as connection:
                 log.info("listening", extra={"channel": CHANGES_CHANNEL})
-                failures = 0
-                changed()
-                async for _ in connection.notifies():
-                    changed()
+                failures, said = 0, ""
+                wake()
+                while True:
+                    async for _ in connection.notifies(timeout=PROBE_EVERY_SECONDS):
+                        wake()
+                    await _execute(connection, sql.SQL("SELECT 1"))
         except (MissingDatabaseUrlError, DatabaseUrlError):
             pass  # the reconcile reports it; here it only means that there is nothing to listen to yet
-        except psycopg.Error as error:
-            log.warning("not listening", extra={"error": str(error).strip()})
+        except (psycopg.Error, NotListeningError) as error:
+            if said != (said := str(error).strip()):
+                log.warning("not listening", extra={"error": said})
         limit = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**failures)
         failures += 1
         await asyncio.sleep(random.uniform(limit / 2, limit))  # noqa: S311 - jitter, not a secret
 
 
-async def _connect(url: str) -> psycopg.AsyncConnection[tuple[object, ...]]:
-    connection = await psycopg.AsyncConnection.connect(
+@asynccontextmanager
+async def _listening(url: str) -> AsyncIterator[Connection]:
+    """Connect and listen, and hear what another connection says. Raises psycopg.Error, NotListeningError."""
+    async with await _connect(url) as connection:
+        echo = sql.Identifier(f"region_tick_echo_{secrets.token_hex(6)}")
+        await _execute(connection, sql.SQL("LISTEN {}").format(sql.Identifier(CHANGES_CHANNEL)))
+        await _execute(connection, sql.SQL("LISTEN {}").format(echo))
+        async with await _connect(url) as other:
+            await _execute(other, sql.SQL("NOTIFY {}").format(echo))
+        if not [heard async for heard in connection.notifies(timeout=ANSWER_SECONDS, stop_after=1)]:
+            raise NotListeningError(
+                "LISTEN succeeds, but no notification arrives: is this a pooler in transaction mode?"
+                " Set DATABASE_DIRECT_URL to Postgres itself; until then edits show at the refresh interval"
+            )
+        await _execute(connection, sql.SQL("UNLISTEN {}").format(echo))
+        yield connection
+
+
+async def _connect(url: str) -> Connection:
+    return await psycopg.AsyncConnection.connect(
         DatabaseUrl.parse(url).conninfo, autocommit=True, fallback_application_name="region-operator listen"
     )
-    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANGES_CHANNEL)))
-    return connection
+
+
+async def _execute(connection: Connection, statement: sql.SQL | sql.Composed) -> None:
+    """Execute a statement; a server that does not answer in time is an OperationalError and costs the connection."""
+    executing = asyncio.ensure_future(connection.execute(statement))
+    try:
+        await asyncio.wait({executing}, timeout=ANSWER_SECONDS)
+        if not executing.done():
+            raise psycopg.OperationalError(f"the server has not answered for {ANSWER_SECONDS:.0f} s")
+        executing.result()
+    finally:
+        if not executing.done():
+            connection.pgconn.finish()  # psycopg would ask the server to cancel, and wait for that too
+            executing.cancel()

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import tempfile
-import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -21,14 +14,13 @@ from psycopg import errors
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from devcluster import debian
-from devcluster.postgres import Postgres, StopMode, free_port
+from devcluster.postgres import Postgres, StopMode
 from region_operator.database.engine import POOL_SIZE, make_engine, transaction
 from region_operator.database.migrate import SchemaState, migrate, schema_state
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -119,42 +111,6 @@ async def test_a_refused_password_is_told_apart(stranger: Callable[[str], str], 
         async with transaction(engine):
             pass
     await engine.dispose()
-
-
-@pytest.fixture
-def pooled(empty_database: str) -> Iterator[str]:
-    """The URL of `empty_database` through a PgBouncer in transaction mode, with two connections for all its clients."""
-    debian.complete_path()
-    debian.ensure(debian.TESTS)
-    program = shutil.which("pgbouncer")
-    assert program
-    url, port = urlsplit(empty_database), free_port()
-    user = "nobody" if os.geteuid() == 0 else None  # PgBouncer refuses to run as root
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        configuration, users = Path(folder, "pgbouncer.ini"), Path(folder, "users")
-        users.write_text(f'"{url.username}" "{url.password}"')
-        configuration.write_text(
-            f"[databases]\n* = host={url.hostname} port={url.port or 5432}\n"
-            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-            f"auth_type = scram-sha-256\nauth_file = {users}\npool_mode = transaction\ndefault_pool_size = 2\n"
-        )
-        for path in (folder, users, configuration) if user else ():
-            shutil.chown(path, user or -1)
-        script = '"$0" -q "$1" & read -r _; kill $!; wait'  # ends with us, however we die
-        with subprocess.Popen(["sh", "-c", script, program, configuration], stdin=subprocess.PIPE, user=user):
-            wait_for(port)
-            place = f"{url.username}:{url.password}@127.0.0.1:{port}"
-            yield url._replace(netloc=place, query="pgbouncer=true").geturl()
-
-
-def wait_for(port: int) -> None:
-    """Wait until someone listens on a port."""
-    for _ in range(1000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.01)
-    raise AssertionError(f"nobody listens on port {port}")
 
 
 async def test_through_pgbouncer(pooled: str, empty_database: str) -> None:

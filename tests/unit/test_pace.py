@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from region_operator.pace import LAST_RETRY_SECONDS, Pace
+from region_operator.pace import LAST_RETRY_SECONDS, LONGEST_GATHERING_SECONDS, SHORTEST_GATHERING_SECONDS, Pace
 
 
 class Clock:
@@ -35,7 +35,7 @@ async def test_nothing_is_due_before_the_interval_is_over() -> None:
     await asyncio.wait_for(pace.wait(never()), 5)
 
 
-async def test_a_wake_up_is_due_at_once_and_once() -> None:
+async def test_a_wake_up_is_due_soon_and_once() -> None:
     pace = Pace(clock=Clock())
     pace.succeeded(timedelta(minutes=5))
     pace.wake()
@@ -45,6 +45,43 @@ async def test_a_wake_up_is_due_at_once_and_once() -> None:
     assert not again.done()
     pace.wake()
     await asyncio.wait_for(again, 5)
+
+
+async def gather(pace: Pace, clock: Clock, *, wakes: int) -> float:
+    """Let so many wake-ups cause a reconcile; return the seconds that the next one waits for others."""
+    for _ in range(wakes):
+        pace.wake()
+    clock.now += LONGEST_GATHERING_SECONDS
+    await asyncio.wait_for(pace.wait(never()), 5)
+    return pace.gathering
+
+
+async def test_wake_ups_that_stream_in_are_gathered_longer_and_longer() -> None:
+    clock = Clock()
+    pace = Pace(clock=clock)
+    pace.succeeded(timedelta(minutes=5))
+    assert [await gather(pace, clock, wakes=100) for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, LONGEST_GATHERING_SECONDS]
+    assert await gather(pace, clock, wakes=1) == SHORTEST_GATHERING_SECONDS
+
+
+async def test_after_a_pause_a_wake_up_waits_no_longer_than_ever() -> None:
+    clock = Clock()
+    pace = Pace(clock=clock)
+    pace.succeeded(timedelta(minutes=5))
+    await gather(pace, clock, wakes=100)
+    clock.now += 2 * LONGEST_GATHERING_SECONDS
+    pace.wake()
+    assert pace.gathering == SHORTEST_GATHERING_SECONDS
+
+
+async def test_a_retry_that_is_due_waits_for_no_wake_ups() -> None:
+    clock = Clock()
+    pace = Pace(clock=clock, uniform=lambda _, high: high)
+    pace.failed()
+    clock.now += 1
+    pace.wake()
+    pace.gathering = 3600
+    await asyncio.wait_for(pace.wait(never()), 5)
 
 
 async def test_being_stopped_ends_the_wait() -> None:

@@ -1,0 +1,120 @@
+"""What makes a reconcile due, from statement to CronJob. The refresh interval is an hour, so that nothing else can."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from devcluster.postgres import Postgres
+from region_operator.database.migrate import migrate
+from region_tick.database_url import DatabaseUrl
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cluster.conftest import RunOperator
+    from tests.cluster.kubectl import Kubectl
+
+HOUR = {"REGION_REFRESH_INTERVAL_MS": "3600000"}
+INSERT = (
+    "INSERT INTO region_index (code, name, cron_schedule)"
+    " SELECT 'R' || n, 'Region ' || n, '*/5 * * * *' FROM generate_series(1, %s) n"
+)
+UPDATES = 10_000
+UPDATES_PER_SECOND = 1000
+
+
+@pytest.fixture
+def mortal() -> Iterator[Postgres]:
+    """A Postgres of the test's own, migrated, with a region."""
+    with Postgres.temporary() as server:
+        asyncio.run(migrate(DatabaseUrl.parse(server.url())))
+        with psycopg.connect(server.url()) as connection:
+            connection.execute(INSERT, [1])
+        yield server
+
+
+def name_of(kubectl: Kubectl, code: str) -> str:
+    annotations: dict[str, str] = kubectl.cronjobs()[code]["metadata"]["annotations"]
+    return annotations["region-tick.dev/name"]
+
+
+def test_a_burst_of_updates_costs_few_reconciles_and_the_last_one_wins(
+    run_operator: RunOperator, kubectl: Kubectl, database: str, sql: Any
+) -> None:
+    sql(INSERT, 20)
+    with run_operator(**HOUR) as operator:
+        eventually(lambda: kubectl.ready().get("status") == "True", what="20 CronJobs")
+        eventually(lambda: operator.logged("listening"), what="it listens")
+        before = operator.reconciles
+        with psycopg.connect(database, autocommit=True) as connection:
+            began = time.monotonic()
+            for number in range(1, UPDATES + 1):
+                connection.execute(
+                    "UPDATE region_index SET name = %s WHERE code = %s", [str(number), f"R{number % 20 + 1}"]
+                )
+                time.sleep(max(0.0, began + number / UPDATES_PER_SECOND - time.monotonic()))  # the load, not a wait
+        last = {f"R{number % 20 + 1}": str(number) for number in range(UPDATES - 19, UPDATES + 1)}
+        eventually(lambda: {code: name_of(kubectl, code) for code in last} == last, what="the last state", seconds=5)
+        assert operator.reconciles - before <= 20
+
+
+def test_rows_that_go_are_seen_as_those_that_change(run_operator: RunOperator, kubectl: Kubectl, sql: Any) -> None:
+    sql(INSERT, 3)
+    with run_operator(**HOUR) as operator:
+        eventually(lambda: len(kubectl.cronjobs()) == 3, what="three CronJobs")
+        eventually(lambda: operator.logged("listening"), what="it listens")
+        sql("DELETE FROM region_index WHERE code = 'R1'")
+        eventually(lambda: kubectl.cronjobs().keys() == {"R2", "R3"}, what="DELETE")
+        sql("TRUNCATE region_index")
+        eventually(lambda: not kubectl.cronjobs(), what="TRUNCATE")
+
+
+def test_what_changed_while_nobody_listened_is_found_on_the_next_connection(
+    run_operator: RunOperator, kubectl: Kubectl, database: str, sql: Any
+) -> None:
+    sql(INSERT, 1)
+    with run_operator(**HOUR) as operator:
+        eventually(lambda: kubectl.ready().get("status") == "True", what="one CronJob")
+        eventually(lambda: operator.logged("listening"), what="it listens")
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'region-operator listen'"
+            )
+            connection.execute("UPDATE region_index SET name = 'x'")
+        eventually(lambda: name_of(kubectl, "R1") == "x", what="the edit shows")
+        eventually(lambda: len(operator.logged("listening")) == 2, what="it listens again")
+
+
+def test_a_frozen_database_is_noticed_and_its_thaw_is_enough(
+    run_operator: RunOperator, kubectl: Kubectl, mortal: Postgres
+) -> None:
+    with run_operator(**HOUR, DATABASE_URL=mortal.url()) as operator:
+        eventually(lambda: kubectl.ready().get("status") == "True", what="one CronJob")
+        eventually(lambda: operator.logged("listening"), what="it listens")
+        with mortal.frozen():
+            eventually(lambda: operator.logged("not listening"), what="it is noticed", seconds=15)
+            assert operator.get("/healthz")[0] == 200
+        eventually(lambda: len(operator.logged("listening")) == 2, what="it listens again")
+        with psycopg.connect(mortal.url()) as connection:
+            connection.execute("UPDATE region_index SET name = 'x'")
+        eventually(lambda: name_of(kubectl, "R1") == "x", what="the edit shows")
+
+
+def test_a_restarted_database_is_listened_to_again(
+    run_operator: RunOperator, kubectl: Kubectl, mortal: Postgres
+) -> None:
+    with run_operator(**HOUR, DATABASE_URL=mortal.url()) as operator:
+        eventually(lambda: kubectl.ready().get("status") == "True", what="one CronJob")
+        eventually(lambda: operator.logged("listening"), what="it listens")
+        mortal.stop()
+        mortal.start()
+        with psycopg.connect(mortal.url()) as connection:
+            connection.execute("UPDATE region_index SET name = 'x'")
+        eventually(lambda: name_of(kubectl, "R1") == "x", what="the edit shows", seconds=60)
