@@ -18,6 +18,7 @@ from region_operator.crd import Scheduler, scheduler_path
 from region_operator.failures import ReconcileError, explain
 from region_operator.observe import Observation, observe
 from region_operator.policy import History, explain_hold
+from region_operator.source import Table
 from region_operator.status import ReadyReason, Status
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Reconciler:
         try:
             scheduler = Scheduler.from_object(body)
             database = await self._store.open()
+            table = Table.parse(scheduler.spec.source.table, default_schema=database.schema)
+            await self._store.have_notified(schema=table.schema, table=table.name)
             seen = await observe(self._api, database, scheduler, tick_image=self._tick_image, now=_now())
             scheduler = await self._remember(scheduler, seen.decision)
             await self._report(scheduler, seen.outcome.quarantined)

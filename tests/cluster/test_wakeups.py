@@ -118,3 +118,29 @@ def test_a_restarted_database_is_listened_to_again(
         with psycopg.connect(mortal.url()) as connection:
             connection.execute("UPDATE region_index SET name = 'x'")
         eventually(lambda: name_of(kubectl, "R1") == "x", what="the edit shows", seconds=60)
+
+
+def test_a_table_of_the_users_own_gets_its_trigger_and_a_view_a_warning(
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+) -> None:
+    sql("CREATE SCHEMA geo")
+    sql("CREATE TABLE geo.regions (LIKE region_index INCLUDING ALL)")
+    sql(INSERT.replace("region_index", "geo.regions"), 1)
+    sql("CREATE VIEW geo.all_regions AS SELECT * FROM geo.regions")
+    with run_operator(**HOUR) as operator:
+        eventually(kubectl.ready, what="a scheduler")
+        point = '{"spec": {"source": {"table": "geo.%s"}}}'
+        kubectl("patch", "rsched", "default", "--type", "merge", "--patch", point % "regions")
+        eventually(lambda: kubectl.cronjobs().keys() == {"R1"}, what="the other table")
+        eventually(lambda: operator.logged("listening"), what="it listens")
+        sql("UPDATE geo.regions SET name = 'x'")
+        eventually(lambda: name_of(kubectl, "R1") == "x", what="an edit there shows")
+        assert [line["table"] for line in operator.logged("trigger created")] == ["geo.regions"]
+
+        kubectl("patch", "rsched", "default", "--type", "merge", "--patch", point % "all_regions")
+        [line] = eventually(lambda: operator.logged("no trigger"), what="the view is reported")
+        assert (line["table"], line["reason"]) == ("geo.all_regions", "no table")
+        for name in ("y", "z"):
+            sql("UPDATE geo.regions SET name = %s", name)
+            eventually(lambda: name_of(kubectl, "R1") == name, what="the edit shows")  # noqa: B023 - called at once
+        assert len(operator.logged("no trigger")) == 1
