@@ -78,7 +78,7 @@ async def measure(url: str) -> tuple[list[float], list[float]]:
             f" SELECT 'R' || n, 'Region', '0 0 * * *' FROM generate_series(1, {REGIONS}) n"
         )
         await until(lambda: has_cronjobs(api))
-        [one, *_] = [live for live in await list_current(api, NAMESPACE) if live.body["metadata"]["annotations"]]
+        [one, *_] = (await list_current(api, NAMESPACE))[0]
         code = one.body["metadata"]["annotations"]["region-tick.dev/code"]
         path = f"{cronjobs_path(NAMESPACE)}/{one.name}"
         operator: list[float] = []
@@ -96,7 +96,7 @@ async def has_table(database: psycopg.AsyncConnection[Any]) -> bool:
 
 
 async def has_cronjobs(api: Api) -> bool:
-    return len(await list_current(api, NAMESPACE)) == REGIONS
+    return len((await list_current(api, NAMESPACE))[0]) == REGIONS
 
 
 async def edit(database: psycopg.AsyncConnection[Any], code: str, schedule: str) -> None:

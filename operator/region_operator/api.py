@@ -38,6 +38,7 @@ _ESCAPE = re.compile(r"\\(?:ud[89ab]..\\ud[c-f]..|.)")
 
 APPLY = "application/apply-patch+yaml; charset=utf-8"
 MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 
 
 class ApiUnavailableError(Exception):
@@ -67,7 +68,7 @@ class Api:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        body: Manifest | bytes | None = None,
+        body: Manifest | list[Manifest] | bytes | None = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
         """Send one request and return the answer's body. Meant for requests that may be sent twice."""
@@ -100,6 +101,12 @@ class Api:
         query = {"fieldManager": manager, "force": str(force).lower()}
         return await self.request("PATCH", path, query=query, body=as_yaml(body), content_type=APPLY)
 
+    async def patch(self, path: str, operations: list[Manifest], *, manager: str) -> dict[str, Any]:
+        """Send a JSON patch (RFC 6902). Raises ApiException 422 where one of its tests fails."""
+        return await self.request(
+            "PATCH", path, query={"fieldManager": manager}, body=operations, content_type=JSON_PATCH
+        )
+
     async def get(self, path: str) -> dict[str, Any] | None:
         """Return the object at `path`, None where there is none."""
         try:
@@ -109,9 +116,9 @@ class Api:
                 return None
             raise
 
-    async def items(self, path: str, *, selector: str) -> AsyncIterator[dict[str, Any]]:
+    async def items(self, path: str) -> AsyncIterator[dict[str, Any]]:
         """Yield the objects of a collection, read in pages so that no answer is large."""
-        query = {"labelSelector": selector, "limit": str(PAGE_SIZE)}
+        query = {"limit": str(PAGE_SIZE)}
         while True:
             page = await self.request("GET", path, query=query)
             for item in page["items"]:

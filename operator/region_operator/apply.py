@@ -1,8 +1,9 @@
 """Carrying out a plan: so many requests at a time, and one that fails keeps no other from being done.
 
 A write is a forced server-side apply, so it may be sent twice and needs no read before it. An edit never deletes and
-recreates. A CronJob is deleted with its dependents orphaned, so that a tick which runs ends in peace (its Job has a
-time to live).
+recreates, and a creation never adopts what stands there already. What others added to a CronJob survives an apply and
+is removed after it. A CronJob is deleted with its dependents orphaned, so that a tick which runs ends in peace (its Job
+has a time to live).
 """
 
 from __future__ import annotations
@@ -11,18 +12,25 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from kubernetes.aio.client import ApiException
+
 from region_operator import metrics
 from region_operator.api import CONCURRENT_REQUESTS, ERRORS, Api
-from region_operator.cronjob import FIELD_MANAGER, SELECTOR, Manifest
-from region_operator.ownership import in_sync
-from region_operator.plan import Delete, Live, Write
+from region_operator.cronjob import FIELD_MANAGER, Manifest
+from region_operator.ownership import foreign, in_sync, is_ours, readable, removal
+from region_operator.plan import Delete, Live, Reason, Write
 
 if TYPE_CHECKING:
     from region_operator.plan import Plan
+    from region_operator.seen import Seen
 
 log = logging.getLogger(__name__)
 
 PROGRESS_EVERY = 500
+NAMED_FIELDS = 5
+
+NEVER = "1"
+"""A resourceVersion that no object has: an apply with it creates, and gets a 409 where something stands already."""
 
 
 class ApplyError(Exception):
@@ -34,9 +42,13 @@ def cronjobs_path(namespace: str) -> str:
     return f"/apis/batch/v1/namespaces/{namespace}/cronjobs"
 
 
-async def list_current(api: Api, namespace: str) -> list[Live]:
-    """List the CronJobs that carry our labels."""
-    return [Live.from_object(item) async for item in api.items(cronjobs_path(namespace), selector=SELECTOR)]
+async def list_current(api: Api, namespace: str) -> tuple[list[Live], list[Live]]:
+    """List the CronJobs that are ours, and those that are not. All are looked at, because labels can be taken off."""
+    ours: list[Live] = []
+    others: list[Live] = []
+    async for item in api.items(cronjobs_path(namespace)):
+        (ours if is_ours(item) else others).append(Live.from_object(item))
+    return ours, others
 
 
 async def unapplied_quota(api: Api, quota: Manifest) -> Manifest | None:
@@ -47,18 +59,20 @@ async def unapplied_quota(api: Api, quota: Manifest) -> Manifest | None:
 
 async def apply_quota(api: Api, quota: Manifest) -> None:
     """Apply the ResourceQuota."""
-    await api.apply(_quota_path(quota), quota, manager=FIELD_MANAGER)
+    await _apply(api, _quota_path(quota), quota, quota, None)
     log.info("quota applied", extra={"concurrency": quota["spec"]["hard"]["pods"]})
 
 
-async def apply_plan(api: Api, plan: Plan, namespace: str) -> None:
-    """Carry out a plan. Raises ApplyError where something failed, after everything was tried."""
+async def apply_plan(api: Api, plan: Plan, namespace: str, seen: Seen) -> None:
+    """Carry out a plan, and note in `seen` what it left. Raises ApplyError where something failed, after everything was
+    tried.
+    """
     slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
     failed = 0
 
     async def carry_out(change: Write | Delete) -> bool:
         async with slots:
-            return await _change(api, change, namespace)
+            return await _change(api, change, namespace, seen)
 
     changes: list[Write | Delete] = [*plan.writes, *plan.deletes]
     for done, outcome in enumerate(asyncio.as_completed(map(carry_out, changes)), start=1):
@@ -69,17 +83,14 @@ async def apply_plan(api: Api, plan: Plan, namespace: str) -> None:
         raise ApplyError(f"{failed} of {len(plan)} changes failed; the log names each under the event 'change failed'")
 
 
-async def _change(api: Api, change: Write | Delete, namespace: str) -> bool:
+async def _change(api: Api, change: Write | Delete, namespace: str, seen: Seen) -> bool:
     """Carry out one change; True where it was done, or no longer was to be done."""
     try:
         if isinstance(change, Write):
             path = f"{cronjobs_path(namespace)}/{change.manifest['metadata']['name']}"
-            await api.apply(path, _with_identity(change), manager=FIELD_MANAGER)
-        elif not await api.delete(
-            f"{cronjobs_path(namespace)}/{change.live.name}",
-            uid=change.live.uid,
-            resource_version=change.live.resource_version,
-        ):
+            live = change.live.body if change.live else None
+            seen.one(await _apply(api, path, _with_identity(change), change.manifest, live))
+        elif not await _delete(api, change.live, namespace, seen):
             return True  # changed since it was listed: the next reconcile decides anew
     except ERRORS as error:
         log.error("change failed", extra=_keys(change) | {"change": change.reason, "error": str(error)})
@@ -94,13 +105,35 @@ def _quota_path(quota: Manifest) -> str:
     return f"/api/v1/namespaces/{meta['namespace']}/resourcequotas/{meta['name']}"
 
 
+async def _apply(api: Api, path: str, body: Manifest, manifest: Manifest, live: Manifest | None) -> Manifest:
+    """Apply, then remove what others added; return what it then looks like."""
+
+    async def remove_from(there: Manifest) -> Manifest:
+        patch = removal(manifest, there)
+        return await api.patch(path, patch, manager=FIELD_MANAGER) if patch else there
+
+    try:
+        return await remove_from(await api.apply(path, body, manager=FIELD_MANAGER))
+    except ApiException as error:
+        if error.status != 422 or live is None or not removal(manifest, live):
+            raise
+    await remove_from(live)  # it contradicts what we apply, as a variable's valueFrom does our value
+    return await remove_from(await api.apply(path, body, manager=FIELD_MANAGER))
+
+
+async def _delete(api: Api, live: Live, namespace: str, seen: Seen) -> bool:
+    """Delete a CronJob as it was seen; False where it is gone or no longer the same."""
+    seen.gone(live.name)  # before its event can come
+    path = f"{cronjobs_path(namespace)}/{live.name}"
+    return await api.delete(path, uid=live.uid, resource_version=live.resource_version)
+
+
 def _with_identity(write: Write) -> Manifest:
-    """Name the object that is updated by its uid: an apply then cannot recreate one that was deleted meanwhile (it gets
-    a 409).
+    """Say of which object a write is: of the one that was listed, lest it recreate one that was deleted since; or of
+    none, lest it adopt one that was made since. It gets a 409 then.
     """
-    if write.live is None:
-        return write.manifest
-    return write.manifest | {"metadata": write.manifest["metadata"] | {"uid": write.live.uid}}
+    identity = {"uid": write.live.uid} if write.live else {"resourceVersion": NEVER}
+    return write.manifest | {"metadata": write.manifest["metadata"] | identity}
 
 
 def _keys(change: Write | Delete) -> dict[str, str]:
@@ -121,4 +154,16 @@ def _keys(change: Write | Delete) -> dict[str, str]:
     }
     if change.live and change.live.schedule != keys["cron"]:
         keys["was"] = change.live.schedule
+    if change.live:
+        keys |= _culprits(change.reason, change.manifest, change.live)
     return keys
+
+
+def _culprits(reason: Reason, manifest: Manifest, live: Live) -> dict[str, str]:
+    """Return the log's keys for what others did to a CronJob."""
+    others = foreign(manifest, live.body)
+    fields = [readable(pointer, live.body) for other in others for pointer in (*other.taken, *other.added)]
+    if not others:
+        return {"by": "unknown: what is only removed leaves no name"} if reason is Reason.RESTORED else {}
+    named = ", ".join(fields[:NAMED_FIELDS]) + (", ..." if len(fields) > NAMED_FIELDS else "")
+    return {"by": ", ".join(sorted({other.manager for other in others})), "fields": named}

@@ -31,12 +31,16 @@ REGION_LABEL = "region-tick.dev/region"
 ID_ANNOTATION = "region-tick.dev/id"
 CODE_ANNOTATION = "region-tick.dev/code"
 DIGEST_ANNOTATION = "region-tick.dev/digest"
-SELECTOR = f"app={APP},app.kubernetes.io/managed-by={FIELD_MANAGER}"
+PAUSED_ANNOTATION = "region-tick.dev/paused"
+"""Set to "true" by a person: this region is to stay suspended until it is taken off."""
+MARKS = {"app": APP, "app.kubernetes.io/managed-by": FIELD_MANAGER}
+"""The labels that all we make has in common."""
 PRIORITY_CLASS = "region-tick"
 QUOTA_NAME = "region-tick"
 CONTAINER = "tick"
 
 NAME_LIMIT = 52  # 63 less "-" and ten digits of minutes (apis/batch/validation, ValidateCronJobCreate)
+_NAME = re.compile(r"[a-z0-9-]+-(?P<key>[0-9a-f]{12})")
 POD_START_SECONDS = 15
 JOB_TTL_SECONDS = 86_400
 _POD_BACKOFF_SECONDS, _POD_BACKOFF_LIMIT_SECONDS = (
@@ -47,9 +51,7 @@ _DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"
 
 
 def region_key(region_id: str) -> str:
-    """Return the label value by which a region's CronJob is found again, whatever its name: 12 hex digits of the id's
-    hash.
-    """
+    """Return what a region's CronJob is found again by, as a label and in its name: 12 hex digits of the id's hash."""
     return hashlib.sha256(region_id.encode()).hexdigest()[:12]
 
 
@@ -58,6 +60,12 @@ def cronjob_name(region: Region) -> str:
     key = region_key(region.id)
     slug = re.sub(r"[^a-z0-9]+", "-", region.code.lower()).strip("-")[: NAME_LIMIT - len(key) - 1].strip("-")
     return f"{slug}-{key}" if slug else f"region-{key}"
+
+
+def key_in_name(name: str) -> str | None:
+    """Return the key of the region whose CronJob may have such a name; None for a name that we give to none."""
+    match = _NAME.fullmatch(name)
+    return match["key"] if match else None
 
 
 def render_cronjob(
@@ -156,11 +164,10 @@ def _with_digest(manifest: Manifest) -> Manifest:
 
 def _labels(scheduler: Scheduler) -> dict[str, str]:
     return {
-        "app": APP,
+        **MARKS,
         "app.kubernetes.io/name": APP,
         "app.kubernetes.io/component": "tick",
         "app.kubernetes.io/instance": scheduler.name,
-        "app.kubernetes.io/managed-by": FIELD_MANAGER,
     }
 
 

@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 
     from region_operator.api import Api
     from region_operator.database.store import Database
+    from region_operator.plan import Live
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was found, and what is to be done about it; `quota` is to be applied, None where it is as it should be."""
+    """What was found, and what is to be done about it; `quota` is to be applied, None where it is as it should be.
 
+    `cronjobs` are all of the namespace, whether ours or not.
+    """
+
+    cronjobs: tuple[Live, ...]
     outcome: Outcome
     quota: Manifest | None
     decision: Decision
@@ -38,7 +43,7 @@ async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_im
     spec = scheduler.spec
     rows = await read_regions(database.engine, spec.source, default_schema=database.schema)
     desired, quarantined = parse_schedules(rows)
-    current = await list_current(api, scheduler.namespace)
+    current, others = await list_current(api, scheduler.namespace)
     quota = await unapplied_quota(api, render_quota(scheduler))
     plan = make_plan(
         desired,
@@ -46,6 +51,7 @@ async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_im
         current,
         render=partial(_render, scheduler, tick_image),
         keep_last=spec.invalid_schedule is InvalidSchedule.KEEP_LAST,
+        taken={live.name for live in others},
     )
     decision = apply_policy(
         plan,
@@ -57,12 +63,13 @@ async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_im
     )
     outcome = Outcome(
         active=len(rows),
-        scheduled=len(desired),
-        quarantined=quarantined,
+        scheduled=len(desired) - len(plan.blocked),
+        quarantined=(*quarantined, *plan.blocked),
         held=len(decision.held),
+        paused=plan.paused,
         changed=quota is not None or len(decision.plan) > 0,
     )
-    return Observation(outcome, quota, decision)
+    return Observation((*current, *others), outcome, quota, decision)
 
 
 def _render(scheduler: Scheduler, tick_image: str, desired: Desired, name: str) -> Manifest:

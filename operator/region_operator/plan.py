@@ -2,27 +2,28 @@
 
 | region's row          | its CronJob | outcome                                                                    |
 |-----------------------|-------------|----------------------------------------------------------------------------|
-| active                | none        | create                                                                     |
+| active                | none        | create; blocked where a foreign CronJob has the name                       |
 | active                | in sync     | unchanged                                                                  |
 | active                | other       | update, under the name that the CronJob has                                |
+| active                | paused      | suspend, for as long as the CronJob's annotation says so                   |
 | quarantined           | none        | nothing                                                                    |
 | quarantined           | any         | suspend, or run on (KeepLast), rendered in full from its last good state  |
 | missing or not active | any         | delete                                                                     |
 | any                   | going       | nothing now: looked at again when it is gone                               |
 
-A CronJob is found by the label with the hash of its region's id, never by its name.
+A CronJob is found by the hash of its region's id, which its name ends with: labels can be changed, a name cannot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from region_operator.cronjob import REGION_LABEL, Manifest, cronjob_name, region_key
+from region_operator.cronjob import PAUSED_ANNOTATION, Manifest, cronjob_name, key_in_name, region_key
 from region_operator.last_good import last_good
-from region_operator.ownership import in_sync
+from region_operator.ownership import has_digest, in_sync
 from region_operator.region import Quarantined, Region, shown
 from region_operator.schedule import Schedule, ScheduleError, parse_schedule
 
@@ -33,8 +34,13 @@ class Reason(StrEnum):
     ADDED = "added"
     RESCHEDULED = "rescheduled"
     SUSPENDED = "suspended"
+    PAUSED = "paused"
+    RESUMED = "resumed"
     UPDATED = "updated"
+    RESTORED = "restored"
+    """Somebody else had changed it."""
     REMOVED = "removed"
+    DUPLICATE = "duplicate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +64,22 @@ class Live:
     suspended: bool
     going: bool
     body: Manifest
+    paused: bool = False
 
     @classmethod
     def from_object(cls, body: dict[str, Any]) -> Live:
-        """Read an item of a CronJobList that was selected by our labels."""
+        """Read an item of a CronJobList."""
         meta, spec = body["metadata"], body["spec"]
         return cls(
             name=meta["name"],
             uid=meta["uid"],
             resource_version=meta["resourceVersion"],
-            key=meta["labels"].get(REGION_LABEL, ""),
+            key=key_in_name(meta["name"]) or "",
             schedule=spec["schedule"],
             suspended=spec.get("suspend", False),
             going="deletionTimestamp" in meta,
             body=body,
+            paused=meta.get("annotations", {}).get(PAUSED_ANNOTATION) == "true",
         )
 
 
@@ -99,7 +107,9 @@ class Plan:
 
     writes: tuple[Write, ...] = ()
     deletes: tuple[Delete, ...] = ()
+    blocked: tuple[Quarantined, ...] = ()
     unchanged: int = 0
+    paused: int = 0
 
     def __len__(self) -> int:
         return len(self.writes) + len(self.deletes)
@@ -132,33 +142,74 @@ def make_plan(
     *,
     render: Render,
     keep_last: bool,
+    taken: Set[str] = frozenset(),
 ) -> Plan:
-    """Compare every active row with its CronJob. `current` are all CronJobs under our selector, whatever made them."""
-    live_by_key = {live.key: live for live in current}
+    """Compare every active row with its CronJob. `current` are all CronJobs that are ours, `taken` the names of those
+    that are not.
+    """
+    live_by_key: dict[str, Live] = {}
+    for one in sorted(current, key=_age):
+        live_by_key.setdefault(one.key, one)
     kept = [
         Desired(*good, suspend=not keep_last)
         for row in quarantined
         if (live := live_by_key.get(region_key(row.id))) and (good := last_good(row, live.body))
     ]
-    writes = [_write(item, live_by_key.get(region_key(item.region.id)), render) for item in (*desired, *kept)]
+    blocked = [row for item in desired if (row := _blocked(item.region, live_by_key, taken))]
+    keys = {region_key(row.id) for row in blocked}
+    planned = [item for item in (*desired, *kept) if region_key(item.region.id) not in keys]
+    writes = [_write(item, live_by_key.get(region_key(item.region.id)), render) for item in planned]
     rows = {region_key(item.region.id) for item in desired} | {region_key(row.id) for row in quarantined}
     return Plan(
         writes=tuple(write for write in writes if write),
-        deletes=tuple(Delete(live) for live in current if live.key not in rows and not live.going),
+        deletes=tuple(_deletes(current, live_by_key, rows)),
+        blocked=tuple(blocked),
         unchanged=writes.count(None),
+        paused=sum(live.paused for key, live in live_by_key.items() if key in rows),
     )
+
+
+def _age(live: Live) -> tuple[bool, str, str]:
+    """Put the CronJob that stays before its duplicates: a copy is younger than what it was made from."""
+    return live.going, live.body["metadata"].get("creationTimestamp", ""), live.name
+
+
+def _blocked(region: Region, live_by_key: Mapping[str, Live], taken: Set[str]) -> Quarantined | None:
+    """Report a region whose CronJob cannot be made, because a foreign one has its name: that one is not touched."""
+    name = cronjob_name(region)
+    if name not in taken or region_key(region.id) in live_by_key:
+        return None
+    reason = f'its CronJob cannot be made, another one that is not ours has the name "{name}": delete that one'
+    return Quarantined(region.id, region.code, reason)
+
+
+def _deletes(current: Sequence[Live], live_by_key: Mapping[str, Live], rows: Set[str]) -> Iterator[Delete]:
+    for live in current:
+        if live.going:
+            continue
+        if live.key not in rows:
+            yield Delete(live)
+        elif live is not live_by_key[live.key]:
+            yield Delete(live, Reason.DUPLICATE)
 
 
 def _write(desired: Desired, live: Live | None, render: Render) -> Write | None:
     if live is None:
         return Write(Reason.ADDED, desired, render(desired, cronjob_name(desired.region)))
+    if live.paused:
+        desired = replace(desired, suspend=True)
     manifest = render(desired, live.name)
     if live.going or in_sync(manifest, live.body):
         return None
-    return Write(_reason(desired, live), desired, manifest, live)
+    return Write(_reason(desired, manifest, live), desired, manifest, live)
 
 
-def _reason(desired: Desired, live: Live) -> Reason:
-    if desired.suspend and not live.suspended:
-        return Reason.SUSPENDED
+def _reason(desired: Desired, manifest: Manifest, live: Live) -> Reason:
+    if has_digest(manifest, live.body):
+        return Reason.RESTORED
+    suspend = manifest["spec"]["suspend"]
+    if suspend and not live.suspended:
+        return Reason.PAUSED if live.paused else Reason.SUSPENDED
+    if live.suspended and not suspend:
+        return Reason.RESUMED
     return Reason.UPDATED if live.schedule == desired.schedule.source else Reason.RESCHEDULED

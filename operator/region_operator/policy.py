@@ -6,6 +6,7 @@ business.
 | that was approved               | goes, and is not counted                                 |
 | one of few                      | goes, and is counted for the window                      |
 | one of too many                 | held, with all others of this plan that are not approved |
+| that keeps an older CronJob     | goes, and is not counted: the region stays               |
 
 Too many: the regions of this plan, those that went within the window and those that a hold has named are more than the
 greater of `max_count` and `max_percent` of the regions that stood within the window, which are the ones with a CronJob
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from region_operator.crd import APPROVAL_ANNOTATION, KIND, format_duration
 from region_operator.cronjob import CODE_ANNOTATION
+from region_operator.plan import Reason
 from region_operator.region import shown
 
 if TYPE_CHECKING:
@@ -127,7 +129,7 @@ def apply_policy(
     wrote to approve a hold.
     """
     now = now.replace(microsecond=0)
-    asked = frozenset(_region(delete) for delete in plan.deletes)
+    asked = frozenset(_region(delete) for delete in plan.deletes if delete.reason is not Reason.DUPLICATE)
     approved = (history.approved | _approved_by(approval, history.hold)) & asked
     others = asked - approved
     hold = history.hold if history.hold and history.hold.regions & others else None

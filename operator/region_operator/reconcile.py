@@ -18,6 +18,7 @@ from region_operator.crd import Scheduler, scheduler_path
 from region_operator.failures import ReconcileError, explain
 from region_operator.observe import Observation, observe
 from region_operator.policy import History, explain_hold
+from region_operator.seen import Seen
 from region_operator.source import Table
 from region_operator.status import ReadyReason, Status
 
@@ -33,13 +34,17 @@ log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Makes the cluster true to the table, as often as it is asked. One at a time: its caller sees to that."""
+    """Makes the cluster true to the table, as often as it is asked. One at a time: its caller sees to that.
+
+    `last_seen` are the CronJobs as it last saw them or left them behind.
+    """
 
     def __init__(self, api: Api, store: Store, *, tick_image: str) -> None:
         self._api = api
         self._store = store
         self._tick_image = tick_image
         self._quarantined: dict[str, Quarantined] = {}
+        self.last_seen = Seen()
 
     @property
     def database(self) -> str:
@@ -61,6 +66,7 @@ class Reconciler:
             table = Table.parse(scheduler.spec.source.table, default_schema=database.schema)
             await self._store.have_notified(schema=table.schema, table=table.name)
             seen = await observe(self._api, database, scheduler, tick_image=self._tick_image, now=_now())
+            self.last_seen.all(live.body for live in seen.cronjobs)
             scheduler = await self._remember(scheduler, seen.decision)
             await self._report(scheduler, seen.outcome.quarantined)
             await self._apply(scheduler, seen)
@@ -98,9 +104,14 @@ class Reconciler:
     async def _apply(self, scheduler: Scheduler, seen: Observation) -> None:
         if seen.quota:
             await apply_quota(self._api, seen.quota)
-        await apply_plan(self._api, seen.decision.plan, scheduler.namespace)
+        await apply_plan(self._api, seen.decision.plan, scheduler.namespace, self.last_seen)
         outcome = seen.outcome
-        counts = {"active": outcome.active, "scheduled": outcome.scheduled, "quarantined": len(outcome.quarantined)}
+        counts = {
+            "active": outcome.active,
+            "scheduled": outcome.scheduled,
+            "quarantined": len(outcome.quarantined),
+            "paused": outcome.paused,
+        }
         for state, count in counts.items():
             metrics.REGIONS.labels(state).set(count)
         extra = counts | {"held": outcome.held, "unchanged": seen.decision.plan.unchanged}

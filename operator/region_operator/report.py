@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from region_operator.cronjob import ID_ANNOTATION
+from region_operator.cronjob import ID_ANNOTATION, PAUSED_ANNOTATION
+from region_operator.ownership import foreign
 from region_operator.plan import Reason
 from region_operator.policy import History, explain_hold, region_code
 
@@ -24,8 +25,12 @@ ACTIONS = {
     Reason.ADDED: "create",
     Reason.RESCHEDULED: "reschedule",
     Reason.UPDATED: "update",
+    Reason.RESTORED: "restore",
     Reason.SUSPENDED: "suspend",
+    Reason.PAUSED: "pause",
+    Reason.RESUMED: "resume",
     Reason.REMOVED: "delete",
+    Reason.DUPLICATE: "delete",
 }
 HOLD = "hold"
 
@@ -113,7 +118,8 @@ def _lines(decision: Decision, quarantined: Mapping[str, str]) -> Iterator[Line]
     for write in decision.plan.writes:
         yield _write(write, quarantined)
     for delete in decision.plan.deletes:
-        yield _delete(ACTIONS[delete.reason], delete, "no active row")
+        why = "the region has an older one" if delete.reason is Reason.DUPLICATE else "no active row"
+        yield _delete(ACTIONS[delete.reason], delete, why)
     for delete in decision.held:
         yield _delete(HOLD, delete, "no active row, but too many would go")
 
@@ -131,6 +137,13 @@ def _write(write: Write, quarantined: Mapping[str, str]) -> Line:
             why = f"was {write.live.schedule}"
         case Reason.SUSPENDED:
             why = quarantined.get(region.id, "")
+        case Reason.PAUSED:
+            why = f"its CronJob's annotation {PAUSED_ANNOTATION}"
+        case Reason.RESUMED:
+            why = "nothing suspends it any more"
+        case Reason.RESTORED if write.live:
+            others = sorted({other.manager for other in foreign(write.manifest, write.live.body)})
+            why = f"changed by {', '.join(others) or 'somebody'}"
         case _:
             why = "the row, the RegionScheduler, the release or the CronJob has changed"
     return Line(ACTIONS[write.reason], region.id, region.code, write.manifest["metadata"]["name"], schedule, why)

@@ -58,6 +58,7 @@ class Outcome:
     quarantined: Sequence[Quarantined]
     held: int
     changed: bool
+    paused: int = 0
 
 
 def guarded(scheduler: Scheduler, decision: Decision, *, now: datetime) -> Status:
@@ -81,6 +82,8 @@ def succeeded(scheduler: Scheduler, outcome: Outcome, *, now: datetime) -> Statu
     if outcome.quarantined:
         reason = ReadyReason.QUARANTINED
         message += f"; quarantined: {_name(outcome.quarantined)}"
+    if outcome.paused:
+        message += f"; {outcome.paused} paused by annotation"
     if outcome.held:
         reason = ReadyReason.HELD
         message += f"; {outcome.held} deletions are held"
@@ -94,6 +97,7 @@ def succeeded(scheduler: Scheduler, outcome: Outcome, *, now: datetime) -> Statu
             "scheduled": outcome.scheduled,
             "quarantined": len(outcome.quarantined),
             "held": outcome.held,
+            "paused": outcome.paused,
         },
         "conditions": _conditions(scheduler, ready=True, reason=reason, message=message, now=now),
     }

@@ -21,6 +21,7 @@ from kopf._core.engines.peering import Identity
 from region_operator import metrics
 from region_operator.api import ApiUnavailableError
 from region_operator.crd import APPROVAL_ANNOTATION, GROUP, PLURAL, VERSION
+from region_operator.cronjob import key_in_name
 from region_operator.failures import ReconcileError
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 RECONCILE_LIMIT_SECONDS = 600
 """No reconcile may take longer: one that hangs in spite of its requests' own timeouts must not end all that follow."""
+
+ECHO_SECONDS = 0.1
+"""How much later than its event the answer to a write of our own may come."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -63,6 +67,7 @@ def _registry() -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(_on_event)
+    kopf.on.event("batch", "v1", "cronjobs", registry=registry)(_on_cronjob)
     kopf.on.timer(GROUP, VERSION, PLURAL, id="reconcile", interval=0.1, when=_exists, registry=registry)(_reconcile)
     handlers = registry._spawning._handlers
     handlers[:] = [dataclasses.replace(handler, requires_finalizer=False) for handler in handlers]
@@ -79,6 +84,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.watching.server_timeout = 300
     settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = 500
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.queueing.idle_timeout = 0.2
@@ -110,6 +116,18 @@ async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_
     said = (meta["generation"], meta.annotations.get(APPROVAL_ANNOTATION))  # an annotation changes no generation
     if memo.seen.get(uid) != said:
         memo.seen[uid] = said
+        memo.pace.wake()
+
+
+async def _on_cronjob(type: str | None, name: str, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
+    """Wake where a CronJob of ours, or one that is in the way of ours, is not as a reconcile saw or left it."""
+    seen, deleted = memo.reconciler.last_seen, type == "DELETED"
+    if key_in_name(name) is None or not seen.is_news(body, deleted=deleted):
+        return
+    await asyncio.sleep(ECHO_SECONDS)
+    if seen.is_news(body, deleted=deleted):
+        if deleted:
+            log.info("deleted by another", extra={"cronjob": name})
         memo.pace.wake()
 
 

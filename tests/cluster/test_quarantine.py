@@ -107,6 +107,7 @@ def test_among_500_rows_one_turns_invalid_and_the_others_are_not_touched(
             "scheduled": 499,
             "quarantined": 1,
             "held": 0,
+            "paused": 0,
         }
 
 
@@ -187,6 +188,7 @@ def test_ten_thousand_bad_rows_are_all_in_the_log_and_a_few_of_them_in_events(
             "scheduled": 1,
             "quarantined": 9_999,
             "held": 0,
+            "paused": 0,
         }
         assert len({line["region.id"] for line in operator.logged("quarantined")}) == 9_999
         events = [event for event in kubectl.get("events")["items"] if event["reason"] == "RegionQuarantined"]

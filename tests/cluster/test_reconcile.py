@@ -67,7 +67,7 @@ def test_rows_become_cronjobs_and_edits_show(run_operator: RunOperator, kubectl:
             ("added", "XX"),
         }
         status = eventually(lambda: kubectl.scheduler().get("status"), what="the status")
-        assert status["regions"] == {"active": 1, "scheduled": 1, "quarantined": 0, "held": 0}
+        assert status["regions"] == {"active": 1, "scheduled": 1, "quarantined": 0, "held": 0, "paused": 0}
         assert kubectl.ready()["reason"] == "InSync"
 
 
@@ -123,7 +123,13 @@ def test_a_row_with_an_invalid_schedule_is_quarantined_alone(
         assert ready["status"] == "True"
         assert "R7" in ready["message"]
         assert "61" in ready["message"]
-        assert kubectl.scheduler()["status"]["regions"] == {"active": 50, "scheduled": 49, "quarantined": 1, "held": 0}
+        assert kubectl.scheduler()["status"]["regions"] == {
+            "active": 50,
+            "scheduled": 49,
+            "quarantined": 1,
+            "held": 0,
+            "paused": 0,
+        }
         [line] = operator.logged("quarantined")
         assert (line["region.code"], "61" in line["reason"]) == ("R7", True)
         [event] = [event for event in kubectl.get("events")["items"] if event["reason"] == "RegionQuarantined"]

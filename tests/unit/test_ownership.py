@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
 
 from region_operator.cronjob import DIGEST_ANNOTATION
-from region_operator.ownership import in_sync
+from region_operator.ownership import Foreign, foreign, in_sync, is_ours, json_pointer, readable, removal
 
 MANIFEST: dict[str, Any] = {
     "apiVersion": "batch/v1",
@@ -52,7 +53,16 @@ def live(
 ) -> dict[str, Any]:
     entry = {"manager": manager, "operation": operation, "fieldsV1": owned}
     status = {"manager": "region-operator", "operation": "Apply", "subresource": "status", "fieldsV1": {}}
-    return {"metadata": {"annotations": {DIGEST_ANNOTATION: digest}, "managedFields": [status, entry]}}
+    return {
+        "metadata": {
+            "name": "a-0123456789ab",
+            "resourceVersion": "7",
+            "labels": {"app": "region-tick"},
+            "annotations": {DIGEST_ANNOTATION: digest},
+            "managedFields": [status, entry],
+        },
+        "spec": deepcopy(MANIFEST["spec"]),
+    }
 
 
 def test_what_we_applied_and_still_own_is_in_sync() -> None:
@@ -89,3 +99,107 @@ def test_a_field_that_somebody_took_or_removed_is_not(path: tuple[str, ...]) -> 
 def test_only_our_apply_entry_counts() -> None:
     assert not in_sync(MANIFEST, live(fields(), manager="kubectl-edit"))
     assert not in_sync(MANIFEST, live(fields(), operation="Update"))
+
+
+def shared(others: dict[str, Any], *, manager: str = "kubectl-edit", **entry: Any) -> dict[str, Any]:
+    """Return the object with somebody else's entry, to whom what is in `others` was lost by us."""
+    body = live(fields())
+    body["metadata"]["managedFields"].append({"manager": manager, "operation": "Update", "fieldsV1": others} | entry)
+    return body
+
+
+FOO = 'k:{"name":"FOO"}'
+
+
+def test_what_others_have_in_common_with_us_is_in_sync() -> None:
+    body = shared({"f:spec": {"f:schedule": {}, "f:env": {".": {}, 'k:{"name":"A"}': {".": {}, "f:value": {}}}}})
+    assert foreign(MANIFEST, body) == []
+    assert in_sync(MANIFEST, body)
+
+
+def test_who_took_a_field_is_named() -> None:
+    body = shared({"f:spec": {"f:schedule": {}}, "f:metadata": {"f:labels": {"f:app": {}, "f:team": {}}}})
+    ours = body["metadata"]["managedFields"][1]["fieldsV1"]
+    ours["f:spec"].pop("f:schedule")
+    ours["f:metadata"]["f:labels"] = {".": {}}
+    taken = (("spec", "schedule"), ("metadata", "labels", "app"))
+    assert foreign(MANIFEST, body) == [Foreign("kubectl-edit", taken, ())]
+    assert not in_sync(MANIFEST, body)
+    assert removal(MANIFEST, body) == []
+
+
+def test_what_others_added_under_spec_is_removed_from_the_last_to_the_first() -> None:
+    added = {"f:env": {FOO: {".": {}, "f:name": {}}, 'k:{"name":"BAR"}': {".": {}}}, "f:a/b~c": {"f:d": {}}}
+    body = shared({"f:spec": added, "f:metadata": {"f:labels": {"f:team": {}}, "f:annotations": {"f:note": {}}}})
+    body["spec"]["env"] = [{"name": "FOO"}, *body["spec"]["env"], {"name": "BAR"}]
+    body["spec"]["a/b~c"] = {"d": 1}
+    assert not in_sync(MANIFEST, body)
+    assert removal(MANIFEST, body) == [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
+        {"op": "remove", "path": "/metadata/managedFields/2/fieldsV1/f:spec"},
+        {"op": "remove", "path": "/spec/env/3"},
+        {"op": "remove", "path": "/spec/env/0"},
+        {"op": "remove", "path": "/spec/a~1b~0c"},
+    ]
+
+
+def test_a_second_source_of_a_value_is_an_addition() -> None:
+    body = shared({"f:spec": {"f:env": {'k:{"name":"A"}': {"f:valueFrom": {"f:x": {}}}}}})
+    body["spec"]["env"][0] = {"name": "A", "valueFrom": {"x": 1}}
+    assert [other.added for other in foreign(MANIFEST, body)] == [(("spec", "env", 0, "valueFrom"),)]
+
+
+def test_two_who_added_the_same_lose_it_once() -> None:
+    body = shared({"f:spec": {"f:parallelism": {}}})
+    body["metadata"]["managedFields"].append(
+        {"manager": "b", "operation": "Apply", "fieldsV1": {"f:spec": {"f:parallelism": {}}}}
+    )
+    body["spec"]["parallelism"] = 3
+    paths = [operation["path"] for operation in removal(MANIFEST, body)]
+    assert paths.count("/spec/parallelism") == 1
+    assert paths[1:3] == [f"/metadata/managedFields/{n}/fieldsV1/f:spec" for n in (2, 3)]
+
+
+@pytest.mark.parametrize("entry", [{"subresource": "status"}, {"manager": "region-operator"}])
+def test_a_status_and_what_webhooks_do_in_our_name_are_not_foreign(entry: dict[str, str]) -> None:
+    body = shared({"f:spec": {"f:parallelism": {}}}, **entry)
+    body["spec"]["parallelism"] = 3
+    assert foreign(MANIFEST, body) == []
+    assert in_sync(MANIFEST, body)
+
+
+def test_what_is_not_there_need_not_be_removed() -> None:
+    assert removal(MANIFEST, shared({"f:spec": {"f:parallelism": {}, "f:env": {FOO: {}}}})) == []
+
+
+MADE = {
+    "name": "a-0123456789ab",
+    "managedFields": [{"manager": "region-operator", "operation": "Apply", "fieldsV1": {}}],
+}
+LABELS = {"app": "region-tick", "app.kubernetes.io/managed-by": "region-operator", "x": "y"}
+
+
+@pytest.mark.parametrize(
+    ("meta", "ours"),
+    [
+        pytest.param(MADE, True, id="applied by us"),
+        pytest.param({"name": "a-0123456789ab", "labels": LABELS}, True, id="labels, but no managed fields"),
+        pytest.param({"name": "a-0123456789ab"}, False, id="the name alone"),
+        pytest.param({"name": "a-0123456789ab", "labels": {"app": "region-tick"}}, False, id="one label"),
+        pytest.param({"name": "copy", "labels": LABELS}, False, id="a copy"),
+        pytest.param(MADE | {"name": "backup"}, False, id="no name of ours"),
+    ],
+)
+def test_what_is_ours(meta: dict[str, Any], ours: bool) -> None:
+    assert is_ours({"metadata": meta}) is ours
+
+
+def test_a_pointer_is_readable() -> None:
+    live = {"spec": {"env": [{"name": "A"}, {"name": "FOO", "value": "x"}], "args": ["y"]}}
+    assert readable(("spec", "env", 1), live) == "spec.env[FOO]"
+    assert readable(("spec", "env", 1, "value"), live) == "spec.env[FOO].value"
+    assert readable(("spec", "args", 0), live) == "spec.args[0]"
+
+
+def test_a_json_pointer_is_escaped() -> None:
+    assert json_pointer(("a/b", 3, "~")) == "/a~1b/3/~0"

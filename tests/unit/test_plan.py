@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region_operator.cronjob import DIGEST_ANNOTATION, region_key, render_cronjob
+from region_operator.cronjob import (
+    DIGEST_ANNOTATION,
+    PAUSED_ANNOTATION,
+    cronjob_name,
+    region_key,
+    render_cronjob,
+)
 from region_operator.plan import Delete, Desired, Live, Plan, Reason, Write, make_plan, parse_schedules
 from region_operator.region import Quarantined, Region
 from region_operator.schedule import parse_schedule
@@ -19,14 +25,30 @@ from tests.unit.examples import PARIS, scheduler
 def render(desired: Desired, name: str) -> dict[str, Any]:
     """Stand in for the real manifest by all that may differ between two of them."""
     digest = f"{name}|{desired.schedule.source}|{desired.region.name}|{desired.suspend}"
-    return {"metadata": {"name": name, "annotations": {DIGEST_ANNOTATION: digest}}}
+    return {
+        "metadata": {"name": name, "annotations": {DIGEST_ANNOTATION: digest}},
+        "spec": {"suspend": desired.suspend},
+    }
 
 
-def live(region: Region, *, name: str = "kept", suspended: bool = False, going: bool = False) -> Live:
-    """Return the CronJob as it was applied for `region`."""
+def live(
+    region: Region,
+    *,
+    name: str = "kept",
+    suspended: bool = False,
+    going: bool = False,
+    paused: bool = False,
+    edited: bool = False,
+) -> Live:
+    """Return the CronJob as it was applied for `region`, and perhaps edited since."""
     desired = Desired(region, parse_schedule(region.cron_schedule), suspend=suspended)
     manifest = render(desired, name)
-    owned: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{DIGEST_ANNOTATION}": {}}}}
+    owned: dict[str, Any] = {
+        "f:metadata": {"f:annotations": {f"f:{DIGEST_ANNOTATION}": {}}},
+        "f:spec": {"f:suspend": {}},
+    }
+    if edited:
+        owned["f:spec"] = {"f:other": {}}
     entry = {"manager": "region-operator", "operation": "Apply", "fieldsV1": owned}
     real = render_cronjob(region, desired.schedule, scheduler(), name=name, tick_image="tick:1", suspend=suspended)
     body = {"metadata": manifest["metadata"] | {"managedFields": [entry]}, "spec": real["spec"]}
@@ -39,12 +61,19 @@ def live(region: Region, *, name: str = "kept", suspended: bool = False, going: 
         suspended=suspended,
         going=going,
         body=body,
+        paused=paused,
     )
 
 
-def plan(rows: list[Region | Quarantined], current: list[Live], *, keep_last: bool = False) -> Plan:
+def plan(
+    rows: list[Region | Quarantined],
+    current: list[Live],
+    *,
+    keep_last: bool = False,
+    taken: frozenset[str] = frozenset(),
+) -> Plan:
     desired, quarantined = parse_schedules(rows)
-    return make_plan(desired, quarantined, current, render=render, keep_last=keep_last)
+    return make_plan(desired, quarantined, current, render=render, keep_last=keep_last, taken=taken)
 
 
 BAD = replace(PARIS, cron_schedule="0 0 * * 7")
@@ -59,6 +88,11 @@ HOURLY = replace(PARIS, cron_schedule="0 * * * *")
         pytest.param(PARIS, live(PARIS), [], id="active, in sync"),
         pytest.param(HOURLY, live(PARIS), [Reason.RESCHEDULED], id="active, other schedule"),
         pytest.param(replace(PARIS, name="Lutetia"), live(PARIS), [Reason.UPDATED], id="active, other name"),
+        pytest.param(PARIS, live(PARIS, edited=True), [Reason.RESTORED], id="active, edited"),
+        pytest.param(HOURLY, live(PARIS, edited=True), [Reason.RESCHEDULED], id="active, edited and other schedule"),
+        pytest.param(PARIS, live(PARIS, suspended=True), [Reason.RESUMED], id="active, suspended"),
+        pytest.param(PARIS, live(PARIS, paused=True), [Reason.PAUSED], id="active, paused"),
+        pytest.param(PARIS, live(PARIS, paused=True, suspended=True), [], id="active, paused and suspended"),
         pytest.param(PARIS, live(PARIS, going=True), [], id="active, going"),
         pytest.param(BAD, None, [], id="quarantined, none"),
         pytest.param(BAD, live(PARIS), [Reason.SUSPENDED], id="quarantined, live"),
@@ -68,6 +102,7 @@ HOURLY = replace(PARIS, cron_schedule="0 * * * *")
         pytest.param(NO_CODE, live(PARIS, suspended=True), [], id="quarantined as a whole, suspended"),
         pytest.param(NO_CODE, live(PARIS, going=True), [], id="quarantined as a whole, going"),
         pytest.param(None, live(PARIS), [Reason.REMOVED], id="missing"),
+        pytest.param(None, live(PARIS, paused=True), [Reason.REMOVED], id="missing, paused"),
         pytest.param(None, live(PARIS, going=True), [], id="missing, going"),
     ],
 )
@@ -87,6 +122,47 @@ def test_a_quarantined_region_keeps_its_last_good_state(row: Region | Quarantine
     [write] = plan([row], [live(PARIS)]).writes
     assert (write.desired.region, write.desired.suspend) == (PARIS, True)
     assert write.desired.schedule == parse_schedule(PARIS.cron_schedule)
+
+
+def test_a_name_that_a_foreign_cronjob_has_blocks_its_region_and_no_other() -> None:
+    other = replace(PARIS, id="2", code="FR-69")
+    outcome = plan([PARIS, other], [], taken=frozenset({cronjob_name(PARIS), "backup"}))
+    assert [write.desired.region for write in outcome.writes] == [other]
+    [row] = outcome.blocked
+    assert (row.id, cronjob_name(PARIS) in row.reason, "delete" in row.reason) == (PARIS.id, True, True)
+    assert plan([PARIS], [live(PARIS)], taken=frozenset({cronjob_name(PARIS)})).blocked == ()
+
+
+def test_of_duplicates_the_oldest_stays() -> None:
+    old, young, going = live(PARIS, name="z"), live(PARIS, name="a"), live(PARIS, name="g", going=True)
+    for item, created in (
+        (old, "2026-11-24T01:00:00Z"),
+        (young, "2026-11-24T02:00:00Z"),
+        (going, "2026-11-24T00:00:00Z"),
+    ):
+        item.body["metadata"]["creationTimestamp"] = created
+    outcome = plan([PARIS], [young, going, old])
+    assert (outcome.writes, outcome.deletes) == ((), (Delete(young, Reason.DUPLICATE),))
+
+
+def test_paused_regions_are_counted() -> None:
+    other = replace(PARIS, id="2", code="FR-69")
+    assert plan([PARIS, other], [live(PARIS, paused=True, suspended=True), live(other, name="o")]).paused == 1
+
+
+def test_the_region_is_in_the_name_whatever_the_labels_say() -> None:
+    body = {
+        "metadata": {"name": cronjob_name(PARIS), "uid": "u", "resourceVersion": "1"},
+        "spec": {"schedule": "@daily"},
+    }
+    assert Live.from_object(body).key == region_key(PARIS.id)
+
+
+def test_only_true_pauses() -> None:
+    meta = {"name": cronjob_name(PARIS), "uid": "u", "resourceVersion": "1"}
+    for value in ("true", "false", ""):
+        annotated = meta | {"annotations": {PAUSED_ANNOTATION: value}}
+        assert Live.from_object({"metadata": annotated, "spec": {"schedule": "@daily"}}).paused == (value == "true")
 
 
 @pytest.mark.parametrize("row", [BAD, NO_CODE])

@@ -123,3 +123,27 @@ def test_there_is_something_to_do_where_anything_is_not_as_the_table_says() -> N
 
 def test_every_reason_has_its_word() -> None:
     assert ACTIONS.keys() == set(Reason)
+
+
+def test_what_others_did_and_what_an_annotation_asks_for_is_said() -> None:
+    body = {"metadata": {"annotations": {}, "managedFields": []}, "spec": {"schedule": "@hourly"}}
+    entry = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:schedule": {}}}}
+    edited = replace(live(1), body=body | {"metadata": {"managedFields": [entry]}})
+    removed = replace(live(2), body=body)
+    writes = tuple(
+        replace(item, manifest={"metadata": {"name": "r", "annotations": {}}, "spec": {"schedule": "@daily"}})
+        for item in (
+            write(Reason.RESTORED, 1, "@daily", of=edited),
+            write(Reason.RESTORED, 2, "@daily", of=removed),
+            write(Reason.PAUSED, 3, "@daily", of=live(3)),
+            write(Reason.RESUMED, 4, "@daily", of=live(4)),
+        )
+    )
+    plan = Plan(writes=writes, deletes=(Delete(live(5), Reason.DUPLICATE),))
+    assert [(line.action, line.reason) for line in report(replace(DECISION, plan=plan, held=())).lines] == [
+        ("restore", "changed by kubectl-edit"),
+        ("restore", "changed by somebody"),
+        ("pause", "its CronJob's annotation region-tick.dev/paused"),
+        ("resume", "nothing suspends it any more"),
+        ("delete", "the region has an older one"),
+    ]

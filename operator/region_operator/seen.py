@@ -1,0 +1,53 @@
+"""What reconciles last saw of the CronJobs, or left behind: by it, an event tells news from an echo. Pure.
+
+A tick changes its CronJob's status twice, and what we write comes back as an event; neither may cause a reconcile.
+So an object is remembered by what a reconcile looks at: its spec by `generation`, which counts changes of nothing else
+(registry/batch/cronjob/strategy.go, PrepareForUpdate), and of its metadata that which is ours to set or to obey.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_OURS = ("app", "app.kubernetes.io/", "region-tick.dev/")
+"""How the labels and annotations begin that we set or obey."""
+
+
+class Seen:
+    """The CronJobs by name, each as its uid and a number of 8 bytes."""
+
+    def __init__(self) -> None:
+        self._marks: dict[str, tuple[str, int]] = {}
+
+    def all(self, bodies: Iterable[Mapping[str, Any]]) -> None:
+        """Note all that there is."""
+        self._marks = {body["metadata"]["name"]: _mark(body) for body in bodies}
+
+    def one(self, body: Mapping[str, Any]) -> None:
+        """Note what one looks like now."""
+        self._marks[body["metadata"]["name"]] = _mark(body)
+
+    def gone(self, name: str) -> None:
+        """Note that one is there no longer, or is about to go: its end is then no news."""
+        self._marks.pop(name, None)
+
+    def is_news(self, body: Mapping[str, Any], *, deleted: bool) -> bool:
+        """Tell whether an event shows what no reconcile has seen yet."""
+        meta = body["metadata"]
+        mark = self._marks.get(meta["name"])
+        return mark is not None and mark[0] == meta["uid"] if deleted else mark != _mark(body)
+
+
+def _mark(body: Mapping[str, Any]) -> tuple[str, int]:
+    meta = body["metadata"]
+    owners = [(owner["uid"], owner.get("controller")) for owner in meta.get("ownerReferences", [])]
+    texts = [
+        (key, value)
+        for kind in ("labels", "annotations")
+        for key, value in sorted(meta.get(kind, {}).items())
+        if key.startswith(_OURS)
+    ]
+    return meta["uid"], hash((meta["generation"], "deletionTimestamp" in meta, *owners, *texts))
