@@ -133,9 +133,7 @@ async def _on_cronjob(type: str | None, name: str, body: kopf.Body, memo: Memo, 
 
 async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **kwargs: Any) -> None:
     assert namespace is not None  # noqa: S101 - the resource is namespaced
-    stopped: kopf.DaemonStopped = kwargs[
-        "stopped"
-    ]  # passed to timers too, though kopf's types and docs say it of daemons
+    stopped: kopf.DaemonStopped = kwargs["stopped"]  # timers get it too, though kopf's types and docs do not say so
     await memo.pace.wait(stopped.wait())
     if stopped:
         return
