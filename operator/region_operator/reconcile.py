@@ -66,7 +66,8 @@ class Reconciler:
             table = Table.parse(scheduler.spec.source.table, default_schema=database.schema)
             await self._store.have_notified(schema=table.schema, table=table.name)
             seen = await observe(self._api, database, scheduler, tick_image=self._tick_image, now=_now())
-            self.last_seen.all(live.body for live in seen.cronjobs)
+            for lost in self.last_seen.all(live.body for live in seen.cronjobs):
+                log.info("deleted by another", extra={"cronjob": lost})
             scheduler = await self._remember(scheduler, seen.decision)
             await self._report(scheduler, seen.outcome.quarantined)
             await self._apply(scheduler, seen)

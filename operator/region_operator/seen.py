@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from region_operator.cronjob import key_in_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -17,18 +19,23 @@ _OURS = ("app", "app.kubernetes.io/", "region-tick.dev/")
 
 
 class Seen:
-    """The CronJobs by name, each as its uid and a number of 8 bytes."""
+    """The CronJobs by name, each as its uid and a number of 8 bytes; those with no name of ours do not matter."""
 
     def __init__(self) -> None:
         self._marks: dict[str, tuple[str, int]] = {}
 
-    def all(self, bodies: Iterable[Mapping[str, Any]]) -> None:
-        """Note all that there is."""
-        self._marks = {body["metadata"]["name"]: _mark(body) for body in bodies}
+    def all(self, bodies: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Note all that there is; return the names of those that others have deleted."""
+        before, self._marks = self._marks, {}
+        for body in bodies:
+            self.one(body)
+        return [name for name, (uid, _) in before.items() if self._marks.get(name, ("",))[0] != uid]
 
     def one(self, body: Mapping[str, Any]) -> None:
         """Note what one looks like now."""
-        self._marks[body["metadata"]["name"]] = _mark(body)
+        name = body["metadata"]["name"]
+        if key_in_name(name) is not None:
+            self._marks[name] = _mark(body)
 
     def gone(self, name: str) -> None:
         """Note that one is there no longer, or is about to go: its end is then no news."""
@@ -37,6 +44,8 @@ class Seen:
     def is_news(self, body: Mapping[str, Any], *, deleted: bool) -> bool:
         """Tell whether an event shows what no reconcile has seen yet."""
         meta = body["metadata"]
+        if key_in_name(meta["name"]) is None:
+            return False
         mark = self._marks.get(meta["name"])
         return mark is not None and mark[0] == meta["uid"] if deleted else mark != _mark(body)
 

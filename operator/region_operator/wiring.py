@@ -21,7 +21,6 @@ from kopf._core.engines.peering import Identity
 from region_operator import metrics
 from region_operator.api import ApiUnavailableError
 from region_operator.crd import APPROVAL_ANNOTATION, GROUP, PLURAL, VERSION
-from region_operator.cronjob import key_in_name
 from region_operator.failures import ReconcileError
 
 if TYPE_CHECKING:
@@ -119,16 +118,13 @@ async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_
         memo.pace.wake()
 
 
-async def _on_cronjob(type: str | None, name: str, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
+async def _on_cronjob(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
     """Wake where a CronJob of ours, or one that is in the way of ours, is not as a reconcile saw or left it."""
     seen, deleted = memo.reconciler.last_seen, type == "DELETED"
-    if key_in_name(name) is None or not seen.is_news(body, deleted=deleted):
-        return
-    await asyncio.sleep(ECHO_SECONDS)
     if seen.is_news(body, deleted=deleted):
-        if deleted:
-            log.info("deleted by another", extra={"cronjob": name})
-        memo.pace.wake()
+        await asyncio.sleep(ECHO_SECONDS)
+        if seen.is_news(body, deleted=deleted):
+            memo.pace.wake()
 
 
 async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **kwargs: Any) -> None:

@@ -93,3 +93,23 @@ def test_the_end_of_a_known_one_is_news_but_not_if_we_brought_it_about() -> None
 
 def test_the_end_of_an_earlier_one_of_the_same_name_is_not() -> None:
     assert not seen().is_news(edited(lambda body: body["metadata"].update(uid="u0")), deleted=True)
+
+
+def test_those_that_others_have_deleted_are_told() -> None:
+    known = seen()
+    another = edited(lambda body: body["metadata"].update(name="is-1-000000000000"))
+    known.one(another)
+    assert known.all([CRONJOB, another]) == []
+    known.gone("is-1-000000000000")
+    assert known.all([CRONJOB]) == []
+    assert known.all([edited(lambda body: body["metadata"].update(uid="u2"))]) == ["fr-75-eabddc4488ef"]
+    assert known.all([]) == ["fr-75-eabddc4488ef"]
+    assert known.all([]) == []
+
+
+def test_one_with_no_name_of_ours_does_not_matter() -> None:
+    backup = edited(lambda body: body["metadata"].update(name="backup"))
+    known = seen()
+    assert not known.is_news(backup, deleted=False)
+    assert known.all([CRONJOB, backup]) == []
+    assert known.all([CRONJOB]) == []
