@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devcluster.postgres import Postgres, Server
 from region_operator.database.engine import make_engine
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+
+# How fast this machine is today is no property of the code.
+settings.register_profile("region-tick", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("region-tick")
 
 NO_DOCKER = "no Docker engine for kind"
 NO_CURRENT_CLUSTER = "no cluster named for CLUSTER=current"

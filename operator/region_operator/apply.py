@@ -75,10 +75,16 @@ async def apply_plan(api: Api, plan: Plan, namespace: str, seen: Seen) -> None:
             return await _change(api, change, namespace, seen)
 
     changes: list[Write | Delete] = [*plan.writes, *plan.deletes]
-    for done, outcome in enumerate(asyncio.as_completed(map(carry_out, changes)), start=1):
-        failed += not await outcome
-        if done % PROGRESS_EVERY == 0:
-            log.info("applying", extra={"done": done, "of": len(plan)})
+    tasks = [asyncio.create_task(carry_out(change)) for change in changes]
+    try:
+        for done, outcome in enumerate(asyncio.as_completed(tasks), start=1):
+            failed += not await outcome
+            if done % PROGRESS_EVERY == 0:
+                log.info("applying", extra={"done": done, "of": len(plan)})
+    finally:
+        for task in tasks:
+            task.cancel()  # none may outlive its reconcile: the next decides anew
+        await asyncio.gather(*tasks, return_exceptions=True)
     if failed:
         raise ApplyError(f"{failed} of {len(plan)} changes failed; the log names each under the event 'change failed'")
 

@@ -63,7 +63,7 @@ class InvalidSchedule(StrEnum):
 
 
 class Columns(_Model):
-    """Which column of the table says what; `handler` and `timeout` are per region and optional."""
+    """Which column of the table says what."""
 
     id: str = "id"
     code: str = "code"

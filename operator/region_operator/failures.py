@@ -34,7 +34,7 @@ def explain(error: Exception) -> ReconcileError | None:
             return ReconcileError(ReadyReason.DATABASE_NOT_CONFIGURED, f"DATABASE_URL cannot be used: {error}")
         case SchemaError():
             return ReconcileError(ReadyReason.SCHEMA_MISMATCH, str(error))
-        case sqlalchemy.exc.ProgrammingError():
+        case sqlalchemy.exc.ProgrammingError() | sqlalchemy.exc.DataError():
             return ReconcileError(
                 ReadyReason.SOURCE_UNREADABLE, f"the region table cannot be read: {_first_line(error.orig)}"
             )

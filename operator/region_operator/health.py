@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,6 +90,17 @@ class Health:
         return None
 
 
+class _Server(ThreadingHTTPServer):
+    """Listens on IPv4 and, where the machine has it, IPv6: a pod's own address may be either."""
+
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
 def serve(health: Health, port: int) -> ThreadingHTTPServer:
     """Serve on all addresses (the kubelet probes the pod's own); port 0 chooses one. The caller shuts it down."""
 
@@ -106,7 +118,7 @@ def serve(health: Health, port: int) -> ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             """Keep probes out of the log."""
 
-    server = ThreadingHTTPServer(("", port), Handler)
+    server = _Server(("", port), Handler)
     server.daemon_threads = True
     Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server

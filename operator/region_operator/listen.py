@@ -61,7 +61,12 @@ async def listen(read_url: Callable[[], str], wake: Callable[[], None]) -> None:
                     await _execute(connection, sql.SQL("SELECT 1"))
         except (MissingDatabaseUrlError, DatabaseUrlError):
             pass  # the reconcile reports it; here it only means that there is nothing to listen to yet
-        except (psycopg.Error, NotListeningError) as error:
+        except (
+            psycopg.Error,
+            NotListeningError,
+            OSError,
+            UnicodeDecodeError,
+        ) as error:  # the last two: a Secret's file
             if said != (said := str(error).strip()):
                 log.warning("not listening", extra={"error": said})
         limit = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**failures)

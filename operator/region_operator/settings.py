@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from region_operator.crd import format_duration
@@ -26,6 +26,10 @@ class MissingDatabaseUrlError(Exception):
 
 def _own_namespace() -> str:
     return SERVICE_ACCOUNT_NAMESPACE.read_text().strip() if SERVICE_ACCOUNT_NAMESPACE.exists() else "region-tick"
+
+
+def _upper(text: object) -> object:
+    return text.upper() if isinstance(text, str) else text
 
 
 class Settings(BaseSettings):
@@ -43,7 +47,7 @@ class Settings(BaseSettings):
     namespace: str = Field(default_factory=_own_namespace, validation_alias="POD_NAMESPACE")
     tick_image: str = f"region-tick/tick:{VERSION}"
     health_port: int = Field(default=8080, ge=0, le=65535)
-    log_level: str = "INFO"
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
 
     def read_database_url(self) -> str:
         """Return the URL as it is now: a mounted Secret may be created late, and rotated.

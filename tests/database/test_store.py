@@ -69,3 +69,14 @@ async def test_a_newer_schema_is_left_alone(database: str, engine: AsyncEngine) 
         async with Store(lambda: database, may_migrate=may_migrate) as store:
             with pytest.raises(SchemaError, match="newer release"):
                 await store.open()
+
+
+async def test_a_partition_that_cannot_be_made_keeps_nobody_from_reading(database: str, engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        today = (await connection.execute(text("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')"))).scalar_one()
+        await connection.execute(text(f"DROP TABLE region_tick.job_run_{today}"))
+        name = (await connection.execute(text("SELECT current_database()"))).scalar_one()
+        await connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    async with Store(lambda: database, may_migrate=False) as store:
+        opened = await store.open()
+        assert await name_of(opened.engine) == name

@@ -69,6 +69,14 @@ def test_listening_goes_round_the_pooler(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Settings().read_direct_url() == "postgresql://database/"
 
 
+def test_a_log_level_is_read_in_any_case_and_no_other_word_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "debug")
+    assert Settings().log_level == "DEBUG"
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    with pytest.raises(ValidationError, match="log_level"):
+        Settings()
+
+
 def test_a_url_is_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@h/")
     assert "hunter2" not in repr(Settings())

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Self
 
-from psycopg.errors import InsufficientPrivilege
 from sqlalchemy.exc import DBAPIError
 
 from region_operator.database.engine import make_engine, transaction
@@ -140,10 +139,9 @@ class Store:
                 async with transaction(engine) as connection:
                     await ensure_partitions(connection, today)
             except DBAPIError as error:
-                if not isinstance(error.orig, InsufficientPrivilege):
+                if error.connection_invalidated:
                     raise
-                log.warning(
-                    "no partitions",
-                    extra={"remedy": "run `region-operator migrate` once a week", "error": str(error.orig)},
-                )
+                # A read-only server, a missing right, a lock: the default partition catches the rows meanwhile.
+                remedy = "run `region-operator migrate` once a week, where this does not pass"
+                log.warning("no partitions", extra={"remedy": remedy, "error": str(error.orig)})
             self._partitioned = today
