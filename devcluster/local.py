@@ -19,14 +19,15 @@ from devcluster import debian, leftovers, progress
 from devcluster import node as containers
 from devcluster.binaries import CONTROL_PLANE, NODE, ensure
 from devcluster.errors import ClusterError
-from devcluster.state import Answer, Layout, Record, alive, claim_folder, cluster_folder
+from devcluster.state import Answer, Layout, Order, Record, alive, claim_folder, cluster_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 240.0
 _STOP_SECONDS = 60.0
+_ORDER_SECONDS = 100.0  # longer than the supervisor itself waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,37 @@ class LocalCluster:
         it.
         """
         return self.layout.audit_log
+
+    @property
+    def api_server_pid(self) -> int:
+        """0 while it is down."""
+        return _record_of(self.name).api_server_pid
+
+    @property
+    def controller_manager_pid(self) -> int:
+        return _record_of(self.name).controller_manager_pid
+
+    def kill_api_server(self) -> None:
+        """Kills the API server, which stays down until start_api_server; harmless where it is down."""
+        self._order(Order.KILL_API_SERVER, lambda: not self.api_server_pid)
+
+    def start_api_server(self) -> None:
+        """Starts the API server again; returns when it is ready. Harmless where it runs.
+
+        Raises ClusterError where it does not become ready: then the cluster ends.
+        """
+        self._order(Order.START_API_SERVER, lambda: bool(self.api_server_pid))
+
+    def _order(self, order: Order, is_done: Callable[[], bool]) -> None:
+        if is_done():
+            return
+        _signal_supervisor(self.layout.folder, order)
+        deadline = time.monotonic() + _ORDER_SECONDS
+        while not is_done():
+            if time.monotonic() > deadline:
+                message = f"cluster {self.name!r} did not obey {order.name} within {_ORDER_SECONDS:.0f} s"
+                raise ClusterError(message)
+            time.sleep(0.05)
 
     def load_image(self, archive: Path) -> None:
         """Raises ClusterError without a node, or where containerd refuses the archive."""
@@ -181,15 +213,18 @@ def _running(name: str, *, node: bool) -> LocalCluster:
 
 
 def _cluster(name: str) -> LocalCluster:
-    folder = cluster_folder(name)
-    record = Record.read(folder)
+    return LocalCluster(name=name, layout=_record_of(name).layout(cluster_folder(name)))
+
+
+def _record_of(name: str) -> Record:
+    record = Record.read(cluster_folder(name))
     if record is None:
         message = f"cluster {name!r} has gone"
         raise ClusterError(message)
-    return LocalCluster(name=name, layout=record.layout(folder))
+    return record
 
 
-def _signal_supervisor(folder: Path, number: signal.Signals) -> None:
+def _signal_supervisor(folder: Path, number: int) -> None:
     record = Record.read(folder)
     # The pid may be of a dead supervisor whose successor has not written its own yet.
     if record and "devcluster.supervisor" in _command_line(record.pid):

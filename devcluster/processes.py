@@ -7,6 +7,7 @@ Which process is started when, and what its end means, is left to the supervisor
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,6 +48,15 @@ class Processes:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+    async def kill(self, name: str) -> None:
+        """Ends the process without a warning, as a machine that is lost does; harmless for one not running."""
+        process = self._running.pop(name, None)
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
     async def first_end(self) -> str:
         """Waits until a process that was not stopped ends; says which, with what code and what its log ends with."""

@@ -13,9 +13,10 @@ import hashlib
 import json
 import os
 import re
+import signal
 import socket
 from dataclasses import asdict, dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 
 from devcluster.errors import ClusterError
@@ -112,8 +113,8 @@ class Layout:
 class Record:
     """What a supervisor writes about its cluster, for those who ask later.
 
-    `node_pid` is the node's outer process (0 without a node); `temporary` clusters belong to a caller and may be swept
-    after its death.
+    `node_pid` is the node's outer process (0 without a node), `api_server_pid` the API server's (0 while it is down);
+    `temporary` clusters belong to a caller and may be swept after its death.
     """
 
     slot: int
@@ -122,6 +123,8 @@ class Record:
     temporary: bool
     ready: bool = False
     node_pid: int = 0
+    api_server_pid: int = 0
+    controller_manager_pid: int = 0
 
     def write(self, folder: Path) -> None:
         partial = folder / "cluster.json.new"
@@ -138,6 +141,13 @@ class Record:
 
     def layout(self, folder: Path) -> Layout:
         return Layout(folder=folder, slot=self.slot, node=self.node)
+
+
+class Order(IntEnum):
+    """The signals by which a supervisor is told to let its cluster fail, or to mend it."""
+
+    KILL_API_SERVER = signal.SIGUSR1
+    START_API_SERVER = signal.SIGUSR2
 
 
 class Answer(StrEnum):

@@ -17,14 +17,14 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Never
 
 from devcluster import controlplane, debian, leftovers, network, node
 from devcluster.binaries import CONTROL_PLANE, NODE, Binary, ensure
 from devcluster.errors import ClusterError
 from devcluster.processes import Processes
 from devcluster.readiness import Asker, until
-from devcluster.state import Answer, Layout, Record, claim_folder, claim_free_slot
+from devcluster.state import Answer, Layout, Order, Record, claim_folder, claim_free_slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,49 +41,69 @@ class Supervisor:
         self._record = record
         self._processes = Processes(layout.logs)
         self._binaries = ensure((*CONTROL_PLANE, *NODE) if layout.node else CONTROL_PLANE)
+        self._asker = Asker(layout, controlplane.write_credentials(layout)[controlplane.User.ADMIN])
 
-    async def live(self, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+    async def live(self, stopping: asyncio.Event, orders: asyncio.Queue[Order], ready: Callable[[], None]) -> None:
         """Returns when `stopping` is set and everything has stopped; calls `ready` once the cluster is.
 
-        Raises ClusterError where the cluster does not start or one of its processes ends of its own accord.
+        Raises ClusterError where the cluster does not start, one of its processes ends of its own accord or an order
+        cannot be carried out.
         """
         started = asyncio.create_task(self._start())
         stop = asyncio.create_task(stopping.wait())
         ended = asyncio.create_task(self._processes.first_end())
+        tasks = {started, stop, ended}
         try:
-            await asyncio.wait({started, stop, ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if started.done():
                 started.result()
                 ready()
-                await asyncio.wait({stop, ended}, return_when=asyncio.FIRST_COMPLETED)
+                tasks.add(obeying := asyncio.create_task(self._obey(orders)))
+                await asyncio.wait({stop, ended, obeying}, return_when=asyncio.FIRST_COMPLETED)
+                if obeying.done():
+                    obeying.result()
             if ended.done():
                 raise ClusterError(ended.result())
         finally:
-            for task in (started, stop, ended):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(started, stop, ended, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._stop()
+
+    async def _obey(self, orders: asyncio.Queue[Order]) -> Never:
+        while True:
+            match await orders.get():
+                case Order.KILL_API_SERVER:
+                    await self._processes.kill(Binary.API_SERVER)
+                    self._note(api_server_pid=0)
+                case Order.START_API_SERVER:
+                    await self._start_api_server()
 
     async def _start(self) -> None:
         layout = self._layout
-        tokens = controlplane.write_credentials(layout)
         if layout.node:
             await self._make_node()
-        asker = Asker(layout, tokens[controlplane.User.ADMIN])
         await self._processes.start(Binary.ETCD, controlplane.etcd_command(layout, self._binaries))
-        await self._start_api_server(asker)
-        await self._processes.start(
+        await self._start_api_server()
+        pid = await self._processes.start(
             Binary.CONTROLLER_MANAGER, controlplane.controller_manager_command(layout, self._binaries)
         )
         if layout.node:
-            await self._start_node(asker)
-        await until(asker.controllers, seconds=_READY_SECONDS, what="the controller manager")
-        self._record = replace(self._record, ready=True)
-        self._record.write(layout.folder)
+            await self._start_node()
+        await until(self._asker.controllers, seconds=_READY_SECONDS, what="the controller manager")
+        self._note(ready=True, controller_manager_pid=pid)
 
-    async def _start_api_server(self, asker: Asker) -> None:
-        await self._processes.start(Binary.API_SERVER, controlplane.api_server_command(self._layout, self._binaries))
-        await until(asker.server, seconds=_READY_SECONDS, what="the API server")
+    async def _start_api_server(self) -> None:
+        pid = await self._processes.start(
+            Binary.API_SERVER, controlplane.api_server_command(self._layout, self._binaries)
+        )
+        await until(self._asker.server, seconds=_READY_SECONDS, what="the API server")
+        self._note(api_server_pid=pid)
+
+    def _note(self, **changes: Any) -> None:
+        """Tell those who ask later."""
+        self._record = replace(self._record, **changes)
+        self._record.write(self._layout.folder)
 
     async def _make_node(self) -> None:
         """The namespaces and the network only: the API server listens on the host's end of it."""
@@ -95,7 +115,7 @@ class Supervisor:
         await until(lambda: node.is_made(layout), seconds=_READY_SECONDS, what="the node's namespaces")
         network.make(layout, pid)
 
-    async def _start_node(self, asker: Asker) -> None:
+    async def _start_node(self) -> None:
         layout, binaries, pid = self._layout, self._binaries, self._record.node_pid
         await self._processes.start(Binary.SCHEDULER, controlplane.scheduler_command(layout, binaries))
         await self._start_inside(Binary.CONTAINERD, node.containerd_command(binaries))
@@ -103,7 +123,7 @@ class Supervisor:
         await asyncio.to_thread(node.load_image, pid, binaries, node.write_pause_archive(layout, binaries))
         await self._start_inside(Binary.PROXY, node.proxy_command(layout, binaries))
         await self._start_inside(Binary.KUBELET, node.kubelet_command(layout, binaries))
-        await until(asker.node, seconds=_READY_SECONDS, what="the node")
+        await until(self._asker.node, seconds=_READY_SECONDS, what="the node")
 
     async def _start_inside(self, name: Binary, command: list[str]) -> None:
         await self._processes.start(name, node.inside(self._record.node_pid, command))
@@ -133,9 +153,11 @@ def _answer(word: Answer, message: str = "") -> None:
         os.dup2(nothing.fileno(), 1)
 
 
-def _watch(stopping: asyncio.Event, *, lifeline: bool) -> None:
-    """Sets `stopping` on SIGTERM, SIGINT and, with a lifeline, at the end of standard input."""
+def _watch(stopping: asyncio.Event, orders: asyncio.Queue[Order], *, lifeline: bool) -> None:
+    """Sets `stopping` on SIGTERM, SIGINT and, with a lifeline, at the end of standard input; passes orders on."""
     loop = asyncio.get_running_loop()
+    for order in Order:
+        loop.add_signal_handler(order, orders.put_nowait, order)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
 
@@ -149,9 +171,9 @@ def _watch(stopping: asyncio.Event, *, lifeline: bool) -> None:
 
 
 async def _supervise(layout: Layout, record: Record) -> None:
-    stopping = asyncio.Event()
-    _watch(stopping, lifeline=record.temporary)
-    await Supervisor(layout, record).live(stopping, lambda: _answer(Answer.READY))
+    stopping, orders = asyncio.Event(), asyncio.Queue[Order]()
+    _watch(stopping, orders, lifeline=record.temporary)
+    await Supervisor(layout, record).live(stopping, orders, lambda: _answer(Answer.READY))
 
 
 def _own(folder: Path, *, node: bool, lifeline: bool) -> None:

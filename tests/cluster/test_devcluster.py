@@ -138,6 +138,25 @@ def test_the_controllers_work_without_a_node() -> None:
         assert eventually(lambda: "tick-" in kubectl("get", "pods", "-o", "name"))
 
 
+def test_an_api_server_is_killed_and_started_again() -> None:
+    with start_local("one", node=False) as cluster:
+        traces = Traces.of(cluster)
+        kubectl = Kubectl(cluster.kubeconfig, "default")
+        kubectl("create", "cronjob", "tick", "--image=x", "--schedule=* * * * *")
+        first = cluster.api_server_pid
+        cluster.start_api_server()
+        assert cluster.api_server_pid == first
+        cluster.kill_api_server()
+        cluster.kill_api_server()
+        with pytest.raises(Exception, match="refused"):
+            kubectl("get", "cronjobs")
+        cluster.start_api_server()
+        assert cluster.api_server_pid not in (0, first)
+        assert "tick" in kubectl("get", "cronjobs", "-o", "name")
+        assert eventually(lambda: "tick-" in kubectl("get", "jobs", "-o", "name"), seconds=90), "the controllers go on"
+    assert traces.left() == []
+
+
 def test_up_twice_is_harmless_and_down_too() -> None:
     assert devcluster("up", "--name", "one", "--no-node").returncode == 0
     first = supervisor_pid(cluster_folder("one"))

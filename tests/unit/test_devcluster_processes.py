@@ -50,6 +50,14 @@ async def test_stop_kills_a_process_that_does_not(tmp_path: Path) -> None:
     assert not runs(pid)
 
 
+async def test_kill_asks_nobody(tmp_path: Path) -> None:
+    processes = Processes(tmp_path)
+    pid = await processes.start("one", ["sh", "-c", _STUBBORN])
+    await processes.kill("one")
+    assert not runs(pid)
+    await processes.kill("one")
+
+
 async def test_stop_is_harmless_for_what_does_not_run(tmp_path: Path) -> None:
     processes = Processes(tmp_path)
     await processes.stop("never")
