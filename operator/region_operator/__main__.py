@@ -26,6 +26,7 @@ from region_operator import failsafe, health, once, wiring
 from region_operator.api import ERRORS, ApiUnavailableError, connect
 from region_operator.database.migrate import MigrationError, migrate
 from region_operator.database.tables import REGION_INDEX
+from region_operator.dispatch import Dispatcher
 from region_operator.failures import explain
 from region_operator.leader import Leader, NotLeadingError, new_identity
 from region_operator.listen import listen
@@ -159,15 +160,20 @@ async def _run(settings: Settings) -> None:
 
 
 async def _lead(settings: Settings, state: health.Health, leader: Leader) -> None:
-    pace = Pace()
-    async with once.working(settings, leader) as reconciler:
-        listening = asyncio.create_task(listen(settings.read_direct_url, pace.wake))
+    pace, dispatcher = Pace(), Dispatcher()
+    async with once.working(settings, leader) as (api, reconciler):
+        beside = [
+            asyncio.create_task(listen(settings.read_direct_url, pace.wake)),
+            asyncio.create_task(dispatcher.run(api, settings.namespace)),
+        ]
         try:
-            await wiring.operate(settings.namespace, wiring.Memo(reconciler, pace, state))
+            await wiring.operate(settings.namespace, wiring.Memo(reconciler, pace, state, dispatcher))
         finally:
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
+            for task in beside:
+                task.cancel()
+            for task in beside:
+                with suppress(asyncio.CancelledError):
+                    await task
 
 
 def _cancel_on_signals() -> None:

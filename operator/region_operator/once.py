@@ -23,6 +23,7 @@ from region_tick.database_url import DatabaseUrl
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from region_operator.api import Api
     from region_operator.settings import Settings
 
 
@@ -58,18 +59,18 @@ async def reconcile(settings: Settings) -> None:
     identity = new_identity()
     async with connect(identity) as api:
         leader = Leader(api, Health(), namespace=settings.namespace, identity=identity)
-        async with leader.leading(patient=False), working(settings, leader) as reconciler:
+        async with leader.leading(patient=False), working(settings, leader) as (_, reconciler):
             if await reconciler.reconcile(settings.namespace, DEFAULT_NAME) is None:
                 raise MissingSchedulerError(settings.namespace)
 
 
 @asynccontextmanager
-async def working(settings: Settings, leader: Leader) -> AsyncIterator[Reconciler]:
-    """Have what a leader needs to reconcile, and a RegionScheduler from the knobs."""
+async def working(settings: Settings, leader: Leader) -> AsyncIterator[tuple[Api, Reconciler]]:
+    """Have what a leader needs to write, and a RegionScheduler from the knobs."""
     async with (
         connect(leader.identity, time_left=leader.time_left) as api,
         Store(settings.read_database_url, may_migrate=settings.migrate) as store,
     ):
         if settings.bootstrap:
             await bootstrap(api, settings.namespace, settings.bootstrap_spec())
-        yield Reconciler(api, store, tick_image=settings.tick_image)
+        yield api, Reconciler(api, store, tick_image=settings.tick_image)

@@ -21,9 +21,11 @@ from kopf._core.engines.peering import Identity
 from region_operator import metrics
 from region_operator.api import ApiUnavailableError
 from region_operator.crd import APPROVAL_ANNOTATION, GROUP, PLURAL, VERSION
+from region_operator.cronjob import APP
 from region_operator.failures import ReconcileError
 
 if TYPE_CHECKING:
+    from region_operator.dispatch import Dispatcher
     from region_operator.health import Health
     from region_operator.pace import Pace
     from region_operator.reconcile import Reconciler
@@ -44,6 +46,7 @@ class Memo:
     reconciler: Reconciler
     pace: Pace
     health: Health
+    dispatcher: Dispatcher
     gone: set[str] = dataclasses.field(default_factory=set)
     seen: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
 
@@ -67,6 +70,8 @@ def _registry() -> kopf.OperatorRegistry:
     kopf.on.login(registry=registry)(_login)
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(_on_event)
     kopf.on.event("batch", "v1", "cronjobs", registry=registry)(_on_cronjob)
+    kopf.on.event("batch", "v1", "jobs", labels={"app": APP}, registry=registry)(_on_job)
+    kopf.on.event("", "v1", "resourcequotas", registry=registry)(_on_quota)
     kopf.on.timer(GROUP, VERSION, PLURAL, id="reconcile", interval=0.1, when=_exists, registry=registry)(_reconcile)
     handlers = registry._spawning._handlers
     handlers[:] = [dataclasses.replace(handler, requires_finalizer=False) for handler in handlers]
@@ -125,6 +130,14 @@ async def _on_cronjob(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -
         await asyncio.sleep(ECHO_SECONDS)
         if seen.is_news(body, deleted=deleted):
             memo.pace.wake()
+
+
+async def _on_job(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
+    memo.dispatcher.see_job(body, deleted=type == "DELETED")
+
+
+async def _on_quota(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
+    memo.dispatcher.see_quota(body, deleted=type == "DELETED")
 
 
 async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **kwargs: Any) -> None:

@@ -12,6 +12,7 @@ import pytest
 from kopf import Body
 
 from region_operator import wiring
+from region_operator.dispatch import Dispatcher
 from region_operator.failures import ReconcileError
 from region_operator.health import PATIENCE_SECONDS, Health
 from region_operator.pace import Pace
@@ -65,7 +66,7 @@ async def crash() -> None:
 
 def memo(clock: Clock, act: Callable[[], Awaitable[timedelta | None]]) -> wiring.Memo:
     health, pace = Health(clock=clock), Pace(clock=clock, uniform=lambda _low, high: high)
-    return wiring.Memo(StandIn(act), pace, health)  # type: ignore[arg-type]
+    return wiring.Memo(StandIn(act), pace, health, Dispatcher())  # type: ignore[arg-type]
 
 
 async def reconcile(memo: wiring.Memo) -> None:

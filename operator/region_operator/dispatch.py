@@ -1,0 +1,132 @@
+"""Hurrying the ticks that wait for a slot, oldest first.
+
+Where the quota refuses a pod, the Job controller tries again after 1, 2, 4 ... 60 s and nobody wakes it when a slot is
+free, so a full cap stands empty for most of a busy minute. It does sync a Job at once that changes: so a Job that waits
+is changed, by an annotation that means nothing. That is all. Nothing rests on it: the quota alone says how many ticks
+run, and without a nudge the back-off still comes to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from region_operator.api import ERRORS, MERGE, Api
+from region_operator.cronjob import QUOTA_NAME
+from region_operator.metrics import NUDGES, WAITING_TICKS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+log = logging.getLogger(__name__)
+
+NUDGED_ANNOTATION = "region-tick.dev/nudged"
+EFFECT_SECONDS = 1.0
+"""How long a nudge may take to show; then the Job, if it still waits, is nudged again."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Waiting:
+    """A Job whose next pod the quota refused. They are served in this order."""
+
+    retries: bool
+    """Whether it had a pod before: it may as well be backing off from that one's failure, so the others go first."""
+    minute: int
+    """Of its tick, since 1970."""
+    name: str
+    uid: str
+
+
+def waiting(job: Mapping[str, Any]) -> Waiting | None:
+    """Return what a Job waits as; None where it does not wait, or was not looked at by its controller yet.
+
+    The controller sets startTime when it first syncs a Job, in the same write as the number of pods that it could
+    create (job_controller.go, syncJob).
+    """
+    meta, status = job["metadata"], job.get("status", {})
+    minute = meta["name"].rpartition("-")[2]
+    over = any(condition["status"] == "True" for condition in status.get("conditions", []))
+    if over or "deletionTimestamp" in meta or "startTime" not in status or not minute.isdecimal():
+        return None
+    if status.get("active") or status.get("terminating"):
+        return None
+    return Waiting(bool(status.get("failed")), int(minute), meta["name"], meta["uid"])
+
+
+def free_slots(quota: Mapping[str, Any]) -> int:
+    """Return how many pods the ResourceQuota still admits; 0 as long as its controller has not counted them."""
+    status = quota.get("status", {})
+    hard, used = status.get("hard", {}).get("pods"), status.get("used", {}).get("pods")
+    return max(0, int(hard) - int(used)) if hard is not None and used is not None else 0
+
+
+class Dispatcher:
+    """What the events of Jobs and of the quota say, and the nudges that follow from it."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._waiting: dict[str, Waiting] = {}
+        self._nudged: dict[str, float] = {}
+        self._free = 0
+        self._changed = asyncio.Event()
+
+    def see_job(self, job: Mapping[str, Any], *, deleted: bool) -> None:
+        """Note what an event says of a Job of ours."""
+        name = job["metadata"]["name"]
+        waits = None if deleted else waiting(job)
+        if waits:
+            self._waiting[name] = waits
+        else:
+            self._waiting.pop(name, None)
+            self._nudged.pop(name, None)
+        WAITING_TICKS.set(len(self._waiting))
+        self._changed.set()
+
+    def see_quota(self, quota: Mapping[str, Any], *, deleted: bool) -> None:
+        """Note what an event says of a ResourceQuota."""
+        if quota["metadata"]["name"] == QUOTA_NAME:
+            self._free = 0 if deleted else free_slots(quota)
+            self._changed.set()
+
+    def due(self) -> list[Waiting]:
+        """Return whom to nudge now: as many as there are free slots that no nudge is about to fill."""
+        now = self._clock()
+        self._nudged = {name: at for name, at in self._nudged.items() if now - at < EFFECT_SECONDS}
+        others = sorted(waits for name, waits in self._waiting.items() if name not in self._nudged)
+        return others[: max(0, self._free - len(self._nudged))]
+
+    def nudged(self, chosen: Iterable[Waiting]) -> None:
+        """Note whom a slot was given to; it takes them a moment to show."""
+        self._nudged |= {waits.name: self._clock() for waits in chosen}
+
+    async def run(self, api: Api, namespace: str) -> None:
+        """Nudge whenever something changed, and every second while a Job waits beside a free slot; until cancelled."""
+        while True:
+            chosen = self.due()
+            self.nudged(chosen)
+            await asyncio.gather(*(self._nudge(api, namespace, waits) for waits in chosen))
+            await self._change()
+
+    async def _change(self) -> None:
+        timeout = EFFECT_SECONDS if self._waiting and self._free else None
+        try:
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        self._changed.clear()
+
+    async def _nudge(self, api: Api, namespace: str, waits: Waiting) -> None:
+        path = f"/apis/batch/v1/namespaces/{namespace}/jobs/{waits.name}"
+        annotations = {NUDGED_ANNOTATION: f"{time.time():.3f}"}
+        try:
+            await api.request(
+                "PATCH", path, body={"metadata": {"uid": waits.uid, "annotations": annotations}}, content_type=MERGE
+            )
+        except ERRORS as error:
+            log.debug("not nudged", extra={"job": waits.name, "error": str(error)})
+            return
+        NUDGES.inc()
