@@ -87,7 +87,7 @@ def build_images(name: str) -> None:
     table = Table("IMAGE", Column("ARCHIVE", overflow="fold"), box=None, pad_edge=False)
     for dockerfile in sorted(_CHECKOUT.glob("Dockerfile.*")):
         tag = f"region-tick/{dockerfile.suffix[1:]}:{VERSION}"
-        archive = images.build(dockerfile, tag, {})
+        archive = images.build(dockerfile, tag)
         if cluster:
             with progress.step(f"loading {tag} into {cluster.name}"):
                 cluster.load_image(archive)

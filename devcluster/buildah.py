@@ -13,15 +13,11 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from devcluster import debian, progress
 from devcluster.errors import ClusterError
 from devcluster.files import exclusively
 from devcluster.state import cache_home
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SUITE = "trixie"  # its python3 is 3.13
 _PACKAGES = ("ca-certificates", "python3", "python3-venv")
@@ -44,8 +40,10 @@ def base_name() -> str:
     return f"localhost/region-tick/python:3.13-{digest}"
 
 
-def build(source: Path, tag: str, build_args: Mapping[str, str], archive: Path) -> None:
-    """Builds the Dockerfile in `source` into the docker-archive `archive`; raises ClusterError where that fails."""
+def build(source: Path, tag: str, base: Path | None, archive: Path) -> None:
+    """Builds the Dockerfile in `source`, FROM the image in the docker-archive `base` where there is one, into the
+    docker-archive `archive`; raises ClusterError where that fails.
+    """
     if os.geteuid():
         message = f"building {tag} needs root where no Docker engine answers: run as root, or start Docker"
         raise ClusterError(message)
@@ -54,14 +52,13 @@ def build(source: Path, tag: str, build_args: Mapping[str, str], archive: Path) 
     with exclusively(_store()):
         _clean()  # what an interrupted build has left
         _ensure_base()
-        arguments = {"PYTHON_IMAGE": base_name(), **build_args}
-        options = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         # Chroot isolation is the one that works everywhere root does, also inside a container, on the host's network.
-        options += ["--isolation=chroot", "--pull-never", *_host_settings(), f"--tag={tag}"]
+        options = [f"--build-arg=PYTHON_IMAGE={base_name()}", "--isolation=chroot", "--pull-never", *_host_settings()]
         with progress.step(f"building image {tag}"):
-            _buildah("build", *options, str(source))
+            pulled = _buildah("pull", "--quiet", f"docker-archive:{base}").split() if base else []
+            _buildah("build", *options, f"--tag={tag}", str(source))
             _buildah("push", f"localhost/{tag}", f"docker-archive:{archive}:{tag}")
-        _buildah("rmi", f"localhost/{tag}")
+        _buildah("rmi", "--force", f"localhost/{tag}", *pulled)
         _clean()
 
 

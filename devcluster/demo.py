@@ -79,7 +79,7 @@ def _run() -> tuple[Stage, Server]:
     cluster = choose(os.environ).up(NAME, node=True)
     for image in ("operator", "tick"):
         tag = f"region-tick/{image}:{VERSION}"
-        archive = images.build(CHECKOUT / f"Dockerfile.{image}", tag, {})
+        archive = images.build(CHECKOUT / f"Dockerfile.{image}", tag)
         with progress.step(f"loading {tag} into the cluster"):
             cluster.load_image(archive)
     server = _start_postgres(cluster)

@@ -10,45 +10,42 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from devcluster import buildah, context, docker, progress
 from devcluster.errors import ClusterError
 from devcluster.files import exclusively
 from devcluster.state import cache_home
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 _BUILD_SECONDS = 1800
 
 
-def build(dockerfile: Path, tag: str, build_args: Mapping[str, str]) -> Path:
-    """The image as a docker-archive that carries `tag`; its context is the Dockerfile's folder. Builds nothing where
-    nothing changed.
+def build(dockerfile: Path, tag: str, *, base: Path | None = None) -> Path:
+    """The image as a docker-archive that carries `tag`; its context is the Dockerfile's folder, and `base` the archive
+    of the image that it is FROM, where that is one of ours. Builds nothing where nothing changed.
 
     Raises ClusterError where it does not build, or where neither Docker nor root is there.
     """
     engine = docker.engine_answers()
-    builder = {"builder": "docker" if engine else buildah.base_name(), "tag": tag}
+    about = {"builder": "docker" if engine else buildah.base_name(), "tag": tag, "base": base.name if base else ""}
     home = cache_home() / "images" / tag.replace("/", "_").replace(":", "_")
     with exclusively(home), tempfile.TemporaryDirectory(prefix="region-tick-") as folder:
         source = Path(folder)
         context.gather(dockerfile, source)
-        archive = home / f"{context.digest(source, {**build_args, **builder})}.tar"
+        archive = home / f"{context.digest(source, about)}.tar"
         if not archive.exists():
             shutil.rmtree(home, ignore_errors=True)  # the archives of what was before
             home.mkdir(parents=True)
             partial = archive.with_suffix(".partial")
-            (_build_with_docker if engine else buildah.build)(source, tag, build_args, partial)
+            (_build_with_docker if engine else buildah.build)(source, tag, base, partial)
             partial.rename(archive)
     return archive
 
 
-def _build_with_docker(source: Path, tag: str, build_args: Mapping[str, str], archive: Path) -> None:
-    arguments = [f"--build-arg={name}={value}" for name, value in build_args.items()]
+def _build_with_docker(source: Path, tag: str, base: Path | None, archive: Path) -> None:
     with progress.step(f"building image {tag} with Docker"):
-        _docker("build", f"--tag={tag}", *arguments, str(source))
+        if base:
+            _docker("load", f"--input={base}")
+        _docker("build", f"--tag={tag}", str(source))
         _docker("save", f"--output={archive}", tag)
 
 

@@ -303,7 +303,7 @@ _ELSEWHERE = ("/usr/libexec/kubernetes", "/opt/containerd", "/opt/cni", "/etc/cn
 
 
 def test_a_node_runs_our_image_under_restricted_pod_security_and_leaves_nothing(dockerfile: Path) -> None:
-    archive = images.build(dockerfile, "region-tick/program:1", {})
+    archive = images.build(dockerfile, "region-tick/program:1")
     elsewhere = [path for path in _ELSEWHERE if Path(path).exists()]
     with start_local("one", node=True) as cluster:
         traces = Traces.of(cluster)
@@ -319,12 +319,12 @@ def test_a_node_runs_our_image_under_restricted_pod_security_and_leaves_nothing(
 
 
 def test_an_unchanged_image_is_not_built_again(dockerfile: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    first = images.build(dockerfile, "region-tick/program:2", {})
+    first = images.build(dockerfile, "region-tick/program:2")
     capfd.readouterr()
-    assert images.build(dockerfile, "region-tick/program:2", {}) == first
+    assert images.build(dockerfile, "region-tick/program:2") == first
     assert capfd.readouterr().err == ""
     (dockerfile.parent / "program.py").write_text("print('changed')")
-    second = images.build(dockerfile, "region-tick/program:2", {})
+    second = images.build(dockerfile, "region-tick/program:2")
     assert second != first
     assert not first.exists(), "the cache would grow with every edit"
     shutil.rmtree(second.parent)
@@ -333,4 +333,4 @@ def test_an_unchanged_image_is_not_built_again(dockerfile: Path, capfd: pytest.C
 def test_a_dockerfile_that_fails_is_reported_with_what_it_said(dockerfile: Path) -> None:
     dockerfile.write_text(f"{_DOCKERFILE}RUN echo the reason && false\n")
     with pytest.raises(ClusterError, match="the reason"):
-        images.build(dockerfile, "region-tick/program:3", {})
+        images.build(dockerfile, "region-tick/program:3")

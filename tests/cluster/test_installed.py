@@ -54,7 +54,7 @@ SLOW_HANDLER = textwrap.dedent(
 def node() -> Iterator[LocalCluster]:
     """A cluster with a node that has both images, each also under the next version's tag."""
     archives = {
-        name: images.build(CHECKOUT / f"Dockerfile.{name}", f"region-tick/{name}:{VERSION}", {})
+        name: images.build(CHECKOUT / f"Dockerfile.{name}", f"region-tick/{name}:{VERSION}")
         for name in ("operator", "tick")
     }
     with start_local(f"tests-node-{os.getpid()}", node=True) as cluster:
