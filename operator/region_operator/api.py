@@ -54,11 +54,13 @@ def no_limit() -> float:
 
 
 class Api:
-    """Connections to the API server. `time_left` is asked before each request, also before one that is sent again: for
-    how many seconds it may be under way. It does not return where that is over.
+    """Connections to the API server, over a client that has sent nothing yet. `time_left` is asked before each request,
+    also before one that is sent again: for how many seconds it may be under way; and once more when its bytes are about
+    to leave. It does not return where that is over.
     """
 
     def __init__(self, api_client: client.ApiClient, *, time_left: Callable[[], float] = no_limit) -> None:
+        api_client.configuration.trace_configs = [_before_bytes_leave(time_left)]
         self._client = api_client
         self._time_left = time_left
 
@@ -158,6 +160,23 @@ async def connect(identity: str, *, time_left: Callable[[], float] = no_limit) -
     async with client.ApiClient(configuration) as api_client:
         api_client.user_agent = f"region-operator/{VERSION} ({identity})"
         yield Api(api_client, time_left=time_left)
+
+
+def _before_bytes_leave(ask: Callable[[], float]) -> aiohttp.TraceConfig:
+    """Have `ask` called where nothing is awaited any more before the socket is written to: a request may have waited
+    long for its connection.
+
+    Where that is, aiohttp's StreamWriter says (http_writer.py): both signals come before what their names tell of.
+    Headers wait in a buffer for the body, which up to Python 3.11 is written by a task of its own.
+    """
+
+    async def asked(*_: object) -> None:
+        ask()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(asked)
+    trace.on_request_chunk_sent.append(asked)
+    return trace
 
 
 def as_yaml(body: Manifest) -> bytes:

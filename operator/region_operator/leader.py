@@ -26,8 +26,9 @@ from kubernetes.aio.client import ApiException
 
 from region_operator import metrics
 from region_operator.api import ERRORS, ApiUnavailableError
+from region_operator.crd import DEFAULT_NAME, scheduler_path
 from region_operator.health import NOT_RECONCILED
-from region_operator.lease import API_VERSION, NAME, Record, Step, decide, held, released
+from region_operator.lease import API_VERSION, LEASE_SECONDS, NAME, Record, Step, decide, held, released
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -80,6 +81,7 @@ class Leader:
     ) -> None:
         self._api, self._health = api, health
         self._leases = f"/apis/{API_VERSION}/namespaces/{namespace}/leases"
+        self._scheduler = scheduler_path(namespace, DEFAULT_NAME)
         self.identity = identity
         self._clock, self._uniform, self._end = clock, uniform, end
         self._lease: dict[str, Any] | None = None
@@ -121,10 +123,10 @@ class Leader:
                 if await self._attempt(ATTEMPT_SECONDS) is not Step.WAIT:
                     return
                 first = first or self._record
-                if not patient and self._record != first:
-                    raise NotLeadingError(f"{self._holder} leads")
+                if not patient and self._holder and self._record != first:
+                    raise NotLeadingError(self._situation)
                 self._health.standby()
-                level, event, why = logging.INFO, "standby", f"{self._holder} leads"
+                level, event, why = logging.INFO, "standby", self._situation
             except (*ERRORS, TimeoutError) as error:
                 level, event, why = logging.WARNING, "no standby", f"the Lease cannot be had: {_explain(error)}"
                 if not patient:
@@ -147,7 +149,7 @@ class Leader:
                 pause = self._uniform(*RETRY_SECONDS)
             else:
                 if step is Step.WAIT:
-                    self._end(f"the Lease is {self._holder}'s")
+                    self._end(f"the Lease is {self._holder or 'nobody'}'s")
                 pause = RENEW_SECONDS
 
     async def _attempt(self, limit: float) -> Step:
@@ -157,6 +159,8 @@ class Leader:
         async with asyncio.timeout(limit):
             asked = self._clock()
             self._observe(await self._api.get(f"{self._leases}/{NAME}"))
+            if self._observed_since == -math.inf and await self._somebody_led():
+                self._observed_since = self._clock()
             step = decide(self._record, identity=self.identity, observed_since=self._observed_since, now=self._clock())
             if step is Step.WAIT:
                 return step
@@ -168,6 +172,12 @@ class Leader:
                 raise
             self._valid_until = asked + RENEW_DEADLINE_SECONDS
             return step
+
+    async def _somebody_led(self) -> bool:
+        """Whether there may be a leader although no Lease was ever seen: each reconcile writes a status, a failed one
+        too. Nobody needs to be waited for in a new namespace.
+        """
+        return bool((await self._api.get(self._scheduler) or {}).get("status"))
 
     async def _release(self) -> None:
         """Let the next one lead at once. Where that fails, it waits the Lease's duration, as after a crash."""
@@ -196,7 +206,11 @@ class Leader:
 
     @property
     def _holder(self) -> str:
-        return (self._record and self._record.holder) or "nobody"
+        return self._record.holder if self._record else ""
+
+    @property
+    def _situation(self) -> str:
+        return f"{self._holder} leads" if self._holder else f"nobody leads, which has to last for {LEASE_SECONDS} s"
 
 
 def _explain(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """A Lease as a value, and what a process that could lead does after a look at it.
 
-Pure: no client, no clock. The times in a Lease are written for people and never read: those of another machine say
-nothing here. That a Lease is over is told by how long it has not changed.
+Pure: no client, no clock. The times and the duration in a Lease are written for people and never believed: another
+machine's say nothing here, and anybody can edit them. That a Lease is over is told by how long it has not changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ API_VERSION = "coordination.k8s.io/v1"
 NAME = "region-operator"
 
 LEASE_SECONDS = 15
-"""How long others wait for a renewal before they take the Lease."""
+"""How long others wait for a renewal before they take the Lease. A release that waits less than the one before it lets
+a leader keep its time would have two of them during its roll-out."""
+
+RELEASED_SECONDS = 1
+"""The duration of a Lease that was given back: nobody needs to wait for it."""
 
 
 class Step(StrEnum):
@@ -29,36 +33,36 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a look at the Lease found: `version` changes whenever anything of it does, `holder` is empty once it was
-    released, `seconds` is how long it holds unchanged.
+    """What a look at the Lease found: `version` changes whenever anything of it does, `holder` is empty where it has
+    none, `released` is whether the last one gave it back.
     """
 
     version: str
     holder: str
-    seconds: float
+    released: bool
 
     @classmethod
     def from_object(cls, body: dict[str, Any]) -> Self:
         """Read the API server's object. Each field of its spec is optional there."""
         spec = body.get("spec", {})
+        holder = spec.get("holderIdentity", "")
         return cls(
             version=body["metadata"]["resourceVersion"],
-            holder=spec.get("holderIdentity", ""),
-            seconds=spec.get("leaseDurationSeconds", LEASE_SECONDS),
+            holder=holder,
+            released=not holder and spec.get("leaseDurationSeconds") == RELEASED_SECONDS,
         )
 
 
 def decide(record: Record | None, *, identity: str, observed_since: float, now: float) -> Step:
-    """Decide by a Lease that has been as it is since `observed_since`, in seconds of our own clock; -inf where nothing
-    else was ever seen.
+    """Decide by a Lease that is as it was since `observed_since`, in seconds of our own clock; -inf where nobody
+    can have led before.
 
-    That there is none is a record too: it may have been deleted under a leader that has not looked since.
+    That there is none, or one without a holder, has to last too: somebody may have deleted or emptied it under a leader
+    that has not looked since.
     """
-    if record is not None and record.holder == identity:
+    if record and record.holder == identity:
         return Step.RENEW
-    if record is not None and not record.holder:
-        return Step.TAKE
-    if now - observed_since < (record.seconds if record else LEASE_SECONDS):
+    if now - observed_since < LEASE_SECONDS and not (record and record.released):
         return Step.WAIT
     return Step.TAKE if record else Step.CREATE
 
@@ -76,7 +80,12 @@ def held(lease: dict[str, Any] | None, *, identity: str, now: datetime) -> dict[
 def released(lease: dict[str, Any], *, now: datetime) -> dict[str, Any]:
     """Return the Lease as nobody's, the way client-go does it (tools/leaderelection/leaderelection.go, release)."""
     moment = _microtime(now)
-    nobody = {"holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": moment, "renewTime": moment}
+    nobody = {
+        "holderIdentity": "",
+        "leaseDurationSeconds": RELEASED_SECONDS,
+        "acquireTime": moment,
+        "renewTime": moment,
+    }
     return lease | {"spec": lease["spec"] | nobody}
 
 

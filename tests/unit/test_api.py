@@ -42,12 +42,13 @@ async def test_a_request_ends_when_its_sender_may_write_no_longer_and_is_not_sen
     silent: tuple[client.ApiClient, list[bytes]],
 ) -> None:
     api_client, requests = silent
-    left = iter([0.2])
+    clock = asyncio.get_running_loop().time
+    end = clock() + 0.2
 
     def time_left() -> float:
-        for seconds in left:
-            return seconds
-        raise NotLeadingError
+        if end <= clock():
+            raise NotLeadingError
+        return end - clock()
 
     api = Api(api_client, time_left=time_left)
     with pytest.raises(NotLeadingError):
@@ -70,6 +71,30 @@ async def test_nothing_is_sent_by_one_who_does_not_lead(silent: tuple[client.Api
     ):
         with pytest.raises(NotLeadingError):
             await request
+    assert requests == []
+
+
+@pytest.mark.parametrize(
+    ("body", "leaves"),
+    [
+        (None, 1),  # when it is asked for
+        ({}, 1),
+        ({}, 2),  # and when its headers are written, which are kept until its body is
+    ],
+)
+async def test_nothing_is_sent_by_one_who_leads_no_longer_when_it_would_leave(
+    silent: tuple[client.ApiClient, list[bytes]], body: dict[str, str] | None, leaves: int
+) -> None:
+    api_client, requests = silent
+    left = iter([10.0] * leaves)
+
+    def time_left() -> float:
+        for seconds in left:
+            return seconds
+        raise NotLeadingError
+
+    with pytest.raises(NotLeadingError):
+        await asyncio.wait_for(Api(api_client, time_left=time_left).request("DELETE", "/x", body=body), 5)
     assert requests == []
 
 

@@ -1,4 +1,4 @@
-"""leader.py, as far as it needs no API server: clock, names, end. For the rest see tests/cluster/test_leader.py."""
+"""leader.py without an API server: clock, names, end. The rest: tests/cluster/test_leader.py and test_lease.py."""
 
 from __future__ import annotations
 

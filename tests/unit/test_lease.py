@@ -13,28 +13,28 @@ from region_operator.lease import LEASE_SECONDS, Record, Step, decide, held, rel
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def record(holder: str, seconds: float = 15) -> Record:
-    return Record(version="7", holder=holder, seconds=seconds)
+def record(holder: str, *, released: bool = False) -> Record:
+    return Record(version="7", holder=holder, released=released)
 
 
 @pytest.mark.parametrize(
     ("seen", "observed_since", "now", "expected"),
     [
-        # nothing was ever seen: whoever is first makes it
+        # nobody can have led: whoever is first makes it
         (None, -inf, 100, Step.CREATE),
-        # it was there and has gone: its holder may not know yet
+        # it has gone: its holder may not know yet
         (None, 100, 100, Step.WAIT),
         (None, 100, 114.9, Step.WAIT),
         (None, 100, 115, Step.CREATE),
-        # another's, whatever the times in it say
+        # another's
         (record("b"), 100, 100, Step.WAIT),
         (record("b"), 100, 114.9, Step.WAIT),
         (record("b"), 100, 115, Step.TAKE),
-        # the holder says how long it holds
-        (record("b", seconds=60), 100, 159, Step.WAIT),
-        (record("b", seconds=60), 100, 160, Step.TAKE),
         # released: nobody needs to be waited for
-        (record("", seconds=1), 100, 100, Step.TAKE),
+        (record("", released=True), 100, 100, Step.TAKE),
+        # emptied by somebody else: its holder may not know yet
+        (record(""), 100, 114.9, Step.WAIT),
+        (record(""), 100, 115, Step.TAKE),
         # ours: renewed, or written by a request whose answer was lost
         (record("a"), 100, 101, Step.RENEW),
         (record("a"), 100, 500, Step.RENEW),
@@ -44,11 +44,44 @@ def test_what_follows_from_a_look(seen: Record | None, observed_since: float, no
     assert decide(seen, identity="a", observed_since=observed_since, now=now) is expected
 
 
-def test_a_lease_is_read_also_where_its_fields_are_missing() -> None:
-    body: dict[str, Any] = {"metadata": {"resourceVersion": "7"}}
-    assert Record.from_object(body) == Record(version="7", holder="", seconds=LEASE_SECONDS)
-    body["spec"] = {"holderIdentity": "b", "leaseDurationSeconds": 40}
-    assert Record.from_object(body) == Record(version="7", holder="b", seconds=40)
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"renewTime": "2036-11-24T12:00:00.000000Z"},
+        {"renewTime": "2016-11-24T12:00:00.000000Z", "acquireTime": "2036-11-24T12:00:00.000000Z"},
+        {"renewTime": None, "acquireTime": None},
+        {"leaseDurationSeconds": 1},
+        {"leaseDurationSeconds": 3600},
+        {"leaseDurationSeconds": None},
+        {"leaseTransitions": None},
+        {"holderIdentity": ""},
+        {"holderIdentity": None},
+        {"holderIdentity": "c"},
+        {"holderIdentity": "", "leaseDurationSeconds": 3600},
+        {"preferredHolder": "c", "strategy": "OldestEmulationVersion"},
+        dict.fromkeys(("holderIdentity", "leaseDurationSeconds", "acquireTime", "renewTime", "leaseTransitions")),
+    ],
+)
+def test_whatever_somebody_writes_into_a_lease_it_is_taken_when_it_has_not_changed_for_its_duration(
+    edit: dict[str, Any],
+) -> None:
+    spec = {
+        key: value for key, value in (held(None, identity="b", now=NOON)["spec"] | edit).items() if value is not None
+    }
+    lease = {"metadata": {"name": "region-operator", "resourceVersion": "7"}, "spec": spec}
+    seen = Record.from_object(lease)
+    assert decide(seen, identity="a", observed_since=100, now=100 + LEASE_SECONDS - 0.1) is Step.WAIT
+    assert decide(seen, identity="a", observed_since=100, now=100 + LEASE_SECONDS) is Step.TAKE
+    taken = held(lease, identity="a", now=NOON)["spec"]
+    assert (taken["holderIdentity"], taken["leaseDurationSeconds"]) == ("a", LEASE_SECONDS)
+    assert taken["renewTime"] == taken["acquireTime"] == "2026-11-24T12:00:00.000000Z"
+
+
+def test_only_what_a_release_writes_is_released() -> None:
+    lease = held(None, identity="b", now=NOON) | {"metadata": {"resourceVersion": "7"}}
+    assert Record.from_object(lease) == Record(version="7", holder="b", released=False)
+    assert Record.from_object(released(lease, now=NOON)) == Record(version="7", holder="", released=True)
+    assert Record.from_object({"metadata": {"resourceVersion": "7"}}) == Record(version="7", holder="", released=False)
 
 
 def test_the_first_holder_makes_it_and_counts_no_transition() -> None:
