@@ -28,7 +28,7 @@ test-database: $(STAMP) ## Run the tests that need a Postgres
 	@$(PYTEST) tests/database
 
 test-cluster: $(STAMP) ## Run the tests that need a Kubernetes
-	@$(PYTEST) tests/cluster
+	@$(PYTEST) tests/cluster tests/node
 
 test-faults: $(STAMP) ## Run the tests that harm what the operator needs (minutes)
 	@$(PYTEST) tests/faults

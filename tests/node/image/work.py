@@ -1,0 +1,27 @@
+"""A user's handlers: work that takes a while and leaves one row."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from region_tick.handlers import Tick
+
+
+def short(tick: Tick) -> None:
+    _work(tick, seconds=2)
+
+
+def long(tick: Tick) -> None:
+    _work(tick, seconds=8)
+
+
+def _work(tick: Tick, *, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        tick.check()
+        time.sleep(0.1)
+    with tick.connection.transaction():
+        row = (tick.region.code, tick.tick_at, tick.attempt)
+        tick.connection.execute("INSERT INTO public.effects VALUES (%s, %s, %s)", row)

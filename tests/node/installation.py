@@ -1,0 +1,117 @@
+"""What a user installs, and how the tests look at it: the manifests' own names, regions, Jobs, ledger rows."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import time
+from typing import TYPE_CHECKING, Any
+
+from tests.cluster.operator_process import CHECKOUT
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import psycopg
+
+    from devcluster.local import LocalCluster
+    from tests.cluster.kubectl import Kubectl
+
+MANIFESTS = CHECKOUT / "manifests"
+NAMESPACE = "region-tick"
+NEXT_VERSION = "0.1.1-next"
+EVERY_MINUTE = "* * * * *"
+ONCE_A_YEAR = "0 0 1 1 *"
+USERS_DOCKERFILE = CHECKOUT / "tests/node/image/Dockerfile"
+USERS_IMAGE = "users/handlers:1"
+
+
+def create_secret(kubectl: Kubectl, connection: psycopg.Connection[Any], node: LocalCluster) -> None:
+    info = connection.info
+    url = f"postgresql://{info.user}:{info.password}@{node.host_address}:{info.port}/{info.dbname}"
+    kubectl("create", "secret", "generic", "region-tick-database", f"--from-literal=DATABASE_URL={url}")
+
+
+def wait_until_ready(kubectl: Kubectl) -> None:
+    kubectl("rollout", "status", "deployment/region-operator", "--timeout=110s")
+    eventually(lambda: kubectl.ready().get("status") == "True", what="the RegionScheduler is ready", seconds=60)
+
+
+def uninstall(kubectl: Kubectl) -> None:
+    """Delete everything; kubectl waits for it, and must not have to wait for more than a minute."""
+    kubectl("delete", "-f", str(MANIFESTS), "--ignore-not-found", "--timeout=60s")
+    namespaces = [item["metadata"]["name"] for item in kubectl.get("namespaces")["items"]]
+    assert NAMESPACE not in namespaces
+
+
+def add_regions(connection: psycopg.Connection[Any], *codes: str, cron: str = EVERY_MINUTE) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO region_index (code, name, cron_schedule) VALUES (%s, 'a region', %s)",
+            [(code, cron) for code in codes],
+        )
+
+
+def use_handler(kubectl: Kubectl, connection: psycopg.Connection[Any], handler: str, **tick: object) -> None:
+    """Have the ticks run one of the user's handlers, which leave a row each in `effects`."""
+    connection.execute("CREATE TABLE public.effects (region text, tick_at timestamptz, attempt int)")
+    patch = {"spec": {"tick": {"image": USERS_IMAGE, "handler": f"work:{handler}", **tick}}}
+    kubectl("patch", "regionscheduler", "default", "--type=merge", "--patch", json.dumps(patch))
+
+
+def effects(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+    """Return what the user's handler did, as region code and attempt."""
+    return connection.execute("SELECT region, attempt FROM public.effects ORDER BY region").fetchall()
+
+
+def started_tick(kubectl: Kubectl, connection: psycopg.Connection[Any], *, pods: int) -> str:
+    """Start one tick of one region, which takes 8 s, as its CronJob's controller would, but in so many pods of the one
+    Job; return the Job's name.
+    """
+    use_handler(kubectl, connection, "long")
+    add_regions(connection, "R1", cron=ONCE_A_YEAR)
+    cronjob = eventually(lambda: kubectl.cronjobs().get("R1"), what="a CronJob")
+    template = cronjob["spec"]["jobTemplate"]
+    name = f"{cronjob['metadata']['name']}-{int(time.time()) // 60}"
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "labels": template["metadata"]["labels"]},
+        "spec": template["spec"] | {"parallelism": pods, "completions": pods},
+    }
+    kubectl("create", "-f", "-", stdin=json.dumps(job))
+    return name
+
+
+def runs(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        "SELECT job_name, state, reason, attempt FROM region_tick.job_run ORDER BY job_name"
+    ).fetchall()
+
+
+def completed_jobs(kubectl: Kubectl) -> list[str]:
+    return sorted(job["metadata"]["name"] for job in kubectl.get("jobs")["items"] if job["status"].get("succeeded"))
+
+
+def all_finished(kubectl: Kubectl) -> bool:
+    return all(job["status"].get("completionTime") for job in kubectl.get("jobs")["items"])
+
+
+def operator_pods(kubectl: Kubectl) -> dict[str, Any]:
+    """Return the operator's pods by name, but for those that are going."""
+    pods = kubectl.get("pods", "--selector", "app.kubernetes.io/component=operator")["items"]
+    return {pod["metadata"]["name"]: pod for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+
+
+def retagged(archive: Path, tag: str, target: Path) -> Path:
+    """Copy a docker-archive under another tag."""
+    with tarfile.open(archive) as source, tarfile.open(target, "w") as copy:
+        for member in source:
+            content = source.extractfile(member).read() if member.isfile() else b""  # type: ignore[union-attr]
+            if member.name == "manifest.json":
+                content = json.dumps([entry | {"RepoTags": [tag]} for entry in json.loads(content)]).encode()
+                member.size = len(content)
+            copy.addfile(member, io.BytesIO(content))
+    return target

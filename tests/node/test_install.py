@@ -1,0 +1,87 @@
+"""Installing, upgrading and uninstalling as a user does, under Pod Security `restricted`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from region_tick.contract import VERSION
+from tests.node.installation import (
+    MANIFESTS,
+    NEXT_VERSION,
+    add_regions,
+    create_secret,
+    operator_pods,
+    uninstall,
+    wait_until_ready,
+)
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import psycopg
+
+    from devcluster.local import LocalCluster
+    from tests.cluster.kubectl import Kubectl
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_a_missing_secret_is_a_state_and_no_crash_loop(
+    installed: Kubectl, database: psycopg.Connection[tuple[Any, ...]], node: LocalCluster
+) -> None:
+    ready = eventually(installed.ready, what="a status", seconds=90)
+    assert (ready["status"], ready["reason"]) == ("False", "DatabaseNotConfigured")
+    assert "kubectl create secret generic region-tick-database" in ready["message"]
+    before = operator_pods(installed)
+    create_secret(installed, database, node)
+    eventually(lambda: installed.ready()["status"] == "True", what="the Secret's creation is enough", seconds=180)
+    after = operator_pods(installed)
+    assert after.keys() == before.keys()
+    assert [pod["status"]["containerStatuses"][0]["restartCount"] for pod in after.values()] == [0, 0]
+
+
+def test_a_second_apply_changes_nothing_and_a_new_version_rolls_the_operator_alone(
+    running: Kubectl, tmp_path: Path
+) -> None:
+    assert not re.findall(r".* (?:configured|created)$", running("apply", "-f", str(MANIFESTS)), re.MULTILINE)
+    for manifest in MANIFESTS.glob("*.yaml"):
+        text = manifest.read_text()
+        (tmp_path / manifest.name).write_text(
+            re.sub(rf"(region-tick/\w+):{re.escape(VERSION)}", rf"\1:{NEXT_VERSION}", text)
+        )
+    changed = re.findall(r"(.*) (?:configured|created)$", running("apply", "-f", str(tmp_path)), re.MULTILINE)
+    assert changed == ["deployment.apps/region-operator"]
+    wait_until_ready(running)
+    images_in_use = {pod["spec"]["containers"][0]["image"] for pod in operator_pods(running).values()}
+    assert images_in_use == {f"region-tick/operator:{NEXT_VERSION}"}
+
+
+def test_it_can_be_deleted_with_the_operator_killed_first(
+    running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    add_regions(database, "R1", "R2")
+    eventually(lambda: len(running.cronjobs()) == 2, what="CronJobs")
+    running("scale", "deployment/region-operator", "--replicas=0")
+    running("delete", "pods", "--selector", "app.kubernetes.io/component=operator", "--force", "--grace-period=0")
+    uninstall(running)
+
+
+def test_it_can_be_deleted_with_the_operator_alive_and_ticks_under_way(
+    running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    add_regions(database, "R1", "R2")
+    eventually(lambda: running.get("jobs")["items"], what="a Job", seconds=90)
+    uninstall(running)
+
+
+def test_the_manifests_name_the_release() -> None:
+    documents = [item for path in MANIFESTS.glob("*.yaml") for item in yaml.safe_load_all(path.read_text())]
+    [deployment] = [document for document in documents if document["kind"] == "Deployment"]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    tick_image = next(item["value"] for item in container["env"] if item["name"] == "TICK_IMAGE")
+    assert (container["image"], tick_image) == (f"region-tick/operator:{VERSION}", f"region-tick/tick:{VERSION}")

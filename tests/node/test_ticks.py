@@ -1,0 +1,147 @@
+"""Ticks in real pods, each done once, whatever happens to its pod."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cluster.kubectl import Kubectl
+from tests.node.installation import (
+    EVERY_MINUTE,
+    NAMESPACE,
+    add_regions,
+    all_finished,
+    completed_jobs,
+    effects,
+    operator_pods,
+    runs,
+    started_tick,
+)
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+pytestmark = pytest.mark.timeout(900)
+
+Disruption = Callable[[Kubectl, str], AbstractContextManager[None]]
+
+
+@contextmanager
+def delete_pod(kubectl: Kubectl, pod: str) -> Iterator[None]:
+    kubectl("delete", "pod", pod, "--wait=false")
+    yield
+
+
+@contextmanager
+def drain_node(kubectl: Kubectl, _pod: str) -> Iterator[None]:
+    """Take the node's ticks away, as for its upgrade; it takes pods again in the end."""
+    kubectl("drain", "node", "--force", "--pod-selector=app=region-tick", "--timeout=60s")
+    try:
+        yield
+    finally:
+        kubectl("uncordon", "node")
+
+
+def test_rows_tick_in_real_pods_and_job_run_says_so(
+    running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    add_regions(database, "R1", "R2", "R3")
+    eventually(lambda: len(completed_jobs(running)) >= 3, what="three completed Jobs", seconds=150)
+    database.execute("UPDATE region_index SET active = false")
+    eventually(lambda: not running.cronjobs(), what="no further Jobs")
+    eventually(lambda: all_finished(running), what="all Jobs have ended", seconds=60)
+    rows = runs(database)
+    assert [row[0] for row in rows] == completed_jobs(running)
+    assert {row[1:] for row in rows} == {("succeeded", "ok", 1)}
+
+    leader = running.get("lease", "region-operator")["spec"]["holderIdentity"].partition("_")[0]
+    assert leader in operator_pods(running)
+    assert len(operator_pods(running)) == 2
+    namespace = running.get("namespace", NAMESPACE)
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert all(
+        job["metadata"]["ownerReferences"][0]["kind"] == "CronJob" if "ownerReferences" in job["metadata"] else True
+        for job in running.get("jobs")["items"]
+    )
+
+
+def test_the_handlers_line_is_in_the_pods_log(running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]) -> None:
+    add_regions(database, "R1")
+    [job] = eventually(lambda: completed_jobs(running), what="a completed Job", seconds=150)[:1]
+    lines = [json.loads(line) for line in running("logs", f"job/{job}").splitlines()]
+    [poke] = [line for line in lines if line["event"] == "poke"]
+    assert (poke["region.code"], poke["cron"]) == ("R1", EVERY_MINUTE)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", poke["ts"])
+
+
+def test_a_tick_that_is_started_twice_is_done_once(
+    running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    name = started_tick(running, database, pods=2)
+    eventually(lambda: running.get("job", name)["status"].get("succeeded") == 2, what="both pods end", seconds=120)
+    assert effects(database) == [("R1", 1)]
+    assert runs(database) == [(name, "succeeded", "ok", 1)]
+    pods = running.get("pods", "--selector", f"batch.kubernetes.io/job-name={name}")["items"]
+    logs = [running("logs", pod["metadata"]["name"]) for pod in pods]
+    assert Counter('"event": "claimed"' in log for log in logs) == {True: 1, False: 1}
+
+
+def test_a_tick_whose_process_is_killed_is_taken_over(
+    running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    name = started_tick(running, database, pods=2)
+    kill(tick_process(pod_at_work(database)))
+    eventually(lambda: running.get("job", name)["status"].get("succeeded") == 2, what="the Job ends", seconds=180)
+    assert effects(database) == [("R1", 2)]
+    assert runs(database) == [(name, "succeeded", "ok", 2)]
+
+
+@pytest.mark.parametrize("disrupt", [delete_pod, drain_node])
+def test_a_tick_whose_pod_has_to_go_says_so_and_is_done_by_the_next(
+    running: Kubectl, database: psycopg.Connection[tuple[Any, ...]], disrupt: Disruption
+) -> None:
+    name = started_tick(running, database, pods=1)
+    pod = pod_at_work(database)
+    with disrupt(running, pod):
+        eventually(
+            lambda: runs(database) == [(name, "interrupted", "terminated", 1)], what="it is on record", seconds=60
+        )
+    eventually(lambda: running.get("job", name)["status"].get("succeeded") == 1, what="the Job ends", seconds=120)
+    assert effects(database) == [("R1", 2)]
+    assert runs(database) == [(name, "succeeded", "ok", 2)]
+
+
+def pod_at_work(connection: psycopg.Connection[Any]) -> str:
+    """Return the pod that has the one claim."""
+    statement = "SELECT pod FROM region_tick.job_run WHERE state = 'running'"
+    [(pod,)] = eventually(lambda: connection.execute(statement).fetchall(), what="one pod has the claim", seconds=60)
+    return str(pod)
+
+
+def tick_process(pod: str) -> int:
+    """Return the pid, on this machine, of a pod's tick."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                environment, command = (folder / "environ").read_bytes(), (folder / "cmdline").read_bytes()
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+            if f"POD_NAME={pod}".encode() in environment.split(b"\0") and b"region_tick" in command:
+                return int(folder.name)
+    raise AssertionError(f"no process of pod {pod}")
+
+
+def kill(process: int) -> None:
+    os.kill(process, signal.SIGKILL)
