@@ -77,6 +77,9 @@ def test_counts_that_job_run_cannot_keep_are_refused_where_they_are_made(counts:
 
 
 def a_tick(*, deadline: float = 0.0) -> Tick:
+    def none(*_: object) -> Any:
+        raise AssertionError("a test that needs the database stands in tests/database")
+
     return Tick(
         region=Region(id="1", code="ch-zrh", name="Zürich", bbox=None),
         cron="*/5 * * * *",
@@ -84,7 +87,9 @@ def a_tick(*, deadline: float = 0.0) -> Tick:
         attempt=1,
         deadline=deadline,
         stopping=Event(),
-        connection=None,  # type: ignore[arg-type]  # a test that needs one stands in tests/database
+        connection=None,  # type: ignore[arg-type]
+        transaction=none,
+        finish=none,
         log=logging.getLogger("test"),
     )
 
