@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from region_tick.contract import ExitCode
-from region_tick.handlers import Outcome, Region, StoppedError, Tick, UnknownHandlerError, load
+from region_tick.handlers import Outcome, Region, StoppedError, Tick, UnknownHandlerError, Window, load
 from region_tick.handlers.poke import poke
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def a_tick(*, deadline: float = 0.0) -> Tick:
         region=Region(id="1", code="ch-zrh", name="Zürich", bbox=None),
         cron="*/5 * * * *",
         tick_at=datetime(2026, 1, 5, 10, 40, tzinfo=UTC),
+        window=Window(start=None, end=datetime(2026, 1, 5, 10, 40, tzinfo=UTC)),
         attempt=1,
         deadline=deadline,
         stopping=Event(),

@@ -18,6 +18,7 @@ import psycopg
 from psycopg.rows import TupleRow, tuple_row
 
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, RUNS_CHANNEL, State
+from region_tick.handlers import Window
 from region_tick.statements import BOUNDS, CLAIM, FINISH, GUARD, MANUAL_LOCK, MANUAL_TICK_AT, NOTIFY, RENEW
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Claimed:
     attempt: int
     asked: float
     """When the claim was asked for, in seconds of time.monotonic(): the lease began no earlier."""
+    window: Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +118,14 @@ def claim(connection: psycopg.Connection, environment: Environment, *, lease_sec
         row = _cursor(connection).execute(CLAIM, parameters).fetchone()
         if row is None:  # its row was made between this statement's snapshot and its insert: the next look shows it
             return Leased(key, attempt=0, until=now)
-        mine, state, reason, attempt, lease_until = row[0], State(row[1]), row[2], row[3], row[4]
+        mine, state, reason, attempt, lease_until, since = row[0], State(row[1]), *row[2:]
         if mine and state.final:
             _notify(connection, environment.job_name)
     if state.final:
         return Final(key, state, reason)
-    return Claimed(key, attempt, asked) if mine else Leased(key, attempt, lease_until)
+    if not mine:
+        return Leased(key, attempt, lease_until)
+    return Claimed(key, attempt, asked, Window(start=since and since.astimezone(UTC), end=key.tick_at))
 
 
 def renew(connection: psycopg.Connection, claimed: Claimed, *, lease_seconds: float) -> bool:
@@ -134,7 +138,8 @@ def renew(connection: psycopg.Connection, claimed: Claimed, *, lease_seconds: fl
 def finish(connection: psycopg.Connection, claimed: Claimed, ending: Ending, *, job_name: str) -> bool:
     """Write how the attempt ended, end its lease and tell who listens; False, nothing written, where the lease is lost.
 
-    Raises psycopg.Error.
+    A success carries the region's cursor on to the end of its window, never back: ticks of one region can overlap, and
+    an older one may end last. Nor over a gap, where somebody set the cursor back meanwhile. Raises psycopg.Error.
     """
     with connection.transaction():
         bound(connection)

@@ -136,6 +136,7 @@ def _tick(
         region=environment.region,
         cron=environment.cron,
         tick_at=claimed.key.tick_at,
+        window=claimed.window,
         attempt=claimed.attempt,
         deadline=deadline,
         stopping=Event(),

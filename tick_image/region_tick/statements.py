@@ -22,10 +22,13 @@ SELECT coalesce(
 """
 
 CLAIM = """
-WITH mine AS (
+WITH since AS (
+    SELECT min(least(window_end, %(tick_at)s::timestamptz)) AS window_start FROM region_tick.region_cursor
+    WHERE source = %(source)s::text AND region_id = %(region_id)s::text AND handler = %(handler)s::text
+), mine AS (
     INSERT INTO region_tick.job_run AS run (
         source, region_id, tick_at, manual_uid, region_code, cron, handler, job_name, pod, node,
-        attempt, state, reason, lease_until, started_at, finished_at)
+        attempt, state, reason, lease_until, started_at, finished_at, window_start, window_end)
     SELECT
         %(source)s::text, %(region_id)s::text, %(tick_at)s::timestamptz, %(manual_uid)s::text,
         %(region_code)s::text, %(cron)s::text, %(handler)s::text, %(job_name)s::text, %(pod)s::text, %(node)s::text,
@@ -34,8 +37,10 @@ WITH mine AS (
         CASE WHEN late THEN 'late' END,
         CASE WHEN NOT late THEN now + make_interval(secs => %(lease_seconds)s::float8) END,
         CASE WHEN NOT late THEN now END,
-        CASE WHEN late THEN now END
-    FROM (
+        CASE WHEN late THEN now END,
+        CASE WHEN NOT late THEN window_start END,
+        CASE WHEN NOT late THEN %(tick_at)s::timestamptz END
+    FROM since, (
         SELECT now, coalesce(now > %(tick_at)s::timestamptz + make_interval(secs => %(late_after)s::float8), false)
         FROM (SELECT clock_timestamp()) AS clock (now)
     ) AS judged (now, late)
@@ -44,13 +49,14 @@ WITH mine AS (
         lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s::float8),
         region_code = excluded.region_code, cron = excluded.cron, handler = excluded.handler,
         job_name = excluded.job_name, pod = excluded.pod, node = excluded.node,
-        started_at = clock_timestamp(), finished_at = NULL, error_class = NULL, error_message = NULL
+        started_at = clock_timestamp(), finished_at = NULL, error_class = NULL, error_message = NULL,
+        window_start = (SELECT window_start FROM since), window_end = %(tick_at)s::timestamptz
     WHERE run.state IN ('running', 'interrupted') AND run.lease_until <= clock_timestamp()
-    RETURNING run.state, run.reason, run.attempt, run.lease_until
+    RETURNING run.state, run.reason, run.attempt, run.lease_until, run.window_start
 )
-SELECT true AS mine, state, reason, attempt, lease_until FROM mine
+SELECT true AS mine, state, reason, attempt, lease_until, window_start FROM mine
 UNION ALL
-SELECT false, state, reason, attempt, lease_until FROM region_tick.job_run
+SELECT false, state, reason, attempt, lease_until, window_start FROM region_tick.job_run
 WHERE source = %(source)s::text AND region_id = %(region_id)s::text
   AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
   AND NOT EXISTS (SELECT FROM mine)
@@ -72,13 +78,30 @@ FOR SHARE
 """
 
 FINISH = """
-UPDATE region_tick.job_run SET
-    state = %(state)s::text, reason = %(reason)s::text, counts = %(counts)s::jsonb,
-    error_class = %(error_class)s::text, error_message = %(error_message)s::text,
-    finished_at = clock_timestamp(), lease_until = clock_timestamp()
-WHERE source = %(source)s::text AND region_id = %(region_id)s::text
-  AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
-  AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()
+WITH finished AS (
+    UPDATE region_tick.job_run SET
+        state = %(state)s::text, reason = %(reason)s::text, counts = %(counts)s::jsonb,
+        error_class = %(error_class)s::text, error_message = %(error_message)s::text,
+        finished_at = clock_timestamp(), lease_until = clock_timestamp()
+    WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+      AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
+      AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()
+    RETURNING source, region_id, handler, state, manual_uid, window_start, window_end
+), fetched AS (
+    INSERT INTO region_tick.region_cursor AS cursor (source, region_id, handler, window_start, window_end)
+    SELECT source, region_id, handler, window_start, window_end FROM finished
+    WHERE state = 'succeeded' AND manual_uid = '' AND (
+        window_start IS NULL
+        OR EXISTS (
+            SELECT FROM region_tick.region_cursor AS known
+            WHERE known.source = finished.source AND known.region_id = finished.region_id
+              AND known.handler = finished.handler))
+    ON CONFLICT (source, region_id, handler) DO UPDATE SET
+        window_start = excluded.window_start, window_end = excluded.window_end, updated_at = clock_timestamp()
+    WHERE cursor.window_end < excluded.window_end
+      AND coalesce(excluded.window_start <= cursor.window_end, true)
+)
+SELECT FROM finished
 """
 
 NOTIFY = """

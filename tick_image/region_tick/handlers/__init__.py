@@ -75,6 +75,16 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What time a tick is to fetch for: from `start` (inclusive) to `end` (exclusive), both UTC."""
+
+    start: datetime | None
+    """The end of the last window that this handler fetched for the region; None where it fetched none yet."""
+    end: datetime
+    """The tick's tick_at. It is `start` too where a later tick was faster: then there is nothing to fetch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """One claimed tick."""
 
@@ -83,6 +93,8 @@ class Tick:
     """The schedule as written in the region table; always UTC."""
     tick_at: datetime
     """The scheduled minute (UTC); for a manual run the minute of its first claim."""
+    window: Window
+    """What is to be fetched. A success says that it was; a manual run moves nothing, the next tick fetches it again."""
     attempt: int
     """1 for the first claim; the fencing token."""
     deadline: float
