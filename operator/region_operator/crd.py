@@ -63,7 +63,7 @@ class InvalidSchedule(StrEnum):
 
 
 class Columns(_Model):
-    """Which column of the table says what."""
+    """Which column of the table says what; those that a table need not have are None where it has none."""
 
     id: str = "id"
     code: str = "code"
@@ -74,6 +74,8 @@ class Columns(_Model):
     bbox_max_lat: str = "bbox_max_lat"
     cron_schedule: str = "cron_schedule"
     active: str = "active"
+    handler: str | None = None
+    timeout: str | None = None
 
 
 class Source(_Model):

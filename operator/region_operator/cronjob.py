@@ -14,7 +14,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from region_operator.crd import API_VERSION, KIND, Scheduler
+from region_operator.crd import API_VERSION, KIND, Scheduler, format_duration
 from region_tick.contract import DATABASE_SECRET, PERMANENT, TERMINATION_GRACE_SECONDS, Variable
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ REGION_LABEL = "region-tick.dev/region"
 ID_ANNOTATION = "region-tick.dev/id"
 CODE_ANNOTATION = "region-tick.dev/code"
 DIGEST_ANNOTATION = "region-tick.dev/digest"
+HANDLER_ANNOTATION = "region-tick.dev/handler"
+TIMEOUT_ANNOTATION = "region-tick.dev/timeout"
+"""There where the region's row has a handler or timeout of its own."""
 PAUSED_ANNOTATION = "region-tick.dev/paused"
 """Set to "true" by a person: this region is to stay suspended until it is taken off."""
 MARKS = {"app": APP, "app.kubernetes.io/managed-by": FIELD_MANAGER}
@@ -82,12 +85,7 @@ def render_cronjob(
             "name": name,
             "namespace": scheduler.namespace,
             "labels": labels,
-            "annotations": {
-                ID_ANNOTATION: region.id,
-                CODE_ANNOTATION: region.code,
-                "region-tick.dev/name": region.name,
-            }
-            | ({"region-tick.dev/bbox": str(region.bbox)} if region.bbox else {}),
+            "annotations": _annotations(region),
             "ownerReferences": [_owner(scheduler)],
         },
         "spec": {
@@ -102,7 +100,9 @@ def render_cronjob(
                 "metadata": {"labels": labels},
                 "spec": {
                     "backoffLimit": tick.retries,
-                    "activeDeadlineSeconds": _active_deadline(start_deadline, tick.timeout, tick.retries),
+                    "activeDeadlineSeconds": _active_deadline(
+                        start_deadline, region.timeout or tick.timeout, tick.retries
+                    ),
                     "ttlSecondsAfterFinished": JOB_TTL_SECONDS,
                     "podReplacementPolicy": "Failed",
                     "podFailurePolicy": {
@@ -160,6 +160,18 @@ def _with_digest(manifest: Manifest) -> Manifest:
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
     meta = manifest["metadata"]
     return manifest | {"metadata": meta | {"annotations": meta["annotations"] | {DIGEST_ANNOTATION: digest}}}
+
+
+def _annotations(region: Region) -> dict[str, str]:
+    texts = {
+        ID_ANNOTATION: region.id,
+        CODE_ANNOTATION: region.code,
+        "region-tick.dev/name": region.name,
+        "region-tick.dev/bbox": str(region.bbox) if region.bbox else None,
+        HANDLER_ANNOTATION: region.handler,
+        TIMEOUT_ANNOTATION: format_duration(region.timeout) if region.timeout else None,
+    }
+    return {name: text for name, text in texts.items() if text is not None}
 
 
 def _labels(scheduler: Scheduler) -> dict[str, str]:
@@ -241,11 +253,12 @@ def _environment(
     def from_field(path: str) -> Manifest:
         return {"fieldRef": {"fieldPath": path}}
 
+    tick = scheduler.spec.tick
     plain = {
         Variable.CRONJOB_NAME: name,
         Variable.SOURCE: region.source,
-        Variable.HANDLER: scheduler.spec.tick.handler,
-        Variable.TIMEOUT_SECONDS: str(int(scheduler.spec.tick.timeout.total_seconds())),
+        Variable.HANDLER: region.handler or tick.handler,
+        Variable.TIMEOUT_SECONDS: str(int((region.timeout or tick.timeout).total_seconds())),
         Variable.START_DEADLINE_SECONDS: str(int(start_deadline.total_seconds())),
         Variable.REGION_ID: region.id,
         Variable.REGION_CODE: region.code,

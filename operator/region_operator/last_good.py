@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from region_operator.cronjob import CONTAINER, from_literal
-from region_operator.region import Bbox, Region
+from region_operator.cronjob import CONTAINER, HANDLER_ANNOTATION, TIMEOUT_ANNOTATION, from_literal
+from region_operator.region import Bbox, Region, parse_timeout
 from region_operator.schedule import Schedule, ScheduleError, parse_schedule
 from region_tick.contract import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from region_operator.region import Quarantined
 
@@ -27,6 +28,7 @@ def last_good(row: Quarantined, cronjob: Mapping[str, Any]) -> tuple[Region, Sch
     schedule = _first_valid(told.get(Variable.REGION_CRON, ""), cronjob["spec"]["schedule"])
     if schedule is None:
         return None
+    of_its_own = cronjob["metadata"].get("annotations", {})
     region = Region(
         source=told.get(Variable.SOURCE, ""),
         id=row.id,
@@ -34,6 +36,8 @@ def last_good(row: Quarantined, cronjob: Mapping[str, Any]) -> tuple[Region, Sch
         name=told.get(Variable.REGION_NAME, ""),
         bbox=_bbox(told.get(Variable.REGION_BBOX, "")),
         cron_schedule=schedule.source,
+        handler=of_its_own.get(HANDLER_ANNOTATION),
+        timeout=_timeout(of_its_own.get(TIMEOUT_ANNOTATION)),
     )
     return region, schedule
 
@@ -52,6 +56,13 @@ def _first_valid(*texts: str) -> Schedule | None:
         except ScheduleError:
             continue
     return None
+
+
+def _timeout(text: str | None) -> timedelta | None:
+    try:
+        return parse_timeout(text)
+    except ValueError:
+        return None
 
 
 def _bbox(text: str) -> Bbox | None:

@@ -14,17 +14,23 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
+from region_operator.crd import parse_duration
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-TEXT_LIMITS = {"id": 253, "code": 63, "name": 1000, "cron_schedule": 1000}
+TEXT_LIMITS = {"id": 253, "code": 63, "name": 1000, "cron_schedule": 1000, "handler": 253}
 """How many characters a column may have. 63 are a label's. The others keep a row far from the API server's limits and
 are more than anybody needs: a schedule that lists every value of every field has fewer than 400.
 """
+
+TIMEOUT_LIMITS = (timedelta(seconds=1), timedelta(days=1))
+"""What a region's own timeout may be: an attempt a day later would not know its minute any more (claim.py)."""
 
 _CORNERS = ("bbox_min_lon", "bbox_min_lat", "bbox_max_lon", "bbox_max_lat")
 _NAMED_REGIONS = 3
@@ -66,7 +72,7 @@ class Bbox:
 @dataclass(frozen=True, slots=True)
 class Region:
     """An active row of the region table; `source` is the table's qualified name, `cron_schedule` the text as it stands
-    in the row.
+    in the row. `handler` and `timeout` are None where the row has none of its own: the RegionScheduler's hold.
     """
 
     source: str
@@ -75,6 +81,8 @@ class Region:
     name: str
     bbox: Bbox | None
     cron_schedule: str
+    handler: str | None = None
+    timeout: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,9 @@ class Quarantined:
 
 
 def parse_rows(rows: Sequence[Mapping[str, Any]], *, source: str) -> list[Region | Quarantined]:
-    """Turn rows, keyed by the names of `crd.Columns`, into one value for each id, in the order of the rows."""
+    """Turn rows, keyed by the names of `crd.Columns`, into one value for each id, in the order of the rows. The keys
+    handler and timeout may be missing.
+    """
     by_id: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     ids_by_code: dict[str, dict[str, None]] = defaultdict(dict)  # sets that keep their order
     for row in rows:
@@ -97,6 +107,25 @@ def parse_rows(rows: Sequence[Mapping[str, Any]], *, source: str) -> list[Region
         by_id[region_id].append(row)
         ids_by_code[_text(row["code"])][region_id] = None
     return [_parse(same, ids_by_code[_text(same[0]["code"])], source=source) for same in by_id.values()]
+
+
+def parse_timeout(value: object) -> timedelta | None:
+    """Read a region's own timeout: a Go duration or an interval; None stays None.
+
+    Raises ValueError, which says what to write instead.
+    """
+    remedy = 'write a Go duration from 1s to 24h, e.g. "90s" or "1h30m", or NULL for that of the RegionScheduler'
+    try:
+        timeout = parse_duration(value)
+    except (ValueError, OverflowError):
+        timeout = value
+    if timeout is None:
+        return None
+    if not isinstance(timeout, timedelta):
+        raise ValueError(f'timeout "{shown(str(value))}" is not a duration: {remedy}')
+    if not TIMEOUT_LIMITS[0] <= timeout <= TIMEOUT_LIMITS[1]:
+        raise ValueError(f'timeout "{shown(str(value))}" is too short or too long: {remedy}')
+    return timeout
 
 
 def shown(text: str, *, limit: int = 80) -> str:
@@ -118,13 +147,23 @@ def _parse(same: Sequence[Mapping[str, Any]], ids_of_code: Iterable[str], *, sou
     ]
     if row["cron_schedule"] is None:
         problems.append('cron_schedule is NULL: write a schedule, e.g. "*/5 * * * *"')
+    handler = row.get("handler")
+    if handler is not None:
+        problems += _problems_of_handler(str(handler))
     try:
         bbox = Bbox.of([row[corner] for corner in _CORNERS])
     except ValueError as error:
         problems.append(str(error))
+    try:
+        timeout = parse_timeout(row.get("timeout"))
+    except ValueError as error:
+        problems.append(str(error))
     if problems:
         return Quarantined(region_id, shown(code), "; ".join(problems))
-    return Region(source=source, id=region_id, code=code, name=name, bbox=bbox, cron_schedule=cron)
+    return Region(
+        source=source, id=region_id, code=code, name=name, bbox=bbox, cron_schedule=cron,
+        handler=None if handler is None else str(handler), timeout=timeout,
+    )  # fmt: skip
 
 
 def _problems_of_id(region_id: str, rows: int) -> Iterator[str]:
@@ -148,6 +187,15 @@ def _problems_of_code(code: str, others: Sequence[str]) -> Iterator[str]:
             f": give each active region a code of its own"
         )
     yield from _problems_of_text("code", code.strip(), _NOT_SEEN)
+
+
+def _problems_of_handler(handler: str) -> Iterator[str]:
+    remedy = 'write a name, e.g. "poke", or "module:function", or NULL for that of the RegionScheduler'
+    if not handler.strip():
+        yield f"handler is empty: {remedy}"
+    elif handler != handler.strip():
+        yield f'handler "{shown(handler)}" has blanks around it: {remedy}'
+    yield from _problems_of_text("handler", handler.strip(), _NOT_SEEN)
 
 
 def _problems_of_text(column: str, text: str, refused: frozenset[str]) -> Iterator[str]:

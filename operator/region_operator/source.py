@@ -47,7 +47,7 @@ async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: s
 
 
 def _select(table: Table, columns: Columns) -> sa.Select[Any]:
-    names = columns.model_dump()
+    names = columns.model_dump(exclude_none=True)
     active = sa.column(names.pop("active"), sa.Boolean)
     selected: list[sa.Label[Any]] = [sa.column(name).label(key) for key, name in names.items()]
     return (

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from region_tick.claim import connect
+from region_tick.database_url import DatabaseUrl
+from tests.database.tick_process import Ticks
+from tests.database.ticks import Observer
 from tests.pgbouncer import PgBouncer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    import psycopg
 
 
 @pytest.fixture
@@ -17,3 +25,28 @@ def pooled(empty_database: str) -> Iterator[str]:
     """The URL of `empty_database` through a PgBouncer."""
     with PgBouncer.before(empty_database) as pooler:
         yield pooler.url
+
+
+@pytest.fixture
+def observer(database: str) -> Iterator[Observer]:
+    """Sees and changes job_run from outside."""
+    observer = Observer(database)
+    yield observer
+    observer.connection.close()
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[psycopg.Connection]:
+    """A connection as a tick makes it."""
+    with closing(connect(DatabaseUrl.parse(database))) as connection:
+        yield connection
+
+
+@pytest.fixture
+def ticks(tmp_path: Path, database: str) -> Iterator[Ticks]:
+    """Starts ticks on `database`, and ends them."""
+    ticks = Ticks(tmp_path, database)
+    yield ticks
+    for process in ticks.processes:
+        with process.popen:  # closes its pipes
+            process.popen.kill()

@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from region_tick import claim as module
 from region_tick.claim import Claimed, Ending, Final, Key, Leased, claim, connect, finish, renew
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, RUNS_CHANNEL, Reason, State, job_name
-from region_tick.environment import Environment
-from tests.database.ticks import CRONJOB, SOURCE, TICK_AT, Observer, ago, variables
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-LEASE = 30.0
-STATEMENTS = {name: text for name, text in vars(module).items() if name.isupper() and "\n" in str(text)}
-SUCCESS = Ending(state=State.SUCCEEDED, reason=Reason.OK)
-
-
-@pytest.fixture
-def observer(database: str) -> Iterator[Observer]:
-    observer = Observer(database)
-    yield observer
-    observer.connection.close()
-
-
-@pytest.fixture
-def connection(database: str) -> Iterator[psycopg.Connection]:
-    with closing(connect(environment(database).database)) as connection:
-        yield connection
-
-
-def environment(database: str, *, tick_at: datetime | None = None, **changes: str) -> Environment:
-    return Environment.read(variables(database, tick_at=tick_at, **changes))
-
-
-def first(database: str, connection: psycopg.Connection, *, tick_at: datetime | None = None, **changes: str) -> Claimed:
-    claimed = claim(connection, environment(database, tick_at=tick_at, **changes), lease_seconds=LEASE)
-    assert isinstance(claimed, Claimed)
-    return claimed
+from region_tick.statements import MANUAL_LOCK
+from tests.database.ticks import (
+    CRONJOB,
+    LEASE,
+    SOURCE,
+    SUCCESS,
+    TICK_AT,
+    Observer,
+    ago,
+    environment,
+    first,
+    until_blocked,
+)
 
 
 def test_the_first_claim_gets_the_tick(database: str, connection: psycopg.Connection, observer: Observer) -> None:
@@ -242,9 +220,9 @@ def test_two_pods_of_a_manual_job_agree_on_one_row(database: str, observer: Obse
     """The second waits for the first's transaction, so that the end of a minute between them cannot part them."""
     tick = environment(database, JOB_NAME="by-hand")
     with closing(connect(tick.database)) as other, ThreadPoolExecutor(1) as pool, observer.connection.transaction():
-        observer.connection.execute(module.MANUAL_LOCK, {"manual_uid": tick.job_uid})
+        observer.connection.execute(MANUAL_LOCK, {"manual_uid": tick.job_uid})
         claiming = pool.submit(claim, other, tick, lease_seconds=LEASE)
-        _until_blocked(database, other)
+        until_blocked(database, other)
         observer.insert(tick_at=ago(minutes=3), manual_uid=tick.job_uid)
     verdict = claiming.result(timeout=60)
     assert isinstance(verdict, Leased)
@@ -258,20 +236,13 @@ def test_a_row_that_appears_during_the_claim_is_leased(database: str, observer: 
         with observer.connection.transaction():
             observer.insert(tick_at=tick.scheduled_at)
             claiming = pool.submit(claim, other, tick, lease_seconds=LEASE)
-            _until_blocked(database, other)
+            until_blocked(database, other)
         verdict = claiming.result(timeout=60)
         assert isinstance(verdict, Leased)
         assert verdict.attempt == 0
         again = claim(other, tick, lease_seconds=LEASE)
     assert isinstance(again, Leased)
     assert again.attempt == 1
-
-
-def _until_blocked(database: str, connection: psycopg.Connection) -> None:
-    pid = connection.info.backend_pid
-    with psycopg.connect(database, autocommit=True) as watcher:
-        while not watcher.execute("SELECT cardinality(pg_blocking_pids(%s))", (pid,)).fetchone()[0]:  # type: ignore[index]
-            pass
 
 
 def test_a_wait_for_a_lock_ends(database: str, connection: psycopg.Connection, observer: Observer) -> None:
@@ -282,22 +253,3 @@ def test_a_wait_for_a_lock_ends(database: str, connection: psycopg.Connection, o
     assert connection.execute("SHOW lock_timeout").fetchone() == (
         "0",
     )  # nothing stays behind for a pooler's next client
-
-
-@pytest.mark.parametrize("name", STATEMENTS)
-def test_each_statement_is_prepared_by_the_migrated_database(name: str, observer: Observer) -> None:
-    parameters: list[str] = []
-
-    def numbered(match: re.Match[str]) -> str:
-        if match[1] not in parameters:
-            parameters.append(match[1])
-        return f"${parameters.index(match[1]) + 1}"
-
-    statement = re.sub(r"%\((\w+)\)s", numbered, STATEMENTS[name])
-    observer.connection.execute(f"PREPARE tried AS {statement}".encode())
-    prepared = observer.connection.execute("SELECT 1 FROM pg_prepared_statements WHERE name = 'tried'").fetchall()
-    assert len(prepared) == 1
-
-
-def test_the_statements_are_all_there() -> None:
-    assert set(STATEMENTS) == {"BOUNDS", "MANUAL_LOCK", "MANUAL_TICK_AT", "CLAIM", "RENEW", "FINISH", "NOTIFY"}

@@ -16,7 +16,7 @@ from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError
 
 from region_operator.database.engine import make_engine, transaction
-from region_operator.database.migrate import MigrationError, SchemaState, migrate, schema_state
+from region_operator.database.migrate import MigrationError, SchemaState, migrate, newest_revision, schema_state
 from region_operator.database.partitions import ensure_partitions, partition_name
 from region_operator.database.region_table import RegionTable, Trigger
 from region_operator.database.tables import job_run
@@ -86,14 +86,15 @@ def next_revision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[
     monkeypatch.setattr("region_operator.database.migrate.MIGRATIONS", str(tmp_path / "migrations"))
 
     def write(statement: str) -> None:
-        (tmp_path / "migrations/versions/9999_next.py").write_text(REVISION.format(statement=statement))
+        revision = REVISION.format(newest=newest_revision(), statement=statement)
+        (tmp_path / "migrations/versions/9999_next.py").write_text(revision)
 
     return write
 
 
 REVISION = """
 from alembic import op
-revision, down_revision = "9999", "0001"
+revision, down_revision = "9999", {newest!r}
 def upgrade() -> None:
     op.execute("CREATE TABLE region_tick.next ()")
     op.execute({statement!r})
@@ -102,10 +103,11 @@ def upgrade() -> None:
 
 async def test_an_older_schema(database: str, next_revision: Callable[[str], None]) -> None:
     run(database, "ALTER TABLE region_index RENAME TO away")
+    before = newest_revision()
     next_revision("SELECT 1")
     assert await state(database) is SchemaState.OLDER
     report = await migrate(DatabaseUrl.parse(database))
-    assert (report.before, report.after, report.region_table) == ("0001", "9999", RegionTable.MISSING)
+    assert (report.before, report.after, report.region_table) == (before, "9999", RegionTable.MISSING)
     assert await state(database) is SchemaState.CURRENT
 
 

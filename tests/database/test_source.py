@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,22 @@ async def test_another_table_with_other_names_serves_too(engine: AsyncEngine) ->
     [region] = await read_regions(engine, Source(table="Geo.regions", columns=columns), default_schema="public")
     assert isinstance(region, Region)
     assert (region.id, region.code, region.source) == ("7", "DE-BE", "Geo.regions")
+
+
+@pytest.mark.parametrize("kind", ["text", "interval"])
+async def test_a_table_may_have_columns_for_handler_and_timeout(kind: str, engine: AsyncEngine) -> None:
+    await execute(
+        engine,
+        f"ALTER TABLE region_index ADD COLUMN does text, ADD COLUMN may_take {kind}",
+        "INSERT INTO region_index (code, name, cron_schedule, does, may_take)"
+        " VALUES ('A', '', '@daily', 'work:run', '90s'), ('B', '', '@daily', NULL, NULL)",
+    )
+    source = Source(columns=Columns(handler="does", timeout="may_take"))
+    regions = await read_regions(engine, source, default_schema="public")
+    assert {(region.code, region.handler, region.timeout) for region in regions if isinstance(region, Region)} == {
+        ("A", "work:run", timedelta(seconds=90)),
+        ("B", None, None),
+    }
 
 
 async def test_a_table_that_cannot_be_read_is_no_table_without_rows(engine: AsyncEngine) -> None:

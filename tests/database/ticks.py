@@ -1,4 +1,4 @@
-"""A tick's environment for the tests, and a look at the row it leaves."""
+"""A tick's environment and claim for the tests, and a look at the row it leaves."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from region_tick.contract import Variable, job_name
+from region_tick.claim import Claimed, Ending, claim
+from region_tick.contract import Reason, State, Variable, job_name
+from region_tick.environment import Environment
+from tests.waiting import eventually
 
 CRONJOB = "ch-zrh-0123456789ab"
 SOURCE = "public.region_index"
-
+LEASE = 30.0
+SUCCESS = Ending(state=State.SUCCEEDED, reason=Reason.OK)
 
 TICK_AT = datetime.now(UTC).replace(second=0, microsecond=0)
 """The minute in which the tests began; the default start deadline is so long that it is never late."""
@@ -38,6 +42,33 @@ def variables(database: str, *, tick_at: datetime | None = None, **changes: str)
         Variable.REGION_CRON: "*/5 * * * *",
     }
     return pod | {Variable[name]: value for name, value in changes.items()}
+
+
+def environment(database: str, *, tick_at: datetime | None = None, **changes: str) -> Environment:
+    return Environment.read(variables(database, tick_at=tick_at, **changes))
+
+
+def first(
+    database: str,
+    connection: psycopg.Connection,
+    *,
+    tick_at: datetime | None = None,
+    lease_seconds: float = LEASE,
+    **changes: str,
+) -> Claimed:
+    """Claim a tick that is free."""
+    claimed = claim(connection, environment(database, tick_at=tick_at, **changes), lease_seconds=lease_seconds)
+    assert isinstance(claimed, Claimed)
+    return claimed
+
+
+def until_blocked(database: str, connection: psycopg.Connection) -> None:
+    """Wait until a statement of `connection` waits for another's lock."""
+    pid = connection.info.backend_pid
+    with psycopg.connect(database, autocommit=True) as watcher:
+        eventually(
+            lambda: watcher.execute("SELECT pg_blocking_pids(%s)", (pid,)).fetchone() != ([],), what="waits for a lock"
+        )
 
 
 class Observer:

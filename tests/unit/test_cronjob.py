@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -15,10 +16,13 @@ from region_operator.schedule import parse_schedule
 from region_tick.contract import Variable, job_name
 from tests.unit.examples import PARIS, scheduler
 
+if TYPE_CHECKING:
+    from region_operator.region import Region
 
-def render(*, suspend: bool = False, **spec: Any) -> dict[str, Any]:
-    schedule = parse_schedule(PARIS.cron_schedule)
-    return render_cronjob(PARIS, schedule, scheduler(**spec), name="fr-75-x", tick_image="tick:1", suspend=suspend)
+
+def render(region: Region = PARIS, *, suspend: bool = False, **spec: Any) -> dict[str, Any]:
+    schedule = parse_schedule(region.cron_schedule)
+    return render_cronjob(region, schedule, scheduler(**spec), name="fr-75-x", tick_image="tick:1", suspend=suspend)
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
@@ -52,6 +56,18 @@ def test_the_same_region_renders_to_the_same_digest_and_any_other_to_another() -
 )
 def test_a_job_has_time_for_its_wait_its_attempts_and_its_backoffs(tick: dict[str, Any], deadline: int) -> None:
     assert render(tick=tick)["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] == deadline
+
+
+def test_a_handler_and_a_timeout_of_the_regions_own_go_before_the_regionschedulers() -> None:
+    def told(region: Region) -> tuple[str, str, int]:
+        job = render(region, tick={"handler": "poll", "timeout": "30s", "retries": 0, "startDeadline": "15s"})
+        spec = job["spec"]["jobTemplate"]["spec"]
+        values = {item["name"]: item.get("value") for item in spec["template"]["spec"]["containers"][0]["env"]}
+        return values[Variable.HANDLER], values[Variable.TIMEOUT_SECONDS], spec["activeDeadlineSeconds"]
+
+    assert told(PARIS) == ("poll", "30", 15 + 60)
+    assert told(replace(PARIS, handler="work:run")) == ("work:run", "30", 15 + 60)
+    assert told(replace(PARIS, timeout=timedelta(minutes=5))) == ("poll", "300", 15 + 330)
 
 
 def test_the_start_deadline_follows_the_schedule_unless_it_is_given() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from region_operator.cronjob import render_cronjob
+from region_operator.cronjob import TIMEOUT_ANNOTATION, render_cronjob
 from region_operator.last_good import last_good
 from region_operator.region import Quarantined, Region
 from region_operator.schedule import parse_schedule
@@ -45,10 +46,20 @@ def edited(*, without: Variable | None = None, schedule: str | None = None, **va
         replace(PARIS, name="", code="🗼 a, b"),
         replace(PARIS, code="US$", name="$(DATABASE_URL) $$$ $"),
         replace(PARIS, cron_schedule="@daily"),
+        replace(PARIS, handler="work:run"),
+        replace(PARIS, timeout=timedelta(seconds=90)),
+        replace(PARIS, handler="poke", timeout=timedelta(milliseconds=1500)),
     ],
 )
 def test_what_was_rendered_is_read_back(region: Region) -> None:
     assert last_good(ROW, rendered(region)) == (region, parse_schedule(region.cron_schedule))
+
+
+def test_what_is_the_regionschedulers_stays_so_and_a_timeout_that_is_none_is_none() -> None:
+    cronjob = rendered(tick={"handler": "crawl", "timeout": "5m"})
+    assert last_good(ROW, cronjob) == (PARIS, parse_schedule(PARIS.cron_schedule))
+    cronjob["metadata"]["annotations"][TIMEOUT_ANNOTATION] = "soon"
+    assert last_good(ROW, cronjob) == (PARIS, parse_schedule(PARIS.cron_schedule))
 
 
 def test_a_users_variables_are_not_ours() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 CORNERS = ("bbox_min_lon", "bbox_min_lat", "bbox_max_lon", "bbox_max_lat")
 ROW: dict[str, Any] = {"id": 1, "code": "R1", "name": "One", "cron_schedule": "@daily"} | dict.fromkeys(CORNERS)
+
+
+HANDLER_REMEDY = 'write a name, e.g. "poke", or "module:function", or NULL for that of the RegionScheduler'
+TIMEOUT_REMEDY = 'write a Go duration from 1s to 24h, e.g. "90s" or "1h30m", or NULL for that of the RegionScheduler'
 
 
 def bbox(*corners: object) -> dict[str, object]:
@@ -35,6 +40,13 @@ def test_a_row_is_a_region() -> None:
     corners = bbox(Decimal("2.224122"), Decimal("48.8"), Decimal("2.5"), Decimal(49))
     box = Bbox(Decimal("2.224122"), Decimal("48.8"), Decimal("2.5"), Decimal(49))
     assert parse(corners) == [Region("public.region_index", "1", "R1", "One", box, "@daily")]
+
+
+@pytest.mark.parametrize("timeout", ["1m30s", timedelta(seconds=90)], ids=["text", "interval"])
+def test_a_row_may_have_a_handler_and_a_timeout_of_its_own(timeout: object) -> None:
+    own = parse({"handler": "work:run", "timeout": timeout})
+    assert own == [Region("public.region_index", "1", "R1", "One", None, "@daily", "work:run", timedelta(seconds=90))]
+    assert parse({"handler": None, "timeout": None}) == parse({})
 
 
 def test_name_and_bbox_may_be_missing() -> None:
@@ -58,6 +70,16 @@ def test_name_and_bbox_may_be_missing() -> None:
         ({"name": "x" * 1001}, "name has 1001 characters: write at most 1000"),
         ({"cron_schedule": None}, 'cron_schedule is NULL: write a schedule, e.g. "*/5 * * * *"'),
         ({"cron_schedule": f"0{',0' * 500} * * * *"}, "cron_schedule has 1009 characters: write at most 1000"),
+        ({"handler": " "}, f"handler is empty: {HANDLER_REMEDY}"),
+        ({"handler": " poke"}, f'handler " poke" has blanks around it: {HANDLER_REMEDY}'),
+        ({"handler": "po\u200bke"}, r'handler "po\u200bke" has a character that cannot be seen, U+200B: take it out'),
+        ({"timeout": ""}, f'timeout "" is not a duration: {TIMEOUT_REMEDY}'),
+        ({"timeout": "5"}, f'timeout "5" is not a duration: {TIMEOUT_REMEDY}'),
+        ({"timeout": 300}, f'timeout "300" is not a duration: {TIMEOUT_REMEDY}'),
+        ({"timeout": "9" * 30 + "h"}, f'timeout "{"9" * 30}h" is not a duration: {TIMEOUT_REMEDY}'),
+        ({"timeout": "999ms"}, f'timeout "999ms" is too short or too long: {TIMEOUT_REMEDY}'),
+        ({"timeout": "24h1s"}, f'timeout "24h1s" is too short or too long: {TIMEOUT_REMEDY}'),
+        ({"timeout": timedelta(seconds=-1)}, f'timeout "-1 day, 23:59:59" is too short or too long: {TIMEOUT_REMEDY}'),
     ],
 )
 def test_a_bad_text_is_refused_and_the_reason_says_what_to_write(change: dict[str, object], reason: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from region_tick.contract import ExitCode
-from region_tick.handlers import Outcome, Region, StoppedError, Tick, UnknownHandlerError, load
+from region_tick.handlers import Outcome, Region, StoppedError, Tick, UnknownHandlerError, Window, load
 from region_tick.handlers.poke import poke
 
 if TYPE_CHECKING:
@@ -77,14 +77,20 @@ def test_counts_that_job_run_cannot_keep_are_refused_where_they_are_made(counts:
 
 
 def a_tick(*, deadline: float = 0.0) -> Tick:
+    def none(*_: object) -> Any:
+        raise AssertionError("a test that needs the database stands in tests/database")
+
     return Tick(
         region=Region(id="1", code="ch-zrh", name="Zürich", bbox=None),
         cron="*/5 * * * *",
         tick_at=datetime(2026, 1, 5, 10, 40, tzinfo=UTC),
+        window=Window(start=None, end=datetime(2026, 1, 5, 10, 40, tzinfo=UTC)),
         attempt=1,
         deadline=deadline,
         stopping=Event(),
-        connection=None,  # type: ignore[arg-type]  # a test that needs one stands in tests/database
+        connection=None,  # type: ignore[arg-type]
+        transaction=none,
+        finish=none,
         log=logging.getLogger("test"),
     )
 

@@ -26,8 +26,9 @@ from psycopg.pq import TransactionStatus
 from region_tick import logs
 from region_tick.claim import Claimed, Ending, Final, Leased, claim, connect, finish
 from region_tick.contract import TERMINATION_GRACE_SECONDS, ExitCode, Reason, State
+from region_tick.effects import Effects
 from region_tick.environment import Environment, EnvironmentVariableError
-from region_tick.handlers import Outcome, PermanentError, Tick, load
+from region_tick.handlers import LeaseLostError, Outcome, PermanentError, Tick, load
 from region_tick.lease import Lease
 
 if TYPE_CHECKING:
@@ -72,11 +73,12 @@ def run(
         with closing(connect(environment.database)) as connection:
             match _await_claim(connection, environment, news, deadline=deadline, lease_seconds=lease_seconds):
                 case Claimed() as claimed:
-                    tick = _tick(environment, claimed, connection, deadline)
+                    effects = Effects(connection, claimed, job_name=environment.job_name)
+                    tick = _tick(environment, claimed, connection, effects, deadline)
                     lease = Lease(
                         claimed, environment.database, lease_seconds=lease_seconds, renewal_seconds=renewal_seconds
                     )
-                    return _work(environment, claimed, tick, lease, news)
+                    return _work(environment, claimed, tick, effects, lease, news)
                 case Final(key, state, reason):
                     log.info("final", extra={"tick_at": key.tick_at, "state": state, "reason": reason})
                     return ExitCode.FINAL
@@ -127,20 +129,27 @@ def _await_claim(
     return None
 
 
-def _tick(environment: Environment, claimed: Claimed, connection: psycopg.Connection, deadline: float) -> Tick:
+def _tick(
+    environment: Environment, claimed: Claimed, connection: psycopg.Connection, effects: Effects, deadline: float
+) -> Tick:
     return Tick(
         region=environment.region,
         cron=environment.cron,
         tick_at=claimed.key.tick_at,
+        window=claimed.window,
         attempt=claimed.attempt,
         deadline=deadline,
         stopping=Event(),
         connection=connection,
+        transaction=effects.transaction,
+        finish=effects.finish,
         log=log,
     )
 
 
-def _work(environment: Environment, claimed: Claimed, tick: Tick, lease: Lease, news: SimpleQueue[News]) -> ExitCode:
+def _work(
+    environment: Environment, claimed: Claimed, tick: Tick, effects: Effects, lease: Lease, news: SimpleQueue[News]
+) -> ExitCode:
     """Run the handler and write how it ended."""
     logs.configure(keys=_keys(environment) | {"tick_at": tick.tick_at, "attempt": tick.attempt})
     log.info("claimed", extra={"handler": environment.handler, "manual": bool(claimed.key.manual_uid)})
@@ -150,7 +159,10 @@ def _work(environment: Environment, claimed: Claimed, tick: Tick, lease: Lease, 
     lease.close()
     worker.join(timeout=0.0 if isinstance(ending.error, HandlerHungError) else 1.0)
     hung = worker.is_alive()
-    code = _record(environment, claimed, ending, connection=None if hung else tick.connection)
+    if effects.finished:
+        code = _acknowledge(effects.finished, claimed, after=ending.error)
+    else:
+        code = _record(environment, claimed, ending, connection=None if hung else tick.connection)
     if hung:
         os._exit(code)  # nothing ends the thread, and it uses the connection that an orderly exit would close
     return code
@@ -174,6 +186,8 @@ def _attend(news: SimpleQueue[News], lease: Lease, tick: Tick) -> Ending:
         match _next(news, lease, until=until):
             case Outcome(counts, reason):
                 return Ending(state=State.SUCCEEDED, reason=reason, counts=counts)
+            case LeaseLostError() as error:
+                return Ending(state=State.INTERRUPTED, reason=Reason.LEASE_LOST, error=error)
             case PermanentError() as error:
                 return Ending(state=State.FAILED, reason=Reason.ERROR, error=error)
             case BaseException() as error:
@@ -200,12 +214,17 @@ def _next(news: SimpleQueue[News], lease: Lease, *, until: float) -> News | None
     return None if lease.renew() else Reason.LEASE_LOST
 
 
+def _acknowledge(ending: Ending, claimed: Claimed, *, after: BaseException | None) -> ExitCode:
+    """Log an ending that the handler committed with its effects; whatever came `after` changes nothing about it."""
+    log.log(logging.WARNING if after else logging.INFO, "finished", extra=_about(ending, claimed), exc_info=after)
+    return ExitCode.FINAL
+
+
 def _record(
     environment: Environment, claimed: Claimed, ending: Ending, *, connection: psycopg.Connection | None
 ) -> ExitCode:
     """Write the ending, on the handler's connection where that is free again."""
-    seconds = round(time.monotonic() - claimed.asked, 3)
-    about = {"state": ending.state, "reason": ending.reason, "seconds": seconds, "counts": dict(ending.counts)}
+    about = _about(ending, claimed)
     try:
         written = _finish(environment, claimed, ending, connection)
     except psycopg.Error as error:
@@ -228,6 +247,11 @@ def _finish(environment: Environment, claimed: Claimed, ending: Ending, connecti
             return finish(connection, claimed, ending, job_name=environment.job_name)
     with closing(connect(environment.database)) as fresh:
         return finish(fresh, claimed, ending, job_name=environment.job_name)
+
+
+def _about(ending: Ending, claimed: Claimed) -> dict[str, object]:
+    seconds = round(time.monotonic() - claimed.asked, 3)
+    return {"state": ending.state, "reason": ending.reason, "seconds": seconds, "counts": dict(ending.counts)}
 
 
 def _keys(environment: Environment) -> dict[str, object]:

@@ -111,6 +111,22 @@ a region's latest.
 job_run_open = Index("job_run_open", job_run.c.tick_at, postgresql_where=_OPEN)
 """Finds the few rows that are not final. It leaves lease_until out, so that renewing a lease touches no index."""
 
+region_cursor = Table(
+    "region_cursor",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("region_id", Text, nullable=False),
+    Column("handler", Text, nullable=False),
+    _time("window_start"),
+    _time("window_end", nullable=False),
+    _stamp("updated_at"),
+    PrimaryKeyConstraint("source", "region_id", "handler"),
+    schema=SCHEMA,
+)
+"""How far a region was fetched by a handler: the last window that carried it on. Without a row it is fetched from the
+beginning; a tick that works while somebody sets `window_end` back does not undo that.
+"""
+
 region_schedule = Table(
     "region_schedule",
     metadata,

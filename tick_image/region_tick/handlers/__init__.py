@@ -18,6 +18,7 @@ from region_tick.contract import ExitCode, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from decimal import Decimal
     from logging import Logger
@@ -46,6 +47,13 @@ class StoppedError(Exception):
     """Raised by `Tick.check` when the handler shall end: the tick counts as interrupted and is tried again."""
 
 
+class LeaseLostError(Exception):
+    """Raised where this attempt is not the tick's any more, or not long enough: its transaction was rolled back.
+
+    Let it pass: the tick is another attempt's now.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class BoundingBox:
     """A region's bounds in degrees (WGS 84); min_lon > max_lon where it crosses the antimeridian."""
@@ -67,6 +75,16 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What time a tick is to fetch for: from `start` (inclusive) to `end` (exclusive), both UTC."""
+
+    start: datetime | None
+    """The end of the last window that this handler fetched for the region; None where it fetched none yet."""
+    end: datetime
+    """The tick's tick_at. It is `start` too where a later tick was faster: then there is nothing to fetch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """One claimed tick."""
 
@@ -75,6 +93,8 @@ class Tick:
     """The schedule as written in the region table; always UTC."""
     tick_at: datetime
     """The scheduled minute (UTC); for a manual run the minute of its first claim."""
+    window: Window
+    """What is to be fetched. A success says that it was; a manual run moves nothing, the next tick fetches it again."""
     attempt: int
     """1 for the first claim; the fencing token."""
     deadline: float
@@ -82,7 +102,18 @@ class Tick:
     stopping: Event
     """Set when the handler shall end: the pod is going, the deadline is over or the lease is lost."""
     connection: Connection
-    """An autocommit connection that is the handler's while it runs."""
+    """An autocommit connection that is the handler's while it runs: for reading. What it writes outside transaction()
+    is written also by an attempt that was taken over.
+    """
+    transaction: Callable[[], AbstractContextManager[Connection]]
+    """Begin a transaction on `connection`, which is yielded, and commit it only if this attempt still holds the tick:
+    a context manager that raises LeaseLostError else. Its waits are bounded: 5 s for a lock, 10 s for a statement
+    (`SET LOCAL statement_timeout` for more). Not to be nested; `connection.transaction()` inside makes a savepoint.
+    """
+    finish: Callable[[Outcome], None]
+    """Finish the tick with the transaction() in which this is called: effects and row commit together, so that the
+    effects are never made a second time by an attempt after one that died in between. Once, and as the last.
+    """
     log: Logger
     """Its lines carry the tick's keys already."""
 

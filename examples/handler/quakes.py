@@ -1,0 +1,66 @@
+"""A handler: the earthquakes within a region since its last tick, from the USGS catalogue into a table of one's own."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+from region_tick.handlers import Outcome, PermanentError
+
+if TYPE_CHECKING:
+    from region_tick.handlers import BoundingBox, Tick
+
+CATALOGUE = "https://earthquake.usgs.gov/fdsnws/event/1/query"  # its parameters: /fdsnws/event/1/
+FIRST = timedelta(days=1)
+"""What a region's first tick looks back on."""
+BODY_LIMIT = 16_000_000
+
+STORE = """
+INSERT INTO quake (id, region_id, happened_at, magnitude, place)
+SELECT id, %(region_id)s, to_timestamp(ms / 1000.0), magnitude, place
+FROM jsonb_to_recordset(%(quakes)s::jsonb) AS quakes (id text, ms bigint, magnitude float8, place text)
+ON CONFLICT (id, region_id) DO NOTHING
+"""
+
+
+def run(tick: Tick) -> None:
+    """Fetch first, without a transaction; then store what came, together with the end of the tick."""
+    if tick.region.bbox is None:
+        raise PermanentError(f"region {tick.region.code} has no bounding box: fill in the four corners of its row")
+    quakes = fetch(tick, tick.region.bbox)
+    tick.check()
+    with tick.transaction() as connection:
+        stored = connection.execute(STORE, {"region_id": tick.region.id, "quakes": json.dumps(quakes)}).rowcount
+        tick.finish(Outcome({"fetched": len(quakes), "stored": stored}))
+
+
+def fetch(tick: Tick, box: BoundingBox) -> list[dict[str, Any]]:
+    """Ask for the tick's window. Raises PermanentError for what asking again cannot mend; the rest is tried again."""
+    start, end = tick.window.start or tick.window.end - FIRST, tick.window.end
+    query = {
+        "format": "geojson",
+        "starttime": start.isoformat(),
+        "endtime": end.isoformat(),
+        "minlongitude": box.min_lon,
+        "maxlongitude": box.max_lon + (360 if box.min_lon > box.max_lon else 0),
+        "minlatitude": box.min_lat,
+        "maxlatitude": box.max_lat,
+    }
+    url = f"{os.environ.get('QUAKES_URL', CATALOGUE)}?{urlencode(query)}"
+    try:
+        with urlopen(url, timeout=min(30.0, tick.remaining() + 1)) as answer:
+            found = json.loads(answer.read(BODY_LIMIT))["features"]
+    except HTTPError as error:
+        if error.code in (408, 429) or error.code >= 500:
+            raise
+        raise PermanentError(f"the catalogue refused {url}: {error.code} {error.reason}") from error
+    return [
+        {"id": quake["id"], "ms": of["time"], "magnitude": of["mag"], "place": of["place"]}
+        for quake in found
+        for of in (quake["properties"],)
+    ]

@@ -1,0 +1,107 @@
+"""examples/handler as its image runs it: `python -m region_tick` in the folder of the module."""
+
+from __future__ import annotations
+
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from region_tick.contract import ExitCode
+from tests.database.tick_process import Process
+from tests.database.ticks import TICK_AT, Observer, ago, variables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "handler"
+QUAKE = {"id": "us7000", "properties": {"time": 1_767_225_600_123, "mag": 4.5, "place": "near Zürich"}}
+
+
+class Catalogue:
+    """Answers each request as told, and keeps what was asked for."""
+
+    def __init__(self) -> None:
+        self.status, self.features, self.asked = 200, [QUAKE], list[dict[str, str]]()
+        catalogue = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                query = parse_qs(urlsplit(self.path).query)
+                catalogue.asked.append({name: values[0] for name, values in query.items()})
+                self.send_response(catalogue.status)
+                self.end_headers()
+                self.wfile.write(json.dumps({"features": catalogue.features}).encode())
+
+            def log_message(self, *_: Any) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/query"
+
+
+@pytest.fixture
+def catalogue() -> Iterator[Catalogue]:
+    catalogue = Catalogue()
+    serving = Thread(target=catalogue.server.serve_forever)
+    serving.start()
+    yield catalogue
+    catalogue.server.shutdown()
+    serving.join()
+    catalogue.server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def table(observer: Observer) -> None:
+    observer.connection.execute(
+        "CREATE TABLE quake (id text, region_id text, happened_at timestamptz, magnitude float8, place text,"
+        " PRIMARY KEY (id, region_id))"
+    )
+
+
+def run(database: str, catalogue: Catalogue, **changes: Any) -> int:
+    environment = variables(database, **{"HANDLER": "quakes:run"} | changes) | {"QUAKES_URL": catalogue.url}
+    process = Process(EXAMPLE, environment, "-m", "region_tick")
+    with process.popen:
+        return process.exit_code()
+
+
+def test_it_fetches_the_window_and_stores_each_quake_once(
+    catalogue: Catalogue, database: str, observer: Observer
+) -> None:
+    assert run(database, catalogue, tick_at=ago(minutes=5)) == ExitCode.FINAL
+    assert run(database, catalogue) == ExitCode.FINAL
+    assert [(asked["starttime"], asked["endtime"]) for asked in catalogue.asked] == [
+        (ago(minutes=5, days=1).isoformat(), ago(minutes=5).isoformat()),
+        (ago(minutes=5).isoformat(), TICK_AT.isoformat()),
+    ]
+    assert catalogue.asked[0]["maxlongitude"] == "8.630000"
+    stored = observer.connection.execute("SELECT id, region_id, magnitude, place FROM quake").fetchall()
+    assert stored == [("us7000", "42", 4.5, "near Zürich")]
+    counts = [(row["state"], row["counts"]) for row in observer.rows()]
+    assert counts == [("succeeded", {"fetched": 1, "stored": 1}), ("succeeded", {"fetched": 1, "stored": 0})]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "state"),
+    [(503, ExitCode.AGAIN, "interrupted"), (429, ExitCode.AGAIN, "interrupted"), (400, ExitCode.DATA, "failed")],
+)
+def test_what_may_pass_is_tried_again_and_what_may_not_is_not(
+    status: int, code: ExitCode, state: str, catalogue: Catalogue, database: str, observer: Observer
+) -> None:
+    catalogue.status = status
+    assert run(database, catalogue) == code
+    assert observer.row()["state"] == state
+
+
+def test_a_region_across_the_antimeridian_is_asked_for_in_one_piece(catalogue: Catalogue, database: str) -> None:
+    assert run(database, catalogue, REGION_BBOX="176.5,-20,-178,-15") == ExitCode.FINAL
+    assert (catalogue.asked[0]["minlongitude"], catalogue.asked[0]["maxlongitude"]) == ("176.5", "182")
+
+
+def test_a_region_without_bounds_fails_at_once(catalogue: Catalogue, database: str, observer: Observer) -> None:
+    assert run(database, catalogue, REGION_BBOX="") == ExitCode.DATA
+    assert "fill in the four corners" in observer.row()["error_message"]

@@ -1,0 +1,114 @@
+"""Ticks as processes that share one row: one works, the others wait, and what dies is taken over."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import psycopg
+
+from region_tick.contract import ExitCode
+from tests.database.tick_process import SHORT_LEASE
+from tests.database.ticks import Observer
+
+if TYPE_CHECKING:
+    from tests.database.tick_process import Ticks
+
+
+def test_of_two_at_once_one_works_and_the_other_waits_for_its_end(ticks: Ticks, observer: Observer) -> None:
+    one = ticks.start(handler="until_released")
+    one.until("working")
+    other = ticks.start(handler="until_released")
+    other.until("waiting")
+    ticks.release()
+    assert one.exit_code() == ExitCode.FINAL
+    assert other.exit_code() == ExitCode.FINAL
+    assert "working\n" not in other.lines
+    row = observer.row()
+    assert (row["attempt"], row["reason"], row["counts"]) == (1, "released", {"waited": 1})
+
+
+def test_a_killed_one_is_taken_over_when_its_lease_runs_out(ticks: Ticks, observer: Observer) -> None:
+    one = ticks.start(*SHORT_LEASE, handler="until_released")
+    one.until("working")
+    other = ticks.start(*SHORT_LEASE, handler="until_released")
+    other.until("waiting")
+    one.popen.kill()
+    assert one.exit_code() == -signal.SIGKILL
+    other.until("working")
+    ticks.release()
+    assert other.exit_code() == ExitCode.FINAL
+    row = observer.row()
+    assert (row["state"], row["attempt"]) == ("succeeded", 2)
+
+
+def test_a_lease_is_renewed_while_the_handler_works(ticks: Ticks, observer: Observer) -> None:
+    process = ticks.start(*SHORT_LEASE, handler="until_released")
+    process.until("working")
+    ends = observer.row()["lease_until"]
+    while observer.row()["now"] < ends:
+        pass
+    row = observer.row()
+    assert row["lease_until"] > row["now"]
+    ticks.release()
+    assert process.exit_code() == ExitCode.FINAL
+    assert observer.row()["attempt"] == 1
+
+
+def test_renewing_survives_a_cut_connection(ticks: Ticks, observer: Observer) -> None:
+    process = ticks.start(*SHORT_LEASE, handler="until_released")
+    process.until("working")
+    observer.connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    ends = observer.row()["lease_until"]
+    while observer.row()["lease_until"] <= ends:
+        pass
+    ticks.release()
+    assert process.exit_code() == ExitCode.FINAL
+    assert observer.row()["state"] == "succeeded"
+
+
+def test_a_lost_lease_stops_the_handler_and_nothing_is_written(ticks: Ticks, observer: Observer) -> None:
+    process = ticks.start(*SHORT_LEASE, handler="until_released")
+    process.until("working")
+    observer.change(attempt=2, pod="another")
+    assert process.exit_code() == ExitCode.AGAIN
+    assert process.event("stopping")["reason"] == "lease lost"
+    assert process.event("lease lost")["state"] == "interrupted"
+    row = observer.row()
+    assert (row["state"], row["attempt"], row["finished_at"], row["error_class"]) == ("running", 2, None, None)
+
+
+def test_a_server_that_is_gone_in_mid_work_costs_the_attempt_not_the_tick(ticks: Ticks, database: str) -> None:
+    """Nobody can connect for longer than the lease: the handler is stopped, and the next attempt does the tick."""
+    process = ticks.start(*SHORT_LEASE, handler="until_released")
+    process.until("working")
+    name = urlsplit(database).path[1:]
+    with psycopg.connect(urlsplit(database)._replace(path="/postgres").geturl(), autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        assert process.exit_code() == ExitCode.AGAIN
+        assert process.event("stopping")["reason"] == "lease lost"
+        assert process.event("not recorded")
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+    assert ticks.start(*SHORT_LEASE).exit_code() == ExitCode.FINAL
+    observer = Observer(database)
+    assert (observer.row()["state"], observer.row()["attempt"]) == ("succeeded", 2)
+    observer.connection.close()
+
+
+def test_an_effect_of_an_attempt_that_was_taken_over_is_not_committed(ticks: Ticks, observer: Observer) -> None:
+    observer.connection.execute("CREATE TABLE effect (attempt integer)")
+    process = ticks.start(handler="transacts")
+    process.until("working")
+    observer.change(attempt=2, pod="another")
+    ticks.release()
+    assert process.exit_code() == ExitCode.AGAIN
+    lost = process.event("lease lost")
+    assert (lost["state"], lost["reason"]) == ("interrupted", "lease lost")
+    assert "LeaseLostError: attempt 1 does not hold the tick any more" in lost["error"]
+    assert observer.connection.execute("SELECT FROM effect").fetchall() == []
+    assert (observer.row()["attempt"], observer.row()["error_class"]) == (2, None)

@@ -1,0 +1,158 @@
+"""Ticks as processes on a real Postgres, with handlers that do what tests need."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from region_tick import __main__
+from tests.database.ticks import variables
+
+HANDLERS = '''
+import ctypes, os, psycopg, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
+from pathlib import Path
+from region_tick.handlers import Outcome, PermanentError
+
+def until_released(tick):
+    """Work until a file appears, or stop when told."""
+    print("working", flush=True)
+    while not Path("released").exists():
+        tick.check()
+        tick.stopping.wait(0.02)
+    return Outcome({"waited": 1}, reason="released")
+
+def deaf(tick):
+    """Never hear that it shall stop, and have a thread for which an orderly exit would wait."""
+    print("working", flush=True)
+    ThreadPoolExecutor(1).submit(time.sleep, 600).result()
+
+def holds_the_interpreter(tick):
+    """Keep every other thread of Python from running."""
+    print("working", flush=True)
+    ctypes.PyDLL(None).sleep(600)
+
+def seen(tick):
+    tick.log.info("seen", extra={"tick": repr(tick), "utc": tick.tick_at.tzinfo is UTC, "remaining": tick.remaining()})
+
+def transacts(tick):
+    """Make an effect when released, whatever became of the tick meanwhile."""
+    print("working", flush=True)
+    while not Path("released").exists():
+        time.sleep(0.02)
+    with tick.transaction() as connection:
+        connection.execute("INSERT INTO effect VALUES (%s)", (tick.attempt,))
+
+def finishes(tick):
+    """Make an effect together with the end of the tick, and fail afterwards."""
+    with tick.transaction() as connection:
+        connection.execute("INSERT INTO effect VALUES (%s)", (tick.attempt,))
+        tick.finish(Outcome({"made": 1}))
+    raise ValueError("too late to matter")
+
+def finishes_and_dies(tick):
+    with tick.transaction() as connection:
+        connection.execute("INSERT INTO effect VALUES (%s)", (tick.attempt,))
+        tick.finish(Outcome())
+    os._exit(137)
+
+def broken(tick):
+    raise ValueError("try again")
+
+def permanent(tick):
+    raise PermanentError("cannot be done")
+
+def wrong(tick):
+    return "done"
+
+def exits(tick):
+    sys.exit(0)
+
+def leaves_a_transaction(tick):
+    tick.connection.execute("BEGIN")
+    tick.connection.execute("SELECT 1")
+
+def changes_its_settings(tick):
+    tick.connection.row_factory = psycopg.rows.dict_row
+    tick.connection.autocommit = False
+
+def closes(tick):
+    tick.connection.close()
+
+def cut_off(tick):
+    pid = tick.connection.info.backend_pid
+    with psycopg.connect(os.environ["DATABASE_URL"]) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", (pid,))
+'''
+DRIVER = """
+import os, sys
+from region_tick import run
+from region_tick.environment import Environment
+knobs = dict(word.split("=") for word in sys.argv[1:])
+run.PATIENCE_SECONDS = float(knobs.pop("patience", run.PATIENCE_SECONDS))
+run.FAILSAFE_SECONDS = float(knobs.pop("failsafe", run.FAILSAFE_SECONDS))
+sys.exit(run.run(Environment.read(os.environ), **{name: float(value) for name, value in knobs.items()}))
+"""
+SHORT_LEASE = ("lease_seconds=2", "renewal_seconds=0.2")
+
+
+class Process:
+    """A tick that runs in `folder`."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], *arguments: str) -> None:
+        path = os.pathsep.join((str(folder), str(Path(__main__.__file__).parents[1])))
+        self.popen = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=folder,
+            env={"PATH": os.defpath, "PYTHONPATH": path, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+
+    def until(self, told: str) -> None:
+        """Read on until a line holds `told`."""
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            self.lines.append(line)
+            if told in line:
+                return
+        raise AssertionError(f"{told!r} never came: {self.lines}")
+
+    def exit_code(self) -> int:
+        out, self.errors = self.popen.communicate(timeout=120)
+        self.lines += out.splitlines(keepends=True)
+        return self.popen.returncode
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines if line.startswith("{")]
+
+    def event(self, name: str) -> dict[str, Any]:
+        (event,) = [event for event in self.events() if event["event"] == name]
+        return event
+
+
+class Ticks:
+    """Starts ticks of one database."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        (folder / "their_handlers.py").write_text(HANDLERS)
+        self.folder, self.database = folder, database
+        self.processes: list[Process] = []
+
+    def start(self, *knobs: str, handler: str = "poke", **changes: Any) -> Process:
+        """Start one by its command, or with knobs (a word `lease_seconds=2` each) by a call of `run`."""
+        name = handler if handler == "poke" else f"their_handlers:{handler}"
+        environment = variables(self.database, **{"HANDLER": name} | changes)
+        arguments = ("-c", DRIVER, *knobs) if knobs else ("-m", "region_tick")
+        self.processes.append(Process(self.folder, environment, *arguments))
+        return self.processes[-1]
+
+    def release(self) -> None:
+        (self.folder / "released").touch()

@@ -1,0 +1,109 @@
+"""What a tick says to the database: its every statement, which a test has the migrated database prepare.
+
+Nothing outlives its transaction (no prepared statement, no session state), so PgBouncer in transaction mode may stand
+between. Each parameter has its type, because no table says it where the statement is prepared.
+"""
+
+BOUNDS = """
+SELECT clock_timestamp(),
+    pg_catalog.set_config('lock_timeout', '5s', true), pg_catalog.set_config('statement_timeout', '10s', true)
+"""
+
+MANUAL_LOCK = """
+SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(%(manual_uid)s::text, 0))
+"""
+
+MANUAL_TICK_AT = """
+SELECT coalesce(
+    (SELECT min(tick_at) FROM region_tick.job_run
+     WHERE source = %(source)s::text AND region_id = %(region_id)s::text AND manual_uid = %(manual_uid)s::text
+       AND tick_at > now() - interval '1 day'),
+    date_trunc('minute', clock_timestamp()))
+"""
+
+CLAIM = """
+WITH since AS (
+    SELECT min(least(window_end, %(tick_at)s::timestamptz)) AS window_start FROM region_tick.region_cursor
+    WHERE source = %(source)s::text AND region_id = %(region_id)s::text AND handler = %(handler)s::text
+), mine AS (
+    INSERT INTO region_tick.job_run AS run (
+        source, region_id, tick_at, manual_uid, region_code, cron, handler, job_name, pod, node,
+        attempt, state, reason, lease_until, started_at, finished_at, window_start, window_end)
+    SELECT
+        %(source)s::text, %(region_id)s::text, %(tick_at)s::timestamptz, %(manual_uid)s::text,
+        %(region_code)s::text, %(cron)s::text, %(handler)s::text, %(job_name)s::text, %(pod)s::text, %(node)s::text,
+        CASE WHEN late THEN 0 ELSE 1 END,
+        CASE WHEN late THEN 'skipped' ELSE 'running' END,
+        CASE WHEN late THEN 'late' END,
+        CASE WHEN NOT late THEN now + make_interval(secs => %(lease_seconds)s::float8) END,
+        CASE WHEN NOT late THEN now END,
+        CASE WHEN late THEN now END,
+        CASE WHEN NOT late THEN window_start END,
+        CASE WHEN NOT late THEN %(tick_at)s::timestamptz END
+    FROM since, (
+        SELECT now, coalesce(now > %(tick_at)s::timestamptz + make_interval(secs => %(late_after)s::float8), false)
+        FROM (SELECT clock_timestamp()) AS clock (now)
+    ) AS judged (now, late)
+    ON CONFLICT (source, region_id, tick_at, manual_uid) DO UPDATE SET
+        attempt = run.attempt + 1, state = 'running', reason = NULL,
+        lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s::float8),
+        region_code = excluded.region_code, cron = excluded.cron, handler = excluded.handler,
+        job_name = excluded.job_name, pod = excluded.pod, node = excluded.node,
+        started_at = clock_timestamp(), finished_at = NULL, error_class = NULL, error_message = NULL,
+        window_start = (SELECT window_start FROM since), window_end = %(tick_at)s::timestamptz
+    WHERE run.state IN ('running', 'interrupted') AND run.lease_until <= clock_timestamp()
+    RETURNING run.state, run.reason, run.attempt, run.lease_until, run.window_start
+)
+SELECT true AS mine, state, reason, attempt, lease_until, window_start FROM mine
+UNION ALL
+SELECT false, state, reason, attempt, lease_until, window_start FROM region_tick.job_run
+WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+  AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
+  AND NOT EXISTS (SELECT FROM mine)
+"""
+
+RENEW = """
+UPDATE region_tick.job_run SET lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s::float8)
+WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+  AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
+  AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()
+"""
+
+GUARD = """
+SELECT FROM region_tick.job_run
+WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+  AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
+  AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()
+FOR SHARE
+"""
+
+FINISH = """
+WITH finished AS (
+    UPDATE region_tick.job_run SET
+        state = %(state)s::text, reason = %(reason)s::text, counts = %(counts)s::jsonb,
+        error_class = %(error_class)s::text, error_message = %(error_message)s::text,
+        finished_at = clock_timestamp(), lease_until = clock_timestamp()
+    WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+      AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
+      AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()
+    RETURNING source, region_id, handler, state, manual_uid, window_start, window_end
+), fetched AS (
+    INSERT INTO region_tick.region_cursor AS cursor (source, region_id, handler, window_start, window_end)
+    SELECT source, region_id, handler, window_start, window_end FROM finished
+    WHERE state = 'succeeded' AND manual_uid = '' AND (
+        window_start IS NULL
+        OR EXISTS (
+            SELECT FROM region_tick.region_cursor AS known
+            WHERE known.source = finished.source AND known.region_id = finished.region_id
+              AND known.handler = finished.handler))
+    ON CONFLICT (source, region_id, handler) DO UPDATE SET
+        window_start = excluded.window_start, window_end = excluded.window_end, updated_at = clock_timestamp()
+    WHERE cursor.window_end < excluded.window_end
+      AND coalesce(excluded.window_start <= cursor.window_end, true)
+)
+SELECT FROM finished
+"""
+
+NOTIFY = """
+SELECT pg_catalog.pg_notify(%(channel)s::text, %(job_name)s::text)
+"""
