@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from region_operator.apply import ApplyError
 from region_operator.database.store import SchemaError
 from region_operator.settings import MissingDatabaseUrlError
+from region_operator.source import SlowSourceError
 from region_operator.status import ReadyReason
 from region_tick.database_url import DatabaseUrlError
 
@@ -34,6 +35,8 @@ def explain(error: Exception) -> ReconcileError | None:
             return ReconcileError(ReadyReason.DATABASE_NOT_CONFIGURED, f"DATABASE_URL cannot be used: {error}")
         case SchemaError():
             return ReconcileError(ReadyReason.SCHEMA_MISMATCH, str(error))
+        case SlowSourceError():
+            return ReconcileError(ReadyReason.SOURCE_SLOW, str(error))
         case sqlalchemy.exc.ProgrammingError() | sqlalchemy.exc.DataError():
             return ReconcileError(
                 ReadyReason.SOURCE_UNREADABLE, f"the region table cannot be read: {_first_line(error.orig)}"

@@ -1,6 +1,7 @@
 """Reading the regions from the user's table or view. It is read, never written.
 
-A table that cannot be read raises, so that nobody downstream can mistake it for a table without rows.
+A table that cannot be read raises, so that nobody downstream can mistake it for a table without rows. One that is read
+too slowly raises an error of its own: the database is there, and what is to be done is another thing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
+from psycopg import errors
+from sqlalchemy.exc import DBAPIError
 
 from region_operator.database.engine import transaction
 from region_operator.region import Quarantined, Region, parse_rows
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
     from region_operator.crd import Columns, Source
 
 READ_TIMEOUT_SECONDS = 30
+LOCK_TIMEOUT_SECONDS = 5
+
+
+class SlowSourceError(Exception):
+    """The table was not read in time; the message says what took how long, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +47,31 @@ class Table:
 
 
 async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: str) -> list[Region | Quarantined]:
-    """Return the active rows by id, each id once. Raises what SQLAlchemy raises where the table cannot be read."""
+    """Return the active rows by id, each id once. Raises SlowSourceError, and what SQLAlchemy raises where the table
+    cannot be read.
+    """
     table = Table.parse(source.table, default_schema=default_schema)
-    async with transaction(engine, timeout_seconds=READ_TIMEOUT_SECONDS) as connection:
-        rows = (await connection.execute(_select(table, source.columns))).mappings().all()
+    try:
+        async with transaction(
+            engine, timeout_seconds=READ_TIMEOUT_SECONDS, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS
+        ) as connection:
+            rows = (await connection.execute(_select(table, source.columns))).mappings().all()
+    except DBAPIError as error:
+        raise (_slow(table, error.orig) or error) from error
     return parse_rows(rows, source=str(table))
+
+
+def _slow(table: Table, cause: BaseException | None) -> SlowSourceError | None:
+    match cause:
+        case errors.QueryCanceled():
+            what = f"{table} was not read within {READ_TIMEOUT_SECONDS:g} s"
+            remedy = "EXPLAIN what it selects; a view may need an index, or to be a materialized one"
+        case errors.LockNotAvailable():
+            what = f"{table} was locked for more than {LOCK_TIMEOUT_SECONDS:g} s"
+            remedy = "pg_locks says by whom; an ALTER TABLE or a VACUUM FULL may be under way"
+        case _:
+            return None
+    return SlowSourceError(f"{what} ({cause.diag.message_primary}): {remedy}")
 
 
 def _select(table: Table, columns: Columns) -> sa.Select[Any]:

@@ -41,6 +41,7 @@ class ReadyReason(StrEnum):
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
     SCHEMA_MISMATCH = "SchemaMismatch"
     SOURCE_UNREADABLE = "SourceUnreadable"
+    SOURCE_SLOW = "SourceSlow"
     APPLY_FAILED = "ApplyFailed"
     OUTDATED_CRD = "OutdatedCustomResourceDefinition"
 

@@ -11,7 +11,7 @@ from sqlalchemy import exc, text
 
 from region_operator.crd import Columns, Source
 from region_operator.region import Bbox, Region
-from region_operator.source import Table, read_regions
+from region_operator.source import SlowSourceError, Table, read_regions
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -83,6 +83,25 @@ async def test_a_table_that_cannot_be_read_is_no_table_without_rows(engine: Asyn
         await read_regions(engine, Source(table="nowhere"), default_schema="public")
     with pytest.raises(exc.ProgrammingError, match="crontab"):
         await read_regions(engine, Source(columns=Columns(cron_schedule="crontab")), default_schema="public")
+
+
+async def test_a_view_that_is_too_slow_says_how_long_was_waited(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("region_operator.source.READ_TIMEOUT_SECONDS", 0.2)
+    await execute(engine, "CREATE VIEW slow AS SELECT region_index.* FROM region_index, pg_sleep(60)")
+    with pytest.raises(
+        SlowSourceError, match=r"public\.slow was not read within 0\.2 s .*statement timeout.*: EXPLAIN"
+    ):
+        await read_regions(engine, Source(table="slow"), default_schema="public")
+
+
+async def test_a_table_that_stays_locked_says_so(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("region_operator.source.LOCK_TIMEOUT_SECONDS", 0.2)
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE region_index IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(SlowSourceError, match=r"public\.region_index was locked for more than 0\.2 s.*pg_locks"):
+            await read_regions(engine, Source(), default_schema="public")
 
 
 def test_a_tables_schema_is_its_own_or_the_urls() -> None:

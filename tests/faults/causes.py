@@ -154,6 +154,26 @@ def without_right(site: Site, _way: object) -> Iterator[None]:
 
 
 @contextmanager
+def locked(site: Site, _way: object) -> Iterator[None]:
+    """Somebody holds the table for himself for a while."""
+    with site.holding("LOCK TABLE region_index IN ACCESS EXCLUSIVE MODE"):
+        yield
+
+
+@contextmanager
+def slow_view(site: Site, _way: object) -> Iterator[None]:
+    """What is read becomes a view that takes for ever."""
+    site.sql("ALTER TABLE region_index RENAME TO region_index_old")
+    site.sql("CREATE VIEW region_index AS SELECT r.* FROM region_index_old r, pg_sleep(3600)")
+    site.sql(f"GRANT SELECT ON region_index TO {site.role}")
+    try:
+        yield
+    finally:
+        site.sql("DROP VIEW region_index")
+        site.sql("ALTER TABLE region_index_old RENAME TO region_index")
+
+
+@contextmanager
 def read_only(site: Site, _way: object) -> Iterator[None]:
     """The server is lost, and its replica cannot be written to before it is made the primary."""
     site.administer("ALTER SYSTEM SET default_transaction_read_only = on")
@@ -196,6 +216,7 @@ class Fault:
 
 AWAY = ReadyReason.DATABASE_UNAVAILABLE
 UNREADABLE = ReadyReason.SOURCE_UNREADABLE
+SLOW = ReadyReason.SOURCE_SLOW
 
 FAULTS = [
     Fault(stopped, AWAY, ("refused",)),
@@ -209,6 +230,8 @@ FAULTS = [
     Fault(without_table, UNREADABLE, ("region_index", "does not exist")),
     Fault(without_column, UNREADABLE, ("cron_schedule", "does not exist")),
     Fault(without_right, UNREADABLE, ("permission denied", "region_index")),
+    Fault(locked, SLOW, ("region_index", "locked for more than 5 s", "pg_locks")),
+    Fault(slow_view, SLOW, ("region_index", "not read within 30 s", "statement timeout"), failures=1),
     Fault(read_only),
     Fault(killed, AWAY, ("cannot be reached",), way=pooled),
     Fault(pooler_killed, AWAY, ("refused",), way=pooled),

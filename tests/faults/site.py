@@ -96,6 +96,13 @@ class Site:
                     break
             yield
 
+    @contextmanager
+    def holding(self, statement: str) -> Iterator[None]:
+        """Run a statement as a superuser on the database, in a transaction that lasts as long as the context."""
+        with psycopg.connect(self.server.url(self.role), connect_timeout=10) as connection:
+            connection.execute(statement.encode())
+            yield
+
     @staticmethod
     def _run(url: str, statement: str) -> list[tuple[Any, ...]]:
         options = "-c default_transaction_read_only=off"
