@@ -23,6 +23,7 @@ from region_operator.api import ApiUnavailableError
 from region_operator.crd import APPROVAL_ANNOTATION, GROUP, PLURAL, VERSION
 from region_operator.cronjob import APP
 from region_operator.failures import ReconcileError
+from region_operator.streak import Streak
 
 if TYPE_CHECKING:
     from region_operator.dispatch import Dispatcher
@@ -47,6 +48,7 @@ class Memo:
     pace: Pace
     health: Health
     dispatcher: Dispatcher
+    streak: Streak = dataclasses.field(default_factory=Streak)
     gone: set[str] = dataclasses.field(default_factory=set)
     seen: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
 
@@ -158,9 +160,8 @@ async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **k
     except ApiUnavailableError as error:
         reason = "ApiUnavailable"
         delay = _failed(memo, f"the API server cannot be reached: {error}")
-    except Exception:
-        log.exception("reconcile failed")
-        delay = _failed(memo, "an error of the operator itself, see its log")
+    except Exception as error:
+        delay = _failed(memo, f"an error of the operator itself, see its log: {error!r}", of_its_own=error)
     else:
         reason = "Succeeded"
         delay = _succeeded(memo, interval or timedelta(minutes=5))
@@ -172,16 +173,21 @@ async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **k
 def _succeeded(memo: Memo, interval: timedelta) -> float:
     """Return how many seconds from now the next reconcile begins at the latest."""
     metrics.LAST_SUCCESS.set_to_current_time()
+    if keys := memo.streak.ended():
+        log.info("reconciled again", extra=keys)
     memo.health.ready(memo.reconciler.database)
     memo.pace.succeeded(interval)
     return interval.total_seconds()
 
 
-def _failed(memo: Memo, message: str) -> float:
+def _failed(memo: Memo, message: str, *, of_its_own: Exception | None = None) -> float:
     """Return how many seconds from now the next reconcile begins at the latest."""
     delay = memo.pace.failed()
     memo.health.unready(message)
-    log.warning("not reconciled", extra={"reason": message, "retry_in_seconds": round(delay, 1)})
+    if keys := memo.streak.failed(message):
+        level = logging.ERROR if of_its_own else logging.WARNING
+        extra = {"reason": message, "retry_in_seconds": round(delay, 1)} | keys
+        log.log(level, "not reconciled", extra=extra, exc_info=of_its_own)
     return delay
 
 

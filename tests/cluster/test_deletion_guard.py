@@ -225,7 +225,9 @@ def test_a_deletion_that_fails_and_is_tried_again_counts_once(
             refused = lambda: "no deletes" in kubectl.fails("delete", "cronjob", name, "--dry-run=server")  # noqa: E731
             eventually(refused, what="the policy is in force")
             sql("DELETE FROM region_index WHERE code <> 'R12' AND code <> 'R11'")
-            eventually(lambda: len(operator.logged("not reconciled")) >= 3, what="three tries fail")
+            failures = "region_operator_reconciles_total"
+            eventually(lambda: operator.metric(failures, reason="ApplyFailed") >= 3, what="three tries fail")
+            assert len(operator.logged("not reconciled")) == 1
             assert not held(kubectl)
         finally:
             kubectl("delete", "validatingadmissionpolicy,validatingadmissionpolicybinding", policy)

@@ -45,6 +45,8 @@ def test_a_fault_of_the_database_is_outlived(
         eventually(lambda: schedules(kubectl.cronjobs()) == wanted, what="it converges by itself", seconds=60)
         eventually(lambda: kubectl.ready()["status"] == "True", what="the status is well again")
         go_on(operator)
+        assert bool(operator.logged("reconciled again")) is bool(operator.logged("not reconciled"))
+        assert fault.reason is None or operator.logged("reconciled again")
         code, text = operator.get("/readyz")
         assert code == 200
         assert "schema revision: " in text

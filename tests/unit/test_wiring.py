@@ -118,3 +118,19 @@ async def test_a_scheduler_whose_timer_never_begins_is_noticed() -> None:
     assert await live_after(seen, clock, 1e9)
     await wiring._on_event(type="ADDED", uid="u", meta=META, memo=seen)
     assert not await live_after(seen, clock, wiring.RECONCILE_LIMIT_SECONDS + PATIENCE_SECONDS + 1)
+
+
+async def test_a_failure_that_lasts_is_logged_once_and_once_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    act = [fail, fail, crash, crash, fail, succeed, succeed]
+    ill = memo(Clock(), lambda: act.pop(0)())
+    while act:
+        await reconcile(ill)
+        ill.pace.wake()
+    lines = [(record.message, record.levelname, record.attempts, bool(record.exc_info)) for record in caplog.records]  # type: ignore[attr-defined]
+    assert lines == [
+        ("not reconciled", "WARNING", 1, False),
+        ("not reconciled", "ERROR", 3, True),
+        ("not reconciled", "WARNING", 5, False),
+        ("reconciled again", "INFO", 5, False),
+    ]
