@@ -19,3 +19,7 @@ HELD_DELETIONS = Gauge("region_operator_held_deletions", "Deletions that spec.de
 REGIONS = Gauge("region_operator_regions", "Active regions by state.", ["state"])
 WAITING_TICKS = Gauge("region_operator_waiting_ticks", "Jobs whose next pod waits for a free slot of the quota.")
 NUDGES = Counter("region_operator_nudges_total", "Jobs that were hurried, because a slot was free for them.")
+NOTIFIED = Gauge(
+    "region_operator_table_notifies",
+    "1 while the region table's trigger tells of edits, 0 while the interval finds them.",
+)

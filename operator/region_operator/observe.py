@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from region_operator.api import Api
+    from region_operator.database.region_table import Trigger
     from region_operator.database.store import Database
     from region_operator.plan import Live
 
@@ -36,13 +37,14 @@ class Observation:
     outcome: Outcome
     quota: Manifest | None
     decision: Decision
+    trigger: Trigger
 
 
 async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_image: str, now: datetime) -> Observation:
     """Look at table and cluster. Raises what SQLAlchemy raises and what `api.ERRORS` lists: nothing was done then."""
     spec = scheduler.spec
-    rows = await read_regions(database.engine, spec.source, default_schema=database.schema)
-    desired, quarantined = parse_schedules(rows)
+    reading = await read_regions(database.engine, spec.source, default_schema=database.schema)
+    desired, quarantined = parse_schedules(reading.rows)
     current, others = await list_current(api, scheduler.namespace)
     quota = await unapplied_quota(api, render_quota(scheduler))
     plan = make_plan(
@@ -62,14 +64,14 @@ async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_im
         now=now,
     )
     outcome = Outcome(
-        active=len(rows),
+        active=len(reading.rows),
         scheduled=len(desired) - len(plan.blocked),
         quarantined=(*quarantined, *plan.blocked),
         held=len(decision.held),
         paused=plan.paused,
         changed=quota is not None or len(decision.plan) > 0,
     )
-    return Observation((*current, *others), outcome, quota, decision)
+    return Observation((*current, *others), outcome, quota, decision, reading.trigger)
 
 
 def _render(scheduler: Scheduler, tick_image: str, desired: Desired, name: str) -> Manifest:

@@ -15,6 +15,7 @@ from region_operator import events, metrics, status
 from region_operator.api import MERGE, Api
 from region_operator.apply import apply_plan, apply_quota
 from region_operator.crd import Scheduler, scheduler_path
+from region_operator.database.region_table import Trigger
 from region_operator.failures import ReconcileError, explain
 from region_operator.observe import Observation, observe
 from region_operator.policy import History, explain_hold
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from region_operator.database.store import Store
+    from region_operator.database.store import Database, Store
     from region_operator.policy import Decision
     from region_operator.region import Quarantined
 
@@ -63,9 +64,7 @@ class Reconciler:
         try:
             scheduler = Scheduler.from_object(body)
             database = await self._store.open()
-            table = Table.parse(scheduler.spec.source.table, default_schema=database.schema)
-            await self._store.have_notified(schema=table.schema, table=table.name)
-            seen = await observe(self._api, database, scheduler, tick_image=self._tick_image, now=_now())
+            seen = await self._observe(database, scheduler)
             for lost in self.last_seen.all(live.body for live in seen.cronjobs):
                 log.info("deleted by another", extra={"cronjob": lost})
             scheduler = await self._remember(scheduler, seen.decision)
@@ -80,6 +79,18 @@ class Reconciler:
             raise failure from error
         await self._write_status(scheduler, status.succeeded(scheduler, seen.outcome, now=_now()))
         return scheduler.spec.refresh_interval
+
+    async def _observe(self, database: Database, scheduler: Scheduler) -> Observation:
+        """Look at all there is, and keep the table's trigger."""
+        seen = await observe(self._api, database, scheduler, tick_image=self._tick_image, now=_now())
+        table = Table.parse(scheduler.spec.source.table, default_schema=database.schema)
+        trigger = await self._store.triggers.keep(
+            database.engine, schema=table.schema, table=table.name, found=seen.trigger
+        )
+        metrics.NOTIFIED.set(trigger.fires)
+        if trigger is Trigger.CREATED:  # nobody was told of what changed between the look and now
+            return await observe(self._api, database, scheduler, tick_image=self._tick_image, now=_now())
+        return seen
 
     async def _remember(self, before: Scheduler, decision: Decision) -> Scheduler:
         """Write down what the guard must know when it is asked again, before anything is deleted; tell of a hold."""

@@ -14,6 +14,7 @@ from psycopg import errors
 from sqlalchemy.exc import DBAPIError
 
 from region_operator.database.engine import transaction
+from region_operator.database.region_table import Trigger, look_at_trigger
 from region_operator.region import Quarantined, Region, parse_rows
 
 if TYPE_CHECKING:
@@ -46,8 +47,16 @@ class Table:
         return f"{self.schema}.{self.name}"
 
 
-async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: str) -> list[Region | Quarantined]:
-    """Return the active rows by id, each id once. Raises SlowSourceError, and what SQLAlchemy raises where the table
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The active rows by id, each id once, and whether whoever listens would have heard of what changed since."""
+
+    rows: list[Region | Quarantined]
+    trigger: Trigger
+
+
+async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: str) -> Reading:
+    """Read the table, after a look at its trigger. Raises SlowSourceError, and what SQLAlchemy raises where the table
     cannot be read.
     """
     table = Table.parse(source.table, default_schema=default_schema)
@@ -55,10 +64,11 @@ async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: s
         async with transaction(
             engine, timeout_seconds=READ_TIMEOUT_SECONDS, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS
         ) as connection:
+            trigger = await look_at_trigger(connection, schema=table.schema, table=table.name)
             rows = (await connection.execute(_select(table, source.columns))).mappings().all()
     except DBAPIError as error:
         raise (_slow(table, error.orig) or error) from error
-    return parse_rows(rows, source=str(table))
+    return Reading(parse_rows(rows, source=str(table)), trigger)
 
 
 def _slow(table: Table, cause: BaseException | None) -> SlowSourceError | None:

@@ -144,3 +144,27 @@ def test_a_table_of_the_users_own_gets_its_trigger_and_a_view_a_warning(
             sql("UPDATE geo.regions SET name = %s", name)
             eventually(lambda: name_of(kubectl, "R1") == name, what="the edit shows")  # noqa: B023 - called at once
         assert len(operator.logged("no trigger")) == 1
+
+
+def test_a_trigger_that_is_dropped_is_made_again_and_one_that_is_disabled_is_left_so(
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+) -> None:
+    sql(INSERT, 1)
+    with run_operator(REGION_REFRESH_INTERVAL_MS="1000") as operator:
+        eventually(lambda: kubectl.ready().get("status") == "True", what="one CronJob")
+        assert operator.metric("region_operator_table_notifies") == 1
+        sql("DROP TRIGGER region_tick_notify ON region_index")
+        eventually(lambda: operator.logged("trigger created"), what="it is made again")
+        assert operator.metric("region_operator_table_notifies") == 1
+
+        sql("ALTER TABLE region_index DISABLE TRIGGER region_tick_notify")
+        [line] = eventually(lambda: operator.logged("no trigger"), what="it is said")
+        assert (line["reason"], "ENABLE TRIGGER" in line["remedy"]) == ("disabled", True)
+        eventually(lambda: operator.metric("region_operator_table_notifies") == 0, what="the metric says so")
+        sql("UPDATE region_index SET name = 'x'")
+        eventually(lambda: name_of(kubectl, "R1") == "x", what="the interval finds the edit")
+        sql("ALTER TABLE region_index ENABLE TRIGGER region_tick_notify")
+        eventually(lambda: operator.logged("trigger found"), what="it is enabled")
+        assert operator.metric("region_operator_table_notifies") == 1
+        assert len(operator.logged("no trigger")) == 1
+        assert len(operator.logged("trigger created")) == 1

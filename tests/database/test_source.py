@@ -30,7 +30,7 @@ async def test_active_rows_are_read_with_their_decimals(engine: AsyncEngine) -> 
         " VALUES ('IS-1', 'Reykjavík', -22.123456, 64.05, -21.6, 64.18, '*/5 * * * *')",
         "INSERT INTO region_index (code, name, cron_schedule, active) VALUES ('OFF', 'Off', '@daily', false)",
     )
-    [region] = await read_regions(engine, Source(), default_schema="public")
+    [region] = (await read_regions(engine, Source(), default_schema="public")).rows
     assert isinstance(region, Region)
     assert (region.source, region.code, region.name) == ("public.region_index", "IS-1", "Reykjavík")
     assert region.bbox == Bbox(Decimal("-22.123456"), Decimal("64.050000"), Decimal("-21.600000"), Decimal("64.180000"))
@@ -57,7 +57,7 @@ async def test_another_table_with_other_names_serves_too(engine: AsyncEngine) ->
         cron_schedule="cron",
         active="live",
     )
-    [region] = await read_regions(engine, Source(table="Geo.regions", columns=columns), default_schema="public")
+    [region] = (await read_regions(engine, Source(table="Geo.regions", columns=columns), default_schema="public")).rows
     assert isinstance(region, Region)
     assert (region.id, region.code, region.source) == ("7", "DE-BE", "Geo.regions")
 

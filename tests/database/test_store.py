@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,30 +35,6 @@ async def test_without_the_right_to_migrate_a_wrong_schema_is_an_error_that_says
     async with Store(lambda: empty_database, may_migrate=False) as store:
         with pytest.raises(SchemaError, match=r"missing: run `region-operator migrate`"):
             await store.open()
-
-
-async def test_a_table_gets_its_trigger_once(
-    database: str, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with engine.begin() as connection:
-        await connection.execute(text("CREATE TABLE one (id int)"))
-        await connection.execute(text("CREATE TABLE two (id int)"))
-    found = text("SELECT count(*) FROM pg_trigger WHERE tgname = 'region_tick_notify' AND tgrelid = 'one'::regclass")
-    for may_migrate in (False, True):
-        async with Store(lambda: database, may_migrate=may_migrate) as store:
-            await store.open()
-            for _ in range(2):
-                await store.have_notified(schema="public", table="one")
-            async with engine.begin() as connection:
-                assert (await connection.execute(found)).scalar_one() == int(may_migrate)
-            if may_migrate:
-                async with engine.begin() as connection:
-                    await connection.execute(text("LOCK TABLE two"))
-                    await store.have_notified(schema="public", table="two")
-                    async with asyncio.timeout(2):  # as long as the lock is waited for, it would take 5 s
-                        await store.have_notified(schema="public", table="two")
-    [refused] = [record for record in caplog.records if record.message == "no trigger"]
-    assert (refused.table, refused.reason) == ("public.two", "refused")  # type: ignore[attr-defined]
 
 
 async def test_a_newer_schema_is_left_alone(database: str, engine: AsyncEngine) -> None:

@@ -27,9 +27,13 @@ TRIGGER = "region_tick_notify"
 
 _REFUSED = (errors.InsufficientPrivilege, errors.LockNotAvailable)
 
+_FIRES = ("O", "A")
+"""pg_trigger.tgenabled of a trigger that ordinary sessions fire; not of one that is disabled, or for replicas only."""
+
 _RELATION = text(
     "SELECT c.relkind::text AS kind,"
-    " EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = :trigger) AS notifies"
+    " (SELECT t.tgenabled::text FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = :trigger) AS enabled,"
+    " has_table_privilege(c.oid, 'TRIGGER') AS allowed"
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = :schema AND c.relname = :name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"
 )
@@ -49,10 +53,19 @@ class Trigger(StrEnum):
 
     CREATED = "created"
     FOUND = "found"
+    DISABLED = "disabled"
+    """It is there, but somebody disabled it: that is his to undo."""
+    MISSING = "missing"
+    """It is not there, and could be made."""
     NO_TABLE = "no table"
     """There is a view or nothing, on which no trigger would fire."""
     REFUSED = "refused"
-    """There is no right to make one, or the table was locked for too long."""
+    """There is no right to make one, the table was locked for too long, or nothing can be written."""
+
+    @property
+    def fires(self) -> bool:
+        """Whether edits of the table are notified."""
+        return self in (Trigger.CREATED, Trigger.FOUND)
 
 
 async def ensure_region_table(connection: AsyncConnection, *, schema: str, make: bool) -> RegionTable:
@@ -74,13 +87,21 @@ async def ensure_region_table(connection: AsyncConnection, *, schema: str, make:
     return RegionTable.CREATED
 
 
-async def ensure_trigger(connection: AsyncConnection, *, schema: str, table: str) -> Trigger:
-    """Have `schema.table` notify contract.CHANGES_CHANNEL of every statement that writes to it."""
+async def look_at_trigger(connection: AsyncConnection, *, schema: str, table: str) -> Trigger:
+    """Tell how `schema.table` stands to its trigger, by one query of the catalog."""
     relation = await _relation(connection, schema, table)
     if relation is None or relation.kind not in ("r", "p"):
         return Trigger.NO_TABLE
-    if relation.notifies:
-        return Trigger.FOUND
+    if relation.enabled is not None:
+        return Trigger.FOUND if relation.enabled in _FIRES else Trigger.DISABLED
+    return Trigger.MISSING if relation.allowed else Trigger.REFUSED
+
+
+async def ensure_trigger(connection: AsyncConnection, *, schema: str, table: str) -> Trigger:
+    """Have `schema.table` notify contract.CHANGES_CHANNEL of every statement that writes to it."""
+    found = await look_at_trigger(connection, schema=schema, table=table)
+    if found is not Trigger.MISSING:
+        return found
     quote = connection.dialect.identifier_preparer.quote_identifier
     try:
         async with connection.begin_nested():
@@ -89,7 +110,7 @@ async def ensure_trigger(connection: AsyncConnection, *, schema: str, table: str
                 f" ON {quote(schema)}.{quote(table)} FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.notify_change()"
             )
     except DBAPIError as error:
-        if isinstance(error.orig, _REFUSED):
+        if isinstance(error.orig, (*_REFUSED, errors.ReadOnlySqlTransaction)):
             return Trigger.REFUSED
         raise
     return Trigger.CREATED
@@ -103,5 +124,5 @@ async def has_schema(connection: AsyncConnection, name: str) -> bool:
     return bool(found.scalar_one())
 
 
-async def _relation(connection: AsyncConnection, schema: str, name: str) -> Row[tuple[str, bool]] | None:
+async def _relation(connection: AsyncConnection, schema: str, name: str) -> Row[tuple[str, str | None, bool]] | None:
     return (await connection.execute(_RELATION, {"schema": schema, "name": name, "trigger": TRIGGER})).one_or_none()

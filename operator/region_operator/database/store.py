@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from region_operator.database.engine import make_engine, transaction
 from region_operator.database.migrate import MigrationError, SchemaState, migrate, newest_revision, schema_state
 from region_operator.database.partitions import ensure_partitions
-from region_operator.database.region_table import Trigger, ensure_trigger
+from region_operator.database.triggers import Triggers
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def look_at(url: DatabaseUrl) -> AsyncIterator[Database]:
 
 class Store:
     """Holds the one engine of the process; an async context manager that disposes of it. `description` says for people
-    which database was opened last, without its password, and its schema's revision.
+    which database was opened last, without its password, and its schema's revision; `triggers` keep the tables' own.
     """
 
     def __init__(self, read_url: Callable[[], str], *, may_migrate: bool) -> None:
@@ -61,7 +61,7 @@ class Store:
         self._url: str | None = None
         self._database: Database | None = None
         self._partitioned: date | None = None
-        self._triggers: dict[tuple[str, str], Trigger] = {}
+        self.triggers = Triggers(may_make=may_migrate)
         self.description = ""
 
     async def __aenter__(self) -> Self:
@@ -87,31 +87,9 @@ class Store:
         await self._make_partitions(self._database.engine)
         return self._database
 
-    async def have_notified(self, *, schema: str, table: str) -> None:
-        """Have the table's changes notified, where it is ours to: else that it cannot be done is logged, and no more.
-
-        Asked of a table once, but of one that is a view or missing each time. Raises what SQLAlchemy raises where the
-        database is away.
-        """
-        assert self._database is not None  # noqa: S101 - opened before
-        before = self._triggers.get((schema, table))
-        if not self._may_migrate or before not in (None, Trigger.NO_TABLE):
-            return
-        async with transaction(self._database.engine) as connection:
-            trigger = await ensure_trigger(connection, schema=schema, table=table)
-        self._triggers[schema, table] = trigger
-        if trigger is Trigger.CREATED:
-            log.info("trigger created", extra={"table": f"{schema}.{table}"})
-        elif trigger is not Trigger.FOUND and trigger is not before:
-            log.warning(
-                "no trigger",
-                extra={"table": f"{schema}.{table}", "reason": trigger, "effect": "edits show at the refresh interval"},
-            )
-
     async def close(self) -> None:
         """Dispose of the engine and its connections; what is opened afterwards is opened anew."""
         database, self._database, self._partitioned = self._database, None, None
-        self._triggers.clear()
         if database is not None:
             await database.engine.dispose()
 

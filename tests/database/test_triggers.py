@@ -1,0 +1,147 @@
+"""triggers.py on a real Postgres: what becomes of the trigger as time goes by, and what is said of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import text
+
+from region_operator.crd import Source
+from region_operator.database.engine import make_engine
+from region_operator.database.region_table import Trigger
+from region_operator.database.triggers import REFUSED_FOR_SECONDS, Triggers
+from region_operator.source import read_regions
+from region_tick.database_url import DatabaseUrl
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+DROP = "DROP TRIGGER region_tick_notify ON region_index"
+ALTER = "ALTER TABLE region_index {} TRIGGER region_tick_notify"
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Keeper:
+    """Does what a reconcile does about the trigger, and tells what it logged."""
+
+    def __init__(self, engine: AsyncEngine, log: pytest.LogCaptureFixture, *, may_make: bool = True) -> None:
+        log.set_level("INFO")
+        self._engine, self._log = engine, log
+        self.clock = Clock()
+        self._triggers = Triggers(may_make=may_make, clock=self.clock)
+
+    async def keep(self, table: str = "region_index") -> Trigger:
+        found = (await read_regions(self._engine, Source(table=table), default_schema="public")).trigger
+        return await self._triggers.keep(self._engine, schema="public", table=table, found=found)
+
+    def said(self) -> list[str]:
+        lines = [f"{record.message}: {getattr(record, 'reason', 'well')}" for record in self._log.records]
+        self._log.clear()
+        return lines
+
+
+@pytest.fixture
+async def engine_of_nobody(stranger: Callable[[str], str], database: str) -> AsyncIterator[AsyncEngine]:
+    """An engine of a role that may read and no more."""
+    engine = make_engine(DatabaseUrl.parse(stranger(database)))
+    yield engine
+    await engine.dispose()
+
+
+async def execute(engine: AsyncEngine, *statements: str) -> None:
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+
+
+async def test_one_that_is_dropped_is_made_again(engine: AsyncEngine, caplog: pytest.LogCaptureFixture) -> None:
+    keeper = Keeper(engine, caplog)
+    assert await keeper.keep() is Trigger.FOUND
+    assert keeper.said() == []
+    await execute(engine, DROP)
+    assert [await keeper.keep() for _ in range(3)] == [Trigger.CREATED, Trigger.FOUND, Trigger.FOUND]
+    assert keeper.said() == ["trigger created: well"]
+
+
+@pytest.mark.parametrize("how", ["DISABLE", "ENABLE REPLICA"])
+async def test_one_that_somebody_disabled_is_left_so_and_said_once(
+    engine: AsyncEngine, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    keeper = Keeper(engine, caplog)
+    await execute(engine, ALTER.format(how))
+    assert [await keeper.keep() for _ in range(3)] == [Trigger.DISABLED] * 3
+    assert keeper.said() == ["no trigger: disabled"]
+    await execute(engine, ALTER.format("ENABLE ALWAYS"))
+    assert [await keeper.keep() for _ in range(2)] == [Trigger.FOUND] * 2
+    assert keeper.said() == ["trigger found: well"]
+
+
+async def test_without_the_right_to_it_nothing_is_tried_until_there_is_one(
+    engine_of_nobody: AsyncEngine, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    role = await name_of_role(engine_of_nobody)
+    await execute(engine, DROP, f"GRANT SELECT ON region_index TO {role}")
+    keeper = Keeper(engine_of_nobody, caplog)
+    assert [await keeper.keep() for _ in range(2)] == [Trigger.REFUSED] * 2
+    assert keeper.said() == ["no trigger: refused"]
+    await execute(engine, f"GRANT TRIGGER ON region_index TO {role}", f"GRANT USAGE ON SCHEMA region_tick TO {role}")
+    assert await keeper.keep() is Trigger.CREATED
+    assert keeper.said() == ["trigger created: well"]
+    await execute(engine, f"DROP OWNED BY {role}")
+
+
+async def name_of_role(engine: AsyncEngine) -> str:
+    async with engine.connect() as connection:
+        return str((await connection.execute(text("SELECT current_user"))).scalar_one())
+
+
+async def test_one_that_was_refused_is_not_asked_for_again_at_once(
+    engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Keeper(engine, caplog)
+    await execute(engine, DROP)
+    async with engine.begin() as writing:
+        await writing.execute(text("LOCK TABLE region_index IN ROW EXCLUSIVE MODE"))
+        assert await keeper.keep() is Trigger.REFUSED
+    keeper.clock.now += REFUSED_FOR_SECONDS - 1
+    assert await keeper.keep() is Trigger.REFUSED
+    assert keeper.said() == ["no trigger: refused"]
+    keeper.clock.now += 1
+    assert await keeper.keep() is Trigger.CREATED
+
+
+async def test_a_server_that_cannot_be_written_to_refuses(
+    database: str, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = urlsplit(database).path.removeprefix("/")
+    await execute(engine, DROP, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    read_only = make_engine(DatabaseUrl.parse(database))
+    assert await Keeper(read_only, caplog).keep() is Trigger.REFUSED
+    await read_only.dispose()
+
+
+async def test_who_may_not_migrate_makes_none_and_says_so(
+    engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Keeper(engine, caplog, may_make=False)
+    await execute(engine, DROP)
+    assert [await keeper.keep() for _ in range(2)] == [Trigger.MISSING] * 2
+    assert keeper.said() == ["no trigger: missing"]
+
+
+async def test_of_each_table_it_is_said_anew(engine: AsyncEngine, caplog: pytest.LogCaptureFixture) -> None:
+    keeper = Keeper(engine, caplog)
+    for number in (1, 2):
+        await execute(engine, f"CREATE VIEW view_{number} AS SELECT * FROM region_index")
+        assert [await keeper.keep(f"view_{number}") for _ in range(2)] == [Trigger.NO_TABLE] * 2
+    assert keeper.said() == ["no trigger: no table"] * 2
