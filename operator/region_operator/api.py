@@ -131,7 +131,10 @@ class Api:
             query["continue"] = token
 
     async def delete(self, path: str, *, uid: str, resource_version: str) -> bool:
-        """Delete an object as it was seen, leaving its dependents. False where it is gone or no longer the same."""
+        """Delete an object as it was seen, leaving its dependents. False where it is gone already.
+
+        Raises ApiException 409 where it is no longer the same.
+        """
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -141,7 +144,7 @@ class Api:
         try:
             await self.request("DELETE", path, body=body)
         except client.ApiException as error:
-            if error.status in (404, 409):
+            if error.status == 404:
                 return False
             raise
         return True

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
+from enum import Enum, auto
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from kubernetes.aio.client import ApiException
@@ -31,6 +34,12 @@ NAMED_FIELDS = 5
 
 NEVER = "1"
 """A resourceVersion that no object has: an apply with it creates, and gets a 409 where something stands already."""
+
+
+class _End(Enum):
+    DONE = auto()
+    STALE = auto()
+    FAILED = auto()
 
 
 class ApplyError(Exception):
@@ -63,47 +72,51 @@ async def apply_quota(api: Api, quota: Manifest) -> None:
     log.info("quota applied", extra={"concurrency": quota["spec"]["hard"]["pods"]})
 
 
-async def apply_plan(api: Api, plan: Plan, namespace: str, seen: Seen) -> None:
-    """Carry out a plan, and note in `seen` what it left. Raises ApplyError where something failed, after everything was
-    tried.
+async def apply_plan(api: Api, plan: Plan, namespace: str, seen: Seen) -> int:
+    """Carry out a plan, and note in `seen` what it left. Return how many CronJobs stay that were to be deleted, because
+    they had changed since they were listed. Raises ApplyError where something failed, after everything was tried.
     """
     slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
-    failed = 0
+    ends: Counter[_End] = Counter()
 
-    async def carry_out(change: Write | Delete) -> bool:
+    async def carry_out(change: Write | Delete) -> _End:
         async with slots:
             return await _change(api, change, namespace, seen)
 
     changes: list[Write | Delete] = [*plan.writes, *plan.deletes]
     tasks = [asyncio.create_task(carry_out(change)) for change in changes]
     try:
-        for done, outcome in enumerate(asyncio.as_completed(tasks), start=1):
-            failed += not await outcome
+        for done, end in enumerate(asyncio.as_completed(tasks), start=1):
+            ends[await end] += 1
             if done % PROGRESS_EVERY == 0:
                 log.info("applying", extra={"done": done, "of": len(plan)})
     finally:
         for task in tasks:
             task.cancel()  # none may outlive its reconcile: the next decides anew
         await asyncio.gather(*tasks, return_exceptions=True)
-    if failed:
+    if failed := ends[_End.FAILED]:
         raise ApplyError(f"{failed} of {len(plan)} changes failed; the log names each under the event 'change failed'")
+    return ends[_End.STALE]
 
 
-async def _change(api: Api, change: Write | Delete, namespace: str, seen: Seen) -> bool:
-    """Carry out one change; True where it was done, or no longer was to be done."""
+async def _change(api: Api, change: Write | Delete, namespace: str, seen: Seen) -> _End:
     try:
         if isinstance(change, Write):
             path = f"{cronjobs_path(namespace)}/{change.manifest['metadata']['name']}"
             live = change.live.body if change.live else None
             seen.one(await _apply(api, path, _with_identity(change), change.manifest, live))
         elif not await _delete(api, change.live, namespace, seen):
-            return True  # changed since it was listed: the next reconcile decides anew
+            log.info("gone already", extra=_keys(change))
+            return _End.DONE
     except ERRORS as error:
+        if isinstance(change, Delete) and isinstance(error, ApiException) and error.status == HTTPStatus.CONFLICT:
+            log.info("changed meanwhile", extra=_keys(change) | {"change": change.reason})
+            return _End.STALE  # by a tick, perhaps, or by somebody who wants it paused: that is to be decided anew
         log.error("change failed", extra=_keys(change) | {"change": change.reason, "error": str(error)})
-        return False
+        return _End.FAILED
     metrics.CHANGES.labels(change.reason).inc()
     log.info(change.reason, extra=_keys(change))
-    return True
+    return _End.DONE
 
 
 def _quota_path(quota: Manifest) -> str:
@@ -128,8 +141,8 @@ async def _apply(api: Api, path: str, body: Manifest, manifest: Manifest, live: 
 
 
 async def _delete(api: Api, live: Live, namespace: str, seen: Seen) -> bool:
-    """Delete a CronJob as it was seen; False where it is gone or no longer the same."""
-    seen.gone(live.name)  # before its event can come
+    """Delete a CronJob as it was seen; False where it is gone already."""
+    seen.gone(live.name, uid=live.uid)  # before its event can come
     path = f"{cronjobs_path(namespace)}/{live.name}"
     return await api.delete(path, uid=live.uid, resource_version=live.resource_version)
 

@@ -13,11 +13,13 @@ from region_operator.api import connect
 from region_operator.bootstrap import bootstrap
 from region_operator.crd import DEFAULT_NAME, Scheduler, scheduler_path
 from region_operator.database.store import Store, look_at
+from region_operator.failures import ReconcileError
 from region_operator.health import Health
 from region_operator.leader import Leader, new_identity
 from region_operator.observe import observe
 from region_operator.reconcile import Reconciler
 from region_operator.report import Report, make_report
+from region_operator.status import ReadyReason
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -60,8 +62,11 @@ async def reconcile(settings: Settings) -> None:
     async with connect(identity) as api:
         leader = Leader(api, Health(), namespace=settings.namespace, identity=identity)
         async with leader.leading(patient=False), working(settings, leader) as (_, reconciler):
-            if await reconciler.reconcile(settings.namespace, DEFAULT_NAME) is None:
-                raise MissingSchedulerError(settings.namespace)
+            ended = await reconciler.reconcile(settings.namespace, DEFAULT_NAME)
+    if ended is None:
+        raise MissingSchedulerError(settings.namespace)
+    if ended.unfinished:
+        raise ReconcileError(ReadyReason.APPLY_FAILED, f"not finished: {ended.unfinished}; run it again")
 
 
 @asynccontextmanager

@@ -72,7 +72,14 @@ class Pace:
 
     def failed(self) -> float:
         """Let the next reconcile be due after a back-off with full jitter; return its seconds."""
-        limit = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**self._failures)
+        return self._back_off(FIRST_RETRY_SECONDS)
+
+    def unfinished(self) -> float:
+        """Let the next reconcile be due at once, but later each time in a row; return its seconds."""
+        return self._back_off(SHORTEST_GATHERING_SECONDS)
+
+    def _back_off(self, first: float) -> float:
+        limit = min(LAST_RETRY_SECONDS, first * 2**self._failures)
         delay = self._uniform(limit / 2, limit)
         self._failures += 1
         self._due = self._clock() + delay

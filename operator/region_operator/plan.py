@@ -110,6 +110,8 @@ class Plan:
     blocked: tuple[Quarantined, ...] = ()
     unchanged: int = 0
     paused: int = 0
+    awaited: int = 0
+    """How many regions get their CronJob only when one that is going is gone."""
 
     def __len__(self) -> int:
         return len(self.writes) + len(self.deletes)
@@ -166,6 +168,7 @@ def make_plan(
         blocked=tuple(blocked),
         unchanged=writes.count(None),
         paused=sum(live.paused for key, live in live_by_key.items() if key in rows),
+        awaited=sum(live.going for item in planned if (live := live_by_key.get(region_key(item.region.id)))),
     )
 
 

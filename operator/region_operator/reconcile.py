@@ -8,6 +8,7 @@ and `pace` tries again.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A reconcile that came to its end. `unfinished` says what it could not do yet, and what the next one, due at once,
+    has to look at anew; empty where that is nothing.
+    """
+
+    refresh_interval: timedelta
+    unfinished: str
+
+
 class Reconciler:
     """Makes the cluster true to the table, as often as it is asked. One at a time: its caller sees to that.
 
@@ -52,8 +63,8 @@ class Reconciler:
         """Say which database was read last, and its schema's revision; empty before the first."""
         return self._store.description
 
-    async def reconcile(self, namespace: str, name: str) -> timedelta | None:
-        """Reconcile one RegionScheduler; return its refresh interval, None where it is gone.
+    async def reconcile(self, namespace: str, name: str) -> Ended | None:
+        """Reconcile one RegionScheduler; return None where it is gone.
 
         Raises ReconcileError after the status was written, and what `api.ERRORS` lists where the API server is away.
         """
@@ -69,7 +80,7 @@ class Reconciler:
                 log.info("deleted by another", extra={"cronjob": lost})
             scheduler = await self._remember(scheduler, seen.decision)
             await self._report(scheduler, seen.outcome.quarantined)
-            await self._apply(scheduler, seen)
+            stale = await self._apply(scheduler, seen)
         except Exception as error:
             failure = explain(error)
             if failure is None:
@@ -77,8 +88,9 @@ class Reconciler:
             ill = status.failed(scheduler, failure.reason, str(failure), now=_now())
             await self._write_status(scheduler, ill)
             raise failure from error
-        await self._write_status(scheduler, status.succeeded(scheduler, seen.outcome, now=_now()))
-        return scheduler.spec.refresh_interval
+        outcome = replace(seen.outcome, unfinished=_unfinished(stale=stale, awaited=seen.decision.plan.awaited))
+        await self._write_status(scheduler, status.succeeded(scheduler, outcome, now=_now()))
+        return Ended(scheduler.spec.refresh_interval, outcome.unfinished)
 
     async def _observe(self, database: Database, scheduler: Scheduler) -> Observation:
         """Look at all there is, and keep the table's trigger."""
@@ -113,10 +125,10 @@ class Reconciler:
             log.info("hold ended", extra={"approved": len(decision.history.approved)})
         return scheduler
 
-    async def _apply(self, scheduler: Scheduler, seen: Observation) -> None:
+    async def _apply(self, scheduler: Scheduler, seen: Observation) -> int:
         if seen.quota:
             await apply_quota(self._api, seen.quota)
-        await apply_plan(self._api, seen.decision.plan, scheduler.namespace, self.last_seen)
+        stale = await apply_plan(self._api, seen.decision.plan, scheduler.namespace, self.last_seen)
         outcome = seen.outcome
         counts = {
             "active": outcome.active,
@@ -128,6 +140,7 @@ class Reconciler:
             metrics.REGIONS.labels(state).set(count)
         extra = counts | {"held": outcome.held, "unchanged": seen.decision.plan.unchanged}
         log.log(logging.INFO if outcome.changed else logging.DEBUG, "reconciled", extra=extra)
+        return stale
 
     async def _report(self, scheduler: Scheduler, quarantined: Sequence[Quarantined]) -> None:
         """Log and post each quarantine once, when it begins or its reason changes; log its end."""
@@ -150,6 +163,12 @@ class Reconciler:
         path = f"{scheduler_path(scheduler.namespace, scheduler.name)}/status"
         answer = await self._api.request("PATCH", path, body={"status": new | gone}, content_type=MERGE)
         return scheduler.model_copy(update={"status": answer.get("status", {})})
+
+
+def _unfinished(*, stale: int, awaited: int) -> str:
+    texts = [f"{stale} to be deleted had changed meanwhile"] * bool(stale)
+    texts += [f"{awaited} wait until another of the same name is gone"] * bool(awaited)
+    return "; ".join(texts)
 
 
 def _now() -> datetime:

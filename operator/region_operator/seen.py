@@ -3,6 +3,8 @@
 A tick changes its CronJob's status twice, and what we write comes back as an event; neither may cause a reconcile.
 So an object is remembered by what a reconcile looks at: its spec by `generation`, which counts changes of nothing else
 (registry/batch/cronjob/strategy.go, PrepareForUpdate), and of its metadata that which is ours to set or to obey.
+
+One that we deleted stays for a moment, until its dependents are orphaned; that it goes is an echo too.
 """
 
 from __future__ import annotations
@@ -23,12 +25,19 @@ class Seen:
 
     def __init__(self) -> None:
         self._marks: dict[str, tuple[str, int]] = {}
+        self._deleted: set[str] = set()
+        """The uids of those that we deleted, until a listing shows them gone, or not going."""
 
     def all(self, bodies: Iterable[Mapping[str, Any]]) -> list[str]:
         """Note all that there is; return the names of those that others have deleted."""
         before, self._marks = self._marks, {}
+        deleted, self._deleted = self._deleted, set()
         for body in bodies:
-            self.one(body)
+            uid = body["metadata"]["uid"]
+            if uid in deleted and _is_going(body):
+                self._deleted.add(uid)
+            else:
+                self.one(body)
         return [name for name, (uid, _) in before.items() if self._marks.get(name, ("",))[0] != uid]
 
     def one(self, body: Mapping[str, Any]) -> None:
@@ -37,9 +46,10 @@ class Seen:
         if key_in_name(name) is not None:
             self._marks[name] = _mark(body)
 
-    def gone(self, name: str) -> None:
-        """Note that one is there no longer, or is about to go: its end is then no news."""
+    def gone(self, name: str, *, uid: str) -> None:
+        """Note that we are about to delete one: that it goes is then no news, and nobody else's deed."""
         self._marks.pop(name, None)
+        self._deleted.add(uid)
 
     def is_news(self, body: Mapping[str, Any], *, deleted: bool) -> bool:
         """Tell whether an event shows what no reconcile has seen yet."""
@@ -47,7 +57,15 @@ class Seen:
         if key_in_name(meta["name"]) is None:
             return False
         mark = self._marks.get(meta["name"])
-        return mark is not None and mark[0] == meta["uid"] if deleted else mark != _mark(body)
+        if deleted:
+            return mark is not None and mark[0] == meta["uid"]
+        if mark is None and (meta["uid"] in self._deleted or _is_going(body)):
+            return False
+        return mark != _mark(body)
+
+
+def _is_going(body: Mapping[str, Any]) -> bool:
+    return "deletionTimestamp" in body["metadata"]
 
 
 def _mark(body: Mapping[str, Any]) -> tuple[str, int]:
@@ -59,4 +77,4 @@ def _mark(body: Mapping[str, Any]) -> tuple[str, int]:
         for key, value in sorted(meta.get(kind, {}).items())
         if key.startswith(_OURS)
     ]
-    return meta["uid"], hash((meta["generation"], "deletionTimestamp" in meta, *owners, *texts))
+    return meta["uid"], hash((meta["generation"], _is_going(body), *owners, *texts))

@@ -60,6 +60,8 @@ class Outcome:
     held: int
     changed: bool
     paused: int = 0
+    unfinished: str = ""
+    """What has to be looked at again at once, in words; empty where nothing has."""
 
 
 def guarded(scheduler: Scheduler, decision: Decision, *, now: datetime) -> Status:
@@ -91,6 +93,8 @@ def succeeded(scheduler: Scheduler, outcome: Outcome, *, now: datetime) -> Statu
     if scheduler.spec.suspend:
         reason = ReadyReason.SUSPENDED
         message = f"all {outcome.active} active regions are suspended by spec.suspend"
+    if outcome.unfinished:
+        message += f"; {outcome.unfinished}"
     status = scheduler.status | {
         "observedGeneration": scheduler.generation,
         "regions": {

@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from region_operator.dispatch import Dispatcher
     from region_operator.health import Health
     from region_operator.pace import Pace
-    from region_operator.reconcile import Reconciler
+    from region_operator.reconcile import Ended, Reconciler
 
 log = logging.getLogger(__name__)
 
 RECONCILE_LIMIT_SECONDS = 600
 """No reconcile may take longer: one that hangs in spite of its requests' own timeouts must not end all that follow."""
+
+IDLE_INTERVAL = timedelta(minutes=5)
+"""Between looks for a RegionScheduler that is gone, until its timer ends."""
 
 ECHO_SECONDS = 0.1
 """How much later than its event the answer to a write of our own may come."""
@@ -153,7 +156,7 @@ async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **k
     reason = "Error"
     try:
         async with asyncio.timeout(RECONCILE_LIMIT_SECONDS):
-            interval = await memo.reconciler.reconcile(namespace, name)
+            ended = await memo.reconciler.reconcile(namespace, name)
     except ReconcileError as error:
         reason = error.reason.value
         delay = _failed(memo, str(error))
@@ -163,19 +166,24 @@ async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **k
     except Exception as error:
         delay = _failed(memo, f"an error of the operator itself, see its log: {error!r}", of_its_own=error)
     else:
-        reason = "Succeeded"
-        delay = _succeeded(memo, interval or timedelta(minutes=5))
+        reason = "Unfinished" if ended and ended.unfinished else "Succeeded"
+        delay = _ended(memo, ended)
     _expect(memo, uid, delay)
     metrics.RECONCILES.labels(reason).inc()
     metrics.RECONCILE_SECONDS.observe(time.monotonic() - started)
 
 
-def _succeeded(memo: Memo, interval: timedelta) -> float:
+def _ended(memo: Memo, ended: Ended | None) -> float:
     """Return how many seconds from now the next reconcile begins at the latest."""
+    memo.health.ready(memo.reconciler.database)
+    if ended and ended.unfinished:
+        delay = memo.pace.unfinished()
+        _tell(memo, "not finished", ended.unfinished, delay, level=logging.INFO)
+        return delay
     metrics.LAST_SUCCESS.set_to_current_time()
     if keys := memo.streak.ended():
         log.info("reconciled again", extra=keys)
-    memo.health.ready(memo.reconciler.database)
+    interval = ended.refresh_interval if ended else IDLE_INTERVAL
     memo.pace.succeeded(interval)
     return interval.total_seconds()
 
@@ -184,11 +192,15 @@ def _failed(memo: Memo, message: str, *, of_its_own: Exception | None = None) ->
     """Return how many seconds from now the next reconcile begins at the latest."""
     delay = memo.pace.failed()
     memo.health.unready(message)
-    if keys := memo.streak.failed(message):
-        level = logging.ERROR if of_its_own else logging.WARNING
-        extra = {"reason": message, "retry_in_seconds": round(delay, 1)} | keys
-        log.log(level, "not reconciled", extra=extra, exc_info=of_its_own)
+    level = logging.ERROR if of_its_own else logging.WARNING
+    _tell(memo, "not reconciled", message, delay, level=level, error=of_its_own)
     return delay
+
+
+def _tell(memo: Memo, event: str, reason: str, delay: float, *, level: int, error: Exception | None = None) -> None:
+    if keys := memo.streak.failed(reason):
+        extra = {"reason": reason, "retry_in_seconds": round(delay, 1)} | keys
+        log.log(level, event, extra=extra, exc_info=error)
 
 
 def _expect(memo: Memo, uid: str, seconds: float) -> None:

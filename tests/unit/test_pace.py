@@ -107,3 +107,10 @@ def test_failures_back_off_to_a_limit_and_a_success_forgets_them() -> None:
     assert asked[0] == (0.5, 1.0)
     pace.succeeded(timedelta(seconds=1))
     assert pace.failed() == 1
+
+
+def test_what_is_unfinished_is_due_at_once_and_cannot_spin() -> None:
+    pace = Pace(clock=Clock(), uniform=lambda _, high: high)
+    assert [pace.unfinished() for _ in range(10)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, LAST_RETRY_SECONDS]
+    pace.succeeded(timedelta(seconds=1))
+    assert pace.unfinished() == SHORTEST_GATHERING_SECONDS

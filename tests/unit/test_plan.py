@@ -201,3 +201,10 @@ def test_a_plan_touches_each_region_once_and_no_other(rows: list[Region], before
 def test_a_delete_is_of_what_was_seen() -> None:
     seen = live(PARIS)
     assert plan([], [seen]).deletes == (Delete(seen),)
+
+
+def test_a_region_whose_cronjob_is_going_waits_for_its_end_and_one_that_is_no_more_does_not() -> None:
+    going = live(PARIS, going=True)
+    assert plan([PARIS], [going]).awaited == 1
+    assert plan([PARIS], [going, live(PARIS)]).awaited == 0
+    assert plan([], [going]).awaited == 0

@@ -87,8 +87,33 @@ def test_an_unknown_one_is_news_until_it_is_noted() -> None:
 def test_the_end_of_a_known_one_is_news_but_not_if_we_brought_it_about() -> None:
     known = seen()
     assert known.is_news(CRONJOB, deleted=True)
-    known.gone(CRONJOB["metadata"]["name"])
+    known.gone(CRONJOB["metadata"]["name"], uid="u1")
     assert not known.is_news(CRONJOB, deleted=True)
+
+
+def test_until_one_that_we_deleted_is_gone_nothing_of_it_is_news_and_nobody_else_did_it() -> None:
+    going = edited(lambda body: body["metadata"].update(deletionTimestamp="now"))
+    known = seen()
+    known.gone(CRONJOB["metadata"]["name"], uid="u1")
+    for body in (CRONJOB, edited(lambda body: body["metadata"].update(generation=2)), going):
+        assert not known.is_news(body, deleted=False)
+    for _ in range(2):
+        assert known.all([going]) == []
+        assert not known.is_news(going, deleted=False)
+        assert not known.is_news(going, deleted=True)
+    assert known.all([]) == []
+    assert not known.is_news(going, deleted=False)  # an event that comes late
+    again = edited(lambda body: body["metadata"].update(uid="u2"))
+    assert known.is_news(again, deleted=False)
+
+
+def test_one_whose_deletion_was_refused_matters_again_once_it_is_listed() -> None:
+    known = seen()
+    known.gone(CRONJOB["metadata"]["name"], uid="u1")
+    known.all([CRONJOB])
+    assert known.is_news(edited(lambda body: body["metadata"].update(generation=2)), deleted=False)
+    assert known.is_news(CRONJOB, deleted=True)
+    assert known.all([]) == [CRONJOB["metadata"]["name"]]
 
 
 def test_the_end_of_an_earlier_one_of_the_same_name_is_not() -> None:
@@ -100,7 +125,7 @@ def test_those_that_others_have_deleted_are_told() -> None:
     another = edited(lambda body: body["metadata"].update(name="is-1-000000000000"))
     known.one(another)
     assert known.all([CRONJOB, another]) == []
-    known.gone("is-1-000000000000")
+    known.gone("is-1-000000000000", uid="u1")
     assert known.all([CRONJOB]) == []
     assert known.all([edited(lambda body: body["metadata"].update(uid="u2"))]) == ["fr-75-eabddc4488ef"]
     assert known.all([]) == ["fr-75-eabddc4488ef"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -146,3 +147,8 @@ def test_an_approval_that_approves_nothing_is_said() -> None:
 
 def test_without_anything_to_remember_nothing_is_written() -> None:
     assert guarded(scheduler(), lost(""), now=NOW) == {}
+
+
+def test_what_is_unfinished_is_said() -> None:
+    status = succeeded(scheduler(), replace(UNCHANGED, unfinished="1 had changed meanwhile"), now=NOW)
+    assert status["conditions"][0]["message"].endswith("are scheduled; 1 had changed meanwhile")

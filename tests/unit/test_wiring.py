@@ -16,6 +16,7 @@ from region_operator.dispatch import Dispatcher
 from region_operator.failures import ReconcileError
 from region_operator.health import PATIENCE_SECONDS, Health
 from region_operator.pace import Pace
+from region_operator.reconcile import Ended
 from region_operator.status import ReadyReason
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ class Clock:
 class StandIn:
     database = "database: here"
 
-    def __init__(self, act: Callable[[], Awaitable[timedelta | None]]) -> None:
+    def __init__(self, act: Callable[[], Awaitable[Ended | None]]) -> None:
         self._act = act
 
-    async def reconcile(self, _namespace: str, _name: str) -> timedelta | None:
+    async def reconcile(self, _namespace: str, _name: str) -> Ended | None:
         return await self._act()
 
 
@@ -52,8 +53,12 @@ async def hang() -> None:
     await asyncio.Event().wait()
 
 
-async def succeed() -> timedelta:
-    return timedelta(seconds=300)
+async def succeed() -> Ended:
+    return Ended(timedelta(seconds=300), "")
+
+
+async def leave_some() -> Ended:
+    return Ended(timedelta(seconds=300), "1 to be deleted had changed meanwhile")
 
 
 async def fail() -> None:
@@ -64,7 +69,7 @@ async def crash() -> None:
     raise ZeroDivisionError
 
 
-def memo(clock: Clock, act: Callable[[], Awaitable[timedelta | None]]) -> wiring.Memo:
+def memo(clock: Clock, act: Callable[[], Awaitable[Ended | None]]) -> wiring.Memo:
     health, pace = Health(clock=clock), Pace(clock=clock, uniform=lambda _low, high: high)
     return wiring.Memo(StandIn(act), pace, health, Dispatcher())  # type: ignore[arg-type]
 
@@ -81,7 +86,7 @@ async def live_after(memo: wiring.Memo, clock: Clock, seconds: float) -> bool:
     return memo.health.answer("/healthz")[0] == 200
 
 
-@pytest.mark.parametrize(("act", "pause"), [(succeed, 300.0), (fail, 1.0), (crash, 1.0)])
+@pytest.mark.parametrize(("act", "pause"), [(succeed, 300.0), (leave_some, 0.1), (fail, 1.0), (crash, 1.0)])
 async def test_after_a_reconcile_the_next_is_expected_however_it_ended(
     act: Callable[[], Awaitable[Any]], pause: float
 ) -> None:
@@ -134,3 +139,15 @@ async def test_a_failure_that_lasts_is_logged_once_and_once_when_it_is_over(capl
         ("not reconciled", "WARNING", 5, False),
         ("reconciled again", "INFO", 5, False),
     ]
+
+
+async def test_what_is_left_over_is_due_at_once_and_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    act = [leave_some, leave_some, succeed]
+    some = memo(Clock(), lambda: act.pop(0)())
+    while act:
+        await reconcile(some)
+        assert some.health.answer("/readyz")[0] == 200
+        some.pace.wake()
+    lines = [(record.message, record.levelname, record.attempts) for record in caplog.records]  # type: ignore[attr-defined]
+    assert lines == [("not finished", "INFO", 1), ("reconciled again", "INFO", 2)]
