@@ -20,7 +20,7 @@ from kubernetes.aio.client import ApiException
 from region_operator import metrics
 from region_operator.api import CONCURRENT_REQUESTS, ERRORS, Api
 from region_operator.cronjob import FIELD_MANAGER, Manifest
-from region_operator.ownership import foreign, in_sync, is_ours, readable, removal
+from region_operator.ownership import foreign, is_ours, readable, removal
 from region_operator.plan import Delete, Live, Reason, Write
 
 if TYPE_CHECKING:
@@ -60,18 +60,6 @@ async def list_current(api: Api, namespace: str) -> tuple[list[Live], list[Live]
     return ours, others
 
 
-async def unapplied_quota(api: Api, quota: Manifest) -> Manifest | None:
-    """Return the ResourceQuota where it is not in sync, None where it is."""
-    live = await api.get(_quota_path(quota))
-    return None if live is not None and in_sync(quota, live) else quota
-
-
-async def apply_quota(api: Api, quota: Manifest) -> None:
-    """Apply the ResourceQuota."""
-    await _apply(api, _quota_path(quota), quota, quota, None)
-    log.info("quota applied", extra={"concurrency": quota["spec"]["hard"]["pods"]})
-
-
 async def apply_plan(api: Api, plan: Plan, namespace: str, seen: Seen) -> int:
     """Carry out a plan, and note in `seen` what it left. Return how many CronJobs stay that were to be deleted, because
     they had changed since they were listed. Raises ApplyError where something failed, after everything was tried.
@@ -104,7 +92,7 @@ async def _change(api: Api, change: Write | Delete, namespace: str, seen: Seen) 
         if isinstance(change, Write):
             path = f"{cronjobs_path(namespace)}/{change.manifest['metadata']['name']}"
             live = change.live.body if change.live else None
-            seen.one(await _apply(api, path, _with_identity(change), change.manifest, live))
+            seen.one(await put(api, path, change.manifest, live))
         elif not await _delete(api, change.live, namespace, seen):
             log.info("gone already", extra=_keys(change))
             return _End.DONE
@@ -119,13 +107,14 @@ async def _change(api: Api, change: Write | Delete, namespace: str, seen: Seen) 
     return _End.DONE
 
 
-def _quota_path(quota: Manifest) -> str:
-    meta = quota["metadata"]
-    return f"/api/v1/namespaces/{meta['namespace']}/resourcequotas/{meta['name']}"
+async def put(api: Api, path: str, manifest: Manifest, live: Manifest | None) -> Manifest:
+    """Apply to the object that was seen, or to none, then remove what others added; return what it then looks like.
 
-
-async def _apply(api: Api, path: str, body: Manifest, manifest: Manifest, live: Manifest | None) -> Manifest:
-    """Apply, then remove what others added; return what it then looks like."""
+    Of which object it is, it says lest it recreate one that was deleted since, or adopt one that was made since. Raises
+    ApiException 409 then.
+    """
+    identity = {"uid": live["metadata"]["uid"]} if live else {"resourceVersion": NEVER}
+    body = manifest | {"metadata": manifest["metadata"] | identity}
 
     async def remove_from(there: Manifest) -> Manifest:
         patch = removal(manifest, there)
@@ -140,19 +129,21 @@ async def _apply(api: Api, path: str, body: Manifest, manifest: Manifest, live: 
     return await remove_from(await api.apply(path, body, manager=FIELD_MANAGER))
 
 
+def culprits(manifest: Manifest, live: Manifest) -> dict[str, str]:
+    """Return the log's keys for what others did to an object of ours that is to be restored."""
+    others = foreign(manifest, live)
+    if not others:
+        return {"by": "unknown: what is only removed leaves no name"}
+    fields = [readable(pointer, live) for other in others for pointer in (*other.taken, *other.added)]
+    named = ", ".join(fields[:NAMED_FIELDS]) + (", ..." if len(fields) > NAMED_FIELDS else "")
+    return {"by": ", ".join(sorted({other.manager for other in others})), "fields": named}
+
+
 async def _delete(api: Api, live: Live, namespace: str, seen: Seen) -> bool:
     """Delete a CronJob as it was seen; False where it is gone already."""
     seen.gone(live.name, uid=live.uid)  # before its event can come
     path = f"{cronjobs_path(namespace)}/{live.name}"
     return await api.delete(path, uid=live.uid, resource_version=live.resource_version)
-
-
-def _with_identity(write: Write) -> Manifest:
-    """Say of which object a write is: of the one that was listed, lest it recreate one that was deleted since; or of
-    none, lest it adopt one that was made since. It gets a 409 then.
-    """
-    identity = {"uid": write.live.uid} if write.live else {"resourceVersion": NEVER}
-    return write.manifest | {"metadata": write.manifest["metadata"] | identity}
 
 
 def _keys(change: Write | Delete) -> dict[str, str]:
@@ -173,16 +164,6 @@ def _keys(change: Write | Delete) -> dict[str, str]:
     }
     if change.live and change.live.schedule != keys["cron"]:
         keys["was"] = change.live.schedule
-    if change.live:
-        keys |= _culprits(change.reason, change.manifest, change.live)
+    if change.live and (change.reason is Reason.RESTORED or foreign(change.manifest, change.live.body)):
+        keys |= culprits(change.manifest, change.live.body)
     return keys
-
-
-def _culprits(reason: Reason, manifest: Manifest, live: Live) -> dict[str, str]:
-    """Return the log's keys for what others did to a CronJob."""
-    others = foreign(manifest, live.body)
-    fields = [readable(pointer, live.body) for other in others for pointer in (*other.taken, *other.added)]
-    if not others:
-        return {"by": "unknown: what is only removed leaves no name"} if reason is Reason.RESTORED else {}
-    named = ", ".join(fields[:NAMED_FIELDS]) + (", ..." if len(fields) > NAMED_FIELDS else "")
-    return {"by": ", ".join(sorted({other.manager for other in others})), "fields": named}

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from region_operator.apply import list_current, unapplied_quota
+from region_operator.apply import list_current
 from region_operator.crd import InvalidSchedule, Scheduler
-from region_operator.cronjob import Manifest, render_cronjob, render_quota
+from region_operator.cronjob import Manifest, render_cronjob
 from region_operator.plan import Desired, make_plan, parse_schedules
 from region_operator.policy import Decision, History, apply_policy
+from region_operator.quota import Quota, explain_taken, look_at_quota
 from region_operator.source import read_regions
 from region_operator.status import Outcome
 
@@ -28,14 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was found, and what is to be done about it; `quota` is to be applied, None where it is as it should be.
-
-    `cronjobs` are all of the namespace, whether ours or not.
-    """
+    """What was found, and what is to be done about it. `cronjobs` are all of the namespace, whether ours or not."""
 
     cronjobs: tuple[Live, ...]
     outcome: Outcome
-    quota: Manifest | None
+    quota: Quota
     decision: Decision
     trigger: Trigger
 
@@ -46,7 +44,7 @@ async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_im
     reading = await read_regions(database.engine, spec.source, default_schema=database.schema)
     desired, quarantined = parse_schedules(reading.rows)
     current, others = await list_current(api, scheduler.namespace)
-    quota = await unapplied_quota(api, render_quota(scheduler))
+    quota = await look_at_quota(api, scheduler)
     plan = make_plan(
         desired,
         quarantined,
@@ -69,7 +67,8 @@ async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_im
         quarantined=(*quarantined, *plan.blocked),
         held=len(decision.held),
         paused=plan.paused,
-        changed=quota is not None or len(decision.plan) > 0,
+        changed=quota.drifted or len(decision.plan) > 0,
+        quota_taken=explain_taken(quota) if quota.taken else "",
     )
     return Observation((*current, *others), outcome, quota, decision, reading.trigger)
 

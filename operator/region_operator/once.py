@@ -50,7 +50,9 @@ async def plan(settings: Settings) -> Report:
         scheduler = Scheduler.from_object(body)
         async with look_at(DatabaseUrl.parse(settings.read_database_url())) as database:
             seen = await observe(api, database, scheduler, tick_image=settings.tick_image, now=datetime.now(UTC))
-    return make_report(seen.decision, seen.outcome.quarantined, seen.quota, scheduler)
+    quota = seen.quota.concurrency if seen.quota.drifted else None
+    outcome = seen.outcome
+    return make_report(seen.decision, outcome.quarantined, scheduler, quota=quota, problem=outcome.quota_taken)
 
 
 async def reconcile(settings: Settings) -> None:

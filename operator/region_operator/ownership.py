@@ -44,9 +44,12 @@ def is_ours(live: Mapping[str, Any]) -> bool:
     managedFields were lost. So a copy under a name of its own is somebody else's, whatever labels came along.
     """
     meta = live["metadata"]
-    if key_in_name(meta["name"]) is None:
-        return False
-    return _applied_fields(live) is not None or MARKS.items() <= meta.get("labels", {}).items()
+    return key_in_name(meta["name"]) is not None and is_marked(live)
+
+
+def is_marked(live: Mapping[str, Any]) -> bool:
+    """Tell whether we have applied an object, or it bears our labels."""
+    return _applied_fields(live) is not None or MARKS.items() <= live["metadata"].get("labels", {}).items()
 
 
 def in_sync(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from region_operator import events, metrics, status
 from region_operator.api import MERGE, Api
-from region_operator.apply import apply_plan, apply_quota
+from region_operator.apply import apply_plan
 from region_operator.crd import Scheduler, scheduler_path
 from region_operator.database.region_table import Trigger
 from region_operator.failures import ReconcileError, explain
 from region_operator.observe import Observation, observe
 from region_operator.policy import History, explain_hold
+from region_operator.quota import apply_quota
 from region_operator.seen import Seen
 from region_operator.source import Table
 from region_operator.status import ReadyReason, Status
@@ -56,6 +57,7 @@ class Reconciler:
         self._store = store
         self._tick_image = tick_image
         self._quarantined: dict[str, Quarantined] = {}
+        self._quota_taken = ""
         self.last_seen = Seen()
 
     @property
@@ -80,6 +82,7 @@ class Reconciler:
                 log.info("deleted by another", extra={"cronjob": lost})
             scheduler = await self._remember(scheduler, seen.decision)
             await self._report(scheduler, seen.outcome.quarantined)
+            await self._report_quota(scheduler, seen.outcome.quota_taken)
             stale = await self._apply(scheduler, seen)
         except Exception as error:
             failure = explain(error)
@@ -126,7 +129,7 @@ class Reconciler:
         return scheduler
 
     async def _apply(self, scheduler: Scheduler, seen: Observation) -> int:
-        if seen.quota:
+        if seen.quota.drifted:
             await apply_quota(self._api, seen.quota)
         stale = await apply_plan(self._api, seen.decision.plan, scheduler.namespace, self.last_seen)
         outcome = seen.outcome
@@ -154,6 +157,15 @@ class Reconciler:
         self._quarantined = now
         messages = [f"region {row.code or row.id}: {row.reason}" for row in new]
         await events.warn_each(self._api, scheduler, reason="RegionQuarantined", messages=messages)
+
+    async def _report_quota(self, scheduler: Scheduler, taken: str) -> None:
+        """Log and post once that the quota is not ours; log its end."""
+        before, self._quota_taken = self._quota_taken, taken
+        if taken and not before:
+            log.warning("quota not ours", extra={"reason": taken})
+            await events.warn(self._api, scheduler, reason=status.ReadyReason.QUOTA_TAKEN, message=taken)
+        if before and not taken:
+            log.info("quota ours again")
 
     async def _write_status(self, scheduler: Scheduler, new: Status) -> Scheduler:
         """Write the status where it is another; return the scheduler with the status that it has now."""

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from region_operator.crd import Scheduler
-    from region_operator.cronjob import Manifest
     from region_operator.plan import Delete, Write
     from region_operator.policy import Decision
     from region_operator.region import Quarantined
@@ -101,16 +100,21 @@ class Report:
 
 
 def make_report(
-    decision: Decision, quarantined: Sequence[Quarantined], quota: Manifest | None, scheduler: Scheduler
+    decision: Decision,
+    quarantined: Sequence[Quarantined],
+    scheduler: Scheduler,
+    *,
+    quota: int | None = None,
+    problem: str = "",
 ) -> Report:
-    """Put a decision into words."""
+    """Put a decision into words. `quota` is as in the Report, `problem` is what else there is to say."""
     reasons = {row.id: row.reason for row in quarantined}
     return Report(
         lines=tuple(sorted(_lines(decision, reasons), key=_place)),
         unchanged=decision.plan.unchanged,
-        quota=int(quota["spec"]["hard"]["pods"]) if quota else None,
+        quota=quota,
         quarantined=tuple(quarantined),
-        notes=tuple(_notes(decision, scheduler)),
+        notes=(*_notes(decision, scheduler), *([problem] if problem else [])),
     )
 
 

@@ -34,6 +34,7 @@ class ReadyReason(StrEnum):
 
     IN_SYNC = "InSync"
     QUARANTINED = "RegionsQuarantined"
+    QUOTA_TAKEN = "QuotaTaken"
     HELD = "DeletionsHeld"
     SUSPENDED = "Suspended"
     INVALID_SPEC = "InvalidSpec"
@@ -60,6 +61,8 @@ class Outcome:
     held: int
     changed: bool
     paused: int = 0
+    quota_taken: str = ""
+    """What keeps the ticks from being capped, in words; empty where nothing does."""
     unfinished: str = ""
     """What has to be looked at again at once, in words; empty where nothing has."""
 
@@ -82,6 +85,9 @@ def succeeded(scheduler: Scheduler, outcome: Outcome, *, now: datetime) -> Statu
     """Return the status after a reconcile that came to its end. `now` is in UTC."""
     reason = ReadyReason.IN_SYNC
     message = f"{outcome.scheduled} of {outcome.active} active regions are scheduled"
+    if outcome.quota_taken:
+        reason = ReadyReason.QUOTA_TAKEN
+        message += f"; {outcome.quota_taken}"
     if outcome.quarantined:
         reason = ReadyReason.QUARANTINED
         message += f"; quarantined: {_name(outcome.quarantined)}"

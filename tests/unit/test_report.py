@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from region_operator.cronjob import region_key
 from region_operator.plan import Delete, Desired, Live, Plan, Reason, Write
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 BAD = Quarantined("7", "R7", 'cron_schedule "61 * * * *" is invalid')
-QUOTA: dict[str, Any] = {"spec": {"hard": {"pods": "8"}}}
+QUOTA = 8
 
 
 def region(number: int) -> Region:
@@ -59,8 +59,14 @@ HOLD = Hold(NOW, frozenset({region_key("5"), region_key("6")}))
 DECISION = Decision(PLAN, (Delete(live(5)), Delete(live(6))), allowance=1, history=History(hold=HOLD))
 
 
-def report(decision: Decision, *quarantined: Quarantined, quota: Any = None, of: Scheduler | None = None) -> Report:
-    return make_report(decision, quarantined, quota, of or scheduler())
+def report(
+    decision: Decision,
+    *quarantined: Quarantined,
+    quota: int | None = None,
+    of: Scheduler | None = None,
+    problem: str = "",
+) -> Report:
+    return make_report(decision, quarantined, of or scheduler(), quota=quota, problem=problem)
 
 
 def test_people_see_each_change_with_its_reason_and_the_counts() -> None:
@@ -147,3 +153,11 @@ def test_what_others_did_and_what_an_annotation_asks_for_is_said() -> None:
         ("resume", "nothing suspends it any more"),
         ("delete", "the region has an older one"),
     ]
+
+
+def test_a_quota_that_is_not_ours_is_a_note() -> None:
+    nothing = Decision(Plan(unchanged=3), (), allowance=10, history=History())
+    taken = report(nothing, problem="the ResourceQuota is not ours")
+    assert not taken
+    assert taken.notes == ("the ResourceQuota is not ours",)
+    assert report(nothing).notes == ()

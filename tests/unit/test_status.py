@@ -152,3 +152,13 @@ def test_without_anything_to_remember_nothing_is_written() -> None:
 def test_what_is_unfinished_is_said() -> None:
     status = succeeded(scheduler(), replace(UNCHANGED, unfinished="1 had changed meanwhile"), now=NOW)
     assert status["conditions"][0]["message"].endswith("are scheduled; 1 had changed meanwhile")
+
+
+def test_a_quota_that_is_not_ours_is_said_and_quarantine_named_first() -> None:
+    taken = replace(UNCHANGED, quota_taken="the ResourceQuota is not ours")
+    [ready] = succeeded(scheduler(), taken, now=NOW)["conditions"]
+    assert (ready["status"], ready["reason"]) == ("True", "QuotaTaken")
+    assert ready["message"].endswith("; the ResourceQuota is not ours")
+    [ready] = succeeded(scheduler(), replace(taken, quarantined=[Quarantined("1", "R1", "bad")]), now=NOW)["conditions"]
+    assert ready["reason"] == "RegionsQuarantined"
+    assert "not ours" in ready["message"]
