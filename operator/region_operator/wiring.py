@@ -61,6 +61,9 @@ class Memo:
 
 async def operate(namespace: str, memo: Memo) -> None:
     """Run kopf in one namespace until SIGTERM or SIGINT."""
+    objects = logging.getLogger("kopf.objects")
+    objects.setLevel(logging.ERROR)  # its warnings are of timers that take time to end, which `stopped` answers
+    objects.addFilter(slim)
     await kopf.operator(
         registry=_registry(),
         settings=_settings(),
@@ -68,6 +71,16 @@ async def operate(namespace: str, memo: Memo) -> None:
         namespaces=[namespace],
         identity=Identity(socket.gethostname()),  # kopf would ask for the user's name, which a container's uid has not
     )
+
+
+def slim(record: logging.LogRecord) -> bool:
+    """Let a line of kopf's about an object name it, instead of carrying all of kopf's settings. A logging filter."""
+    said = vars(record)
+    said.pop("settings", None)
+    said.pop("k8s_skip", None)
+    if reference := said.pop("k8s_ref", None):
+        said["object"] = f"{reference['kind']}/{reference['name']}"
+    return True
 
 
 def _registry() -> kopf.OperatorRegistry:
@@ -98,6 +111,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 5
     settings.queueing.idle_timeout = 0.2
     settings.background.cancellation_polling = 2
+    settings.background.instant_exit_timeout = 2
     settings.process.ultimate_exiting_timeout = None  # `failsafe` ends what hangs, also where the event loop does
     return settings
 
@@ -149,11 +163,20 @@ async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **k
     assert namespace is not None  # noqa: S101 - the resource is namespaced
     stopped: kopf.DaemonStopped = kwargs["stopped"]  # timers get it too, though kopf's types and docs do not say so
     await memo.pace.wait(stopped.wait())
-    if stopped:
-        return
+    if not stopped:
+        attempt = asyncio.ensure_future(_attempt(namespace, name, uid, memo))
+        stop = asyncio.ensure_future(stopped.wait())
+        try:
+            await asyncio.wait({attempt, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+            attempt.cancel()  # told to stop, it stops amid its writes: kopf would wait for 5 s, and do the same then
+        await asyncio.wait({attempt})
+
+
+async def _attempt(namespace: str, name: str, uid: str, memo: Memo) -> None:
     _expect(memo, uid, RECONCILE_LIMIT_SECONDS)
     started = time.monotonic()
-    reason = "Error"
     try:
         async with asyncio.timeout(RECONCILE_LIMIT_SECONDS):
             ended = await memo.reconciler.reconcile(namespace, name)
@@ -164,6 +187,7 @@ async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **k
         reason = "ApiUnavailable"
         delay = _failed(memo, f"the API server cannot be reached: {error}")
     except Exception as error:
+        reason = "Error"
         delay = _failed(memo, f"an error of the operator itself, see its log: {error!r}", of_its_own=error)
     else:
         reason = "Unfinished" if ended and ended.unfinished else "Succeeded"

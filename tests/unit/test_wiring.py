@@ -5,11 +5,14 @@ cannot be had for real, so the reconciler here is a stand-in.
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from kopf import Body
+from kopf import Body, OperatorSettings
+from kopf._core.actions.loggers import LocalObjectLogger
 
 from region_operator import wiring
 from region_operator.dispatch import Dispatcher
@@ -18,6 +21,7 @@ from region_operator.health import PATIENCE_SECONDS, Health
 from region_operator.pace import Pace
 from region_operator.reconcile import Ended
 from region_operator.status import ReadyReason
+from region_tick.logs import JsonFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -45,6 +49,8 @@ class StandIn:
 
 
 class Stopped(asyncio.Event):
+    """As kopf's, which is also true or false."""
+
     def __bool__(self) -> bool:
         return self.is_set()
 
@@ -151,3 +157,33 @@ async def test_what_is_left_over_is_due_at_once_and_no_failure(caplog: pytest.Lo
         some.pace.wake()
     lines = [(record.message, record.levelname, record.attempts) for record in caplog.records]  # type: ignore[attr-defined]
     assert lines == [("not finished", "INFO", 1), ("reconciled again", "INFO", 2)]
+
+
+async def test_told_to_stop_it_stops_in_the_middle() -> None:
+    stopped, ill = Stopped(), memo(Clock(), hang)
+    task = asyncio.ensure_future(wiring._reconcile(namespace="n", name="default", uid="u", memo=ill, stopped=stopped))
+    await asyncio.sleep(0.01)
+    others = asyncio.all_tasks()
+    stopped.set()
+    await asyncio.wait_for(task, 5)
+    assert task.exception() is None
+    assert len(others) > 2
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_a_line_of_kopfs_names_its_object_and_carries_no_settings() -> None:
+    logger = logging.getLogger("kopf.objects")
+    body = Body({"kind": "RegionScheduler", "metadata": {"name": "default"}})
+    lines: list[dict[str, object]] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(json.loads(JsonFormatter({}).format(record)))  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    logger.addFilter(wiring.slim)
+    try:
+        LocalObjectLogger(body=body, settings=OperatorSettings()).warning("did not exit")
+    finally:
+        logger.removeFilter(wiring.slim)
+        logger.removeHandler(handler)
+    [line] = lines
+    assert line.keys() == {"ts", "level", "event", "object"}
+    assert line["object"] == "RegionScheduler/default"
