@@ -71,7 +71,7 @@ async def test_a_table_may_have_columns_for_handler_and_timeout(kind: str, engin
         " VALUES ('A', '', '@daily', 'work:run', '90s'), ('B', '', '@daily', NULL, NULL)",
     )
     source = Source(columns=Columns(handler="does", timeout="may_take"))
-    regions = await read_regions(engine, source, default_schema="public")
+    regions = (await read_regions(engine, source, default_schema="public")).rows
     assert {(region.code, region.handler, region.timeout) for region in regions if isinstance(region, Region)} == {
         ("A", "work:run", timedelta(seconds=90)),
         ("B", None, None),
