@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 import sqlalchemy as sa
 
 from region_operator.database.engine import transaction
-from region_operator.region import Quarantined, Region, parse_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from region_operator.crd import Columns, Source
@@ -38,12 +39,14 @@ class Table:
         return f"{self.schema}.{self.name}"
 
 
-async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: str) -> list[Region | Quarantined]:
-    """Return the active rows by id, each id once. Raises what SQLAlchemy raises where the table cannot be read."""
+async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: str) -> Sequence[Mapping[str, Any]]:
+    """Return the active rows by id, keyed by the names of `crd.Columns`. Raises what SQLAlchemy raises where the table
+    cannot be read.
+    """
     table = Table.parse(source.table, default_schema=default_schema)
     async with transaction(engine, timeout_seconds=READ_TIMEOUT_SECONDS) as connection:
-        rows = (await connection.execute(_select(table, source.columns))).mappings().all()
-    return parse_rows(rows, source=str(table))
+        rows: Sequence[Mapping[str, Any]] = (await connection.execute(_select(table, source.columns))).mappings().all()
+    return rows
 
 
 def _select(table: Table, columns: Columns) -> sa.Select[Any]:
