@@ -137,6 +137,7 @@ class Scheduler(_Model):
     namespace: str
     uid: str
     generation: int
+    resource_version: str
     approval: str
     spec: Spec
     status: dict[str, Any]
@@ -150,6 +151,7 @@ class Scheduler(_Model):
             namespace=meta["namespace"],
             uid=meta["uid"],
             generation=meta["generation"],
+            resource_version=meta["resourceVersion"],
             approval=meta.get("annotations", {}).get(APPROVAL_ANNOTATION, ""),
             spec=Spec.model_validate(body.get("spec", {})),
             status=body.get("status", {}),

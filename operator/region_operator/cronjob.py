@@ -30,6 +30,8 @@ FIELD_MANAGER = "region-operator"
 REGION_LABEL = "region-tick.dev/region"
 ID_ANNOTATION = "region-tick.dev/id"
 CODE_ANNOTATION = "region-tick.dev/code"
+NAME_ANNOTATION = "region-tick.dev/name"
+BBOX_ANNOTATION = "region-tick.dev/bbox"
 DIGEST_ANNOTATION = "region-tick.dev/digest"
 HANDLER_ANNOTATION = "region-tick.dev/handler"
 TIMEOUT_ANNOTATION = "region-tick.dev/timeout"
@@ -166,8 +168,8 @@ def _annotations(region: Region) -> dict[str, str]:
     texts = {
         ID_ANNOTATION: region.id,
         CODE_ANNOTATION: region.code,
-        "region-tick.dev/name": region.name,
-        "region-tick.dev/bbox": str(region.bbox) if region.bbox else None,
+        NAME_ANNOTATION: region.name,
+        BBOX_ANNOTATION: str(region.bbox) if region.bbox else None,
         HANDLER_ANNOTATION: region.handler,
         TIMEOUT_ANNOTATION: format_duration(region.timeout) if region.timeout else None,
     }

@@ -1,73 +1,88 @@
-"""What a quarantined region's CronJob stays as: the region and the schedule it was last rendered for, read back from
-the CronJob itself. Pure.
+"""What a CronJob stays as whose row cannot be asked: the region and the schedule it was last rendered for, read back
+from the CronJob itself. Pure.
 
-The row cannot be asked any more: any part of it may be wrong. What a tick is told stands in the CronJob as we wrote it,
-and rendering that again gives the same CronJob; so a quarantined region's is kept true like any other, and follows a
-new release and an edited RegionScheduler.
+That is a quarantined row, any part of which may be wrong, or one that has gone while its deletion is held. What a tick
+is told stands in the CronJob as we wrote it, and rendering that again gives the same CronJob; so it is kept true like
+any other, and follows a new release and an edited RegionScheduler.
+
+Only what our own apply entry still owns is believed: what somebody has changed is not what we wrote. Most of it is
+there twice, so one edit is undone. Where neither is ours any more nothing is known, and what stands for the region then
+has no source, lest it be taken for its last good state afterwards
+(docs/decisions/0005-last-good-state-is-in-the-cronjob.md).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from region_operator.cronjob import CONTAINER, HANDLER_ANNOTATION, TIMEOUT_ANNOTATION, from_literal
+from region_operator.cronjob import (
+    BBOX_ANNOTATION,
+    CODE_ANNOTATION,
+    CONTAINER,
+    HANDLER_ANNOTATION,
+    ID_ANNOTATION,
+    NAME_ANNOTATION,
+    TIMEOUT_ANNOTATION,
+    from_literal,
+)
+from region_operator.ownership import applied_text
 from region_operator.region import Bbox, Region, parse_timeout
 from region_operator.schedule import Schedule, ScheduleError, parse_schedule
 from region_tick.contract import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
 
-    from region_operator.region import Quarantined
+_POD = ("f:spec", "f:jobTemplate", "f:spec", "f:template", "f:spec")
+_ENVIRONMENT = (*_POD, "f:containers", f'k:{{"name":"{CONTAINER}"}}', "f:env")
+_ANYTHING = "0 0 1 1 *"
 
 
-def last_good(row: Quarantined, cronjob: Mapping[str, Any]) -> tuple[Region, Schedule] | None:
-    """Return what the `cronjob` of a quarantined row was last rendered for; None where it no longer says when."""
-    told = _environment(cronjob)
-    schedule = _first_valid(told.get(Variable.REGION_CRON, ""), cronjob["spec"]["schedule"])
-    if schedule is None:
+def last_good(region_id: str, cronjob: Mapping[str, Any]) -> tuple[Region, Schedule] | None:
+    """Return what the `cronjob` of a region was last rendered for; None where that is not known any more."""
+    source = _variable(cronjob, Variable.SOURCE)
+    code = _either(_variable(cronjob, Variable.REGION_CODE), _annotation(cronjob, CODE_ANNOTATION))
+    name = _either(_variable(cronjob, Variable.REGION_NAME), _annotation(cronjob, NAME_ANNOTATION))
+    bbox = _either(_variable(cronjob, Variable.REGION_BBOX), _annotation(cronjob, BBOX_ANNOTATION))
+    cron = _either(_variable(cronjob, Variable.REGION_CRON), applied_text(cronjob, ("f:spec", "f:schedule")))
+    handler, timeout = _annotation(cronjob, HANDLER_ANNOTATION), _annotation(cronjob, TIMEOUT_ANNOTATION)
+    there = cronjob["metadata"]["annotations"]
+    if (handler is None and HANDLER_ANNOTATION in there) or (timeout is None and TIMEOUT_ANNOTATION in there):
         return None
-    of_its_own = cronjob["metadata"].get("annotations", {})
-    region = Region(
-        source=told.get(Variable.SOURCE, ""),
-        id=row.id,
-        code=told.get(Variable.REGION_CODE) or row.code or row.id,
-        name=told.get(Variable.REGION_NAME, ""),
-        bbox=_bbox(told.get(Variable.REGION_BBOX, "")),
-        cron_schedule=schedule.source,
-        handler=of_its_own.get(HANDLER_ANNOTATION),
-        timeout=_timeout(of_its_own.get(TIMEOUT_ANNOTATION)),
-    )
-    return region, schedule
-
-
-def _environment(cronjob: Mapping[str, Any]) -> dict[str, str]:
-    containers = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    items = (item for container in containers if container["name"] == CONTAINER for item in container.get("env", []))
-    return {item["name"]: from_literal(item.get("value", "")) for item in items}
-
-
-def _first_valid(*texts: str) -> Schedule | None:
-    """Somebody may have edited the one or the other."""
-    for text in texts:
-        try:
-            return parse_schedule(text)
-        except ScheduleError:
-            continue
-    return None
-
-
-def _timeout(text: str | None) -> timedelta | None:
+    if not source or code is None or name is None or bbox is None or cron is None:
+        return None
     try:
-        return parse_timeout(text)
+        schedule = parse_schedule(cron)
+        box = Bbox.of(bbox.split(",")) if bbox else None
+        own_timeout = parse_timeout(timeout)
     except ValueError:
         return None
+    return Region(source, region_id, code, name, box, schedule.source, handler, own_timeout), schedule
 
 
-def _bbox(text: str) -> Bbox | None:
-    corners = text.split(",")
+def not_known(region_id: str, code: str, cronjob: Mapping[str, Any]) -> tuple[Region, Schedule]:
+    """Return what stands for a region whose last good state is not known; its CronJob is to be suspended."""
     try:
-        return Bbox.of(corners) if len(corners) == 4 else None
-    except ValueError:
-        return None
+        schedule = parse_schedule(cronjob["spec"]["schedule"])
+    except ScheduleError:
+        schedule = parse_schedule(_ANYTHING)
+    return Region("", region_id, code or region_id, "", None, schedule.source), schedule
+
+
+def holder(cronjob: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the code that a CronJob ticks for, and the id of its region; None where that is not known any more."""
+    code, region_id = _annotation(cronjob, CODE_ANNOTATION), _annotation(cronjob, ID_ANNOTATION)
+    return (code, region_id) if code and region_id and _variable(cronjob, Variable.SOURCE) else None
+
+
+def _variable(cronjob: Mapping[str, Any], variable: Variable) -> str | None:
+    text = applied_text(cronjob, (*_ENVIRONMENT, f'k:{{"name":"{variable}"}}', "f:value"))
+    return None if text is None else from_literal(text)
+
+
+def _annotation(cronjob: Mapping[str, Any], annotation: str) -> str | None:
+    return applied_text(cronjob, ("f:metadata", "f:annotations", f"f:{annotation}"))
+
+
+def _either(first: str | None, second: str | None) -> str | None:
+    return second if first is None else first

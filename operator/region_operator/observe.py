@@ -1,4 +1,4 @@
-"""The part of a reconcile that only looks: read source, parse schedules, list current, plan, apply policy.
+"""The part of a reconcile that only looks: read source, list current, parse rows and schedules, plan, apply policy.
 
 The command `plan` ends here, a reconcile goes on from here; so what the one shows is what the other does.
 """
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from region_operator.apply import list_current
 from region_operator.crd import InvalidSchedule, Scheduler
 from region_operator.cronjob import Manifest, render_cronjob
-from region_operator.plan import Desired, make_plan, parse_schedules
+from region_operator.plan import Desired, holders_by_code, make_plan, parse_schedules
 from region_operator.policy import Decision, History, apply_policy
 from region_operator.quota import Quota, explain_taken, look_at_quota
-from region_operator.source import read_regions
+from region_operator.region import parse_rows
+from region_operator.source import Table, read_regions
 from region_operator.status import Outcome
 
 if TYPE_CHECKING:
@@ -41,9 +42,11 @@ class Observation:
 async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_image: str, now: datetime) -> Observation:
     """Look at table and cluster. Raises what SQLAlchemy raises and what `api.ERRORS` lists: nothing was done then."""
     spec = scheduler.spec
+    table = Table.parse(spec.source.table, default_schema=database.schema)
     reading = await read_regions(database.engine, spec.source, default_schema=database.schema)
-    desired, quarantined = parse_schedules(reading.rows)
     current, others = await list_current(api, scheduler.namespace)
+    regions = parse_rows(reading.rows, source=str(table), holders=holders_by_code(current))
+    desired, quarantined = parse_schedules(regions)
     quota = await look_at_quota(api, scheduler)
     plan = make_plan(
         desired,
@@ -62,9 +65,9 @@ async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_im
         now=now,
     )
     outcome = Outcome(
-        active=len(reading.rows),
-        scheduled=len(desired) - len(plan.blocked),
-        quarantined=(*quarantined, *plan.blocked),
+        active=len(regions),
+        scheduled=len(regions) - len(plan.quarantined),
+        quarantined=plan.quarantined,
         held=len(decision.held),
         paused=plan.paused,
         changed=quota.drifted or len(decision.plan) > 0,

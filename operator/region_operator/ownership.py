@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from region_operator.cronjob import DIGEST_ANNOTATION, FIELD_MANAGER, MARKS, key_in_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _IDENTITY = frozenset({"apiVersion", "kind"})
 _UNOWNED_METADATA = frozenset({"name", "namespace"})
@@ -65,6 +65,22 @@ def has_digest(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
     """Tell whether the `live` object says that `manifest` is what was applied last."""
     digest: str = manifest["metadata"]["annotations"][DIGEST_ANNOTATION]
     return bool(live["metadata"].get("annotations", {}).get(DIGEST_ANNOTATION) == digest)
+
+
+def applied_text(live: Mapping[str, Any], path: Sequence[str]) -> str | None:
+    """Return the text of the `live` object at a path of a FieldsV1 set (`f:spec`, `k:{"name":"tick"}`, ...) as we
+    applied it; None where we did not, or where somebody has changed it since.
+
+    An empty text may be left out by the API server and is ours all the same.
+    """
+    fields: Mapping[str, Any] = _applied_fields(live) or {}
+    value: Any = live
+    for key in path:
+        if key not in fields:
+            return None
+        fields, step = fields[key], _step(key, value)
+        value = "" if step is None else value[step]
+    return str(value)
 
 
 def foreign(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[Foreign]:

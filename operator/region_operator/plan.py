@@ -7,8 +7,8 @@
 | active                | other       | update, under the name that the CronJob has                                |
 | active                | paused      | suspend, for as long as the CronJob's annotation says so                   |
 | quarantined           | none        | nothing                                                                    |
-| quarantined           | any         | suspend, or run on (KeepLast), rendered in full from its last good state  |
-| missing or not active | any         | delete                                                                     |
+| quarantined           | any         | suspend, or run on (KeepLast), rendered in full from its last good state   |
+| missing or not active | any         | delete; while that is held, as it last was, or suspended with all others   |
 | any                   | going       | nothing now: looked at again when it is gone                               |
 
 A CronJob is found by the hash of its region's id, which its name ends with: labels can be changed, a name cannot.
@@ -21,8 +21,16 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from region_operator.cronjob import PAUSED_ANNOTATION, Manifest, cronjob_name, key_in_name, region_key
-from region_operator.last_good import last_good
+from region_operator.cronjob import (
+    CODE_ANNOTATION,
+    ID_ANNOTATION,
+    PAUSED_ANNOTATION,
+    Manifest,
+    cronjob_name,
+    key_in_name,
+    region_key,
+)
+from region_operator.last_good import holder, last_good, not_known
 from region_operator.ownership import has_digest, in_sync
 from region_operator.region import Quarantined, Region, shown
 from region_operator.schedule import Schedule, ScheduleError, parse_schedule
@@ -95,19 +103,22 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A CronJob to delete, exactly as it was seen."""
+    """A CronJob to delete, exactly as it was seen; `instead` is what keeps it true while its deletion is held."""
 
     live: Live
     reason: Reason = Reason.REMOVED
+    instead: Write | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done; empty where the cluster is as the table says."""
+    """What is to be done; empty where the cluster is as the table says. `quarantined` are all rows that are not
+    scheduled, for whatever reason.
+    """
 
     writes: tuple[Write, ...] = ()
     deletes: tuple[Delete, ...] = ()
-    blocked: tuple[Quarantined, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
     unchanged: int = 0
     paused: int = 0
     awaited: int = 0
@@ -137,6 +148,15 @@ def parse_schedules(rows: Sequence[Region | Quarantined]) -> tuple[list[Desired]
     return desired, quarantined
 
 
+def holders_by_code(current: Sequence[Live]) -> dict[str, set[str]]:
+    """Return the ids of the regions whose CronJobs tick for a code, for every code."""
+    holders: dict[str, set[str]] = {}
+    for live in current:
+        if not live.going and (found := holder(live.body)):
+            holders.setdefault(found[0], set()).add(found[1])
+    return holders
+
+
 def make_plan(
     desired: Sequence[Desired],
     quarantined: Sequence[Quarantined],
@@ -152,11 +172,8 @@ def make_plan(
     live_by_key: dict[str, Live] = {}
     for one in sorted(current, key=_age):
         live_by_key.setdefault(one.key, one)
-    kept = [
-        Desired(*good, suspend=not keep_last)
-        for row in quarantined
-        if (live := live_by_key.get(region_key(row.id))) and (good := last_good(row, live.body))
-    ]
+    stay = [_stay(row, live_by_key.get(region_key(row.id)), keep_last=keep_last) for row in quarantined]
+    kept = [item for _, item in stay if item]
     blocked = [row for item in desired if (row := _blocked(item.region, live_by_key, taken))]
     keys = {region_key(row.id) for row in blocked}
     planned = [item for item in (*desired, *kept) if region_key(item.region.id) not in keys]
@@ -164,8 +181,8 @@ def make_plan(
     rows = {region_key(item.region.id) for item in desired} | {region_key(row.id) for row in quarantined}
     return Plan(
         writes=tuple(write for write in writes if write),
-        deletes=tuple(_deletes(current, live_by_key, rows)),
-        blocked=tuple(blocked),
+        deletes=tuple(_deletes(current, live_by_key, rows, render)),
+        quarantined=(*(row for row, _ in stay), *blocked),
         unchanged=writes.count(None),
         paused=sum(live.paused for key, live in live_by_key.items() if key in rows),
         awaited=sum(live.going for item in planned if (live := live_by_key.get(region_key(item.region.id)))),
@@ -186,14 +203,40 @@ def _blocked(region: Region, live_by_key: Mapping[str, Live], taken: Set[str]) -
     return Quarantined(region.id, region.code, reason)
 
 
-def _deletes(current: Sequence[Live], live_by_key: Mapping[str, Live], rows: Set[str]) -> Iterator[Delete]:
+def _stay(row: Quarantined, live: Live | None, *, keep_last: bool) -> tuple[Quarantined, Desired | None]:
+    """Return what is to be said of a quarantined row, and as what its CronJob stays."""
+    if live is None:
+        return row, None
+    if good := last_good(row.id, live.body):
+        return row, Desired(*good, suspend=not keep_last)
+    reason = f"{row.reason}; its CronJob was changed by somebody, and what it last was is not known: it stays suspended"
+    return replace(row, reason=reason), Desired(*not_known(row.id, row.code, live.body), suspend=True)
+
+
+def _deletes(
+    current: Sequence[Live], live_by_key: Mapping[str, Live], rows: Set[str], render: Render
+) -> Iterator[Delete]:
     for live in current:
         if live.going:
             continue
         if live.key not in rows:
-            yield Delete(live)
+            yield Delete(live, instead=_instead(live, render))
         elif live is not live_by_key[live.key]:
             yield Delete(live, Reason.DUPLICATE)
+
+
+def _instead(live: Live, render: Render) -> Write | None:
+    """Return what keeps a CronJob true while its deletion is held. One that is not known any more is left alone, unless
+    it is to be suspended.
+    """
+    annotations = live.body["metadata"].get("annotations", {})
+    region_id = annotations.get(ID_ANNOTATION, "")
+    if region_key(region_id) != live.key:
+        return None
+    good = last_good(region_id, live.body)
+    desired = Desired(*(good or not_known(region_id, annotations.get(CODE_ANNOTATION, ""), live.body)))
+    write = _write(desired, live, render)
+    return write if write and (good or write.manifest["spec"]["suspend"]) else None
 
 
 def _write(desired: Desired, live: Live | None, render: Render) -> Write | None:

@@ -6,21 +6,26 @@ business.
 | that was approved               | goes, and is not counted                                 |
 | one of few                      | goes, and is counted for the window                      |
 | one of too many                 | held, with all others of this plan that are not approved |
+| the last one, where others went | held, likewise                                           |
+| any, while a hold lasts         | held, likewise: it joins the hold                        |
 | that keeps an older CronJob     | goes, and is not counted: the region stays               |
 
-Too many: the regions of this plan, those that went within the window and those that a hold has named are more than the
-greater of `max_count` and `max_percent` of the regions that stood within the window, which are the ones with a CronJob
-now and the ones that went. So the allowance does not shrink while they go. A plan beyond it is held whole: to let some
-go, by chance the first, would help nobody who did not mean it, and would not be what somebody meant who did.
+Too many: the regions of this plan and those that went within the window are more than the greater of `max_count` and
+`max_percent` of the regions that stood within the window, which are the ones with a CronJob now and the ones that went.
+So the allowance does not shrink while they go. A plan beyond it is held whole: to let some go, by chance the first,
+would help nobody who did not mean it, and would not be what somebody meant who did.
+
+The last one: nothing that stands would stay, and two or more stood within the window. An empty table is never believed
+at once, however few regions there are: docs/decisions/0008-an-empty-table-is-not-believed-at-once.md.
 
 A hold names its regions when it begins, and anew when others join them. It ends when the last of them is back, or its
-deletion approved; those that are back before still count, or a table that is filled again row by row would lose the
-last few. What was named is what an approval approves, less what is back when it is seen. Why the name is a hash of the
+deletion approved, or the guard turned off by a `max_percent` of 100; neither by waiting nor by what is created
+meanwhile. What was named is what an approval approves, less what is back when it is seen. Why the name is a hash of the
 moment too: docs/decisions/0006-approval-of-held-deletions.md.
 
-Regions are counted, not requests: one whose deletion failed and is tried again counts once, from the last try on. What
-went is remembered in the RegionScheduler's status, so that a thousand single deletes, a restart or another leader make
-no difference; the table's own database is not asked, because it may be the wrong one. `now` is this process's UTC
+Regions are counted, not requests: one whose deletion failed and is tried again counts once, from the last decision on.
+What went is remembered in the RegionScheduler's status, so that a thousand single deletes, a restart or another leader
+make no difference; the table's own database is not asked, because it may be the wrong one. `now` is this process's UTC
 clock: if two leaders' clocks differ, the window is longer or shorter by that.
 """
 
@@ -136,15 +141,22 @@ def apply_policy(
 
     counted = [item for item in history.gone if now - item.at <= guard.window]
     went = _NONE.union(*(item.regions for item in counted))
-    stood = went.union(live.key or live.name for live in current if not live.going)
+    standing = frozenset(live.key or live.name for live in current if not live.going)
+    stood = standing | went
     allowance = max(guard.max_count, len(stood) * guard.max_percent // 100)
-    named = hold.regions if hold else _NONE
-    held = others if len(others | went | named) > allowance else _NONE
+    too_many = len(others | went) > allowance
+    none_would_stay = standing <= asked and len(stood) > 1
+    held = others if guard.max_percent < 100 and (hold or too_many or none_would_stay) else _NONE
 
-    done = replace(plan, deletes=tuple(delete for delete in plan.deletes if _region(delete) not in held))
+    kept = tuple(delete for delete in plan.deletes if _region(delete) in held)
+    done = replace(
+        plan,
+        writes=(*plan.writes, *(delete.instead for delete in kept if delete.instead)),
+        deletes=tuple(delete for delete in plan.deletes if _region(delete) not in held),
+    )
     return Decision(
         plan=done,
-        held=tuple(delete for delete in plan.deletes if _region(delete) in held),
+        held=kept,
         allowance=allowance,
         history=History(
             gone=_count(counted, others - held, now) if len(done) else history.gone,
@@ -161,7 +173,10 @@ def explain_hold(hold: Hold, held: Sequence[Delete], scheduler: Scheduler) -> st
         f" and {len(codes) - NAMED_REGIONS} more" if codes[NAMED_REGIONS:] else ""
     )
     window = format_duration(scheduler.spec.deletion_guard.window)
-    text = f"deletions held: {named}; within {window} more regions would go than spec.deletionGuard lets"
+    text = (
+        f"deletions held: {named}; within {window} more regions would go than spec.deletionGuard lets, or all of them;"
+        " to stop all and keep them, set spec.suspend"
+    )
     if scheduler.approval:
         text += f"; the approval {scheduler.approval} is of other regions, or of another time"
     return f"{text}; if they are to go: {approve_command(scheduler, hold)}"
@@ -198,7 +213,7 @@ def _name(held: Regions, before: Hold | None, now: datetime) -> Hold | None:
     """
     if not held or before is None:
         return Hold(now, held) if held else None
-    return before if held <= before.regions else Hold(now, before.regions | held)
+    return before if held <= before.regions else Hold(now, held)
 
 
 def _region(delete: Delete) -> str:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from kubernetes.aio.client import ApiException
 
 from region_operator import events, metrics, status
 from region_operator.api import MERGE, Api
@@ -108,9 +110,19 @@ class Reconciler:
         return seen
 
     async def _remember(self, before: Scheduler, decision: Decision) -> Scheduler:
-        """Write down what the guard must know when it is asked again, before anything is deleted; tell of a hold."""
+        """Write down what the guard must know when it is asked again, before anything is deleted; tell of a hold.
+
+        It is written over what was read and nothing else, lest two that decide at once each use up the whole allowance.
+        """
         wanted = status.guarded(before, decision, now=_now())
-        scheduler = await self._write_status(before, wanted)
+        try:
+            scheduler = await self._write_status(before, wanted, as_read=True)
+        except ApiException as error:
+            if error.status != 409:
+                raise
+            raise ReconcileError(
+                ReadyReason.APPLY_FAILED, "the RegionScheduler was changed amid a reconcile, which is begun anew"
+            ) from error
         if scheduler.status != wanted:
             raise ReconcileError(
                 ReadyReason.OUTDATED_CRD,
@@ -167,13 +179,19 @@ class Reconciler:
         if before and not taken:
             log.info("quota ours again")
 
-    async def _write_status(self, scheduler: Scheduler, new: Status) -> Scheduler:
-        """Write the status where it is another; return the scheduler with the status that it has now."""
+    async def _write_status(self, scheduler: Scheduler, new: Status, *, as_read: bool = False) -> Scheduler:
+        """Write what of the status is another; return the scheduler with the status that it has now. `as_read` raises
+        ApiException 409 where the scheduler has changed since it was read.
+        """
         if new == scheduler.status:
             return scheduler
+        changed = {key: value for key, value in new.items() if scheduler.status.get(key) != value}
         gone = dict.fromkeys(scheduler.status.keys() - new.keys())  # a merge patch takes away what is null
+        body: dict[str, Any] = {"status": changed | gone}
+        if as_read:
+            body["metadata"] = {"resourceVersion": scheduler.resource_version}
         path = f"{scheduler_path(scheduler.namespace, scheduler.name)}/status"
-        answer = await self._api.request("PATCH", path, body={"status": new | gone}, content_type=MERGE)
+        answer = await self._api.request("PATCH", path, body=body, content_type=MERGE)
         return scheduler.model_copy(update={"status": answer.get("status", {})})
 
 

@@ -4,7 +4,8 @@ What is refused here would fail later, where nobody knows the row: at the API se
 whoever reads a log. `id`, `code` and `name` are one line of text, not longer than TEXT_LIMITS. A code becomes an
 annotation and a variable of the tick, and the CronJob's name only after it was cut down to what a name may hold; it is
 never a label. So it need not look like one: "São Paulo" and "FR/75" are codes. But it is what people go by, so it is as
-short as a label, has no blanks around it and nothing in it that cannot be seen, and no other active row has it.
+short as a label, has no blanks around it and nothing in it that cannot be seen, and no other active row has it: of
+rows that share one, that whose CronJob ticks for it already is the region, and where none or several do, none is.
 
 A bounding box whose min_lon is greater than its max_lon is one: it crosses the antimeridian (RFC 7946, section 5.2).
 """
@@ -16,13 +17,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from region_operator.crd import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence, Set
 
 TEXT_LIMITS = {"id": 253, "code": 63, "name": 1000, "cron_schedule": 1000, "handler": 253}
 """How many characters a column may have. 63 are a label's. The others keep a row far from the API server's limits and
@@ -96,9 +96,11 @@ class Quarantined:
     reason: str
 
 
-def parse_rows(rows: Sequence[Mapping[str, Any]], *, source: str) -> list[Region | Quarantined]:
+def parse_rows(
+    rows: Sequence[Mapping[str, Any]], *, source: str, holders: Mapping[str, Set[str]]
+) -> list[Region | Quarantined]:
     """Turn rows, keyed by the names of `crd.Columns`, into one value for each id, in the order of the rows. The keys
-    handler and timeout may be missing.
+    handler and timeout may be missing. `holders` are the ids of the regions that tick already, by their codes.
     """
     by_id: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     ids_by_code: dict[str, dict[str, None]] = defaultdict(dict)  # sets that keep their order
@@ -106,7 +108,8 @@ def parse_rows(rows: Sequence[Mapping[str, Any]], *, source: str) -> list[Region
         region_id = _text(row["id"])
         by_id[region_id].append(row)
         ids_by_code[_text(row["code"])][region_id] = None
-    return [_parse(same, ids_by_code[_text(same[0]["code"])], source=source) for same in by_id.values()]
+    rivals = {code: _rivals(ids, holders.get(code, frozenset())) for code, ids in ids_by_code.items()}
+    return [_parse(same, rivals[_text(same[0]["code"])], source=source) for same in by_id.values()]
 
 
 def parse_timeout(value: object) -> timedelta | None:
@@ -135,13 +138,26 @@ def shown(text: str, *, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def _parse(same: Sequence[Mapping[str, Any]], ids_of_code: Iterable[str], *, source: str) -> Region | Quarantined:
+@dataclass(frozen=True, slots=True)
+class _Rivals:
+    """Some of the ids of the rows that have the same code, and the one that has it by right, if one does."""
+
+    ids: tuple[str, ...]
+    holder: str | None
+
+
+def _rivals(ids: Mapping[str, None], holders: Set[str]) -> _Rivals:
+    by_right = ids.keys() & holders
+    return _Rivals(tuple(ids)[: _NAMED_REGIONS + 1], by_right.pop() if len(by_right) == 1 else None)
+
+
+def _parse(same: Sequence[Mapping[str, Any]], rivals: _Rivals, *, source: str) -> Region | Quarantined:
     """Turn the rows of one id, of which there should be one, into a value."""
     row = same[0]
     region_id, code, name, cron = (_text(row[column]) for column in ("id", "code", "name", "cron_schedule"))
     problems = [
         *_problems_of_id(region_id, len(same)),
-        *_problems_of_code(code, [other for other in islice(ids_of_code, _NAMED_REGIONS + 1) if other != region_id]),
+        *_problems_of_code(code, region_id, rivals),
         *_problems_of_text("name", name, _LINE_ENDS_AND_CONTROLS),
         *_problems_of_text("cron_schedule", cron, frozenset()),
     ]
@@ -174,18 +190,18 @@ def _problems_of_id(region_id: str, rows: int) -> Iterator[str]:
     yield from _problems_of_text("id", region_id, _LINE_ENDS_AND_CONTROLS)
 
 
-def _problems_of_code(code: str, others: Sequence[str]) -> Iterator[str]:
-    """Say what is wrong with a code; `others` are some of the ids of the rows that have it too."""
+def _problems_of_code(code: str, region_id: str, rivals: _Rivals) -> Iterator[str]:
+    """Say what is wrong with a row's code."""
     if not code.strip():
         yield "code is empty: give the region a code, it names its CronJob"
         return
     if code != code.strip():
         yield f'code has blanks around it: write "{shown(code.strip())}"'
-    if others:
-        yield (
-            f"code is also that of id {', '.join(map(shown, others[:_NAMED_REGIONS]))}"
-            f": give each active region a code of its own"
-        )
+    others = [other for other in rivals.ids if other != region_id][:_NAMED_REGIONS]
+    if rivals.holder and rivals.holder != region_id:
+        yield f"code is that of id {shown(rivals.holder)}, which ticks for it: give this region a code of its own"
+    elif others and not rivals.holder:
+        yield f"code is also that of id {', '.join(map(shown, others))}: give each active region a code of its own"
     yield from _problems_of_text("code", code.strip(), _NOT_SEEN)
 
 

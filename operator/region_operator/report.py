@@ -125,7 +125,7 @@ def _lines(decision: Decision, quarantined: Mapping[str, str]) -> Iterator[Line]
         why = "the region has an older one" if delete.reason is Reason.DUPLICATE else "no active row"
         yield _delete(ACTIONS[delete.reason], delete, why)
     for delete in decision.held:
-        yield _delete(HOLD, delete, "no active row, but too many would go")
+        yield _delete(HOLD, delete, "no active row, but too many or all would go")
 
 
 def _place(line: Line) -> tuple[int, str]:
@@ -167,7 +167,7 @@ def _notes(decision: Decision, scheduler: Scheduler) -> Iterator[str]:
         yield explain_hold(hold, decision.held, scheduler)
     else:
         yield (
-            f"deletions would be held: the guard lets {decision.allowance} go within its window;"
+            f"deletions would be held: the guard lets {decision.allowance} go within its window, and not all of them;"
             " how to approve them is said once the operator holds them"
         )
 

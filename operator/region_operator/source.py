@@ -15,9 +15,10 @@ from sqlalchemy.exc import DBAPIError
 
 from region_operator.database.engine import transaction
 from region_operator.database.region_table import Trigger, look_at_trigger
-from region_operator.region import Quarantined, Region, parse_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from region_operator.crd import Columns, Source
@@ -49,9 +50,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The active rows by id, each id once, and whether whoever listens would have heard of what changed since."""
+    """The active rows by id, keyed by the names of `crd.Columns`, and whether whoever listens would have heard of what
+    changed since.
+    """
 
-    rows: list[Region | Quarantined]
+    rows: Sequence[Mapping[str, Any]]
     trigger: Trigger
 
 
@@ -68,7 +71,7 @@ async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: s
             rows = (await connection.execute(_select(table, source.columns))).mappings().all()
     except DBAPIError as error:
         raise (_slow(table, error.orig) or error) from error
-    return Reading(parse_rows(rows, source=str(table)), trigger)
+    return Reading(rows, trigger)
 
 
 def _slow(table: Table, cause: BaseException | None) -> SlowSourceError | None:

@@ -6,8 +6,14 @@ import json
 import signal
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
+from region_operator.api import connect
+from region_operator.database.store import Store
+from region_operator.failures import ReconcileError
+from region_operator.observe import observe
+from region_operator.reconcile import Reconciler
 from tests.cluster.audit import audit_lines, is_renewal, sent_by
 from tests.waiting import eventually
 
@@ -15,11 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from devcluster.local import LocalCluster
+    from region_operator.observe import Observation
     from tests.cluster.conftest import RunOperator
     from tests.cluster.kubectl import Kubectl
     from tests.cluster.operator_process import OperatorProcess
 
 EVERY_SECOND = {"REGION_REFRESH_INTERVAL_MS": "1000"}
+
+SCHEDULER = """
+apiVersion: region-tick.dev/v1alpha1
+kind: RegionScheduler
+metadata: {name: default}
+"""
 
 INSERT = (
     "INSERT INTO region_index (id, code, name, cron_schedule)"
@@ -168,6 +181,118 @@ def test_a_wrong_database_deletes_nothing(
     with run_operator():
         eventually(lambda: not held(kubectl), what="the right database ends the hold")
     assert deletes(control_plane, kubectl) == set()
+
+
+@pytest.mark.parametrize("regions", [2, 10])
+@pytest.mark.parametrize("empty", [empty_by_truncate, empty_by_where, empty_by_another_table])
+def test_a_small_table_that_is_empty_is_not_believed(
+    run_operator: RunOperator,
+    kubectl: Kubectl,
+    control_plane: LocalCluster,
+    sql: Any,
+    empty: Callable[[Any, Kubectl], None],
+    regions: int,
+) -> None:
+    sql(INSERT, 1, regions)
+    with run_operator(**EVERY_SECOND) as operator:
+        eventually(lambda: kubectl.ready().get("status") == "True", what="the CronJobs")
+        wait_for_count(kubectl, regions)
+        empty(sql, kubectl)
+        eventually(lambda: held(kubectl), what="it holds")
+        wait_for_reconciles(operator, 3)
+        assert count(kubectl) == regions
+        assert deletes(control_plane, kubectl) == set()
+
+
+def test_a_small_installation_outlives_a_wrong_database_and_what_that_brings(
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, empty_database: str
+) -> None:
+    """Without a table at first, so that one is made; then with rows of its own, which do not end the hold."""
+    sql(INSERT, 1, 3)
+    with run_operator() as operator:
+        eventually(lambda: kubectl.ready().get("status") == "True", what="3 CronJobs")
+        assert operator.stop() == 0
+    with run_operator(DATABASE_URL=empty_database, **EVERY_SECOND) as operator:
+        eventually(lambda: held(kubectl), what="it holds")
+        with psycopg.connect(empty_database, autocommit=True) as connection:
+            connection.execute(INSERT, (101, 140))
+        wait_for_count(kubectl, 43)
+        wait_for_reconciles(operator, 3)
+        assert held(kubectl)
+        assert count(kubectl) == 43
+        operator.signal(signal.SIGKILL)
+        operator.wait()
+    with run_operator(DATABASE_URL=empty_database, **EVERY_SECOND) as operator:
+        eventually(lambda: operator.reconciles >= 2, what="another process", seconds=60)
+        assert count(kubectl) == 43
+        assert deletes(control_plane, kubectl) == set()
+        approve(kubectl)
+        wait_for_count(kubectl, 40)
+    assert len(deletes(control_plane, kubectl)) == 3
+
+
+def test_of_two_regions_one_may_go_and_then_the_other_is_held(
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+) -> None:
+    sql(INSERT, 1, 2)
+    with run_operator(**EVERY_SECOND) as operator:
+        eventually(lambda: kubectl.ready().get("status") == "True", what="2 CronJobs")
+        sql("DELETE FROM region_index WHERE code = 'R1'")
+        wait_for_count(kubectl, 1)
+        sql("DELETE FROM region_index WHERE code = 'R2'")
+        eventually(lambda: held(kubectl), what="the last one is held")
+        wait_for_reconciles(operator, 2)
+        assert kubectl.cronjobs().keys() == {"R2"}
+        sql(INSERT, 2, 2)
+        eventually(lambda: not held(kubectl), what="its row is back")
+    assert len(deletes(control_plane, kubectl)) == 1
+
+
+def test_the_only_region_may_go(run_operator: RunOperator, kubectl: Kubectl, sql: Any) -> None:
+    sql(INSERT, 1, 1)
+    with run_operator(**EVERY_SECOND):
+        wait_for_count(kubectl, 1)
+        sql("DELETE FROM region_index")
+        wait_for_count(kubectl, 0)
+        assert not held(kubectl)
+
+
+def test_what_is_held_can_be_stopped_and_started(
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+) -> None:
+    """All at once by spec.suspend, as the condition says, or one by the annotation."""
+    sql(INSERT, 1, 3)
+    with run_operator(**EVERY_SECOND):
+        eventually(lambda: kubectl.ready().get("status") == "True", what="3 CronJobs")
+        sql("UPDATE region_index SET active = false")
+        message = eventually(lambda: held(kubectl), what="it holds")["message"]
+        assert "to stop all and keep them, set spec.suspend" in message
+
+        def stopped(*wanted: str) -> bool:
+            return {code for code, item in kubectl.cronjobs().items() if item["spec"]["suspend"]} == set(wanted)
+
+        name = kubectl.cronjobs()["R2"]["metadata"]["name"]
+        kubectl("annotate", "cronjob", name, "region-tick.dev/paused=true")
+        eventually(lambda: stopped("R2"), what="one is paused")
+        kubectl("patch", "rsched", "default", "--type=merge", '--patch={"spec": {"suspend": true}}')
+        eventually(lambda: stopped("R1", "R2", "R3"), what="all are suspended")
+        kubectl("patch", "rsched", "default", "--type=merge", '--patch={"spec": {"suspend": false}}')
+        eventually(lambda: stopped("R2"), what="and tick on")
+        assert deletes(control_plane, kubectl) == set()
+
+
+def test_a_guard_that_is_off_frees_a_hold_of_which_somebody_deleted_one(
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+) -> None:
+    sql(INSERT, 1, 20)
+    with run_operator(**EVERY_SECOND):
+        eventually(lambda: kubectl.ready().get("status") == "True", what="20 CronJobs")
+        sql("TRUNCATE region_index")
+        eventually(lambda: held(kubectl), what="it holds")
+        kubectl("delete", "cronjob", kubectl.cronjobs()["R7"]["metadata"]["name"])
+        widen(kubectl)
+        wait_for_count(kubectl, 0)
+        eventually(lambda: not held(kubectl), what="the hold is over")
 
 
 def test_few_deletions_go_at_once(
@@ -324,3 +449,35 @@ def test_a_status_that_forgets_lets_nothing_go(
             replace_crd(kubectl, crd)
         eventually(lambda: count(kubectl) == 11, what="with the right one it goes", seconds=60)
     assert len(deletes(control_plane, kubectl)) == 1
+
+
+async def test_a_decision_is_written_over_what_was_read_and_nothing_else(
+    kubectl: Kubectl, control_plane: LocalCluster, sql: Any, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when two lead at once, or one was frozen: what the other has let go meanwhile must count."""
+    monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
+    kubectl("apply", "-f", "-", stdin=SCHEDULER)
+    others = {"status": {"recentDeletions": [{"at": "2026-11-24T09:00:00Z", "regions": "0123456789ab"}]}}
+
+    async def observe_while_another_writes(*arguments: Any, **keywords: Any) -> Observation:
+        seen = await observe(*arguments, **keywords)
+        kubectl("patch", "rsched", "default", "--subresource=status", "--type=merge", f"--patch={json.dumps(others)}")
+        return seen
+
+    async with connect("a test") as api, Store(lambda: database, may_migrate=True) as store:
+        reconciler = Reconciler(api, store, tick_image="tick:1")
+        await reconciler.reconcile(kubectl.namespace, "default")
+        sql(INSERT, 1, 3)
+        await reconciler.reconcile(kubectl.namespace, "default")
+        assert count(kubectl) == 3
+        sql("DELETE FROM region_index WHERE code = 'R1'")
+        monkeypatch.setattr("region_operator.reconcile.observe", observe_while_another_writes)
+        with pytest.raises(ReconcileError, match="was changed amid a reconcile"):
+            await reconciler.reconcile(kubectl.namespace, "default")
+        assert count(kubectl) == 3
+        assert kubectl.scheduler()["status"]["recentDeletions"] == others["status"]["recentDeletions"]
+        monkeypatch.undo()
+        monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
+        await reconciler.reconcile(kubectl.namespace, "default")
+    assert count(kubectl) == 2
+    assert deletes(control_plane, kubectl)

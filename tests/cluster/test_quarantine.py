@@ -32,7 +32,7 @@ BREAKS = {
     "R8": "bbox_min_lat = 'NaN', bbox_max_lat = 1, bbox_min_lon = 1, bbox_max_lon = 2",
     "R9": "name = name || chr(10)",
 }
-BROKEN = {*BREAKS, "R4"}
+BROKEN = {*BREAKS}
 REPAIR = (
     "UPDATE region_index SET code = 'R' || nr, name = 'Region ' || nr, cron_schedule = '*/5 * * * *',"
     " bbox_min_lon = NULL, bbox_min_lat = NULL, bbox_max_lon = NULL, bbox_max_lat = NULL"
@@ -154,6 +154,88 @@ def test_whatever_is_wrong_with_a_row_its_cronjob_is_suspended_and_comes_back(
         assert {line["region.id"] for line in operator.logged("quarantine ended")} == {
             line["region.id"] for line in operator.logged("quarantined")
         }
+
+
+def test_of_two_rows_with_one_code_the_one_that_ticks_goes_on(
+    run_operator: RunOperator, kubectl: Kubectl, table: Callable[[int], None], sql: Callable[..., None]
+) -> None:
+    table(4)
+    with run_operator(**EVERY_SECOND) as operator:
+        eventually(lambda: len(kubectl.cronjobs()) == 4, what="4 CronJobs")
+        eventually(lambda: operator.logged("listening"), what="the operator listens")
+        before = versions(kubectl)
+        sql("INSERT INTO region_index (nr, code, name, cron_schedule) VALUES (5, 'R1', 'A newcomer', '* * * * *')")
+        sql("UPDATE region_index SET code = 'R2' WHERE nr = 3")
+        eventually(lambda: suspended(kubectl) == {"R3"}, what="the row that took another's code is suspended")
+        eventually(lambda: kubectl.scheduler()["status"]["regions"]["quarantined"] == 2, what="so is the newcomer")
+        after = versions(kubectl)
+        assert {code for code in after if after[code] != before[code]} == {"R3"}
+        assert "which ticks for it: give this region a code of its own" in kubectl.ready()["message"]
+        assert operator.stop() == 0
+    with run_operator(**EVERY_SECOND) as operator:
+        eventually(lambda: operator.reconciles >= 2, what="a new operator")
+        assert versions(kubectl) == after, "who ticks is known from the cluster alone"
+        sql("UPDATE region_index SET code = 'R5' WHERE nr = 5", "UPDATE region_index SET code = 'R3' WHERE nr = 3")
+        eventually(lambda: kubectl.ready()["reason"] == "InSync", what="codes of their own")
+        assert suspended(kubectl) == set()
+        assert len(kubectl.cronjobs()) == 5
+
+
+def env_patch(**values: str) -> str:
+    """Return what sets variables of a tick by hand."""
+    container = {"name": "tick", "env": [{"name": name, "value": value} for name, value in values.items()]}
+    pod = {"spec": {"containers": [container]}}
+    return json.dumps({"spec": {"jobTemplate": {"spec": {"template": pod}}}})
+
+
+@pytest.mark.parametrize("mode", ["Suspend", "KeepLast"])
+def test_what_is_edited_by_hand_while_a_row_is_quarantined_is_undone(
+    run_operator: RunOperator, kubectl: Kubectl, table: Callable[[int], None], sql: Callable[..., None], mode: str
+) -> None:
+    table(1)
+    sql("UPDATE region_index SET bbox_min_lon = 1, bbox_min_lat = 1, bbox_max_lon = 2, bbox_max_lat = 2")
+    with run_operator(**EVERY_SECOND):
+        eventually(lambda: len(kubectl.cronjobs()) == 1, what="a CronJob")
+        mode_patch = json.dumps({"spec": {"invalidSchedule": mode}})
+        kubectl("patch", "rsched", "default", "--type", "merge", "--patch", mode_patch)
+        sql("UPDATE region_index SET cron_schedule = 'whenever'")
+        eventually(lambda: kubectl.ready().get("reason") == "RegionsQuarantined", what="the row is reported")
+        eventually(lambda: suspended(kubectl) == ({"R1"} if mode == "Suspend" else set()), what="as the mode says")
+        good = kubectl.cronjobs()["R1"]
+        name = good["metadata"]["name"]
+        edits = env_patch(REGION_CRON="* * * * *", REGION_NAME="Another", REGION_BBOX="", REGION_CODE="R9")
+        kubectl("patch", "cronjob", name, "--type", "strategic", "--patch", edits)
+        kubectl("set", "image", f"cronjob/{name}", "tick=example.org/another:1")
+        eventually(lambda: kubectl.cronjobs()["R1"]["spec"] == good["spec"], what="variables and image are put back")
+        kubectl("patch", "cronjob", name, "--type", "merge", "--patch", '{"spec": {"schedule": "* * * * *"}}')
+        eventually(lambda: kubectl.cronjobs()["R1"]["spec"] == good["spec"], what="the schedule is put back")
+
+
+def test_a_quarantined_cronjob_that_is_known_no_more_is_suspended_until_its_row_is_good(
+    run_operator: RunOperator,
+    kubectl: Kubectl,
+    control_plane: LocalCluster,
+    table: Callable[[int], None],
+    sql: Callable[..., None],
+) -> None:
+    table(1)
+    with run_operator(**EVERY_SECOND) as operator:
+        eventually(lambda: len(kubectl.cronjobs()) == 1, what="a CronJob")
+        patch = '{"spec": {"invalidSchedule": "KeepLast"}}'
+        kubectl("patch", "rsched", "default", "--type", "merge", "--patch", patch)
+        sql("UPDATE region_index SET cron_schedule = 'whenever'")
+        eventually(lambda: kubectl.ready().get("reason") == "RegionsQuarantined", what="the row is reported")
+        assert suspended(kubectl) == set()
+        name = kubectl.cronjobs()["R1"]["metadata"]["name"]
+        both = json.loads(env_patch(REGION_CRON="* * * * *"))
+        both["spec"]["schedule"] = "* * * * *"
+        kubectl("patch", "cronjob", name, "--type", "strategic", "--patch", json.dumps(both))
+        eventually(lambda: suspended(kubectl) == {"R1"}, what="it is suspended, whatever the mode")
+        eventually(lambda: "what it last was is not known" in kubectl.ready()["message"], what="and that is said")
+        no_writes_in_three_reconciles(operator, control_plane, kubectl)
+        sql(REPAIR)
+        eventually(lambda: kubectl.cronjobs()["R1"]["spec"]["schedule"] == "*/5 * * * *", what="as its row says")
+        assert suspended(kubectl) == set()
 
 
 def test_keep_last_lets_them_run_on(

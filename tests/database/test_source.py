@@ -10,11 +10,15 @@ import pytest
 from sqlalchemy import exc, text
 
 from region_operator.crd import Columns, Source
-from region_operator.region import Bbox, Region
-from region_operator.source import SlowSourceError, Table, read_regions
+from region_operator.region import Bbox, Quarantined, Region, parse_rows
+from region_operator.source import Reading, SlowSourceError, Table, read_regions
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+def parse(reading: Reading) -> list[Region | Quarantined]:
+    return parse_rows(reading.rows, source="the table", holders={})
 
 
 async def execute(engine: AsyncEngine, *statements: str) -> None:
@@ -30,9 +34,9 @@ async def test_active_rows_are_read_with_their_decimals(engine: AsyncEngine) -> 
         " VALUES ('IS-1', 'Reykjavík', -22.123456, 64.05, -21.6, 64.18, '*/5 * * * *')",
         "INSERT INTO region_index (code, name, cron_schedule, active) VALUES ('OFF', 'Off', '@daily', false)",
     )
-    [region] = (await read_regions(engine, Source(), default_schema="public")).rows
+    [region] = parse(await read_regions(engine, Source(), default_schema="public"))
     assert isinstance(region, Region)
-    assert (region.source, region.code, region.name) == ("public.region_index", "IS-1", "Reykjavík")
+    assert (region.source, region.code, region.name) == ("the table", "IS-1", "Reykjavík")
     assert region.bbox == Bbox(Decimal("-22.123456"), Decimal("64.050000"), Decimal("-21.600000"), Decimal("64.180000"))
     assert str(region.bbox) == "-22.123456,64.050000,-21.600000,64.180000"
 
@@ -57,9 +61,9 @@ async def test_another_table_with_other_names_serves_too(engine: AsyncEngine) ->
         cron_schedule="cron",
         active="live",
     )
-    [region] = (await read_regions(engine, Source(table="Geo.regions", columns=columns), default_schema="public")).rows
+    [region] = parse(await read_regions(engine, Source(table="Geo.regions", columns=columns), default_schema="public"))
     assert isinstance(region, Region)
-    assert (region.id, region.code, region.source) == ("7", "DE-BE", "Geo.regions")
+    assert (region.id, region.code, region.source) == ("7", "DE-BE", "the table")
 
 
 @pytest.mark.parametrize("kind", ["text", "interval"])
@@ -71,7 +75,7 @@ async def test_a_table_may_have_columns_for_handler_and_timeout(kind: str, engin
         " VALUES ('A', '', '@daily', 'work:run', '90s'), ('B', '', '@daily', NULL, NULL)",
     )
     source = Source(columns=Columns(handler="does", timeout="may_take"))
-    regions = (await read_regions(engine, source, default_schema="public")).rows
+    regions = parse(await read_regions(engine, source, default_schema="public"))
     assert {(region.code, region.handler, region.timeout) for region in regions if isinstance(region, Region)} == {
         ("A", "work:run", timedelta(seconds=90)),
         ("B", None, None),

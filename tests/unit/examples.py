@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
 from region_operator.crd import Scheduler
+from region_operator.cronjob import FIELD_MANAGER
 from region_operator.region import Bbox, Region
 
 PARIS = Region(
@@ -22,8 +24,45 @@ def scheduler(*, status: dict[str, Any] | None = None, **spec: Any) -> Scheduler
     """Return RegionScheduler `default` with the given fields of spec, named as users write them."""
     return Scheduler.from_object(
         {
-            "metadata": {"name": "default", "namespace": "region-tick", "uid": "b1d4", "generation": 3},
+            "metadata": {
+                "name": "default",
+                "namespace": "region-tick",
+                "uid": "b1d4",
+                "generation": 3,
+                "resourceVersion": "7",
+            },
             "spec": spec,
             "status": status or {},
         }
     )
+
+
+def applied(manifest: dict[str, Any], *, but: tuple[tuple[str, ...], ...] = ()) -> dict[str, Any]:
+    """Return a manifest as the API server has it after we applied it; `but` are paths of FieldsV1 that others took."""
+    fields = _fields(manifest)
+    for path in but:
+        below = fields
+        for key in path[:-1]:
+            below = below[key]
+        del below[path[-1]]
+    entry = {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields}
+    return manifest | {"metadata": manifest["metadata"] | {"managedFields": [entry]}}
+
+
+def variable(name: str) -> tuple[str, ...]:
+    """Return the path in FieldsV1 of the value of a variable of the tick."""
+    pod = ("f:spec", "f:jobTemplate", "f:spec", "f:template", "f:spec")
+    return (*pod, "f:containers", 'k:{"name":"tick"}', "f:env", f'k:{{"name":"{name}"}}', "f:value")
+
+
+def annotation(name: str) -> tuple[str, ...]:
+    """Return the path in FieldsV1 of an annotation of ours."""
+    return ("f:metadata", "f:annotations", f"f:region-tick.dev/{name}")
+
+
+def _fields(value: object) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {f"f:{key}": _fields(item) for key, item in value.items()}
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
+        return {f"k:{json.dumps({'name': item['name']}, separators=(',', ':'))}": _fields(item) for item in value}
+    return {}

@@ -30,7 +30,7 @@ def log_of(folder: Path) -> str:
 
 
 async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not check():  # noqa: ASYNC110 - another process does it, and tells nobody
             await asyncio.sleep(0.02)
 
@@ -70,7 +70,7 @@ async def test_first_end_says_who_and_how_and_its_last_words(tmp_path: Path) -> 
     processes = Processes(tmp_path)
     await processes.start("good", ["sleep", "60"])
     await processes.start("bad", ["sh", "-c", "echo no port left >&2; exit 3"])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await processes.first_end() == "bad ended with code 3, after it said:\nno port left"
     await processes.stop("good")
 

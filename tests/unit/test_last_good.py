@@ -1,41 +1,35 @@
-"""last_good.py: what a CronJob says of the region that it was rendered for."""
+"""last_good.py: what a CronJob says of the region that it was rendered for, and who is believed."""
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.cronjob import TIMEOUT_ANNOTATION, render_cronjob
-from region_operator.last_good import last_good
-from region_operator.region import Quarantined, Region
-from region_operator.schedule import parse_schedule
+from region_operator.cronjob import render_cronjob
+from region_operator.last_good import holder, last_good, not_known
+from region_operator.schedule import Schedule, parse_schedule
 from region_tick.contract import Variable
-from tests.unit.examples import PARIS, scheduler
+from tests.unit.examples import PARIS, annotation, applied, scheduler, variable
 
-ROW = Quarantined(PARIS.id, "FR 75?", "bad")
-HOURLY = "0 * * * *"
+if TYPE_CHECKING:
+    from region_operator.region import Region
+
+EVERY_FIVE = parse_schedule(PARIS.cron_schedule)
+SCHEDULE = ("f:spec", "f:schedule")
 
 
-def rendered(region: Region = PARIS, **spec: Any) -> dict[str, Any]:
-    schedule = parse_schedule(region.cron_schedule)
+def rendered(region: Region = PARIS, schedule: Schedule | None = None, **spec: Any) -> dict[str, Any]:
+    schedule = schedule or parse_schedule(region.cron_schedule)
     return render_cronjob(region, schedule, scheduler(**spec), name="x", tick_image="tick:1", suspend=False)
 
 
-def edited(*, without: Variable | None = None, schedule: str | None = None, **values: str) -> dict[str, Any]:
-    """Return PARIS's CronJob after somebody edited variables of its container, or its schedule."""
-    cronjob = deepcopy(rendered())
-    container = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
-    container["env"] = [
-        item | ({"value": values[item["name"]]} if item["name"] in values else {})
-        for item in container["env"]
-        if item["name"] != without
-    ]
-    cronjob["spec"]["schedule"] = schedule or cronjob["spec"]["schedule"]
-    return cronjob
+def edited(*taken: tuple[str, ...], schedule: str = PARIS.cron_schedule) -> dict[str, Any]:
+    """Return PARIS's CronJob after somebody changed the values at paths of FieldsV1."""
+    cronjob = rendered()
+    return applied(cronjob | {"spec": cronjob["spec"] | {"schedule": schedule}}, but=taken)
 
 
 @pytest.mark.parametrize(
@@ -52,42 +46,96 @@ def edited(*, without: Variable | None = None, schedule: str | None = None, **va
     ],
 )
 def test_what_was_rendered_is_read_back(region: Region) -> None:
-    assert last_good(ROW, rendered(region)) == (region, parse_schedule(region.cron_schedule))
+    assert last_good(region.id, applied(rendered(region))) == (region, parse_schedule(region.cron_schedule))
 
 
-def test_what_is_the_regionschedulers_stays_so_and_a_timeout_that_is_none_is_none() -> None:
-    cronjob = rendered(tick={"handler": "crawl", "timeout": "5m"})
-    assert last_good(ROW, cronjob) == (PARIS, parse_schedule(PARIS.cron_schedule))
-    cronjob["metadata"]["annotations"][TIMEOUT_ANNOTATION] = "soon"
-    assert last_good(ROW, cronjob) == (PARIS, parse_schedule(PARIS.cron_schedule))
+def test_an_empty_text_that_the_api_server_left_out_is_read_back() -> None:
+    region = replace(PARIS, name="", bbox=None)
+    cronjob = applied(rendered(region))
+    for item in cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["env"]:
+        if item.get("value") == "":
+            del item["value"]
+    assert last_good(region.id, cronjob) == (region, EVERY_FIVE)
+
+
+def test_what_is_the_regionschedulers_stays_so() -> None:
+    cronjob = applied(rendered(tick={"handler": "crawl", "timeout": "5m"}))
+    assert last_good(PARIS.id, cronjob) == (PARIS, EVERY_FIVE)
+
+
+@pytest.mark.parametrize("name", ["handler", "timeout"])
+def test_a_handler_or_timeout_that_somebody_wrote_is_not_known(name: str) -> None:
+    cronjob = applied(rendered())
+    cronjob["metadata"]["annotations"][f"region-tick.dev/{name}"] = "90s"
+    assert last_good(PARIS.id, cronjob) is None
 
 
 def test_a_users_variables_are_not_ours() -> None:
-    cronjob = rendered(tick={"env": [{"name": "KEY", "value": "v"}, {"name": "BARE"}]})
-    assert last_good(ROW, cronjob) == (PARIS, parse_schedule(PARIS.cron_schedule))
-
-
-def test_an_edited_schedule_is_not_the_last_good_one() -> None:
-    found = last_good(ROW, edited(schedule=HOURLY))
-    assert found is not None
-    assert found[1] == parse_schedule(PARIS.cron_schedule)
+    cronjob = applied(rendered(tick={"env": [{"name": "KEY", "value": "v"}, {"name": "BARE"}]}))
+    assert last_good(PARIS.id, cronjob) == (PARIS, EVERY_FIVE)
 
 
 @pytest.mark.parametrize(
-    ("cronjob", "expected"),
+    "taken",
     [
-        (edited(without=Variable.REGION_CRON), PARIS),
-        (edited(REGION_CRON="@every 5m"), PARIS),
-        (edited(REGION_CRON="", schedule=HOURLY), replace(PARIS, cron_schedule=HOURLY)),
-        (edited(without=Variable.REGION_CODE), replace(PARIS, code=ROW.code)),
-        (edited(without=Variable.REGION_NAME), replace(PARIS, name="")),
-        (edited(REGION_BBOX="1,2,3"), replace(PARIS, bbox=None)),
-        (edited(REGION_BBOX="1,2,3,north"), replace(PARIS, bbox=None)),
+        variable(Variable.REGION_CODE),
+        variable(Variable.REGION_NAME),
+        variable(Variable.REGION_BBOX),
+        variable(Variable.REGION_CRON),
+        SCHEDULE,
+        annotation("code"),
+        annotation("name"),
+        annotation("bbox"),
     ],
+    ids="/".join,
 )
-def test_what_somebody_edited_away_is_made_up_for(cronjob: dict[str, Any], expected: Region) -> None:
-    assert last_good(ROW, cronjob) == (expected, parse_schedule(expected.cron_schedule))
+def test_what_somebody_edited_in_one_place_is_known_from_the_other(taken: tuple[str, ...]) -> None:
+    cronjob = edited(taken)
+    if taken[-1] == "f:value":
+        [item] = [
+            item
+            for item in cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["env"]
+            if item["name"] in taken[-2]
+        ]
+        item["value"] = "* * * * *"
+    elif taken == SCHEDULE:
+        cronjob["spec"]["schedule"] = "* * * * *"
+    else:
+        cronjob["metadata"]["annotations"][taken[-1].removeprefix("f:")] = "edited"
+    assert last_good(PARIS.id, cronjob) == (PARIS, EVERY_FIVE)
 
 
-def test_a_cronjob_that_says_no_valid_schedule_has_no_last_good_state() -> None:
-    assert last_good(ROW, edited(REGION_CRON="", schedule="@every 5m")) is None
+@pytest.mark.parametrize(
+    "cronjob",
+    [
+        edited(variable(Variable.SOURCE)),
+        edited(variable(Variable.REGION_CODE), annotation("code")),
+        edited(variable(Variable.REGION_NAME), annotation("name")),
+        edited(variable(Variable.REGION_BBOX), annotation("bbox")),
+        edited(variable(Variable.REGION_CRON), SCHEDULE),
+        rendered(),
+    ],
+    ids=["source", "code", "name", "bbox", "schedule", "managedFields lost"],
+)
+def test_what_is_ours_in_no_place_is_not_known(cronjob: dict[str, Any]) -> None:
+    assert last_good(PARIS.id, cronjob) is None
+
+
+def test_what_stands_for_an_unknown_region_is_never_its_last_good_state() -> None:
+    stands = not_known(PARIS.id, PARIS.code, edited(schedule="0 0 * * *"))
+    assert stands[1] == parse_schedule("0 0 * * *")
+    cronjob = applied(rendered(*stands))
+    assert last_good(PARIS.id, cronjob) is None
+    assert holder(cronjob) is None
+    assert not_known(PARIS.id, PARIS.code, cronjob) == stands, "or it would be written again and again"
+
+
+def test_an_unknown_region_has_some_schedule() -> None:
+    region, schedule = not_known("7", "", edited(schedule="@every 5m"))
+    assert (region.id, region.code, schedule.source) == ("7", "7", "0 0 1 1 *")
+
+
+def test_who_ticks_for_a_code_is_known_as_long_as_it_is_ours() -> None:
+    assert holder(edited()) == (PARIS.code, PARIS.id)
+    assert holder(edited(annotation("code"))) is None
+    assert holder(rendered()) is None

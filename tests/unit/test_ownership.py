@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from region_operator.cronjob import DIGEST_ANNOTATION
-from region_operator.ownership import Foreign, foreign, in_sync, is_ours, json_pointer, readable, removal
+from region_operator.ownership import Foreign, applied_text, foreign, in_sync, is_ours, json_pointer, readable, removal
 
 MANIFEST: dict[str, Any] = {
     "apiVersion": "batch/v1",
@@ -203,3 +203,13 @@ def test_a_pointer_is_readable() -> None:
 
 def test_a_json_pointer_is_escaped() -> None:
     assert json_pointer(("a/b", 3, "~")) == "/a~1b/3/~0"
+
+
+def test_a_text_is_as_we_applied_it_or_not_told() -> None:
+    body = live(fields()) | {"spec": MANIFEST["spec"]}
+    assert applied_text(body, ("f:spec", "f:schedule")) == "* * * * *"
+    assert applied_text(body, ("f:spec", "f:env", 'k:{"name":"A"}', "f:value")) == "1"
+    assert applied_text(body, ("f:spec", "f:env", 'k:{"name":"C"}', "f:value")) is None
+    assert applied_text(live(fields(), manager="kubectl-edit"), ("f:spec", "f:schedule")) is None
+    left_out = body | {"spec": MANIFEST["spec"] | {"env": [{"name": "A"}]}}
+    assert applied_text(left_out, ("f:spec", "f:env", 'k:{"name":"A"}', "f:value")) == ""

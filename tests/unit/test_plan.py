@@ -16,10 +16,21 @@ from region_operator.cronjob import (
     region_key,
     render_cronjob,
 )
-from region_operator.plan import Delete, Desired, Live, Plan, Reason, Write, make_plan, parse_schedules
+from region_operator.plan import (
+    Delete,
+    Desired,
+    Live,
+    Plan,
+    Reason,
+    Write,
+    holders_by_code,
+    make_plan,
+    parse_schedules,
+)
 from region_operator.region import Quarantined, Region
 from region_operator.schedule import parse_schedule
-from tests.unit.examples import PARIS, scheduler
+from region_tick.contract import Variable
+from tests.unit.examples import PARIS, applied, scheduler, variable
 
 
 def render(desired: Desired, name: str) -> dict[str, Any]:
@@ -39,19 +50,15 @@ def live(
     going: bool = False,
     paused: bool = False,
     edited: bool = False,
+    unknown: bool = False,
 ) -> Live:
-    """Return the CronJob as it was applied for `region`, and perhaps edited since."""
+    """Return the CronJob as it was applied for `region`, and perhaps edited since, so that it is `unknown` for what."""
     desired = Desired(region, parse_schedule(region.cron_schedule), suspend=suspended)
     manifest = render(desired, name)
-    owned: dict[str, Any] = {
-        "f:metadata": {"f:annotations": {f"f:{DIGEST_ANNOTATION}": {}}},
-        "f:spec": {"f:suspend": {}},
-    }
-    if edited:
-        owned["f:spec"] = {"f:other": {}}
-    entry = {"manager": "region-operator", "operation": "Apply", "fieldsV1": owned}
     real = render_cronjob(region, desired.schedule, scheduler(), name=name, tick_image="tick:1", suspend=suspended)
-    body = {"metadata": manifest["metadata"] | {"managedFields": [entry]}, "spec": real["spec"]}
+    annotations = real["metadata"]["annotations"] | manifest["metadata"]["annotations"]
+    taken = ((("f:spec", "f:suspend"),) if edited else ()) + ((variable(Variable.SOURCE),) if unknown else ())
+    body = applied(real | {"metadata": real["metadata"] | {"annotations": annotations}}, but=taken)
     return Live(
         name=name,
         uid="u",
@@ -128,9 +135,9 @@ def test_a_name_that_a_foreign_cronjob_has_blocks_its_region_and_no_other() -> N
     other = replace(PARIS, id="2", code="FR-69")
     outcome = plan([PARIS, other], [], taken=frozenset({cronjob_name(PARIS), "backup"}))
     assert [write.desired.region for write in outcome.writes] == [other]
-    [row] = outcome.blocked
+    [row] = outcome.quarantined
     assert (row.id, cronjob_name(PARIS) in row.reason, "delete" in row.reason) == (PARIS.id, True, True)
-    assert plan([PARIS], [live(PARIS)], taken=frozenset({cronjob_name(PARIS)})).blocked == ()
+    assert plan([PARIS], [live(PARIS)], taken=frozenset({cronjob_name(PARIS)})).quarantined == ()
 
 
 def test_of_duplicates_the_oldest_stays() -> None:
@@ -143,6 +150,42 @@ def test_of_duplicates_the_oldest_stays() -> None:
         item.body["metadata"]["creationTimestamp"] = created
     outcome = plan([PARIS], [young, going, old])
     assert (outcome.writes, outcome.deletes) == ((), (Delete(young, Reason.DUPLICATE),))
+
+
+@pytest.mark.parametrize("keep_last", [False, True])
+def test_a_quarantined_region_that_is_known_no_more_is_suspended_and_reported(keep_last: bool) -> None:
+    outcome = plan([BAD], [live(PARIS, unknown=True)], keep_last=keep_last)
+    [write] = outcome.writes
+    assert (write.desired.suspend, write.desired.region.source) == (True, "")
+    [row] = outcome.quarantined
+    assert row.reason.endswith(
+        "; its CronJob was changed by somebody, and what it last was is not known: it stays suspended"
+    )
+
+
+def test_while_its_deletion_is_held_a_cronjob_is_kept_true() -> None:
+    [in_sync] = plan([], [live(PARIS)]).deletes
+    assert in_sync.instead is None
+    [delete] = plan([], [live(PARIS, edited=True)]).deletes
+    assert delete.instead
+    assert (delete.instead.reason, delete.instead.desired.region) == (Reason.RESTORED, PARIS)
+    [delete] = plan([], [live(PARIS, paused=True)]).deletes
+    assert delete.instead
+    assert delete.instead.reason is Reason.PAUSED
+
+
+def test_while_its_deletion_is_held_a_cronjob_that_is_known_no_more_is_left_alone_unless_it_is_to_stop() -> None:
+    [delete] = plan([], [live(PARIS, unknown=True)]).deletes
+    assert delete.instead is None
+    [delete] = plan([], [live(PARIS, unknown=True, paused=True)]).deletes
+    assert delete.instead
+    assert delete.instead.desired.suspend
+
+
+def test_who_ticks_for_a_code() -> None:
+    other, going = replace(PARIS, id="2", code="FR-69"), replace(PARIS, id="3")
+    current = [live(PARIS), live(other), live(going, going=True), live(replace(PARIS, id="4"), unknown=True)]
+    assert holders_by_code(current) == {"FR-75": {PARIS.id}, "FR-69": {"2"}}
 
 
 def test_paused_regions_are_counted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,7 +35,7 @@ def live(key: str, *, name: str = "", going: bool = False) -> Live:
 def decide(
     deleted: str,
     *,
-    standing: str = "",
+    standing: str = "-",
     guard: DeletionGuard = GUARD,
     history: History | None = None,
     approval: str = "",
@@ -77,12 +78,60 @@ def on_hold(regions: str, *, ago: timedelta = MINUTE) -> History:
         pytest.param("ab", on_hold("abcdef"), "", "ab", id="those that are back still count"),
         pytest.param("x", on_hold("abcdef"), "x", "", id="all are back, and another goes"),
         pytest.param("ax", on_hold("abcdef"), "", "ax", id="another joins those that are held"),
-        pytest.param("d", on_hold("d"), "d", "", id="held with those before, now alone"),
+        pytest.param("d", on_hold("d", ago=60 * MINUTE), "", "d", id="a hold does not end by waiting"),
     ],
 )
 def test_few_go_and_too_many_are_held(deleted: str, history: History, let_go: str, kept: str) -> None:
     decision = decide(deleted, history=history)
     assert (goes(decision), held(decision)) == (let_go, kept)
+
+
+@pytest.mark.parametrize(
+    ("deleted", "standing", "history", "let_go", "kept"),
+    [
+        pytest.param("ab", "", History(), "", "ab", id="all of two"),
+        pytest.param("a", "", History(), "a", "", id="the only one"),
+        pytest.param("a", "b", History(), "a", "", id="one of two"),
+        pytest.param("b", "", gone("a"), "", "b", id="then the other"),
+        pytest.param("b", "", gone("a", ago=11 * MINUTE), "b", "", id="the other when the window is over"),
+        pytest.param("b", "a", gone("a"), "b", "", id="the other, the one being back"),
+        pytest.param("a", "", gone("a"), "a", "", id="the only one again, as its deletion failed"),
+        pytest.param("ab", "", gone("a"), "", "ab", id="two, of which one was let go and did not"),
+        pytest.param("b", "", History(approved=frozenset("a")), "b", "", id="the other, the one approved and gone"),
+        pytest.param("ab", "", History(approved=frozenset("a")), "a", "b", id="the other, the one approved"),
+        pytest.param("ab", "", History(approved=frozenset("ab")), "ab", "", id="all, approved"),
+        pytest.param("ab", "xyz", on_hold("ab"), "", "ab", id="all that stood, and others were created since"),
+    ],
+)
+def test_an_empty_table_is_not_believed_at_once(
+    deleted: str, standing: str, history: History, let_go: str, kept: str
+) -> None:
+    decision = decide(deleted, standing=standing, history=history)
+    assert (goes(decision), held(decision)) == (let_go, kept)
+
+
+def test_what_is_created_amid_a_hold_does_not_widen_the_allowance() -> None:
+    tenth = DeletionGuard(max_count=0, max_percent=10)
+    first = decide("abcde", standing="x", guard=tenth)
+    assert held(first) == "abcde"
+    many = "".join(map(chr, range(0x4E00, 0x4E00 + 100)))
+    assert held(decide("abcde", standing=many, guard=tenth, history=first.history)) == "abcde"
+
+
+def test_a_guard_of_a_hundred_percent_is_off() -> None:
+    off = DeletionGuard(max_count=0, max_percent=100)
+    assert goes(decide("ab", standing="", guard=off)) == "ab"
+    one_was_deleted_by_hand = decide("abcd", standing="", guard=off, history=on_hold("abcde"))
+    assert (goes(one_was_deleted_by_hand), one_was_deleted_by_hand.history.hold) == ("abcd", None)
+
+
+def test_while_its_deletion_is_held_a_cronjob_is_kept_true() -> None:
+    current = [live("a"), live("b")]
+    write: Any = object()
+    plan = Plan(deletes=(Delete(current[0], instead=write), Delete(current[1])))
+    assert apply_policy(plan, current, guard=GUARD, history=History(), approval="", now=NOW).plan.writes == (write,)
+    off = DeletionGuard(max_percent=100)
+    assert apply_policy(plan, current, guard=off, history=History(), approval="", now=NOW).plan.writes == ()
 
 
 @pytest.mark.parametrize(
@@ -118,8 +167,8 @@ def test_cronjobs_without_the_label_count_one_by_one() -> None:
 
 
 def test_two_cronjobs_of_one_region_count_once() -> None:
-    current = [live(key, name=f"{key}-{number}") for key in "abc" for number in range(2)]
-    plan = Plan(deletes=tuple(map(Delete, current)))
+    current = [live(key, name=f"{key}-{number}") for key in "abcd" for number in range(2)]
+    plan = Plan(deletes=tuple(map(Delete, current[:6])))
     assert len(apply_policy(plan, current, guard=GUARD, history=History(), approval="", now=NOW).plan.deletes) == 6
 
 

@@ -27,13 +27,13 @@ def bbox(*corners: object) -> dict[str, object]:
     return dict(zip(CORNERS, corners, strict=True))
 
 
-def parse(*changes: Mapping[str, object]) -> list[Region | Quarantined]:
-    return parse_rows([{**ROW, **change} for change in changes], source="public.region_index")
+def parse(*changes: Mapping[str, object], holders: Mapping[str, set[str]] | None = None) -> list[Region | Quarantined]:
+    return parse_rows([{**ROW, **change} for change in changes], source="public.region_index", holders=holders or {})
 
 
-def reasons(*changes: Mapping[str, object]) -> dict[str, str]:
+def reasons(*changes: Mapping[str, object], holders: Mapping[str, set[str]] | None = None) -> dict[str, str]:
     """Return the reason of each row that is quarantined, by its id."""
-    return {row.id: row.reason for row in parse(*changes) if isinstance(row, Quarantined)}
+    return {row.id: row.reason for row in parse(*changes, holders=holders) if isinstance(row, Quarantined)}
 
 
 def test_a_row_is_a_region() -> None:
@@ -156,6 +156,29 @@ def test_rows_that_share_a_code_are_all_refused_and_no_other() -> None:
     }
 
 
+def test_of_rows_that_share_a_code_the_one_that_ticks_for_it_is_the_region() -> None:
+    rows: list[dict[str, object]] = [{"id": 1}, {"id": 2, "code": "R2"}, {"id": 3}, {"id": 4}]
+    theirs = "code is that of id 3, which ticks for it: give this region a code of its own"
+    assert reasons(*rows, holders={"R1": {"3"}, "R2": {"9"}}) == {"1": theirs, "4": theirs}
+
+
+@pytest.mark.parametrize(
+    "holders",
+    [{"R1": {"9"}}, {"R2": {"1"}}, {"R1": {"1", "2"}}],
+    ids=["another region, which has gone", "for another code", "two"],
+)
+def test_where_none_or_two_tick_for_a_code_no_row_is_the_region(holders: dict[str, set[str]]) -> None:
+    assert reasons({"id": 1}, {"id": 2}, holders=holders).keys() == {"1", "2"}
+
+
+def test_who_has_a_code_by_right_may_have_something_else_wrong() -> None:
+    found = reasons({"id": 1, "cron_schedule": None}, {"id": 2}, holders={"R1": {"1"}})
+    assert found == {
+        "1": 'cron_schedule is NULL: write a schedule, e.g. "*/5 * * * *"',
+        "2": "code is that of id 1, which ticks for it: give this region a code of its own",
+    }
+
+
 def test_a_code_that_many_share_names_a_few_of_them() -> None:
     found = reasons(*({"id": number} for number in range(9)))
     assert found["0"].startswith("code is also that of id 1, 2, 3: ")
@@ -192,9 +215,14 @@ values = st.none() | st.text() | st.integers() | st.floats() | st.decimals() | s
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.fixed_dictionaries(dict.fromkeys(ROW, values)), max_size=4))
-def test_whatever_is_in_the_rows_each_id_is_a_region_or_refused_in_one_line(rows: list[dict[str, object]]) -> None:
-    found = parse_rows(rows, source="s")
+@given(
+    st.lists(st.fixed_dictionaries(dict.fromkeys(ROW, values)), max_size=4),
+    st.dictionaries(st.text(), st.sets(st.text())),
+)
+def test_whatever_is_in_the_rows_each_id_is_a_region_or_refused_in_one_line(
+    rows: list[dict[str, object]], holders: dict[str, set[str]]
+) -> None:
+    found = parse_rows(rows, source="s", holders=holders)
     assert [row.id for row in found] == list(dict.fromkeys("" if row["id"] is None else str(row["id"]) for row in rows))
     for row in found:
         if isinstance(row, Quarantined):

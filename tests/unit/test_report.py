@@ -77,12 +77,12 @@ def test_people_see_each_change_with_its_reason_and_the_counts() -> None:
         "update       R3  @daily       the row, the RegionScheduler, the release or the CronJob has changed",
         'suspend      R7  @daily       cron_schedule "61 * * * *" is invalid',
         "delete       R4  @daily       no active row",
-        "hold         R5  @daily       no active row, but too many would go",
-        "hold         R6  @daily       no active row, but too many would go",
+        "hold         R5  @daily       no active row, but too many or all would go",
+        "hold         R6  @daily       no active row, but too many or all would go",
         "quota                         at most 8 ticks at once",
         "quarantined  8                code is empty",
         (
-            "deletions would be held: the guard lets 1 go within its window;"
+            "deletions would be held: the guard lets 1 go within its window, and not all of them;"
             " how to approve them is said once the operator holds them"
         ),
         "1 to create, 1 to reschedule, 1 to update, 1 to suspend, 1 to delete, 2 to hold, 45 unchanged, 2 quarantined",
