@@ -96,7 +96,7 @@ def test_a_database_without_our_tables_is_tried_again(ticks: Ticks, empty_databa
     ticks.database = empty_database
     process = ticks.start()
     assert process.exit_code() == ExitCode.AGAIN
-    assert "job_run" in process.event("database failed")["error"]
+    assert 'relation "region_tick.' in process.event("database failed")["error"]
 
 
 def test_a_role_without_rights_is_permanent(ticks: Ticks, observer: Observer) -> None:
@@ -147,3 +147,21 @@ def test_one_that_dies_after_its_effects_does_not_make_them_again(ticks: Ticks, 
     assert retry.exit_code() == ExitCode.FINAL
     assert retry.event("final")["state"] == "succeeded"
     assert observer.connection.execute("SELECT attempt FROM effect").fetchall() == [(1,)]
+
+
+def test_each_column_of_the_ledger_is_written_at_the_start_and_at_the_end(ticks: Ticks, observer: Observer) -> None:
+    def empty() -> set[str]:
+        return {name for name, value in observer.rows()[-1].items() if value is None}
+
+    ticks.release()
+    assert ticks.start(handler="until_released", tick_at=ago(minutes=1)).exit_code() == ExitCode.FINAL
+    assert empty() == {"error_class", "error_message", "window_start"}
+    (ticks.folder / "released").unlink()
+    second = ticks.start(handler="until_released")
+    second.until("working")
+    assert empty() == {"reason", "finished_at", "counts", "error_class", "error_message"}
+    ticks.release()
+    assert second.exit_code() == ExitCode.FINAL
+    assert empty() == {"error_class", "error_message"}
+    assert ticks.start(handler="permanent", tick_at=ago(minutes=2)).exit_code() == ExitCode.DATA
+    assert empty() == {"counts", "window_start"}

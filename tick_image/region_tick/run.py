@@ -21,15 +21,15 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 from region_tick import logs
-from region_tick.claim import Claimed, Ending, Final, Leased, claim, connect, finish
+from region_tick.claim import Claimed, Ending, Final, Leased, claim, connect
 from region_tick.contract import TERMINATION_GRACE_SECONDS, ExitCode, Reason, State
 from region_tick.effects import Effects
 from region_tick.environment import Environment, EnvironmentVariableError
 from region_tick.handlers import LeaseLostError, Outcome, PermanentError, Tick, load
 from region_tick.lease import Lease
+from region_tick.record import acknowledge, record
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -160,9 +160,9 @@ def _work(
     worker.join(timeout=0.0 if isinstance(ending.error, HandlerHungError) else 1.0)
     hung = worker.is_alive()
     if effects.finished:
-        code = _acknowledge(effects.finished, claimed, after=ending.error)
+        code = acknowledge(claimed, effects.finished, after=ending.error)
     else:
-        code = _record(environment, claimed, ending, connection=None if hung else tick.connection)
+        code = record(environment, claimed, ending, connection=None if hung else tick.connection)
     if hung:
         os._exit(code)  # nothing ends the thread, and it uses the connection that an orderly exit would close
     return code
@@ -212,46 +212,6 @@ def _next(news: SimpleQueue[News], lease: Lease, *, until: float) -> News | None
     if time.monotonic() >= until:
         return Reason.TIMEOUT
     return None if lease.renew() else Reason.LEASE_LOST
-
-
-def _acknowledge(ending: Ending, claimed: Claimed, *, after: BaseException | None) -> ExitCode:
-    """Log an ending that the handler committed with its effects; whatever came `after` changes nothing about it."""
-    log.log(logging.WARNING if after else logging.INFO, "finished", extra=_about(ending, claimed), exc_info=after)
-    return ExitCode.FINAL
-
-
-def _record(
-    environment: Environment, claimed: Claimed, ending: Ending, *, connection: psycopg.Connection | None
-) -> ExitCode:
-    """Write the ending, on the handler's connection where that is free again."""
-    about = _about(ending, claimed)
-    try:
-        written = _finish(environment, claimed, ending, connection)
-    except psycopg.Error as error:
-        log.error("not recorded", extra=about | {"database": str(error)}, exc_info=ending.error)
-        return ExitCode.AGAIN
-    if not written:
-        log.warning("lease lost", extra=about, exc_info=ending.error)
-        return ExitCode.AGAIN
-    log.log(logging.ERROR if ending.error else logging.INFO, "finished", extra=about, exc_info=ending.error)
-    if isinstance(ending.error, PermanentError):
-        return ending.error.exit_code
-    return ExitCode.AGAIN if ending.error else ExitCode.FINAL
-
-
-def _finish(environment: Environment, claimed: Claimed, ending: Ending, connection: psycopg.Connection | None) -> bool:
-    if connection and not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE:
-        with suppress(
-            psycopg.OperationalError
-        ):  # cut while the handler worked; a fresh one shows whether more is wrong
-            return finish(connection, claimed, ending, job_name=environment.job_name)
-    with closing(connect(environment.database)) as fresh:
-        return finish(fresh, claimed, ending, job_name=environment.job_name)
-
-
-def _about(ending: Ending, claimed: Claimed) -> dict[str, object]:
-    seconds = round(time.monotonic() - claimed.asked, 3)
-    return {"state": ending.state, "reason": ending.reason, "seconds": seconds, "counts": dict(ending.counts)}
 
 
 def _keys(environment: Environment) -> dict[str, object]:

@@ -1,0 +1,58 @@
+"""The end of an attempt: its row, its last line in the log, and the exit code that tells Kubernetes what to do next."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from region_tick.claim import Claimed, Ending, connect, finish
+from region_tick.contract import ExitCode
+from region_tick.handlers import PermanentError
+
+if TYPE_CHECKING:
+    from region_tick.environment import Environment
+
+log = logging.getLogger("region_tick")
+
+
+def record(
+    environment: Environment, claimed: Claimed, ending: Ending, *, connection: psycopg.Connection | None
+) -> ExitCode:
+    """Write the ending, on the handler's connection where that is free again."""
+    about = _about(claimed, ending)
+    try:
+        written = _finish(environment, claimed, ending, connection)
+    except psycopg.Error as error:
+        log.error("not recorded", extra=about | {"database": str(error)}, exc_info=ending.error)
+        return ExitCode.AGAIN
+    if not written:
+        log.warning("lease lost", extra=about, exc_info=ending.error)
+        return ExitCode.AGAIN
+    log.log(logging.ERROR if ending.error else logging.INFO, "finished", extra=about, exc_info=ending.error)
+    if isinstance(ending.error, PermanentError):
+        return ending.error.exit_code
+    return ExitCode.AGAIN if ending.error else ExitCode.FINAL
+
+
+def acknowledge(claimed: Claimed, ending: Ending, *, after: BaseException | None) -> ExitCode:
+    """Log an ending that the handler committed with its effects; whatever came `after` changes nothing about it."""
+    log.log(logging.WARNING if after else logging.INFO, "finished", extra=_about(claimed, ending), exc_info=after)
+    return ExitCode.FINAL
+
+
+def _finish(environment: Environment, claimed: Claimed, ending: Ending, connection: psycopg.Connection | None) -> bool:
+    if connection and not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE:
+        with suppress(psycopg.OperationalError):  # cut meanwhile, perhaps: a fresh one shows whether more is wrong
+            return finish(connection, claimed, ending, job_name=environment.job_name)
+    with closing(connect(environment.database)) as fresh:
+        return finish(fresh, claimed, ending, job_name=environment.job_name)
+
+
+def _about(claimed: Claimed, ending: Ending) -> dict[str, object]:
+    seconds = round(time.monotonic() - claimed.asked, 3)
+    return {"state": ending.state, "reason": ending.reason, "seconds": seconds, "counts": dict(ending.counts)}
