@@ -22,6 +22,6 @@ def _work(tick: Tick, *, seconds: float) -> None:
     while time.monotonic() < until:
         tick.check()
         time.sleep(0.1)
-    with tick.connection.transaction():
+    with tick.transaction() as connection:
         row = (tick.region.code, tick.tick_at, tick.attempt)
-        tick.connection.execute("INSERT INTO public.effects VALUES (%s, %s, %s)", row)
+        connection.execute("INSERT INTO public.effects VALUES (%s, %s, %s)", row)
