@@ -98,7 +98,7 @@ class Client:
         self._kept: tuple[Origin, HTTPConnection] | None = None
 
     def send(self, request: Request, *, until: float) -> Response:
-        """Return the answer, at the latest `until` (seconds of time.monotonic()), but for a connection under way.
+        """Return the answer, at the latest `until` (seconds of time.monotonic()) and a few for DNS or a TLS handshake.
 
         Raises TransientError and RefusedError.
         """

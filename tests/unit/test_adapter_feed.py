@@ -1,0 +1,101 @@
+"""Feeds as they are written, well and badly."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from region_tick.adapters import Item
+from region_tick.adapters.feed import parse_feed, rfc3339
+
+ATOM = b"""<?xml version="1.0" encoding="utf-8"?>
+<feed xmlns="http://www.w3.org/2005/Atom" xmlns:yt="http://www.youtube.com/xml/schemas/2015">
+  <title>Channel</title>
+  <entry>
+    <id> yt:video:abc </id><title>One &amp; <b>more</b></title>
+    <link rel="self" href="https://upstream.test/self"/><link rel="alternate" href="https://upstream.test/abc"/>
+    <published>2015-03-06T21:40:57+00:00</published><updated>2015-03-09T19:05:24.552394234+00:00</updated>
+  </entry>
+  <entry><id>b</id><link href="https://upstream.test/b"/><updated>2015-03-09T19:05:24Z</updated></entry>
+  <entry><title>without an id</title></entry>
+</feed>"""
+RSS = b"""<rss version="2.0"><channel><title>Blog</title>
+  <item><guid isPermaLink="false">1</guid><title>One</title><link>https://upstream.test/1</link>
+    <pubDate>Fri, 06 Mar 2015 22:40:57 +0100</pubDate></item>
+  <item><link>https://upstream.test/2</link><pubDate>yesterday</pubDate></item>
+  <item><description>nothing to know it by</description></item>
+</channel></rss>"""
+LAUGHS = b"""<!DOCTYPE rss [<!ENTITY a "%b">%b]><rss><channel><item><guid>&i;</guid></item></channel></rss>""" % (
+    b"lol" * 1000,
+    b"".join(b'<!ENTITY %c "%b">' % (98 + n, b"&%c;" % (97 + n) * 100) for n in range(8)),
+)
+OUTSIDE = b'<!DOCTYPE rss [<!ENTITY e SYSTEM "file:///etc/hostname">]><rss><channel><item><guid>&e;</guid></item></channel></rss>'
+
+
+def test_atom() -> None:
+    assert parse_feed(ATOM) == [
+        Item(
+            id="yt:video:abc",
+            url="https://upstream.test/abc",
+            title="One & more",
+            published_at=datetime(2015, 3, 6, 21, 40, 57, tzinfo=UTC),
+        ),
+        Item(id="b", url="https://upstream.test/b", published_at=datetime(2015, 3, 9, 19, 5, 24, tzinfo=UTC)),
+    ]
+
+
+def test_rss() -> None:
+    assert parse_feed(RSS) == [
+        Item(
+            id="1",
+            url="https://upstream.test/1",
+            title="One",
+            published_at=datetime(2015, 3, 6, 21, 40, 57, tzinfo=UTC),
+        ),
+        Item(id="https://upstream.test/2", url="https://upstream.test/2"),
+    ]
+
+
+def test_a_feed_without_entries_is_a_feed() -> None:
+    assert parse_feed(b'<feed xmlns="http://www.w3.org/2005/Atom"/>') == []
+    assert parse_feed(b"<rss/>") == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"<html><body>",
+        b"<html/>",
+        b'{"a": 1}',
+        b"\x00",
+        b'<?xml version="1.0" encoding="klingon"?><rss/>',
+        b"<rss>",
+        LAUGHS,
+        OUTSIDE,
+    ],
+    ids=range(9),
+)
+def test_what_is_no_feed_is_none(document: bytes) -> None:
+    assert parse_feed(document) is None
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2015-13-01T00:00:00Z", "0001-01-01T00:00:00+14:00"])
+def test_what_is_no_time_is_none(text: str) -> None:
+    assert rfc3339(text) is None
+
+
+def test_a_time_is_in_utc_whatever_its_offset() -> None:
+    moment = rfc3339("2015-03-06T23:00:00+23:00")
+    assert moment == datetime(2015, 3, 6, tzinfo=UTC)
+    assert moment.tzinfo is UTC
+    assert rfc3339("2015-03-06T23:00:00") == datetime(2015, 3, 6, 23, tzinfo=UTC)
+
+
+@given(st.binary(max_size=200))
+def test_no_document_breaks_it(document: bytes) -> None:
+    parse_feed(document)
+    parse_feed(RSS.replace(b"yesterday", document.replace(b"<", b"").replace(b"&", b"")))

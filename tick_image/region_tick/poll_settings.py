@@ -1,0 +1,88 @@
+"""What `poll` reads from the pod's environment, where `spec.tick.env` and `envFrom` put it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+from region_tick.contract import ExitCode
+from region_tick.fetch import Secret
+from region_tick.handlers import PermanentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from region_tick.addresses import Network
+
+
+class PollSettingError(PermanentError):
+    """A variable that cannot be used; the message names it, its value (never a key) and the remedy."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollSettings:
+    """The knobs and keys of `poll`; docs/polling.md explains them."""
+
+    concurrency: int = 8
+    """How many requests a tick has under way at once."""
+    concurrency_per_host: int = 2
+    request_seconds: int = 20
+    """How long one request may take, its redirects and its body included."""
+    allow_networks: tuple[Network, ...] = ()
+    youtube_api_url: str = "https://www.googleapis.com/youtube/v3"
+    youtube_feed_url: str = "https://www.youtube.com/feeds/videos.xml"
+    youtube_api_key: Secret | None = None
+    tiktok_api_url: str = "https://open.tiktokapis.com"
+    tiktok_client_key: Secret | None = None
+    tiktok_client_secret: Secret | None = None
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> PollSettings:
+        """Read the variables; one that is missing or empty has its default. Raises PollSettingError."""
+        default = cls()
+        return cls(
+            concurrency=_whole(variables, "POLL_CONCURRENCY", default.concurrency),
+            concurrency_per_host=_whole(variables, "POLL_CONCURRENCY_PER_HOST", default.concurrency_per_host),
+            request_seconds=_whole(variables, "POLL_REQUEST_SECONDS", default.request_seconds),
+            allow_networks=_networks(variables, "POLL_ALLOW_NETWORKS"),
+            youtube_api_url=_url(variables, "YOUTUBE_API_URL", default.youtube_api_url),
+            youtube_feed_url=_url(variables, "YOUTUBE_FEED_URL", default.youtube_feed_url),
+            youtube_api_key=_secret(variables, "YOUTUBE_API_KEY"),
+            tiktok_api_url=_url(variables, "TIKTOK_API_URL", default.tiktok_api_url),
+            tiktok_client_key=_secret(variables, "TIKTOK_CLIENT_KEY"),
+            tiktok_client_secret=_secret(variables, "TIKTOK_CLIENT_SECRET"),
+        )
+
+
+def _whole(variables: Mapping[str, str], name: str, default: int) -> int:
+    text = variables.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 1000):
+        raise PollSettingError(f"{name} is {text!r}: write a whole number from 1 to 1000, e.g. {default}")
+    return int(text)
+
+
+def _url(variables: Mapping[str, str], name: str, default: str) -> str:
+    return variables.get(name, "").strip().rstrip("/") or default
+
+
+def _networks(variables: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    words = variables.get(name, "").replace(",", " ").split()
+    try:
+        return tuple(ip_network(word) for word in words)
+    except ValueError as error:
+        raise PollSettingError(f"{name}: {error}: write networks like 10.20.0.0/16, with commas between") from None
+
+
+def _secret(variables: Mapping[str, str], name: str) -> Secret | None:
+    """Read a key without the blanks and the line's end that files in Secrets often have."""
+    text = variables.get(name, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise PollSettingError(f"{name} holds characters that no key has (its value is not shown): set it anew")
+    return Secret(text)
