@@ -13,6 +13,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -37,6 +38,7 @@ metadata = MetaData(
         "pk": "%(table_name)s_pkey",
         "uq": "%(table_name)s_%(column_0_N_name)s_key",
         "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
     }
 )
 
@@ -165,6 +167,10 @@ creator = Table(
     _time("not_before"),
     _stamp("created_at"),
     _stamp("updated_at"),
+    Column("platform_id", Text),
+    _time("last_polled_at"),
+    Column("last_error", Text),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("source", "region_id", "platform", "handle"),
     UniqueConstraint("source", "region_id", "platform", "url"),
     CheckConstraint(text("handle IS NOT NULL OR url IS NOT NULL"), name="address"),
@@ -172,5 +178,20 @@ creator = Table(
 )
 """Whom a region polls, by handle or url, and what the last answer said.
 
-`last_modified` is the header as it came, `not_before` its Retry-After.
+`last_modified` is the header as it came, `not_before` its Retry-After, `platform_id` what the platform calls what is
+asked for, `failures` how many errors there were in a row. A trigger empties all of that when the address is edited.
 """
+
+item = Table(
+    "item",
+    metadata,
+    Column("creator_id", BigInteger, ForeignKey(creator.c.id, ondelete="CASCADE"), nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("url", Text),
+    Column("title", Text),
+    _time("published_at"),
+    _stamp("first_seen_at"),
+    PrimaryKeyConstraint("creator_id", "item_id"),
+    schema=SCHEMA,
+)
+"""What creators published, as it was when it was first seen; `item_id` is the platform's."""

@@ -1,0 +1,152 @@
+"""The rows of region_tick.creator and region_tick.item, as `poll` reads and writes them.
+
+What an answer brought and the validators that came with it are written in one transaction: a validator without its
+items would make the next answer a 304 for ever. Whoever edits a creator while it is polled wins: what was found for the
+old address is dropped. Prepared statements and session state are not used (see claim).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from psycopg.rows import tuple_row
+
+from region_tick.adapters import Creator, Found, Item
+from region_tick.fetch import FetchError, TransientError
+from region_tick.retry import ThrottledError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from psycopg import Connection
+
+THROTTLED_SECONDS = 60.0
+"""How long a creator is left alone whose upstream did not say for how long."""
+REFUSED_SECONDS = 60.0
+REFUSED_LIMIT_SECONDS = 86_400.0
+"""A creator that was refused is left alone for this long, doubled with each failure in a row, at most for a day: about
+as long as it has been failing."""
+ITEM_ID_LIMIT = 512
+"""In characters; a longer id is kept as its hash, because an index takes no more than 2,700 bytes."""
+_TEXT_LIMIT = 2000
+
+CREATORS = """
+SELECT id, platform, handle, url, etag, last_modified, platform_id, failures,
+    coalesce(not_before > clock_timestamp(), false) AS waiting
+FROM region_tick.creator
+WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+  AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz OR last_error IS NOT NULL)
+ORDER BY last_polled_at NULLS FIRST, id
+"""
+
+ANSWERED = """
+UPDATE region_tick.creator SET
+    etag = %(etag)s::text, last_modified = %(last_modified)s::text,
+    platform_id = coalesce(%(platform_id)s::text, platform_id),
+    not_before = NULL, last_polled_at = clock_timestamp(), last_error = NULL, failures = 0
+WHERE id = %(id)s::bigint AND platform = %(platform)s::text
+  AND handle IS NOT DISTINCT FROM %(handle)s::text AND url IS NOT DISTINCT FROM %(url)s::text
+"""
+
+FAILED = """
+UPDATE region_tick.creator SET
+    not_before = clock_timestamp() + make_interval(secs => %(wait)s::float8),
+    last_polled_at = clock_timestamp(), last_error = %(error)s::text, failures = failures + 1
+WHERE id = %(id)s::bigint AND platform = %(platform)s::text
+  AND handle IS NOT DISTINCT FROM %(handle)s::text AND url IS NOT DISTINCT FROM %(url)s::text
+"""
+
+ITEMS = """
+INSERT INTO region_tick.item (creator_id, item_id, url, title, published_at)
+SELECT %(id)s::bigint, item_id, url, title, published_at
+FROM unnest(%(ids)s::text[], %(urls)s::text[], %(titles)s::text[], %(times)s::timestamptz[])
+    AS found (item_id, url, title, published_at)
+ON CONFLICT (creator_id, item_id) DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creators:
+    """A region's creators that a tick has not polled yet."""
+
+    due: Sequence[Creator]
+    """In the order in which to poll them: the longest without first."""
+    waiting: int
+    """How many more there are whose upstream wants to be left alone for now."""
+
+
+def read_creators(connection: Connection, *, source: str, region_id: str, tick_at: datetime) -> Creators:
+    """Return the creators that were not polled since `tick_at`, those that failed included. Raises psycopg.Error."""
+    parameters = {"source": source, "region_id": region_id, "tick_at": tick_at}
+    rows = connection.cursor(row_factory=tuple_row).execute(CREATORS, parameters).fetchall()
+    due = [
+        Creator(
+            id=row[0],
+            platform=row[1],
+            handle=row[2],
+            url=row[3],
+            etag=row[4],
+            last_modified=row[5],
+            platform_id=row[6],
+            failures=row[7],
+        )
+        for row in rows
+        if not row[8]
+    ]
+    return Creators(due=due, waiting=len(rows) - len(due))
+
+
+def save(connection: Connection, creator: Creator, result: Found | FetchError | None) -> int:
+    """Write what came of a creator (None: not modified) in the open transaction; return how many items are new.
+
+    Raises psycopg.Error.
+    """
+    key = {"id": creator.id, "platform": creator.platform, "handle": creator.handle, "url": creator.url}
+    if isinstance(result, FetchError):
+        wait = seconds_to_wait(result, creator.failures)
+        connection.execute(FAILED, key | {"wait": wait, "error": _text(str(result))})
+        return 0
+    kept = result or Found(items=(), etag=creator.etag, last_modified=creator.last_modified)
+    validators = {"etag": kept.etag, "last_modified": kept.last_modified, "platform_id": _text(kept.platform_id)}
+    written = connection.execute(ANSWERED, key | validators).rowcount
+    return _insert(connection, creator.id, kept.items) if written and kept.items else 0
+
+
+def seconds_to_wait(error: FetchError, failures: int) -> float | None:
+    """Return for how long not to poll a creator after an error that follows `failures` others; None: no longer than
+    until the next tick.
+    """
+    match error:
+        case ThrottledError(seconds=seconds):
+            return THROTTLED_SECONDS if seconds is None else seconds
+        case TransientError():
+            return None
+        case _:
+            return min(REFUSED_SECONDS * 2.0 ** min(failures, 20), REFUSED_LIMIT_SECONDS)
+
+
+def _insert(connection: Connection, creator_id: int, items: Sequence[Item]) -> int:
+    columns: dict[str, Any] = {
+        "ids": [_item_id(item.id) for item in items],
+        "urls": [_text(item.url) for item in items],
+        "titles": [_text(item.title) for item in items],
+        "times": [item.published_at for item in items],
+    }
+    return connection.execute(ITEMS, columns | {"id": creator_id}).rowcount
+
+
+def _item_id(text: str) -> str:
+    clean = _storable(text)
+    return clean if len(clean) <= ITEM_ID_LIMIT else f"sha256:{sha256(clean.encode()).hexdigest()}"
+
+
+def _text(text: str | None) -> str | None:
+    return None if text is None else _storable(text)[:_TEXT_LIMIT]
+
+
+def _storable(text: str) -> str:
+    """Return a text as Postgres takes it: without NUL and lone surrogates."""
+    return text.replace("\0", "").encode(errors="backslashreplace").decode()
