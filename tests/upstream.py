@@ -51,7 +51,7 @@ class Asked:
     def start(self, status: int, **headers: str) -> None:
         """Send status and headers."""
         self.status = status
-        self.handler.send_response(status)
+        self.handler.send_response_only(status)
         for name, value in headers.items():
             self.handler.send_header(name.replace("_", "-"), value)
         self.handler.end_headers()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ from psycopg.rows import dict_row
 
 from region_tick import creators
 from region_tick.adapters import Creator, Found, Item
-from region_tick.claim import connect
 from region_tick.creators import (
     ITEM_ID_LIMIT,
     REFUSED_LIMIT_SECONDS,
@@ -23,121 +21,122 @@ from region_tick.creators import (
     save,
     seconds_to_wait,
 )
-from region_tick.database_url import DatabaseUrl
 from region_tick.fetch import FetchError, RefusedError, TransientError
 from region_tick.retry import ThrottledError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import psycopg
 
 SOURCE = "public.region_index"
 AT = datetime.now(UTC).replace(second=0, microsecond=0)
 
 
-@pytest.fixture
-def tick(database: str) -> Iterator[psycopg.Connection]:
-    """A connection as a tick has it."""
-    with closing(connect(DatabaseUrl.parse(database))) as connection:
-        yield connection
-
-
-def add(tick: psycopg.Connection, url: str = "https://upstream.test/", **columns: Any) -> int:
+def add(connection: psycopg.Connection, url: str = "https://upstream.test/", **columns: Any) -> int:
     row = {"source": SOURCE, "region_id": "42", "platform": "http", "url": url} | columns
     names, values = ", ".join(row), ", ".join(f"%({name})s" for name in row)
-    added = tick.execute(f"INSERT INTO region_tick.creator ({names}) VALUES ({values}) RETURNING id", row).fetchone()
+    added = connection.execute(
+        f"INSERT INTO region_tick.creator ({names}) VALUES ({values}) RETURNING id", row
+    ).fetchone()
     assert added is not None
     return int(added[0])
 
 
-def read(tick: psycopg.Connection, *, at: datetime = AT) -> Creators:
-    return read_creators(tick, source=SOURCE, region_id="42", tick_at=at)
+def read(connection: psycopg.Connection, *, at: datetime = AT) -> Creators:
+    return read_creators(connection, source=SOURCE, region_id="42", tick_at=at)
 
 
-def only(tick: psycopg.Connection, *, at: datetime = AT) -> Creator:
-    (creator,) = read(tick, at=at).due
+def only(connection: psycopg.Connection, *, at: datetime = AT) -> Creator:
+    (creator,) = read(connection, at=at).due
     return creator
 
 
-def row(tick: psycopg.Connection) -> dict[str, Any]:
-    with tick.cursor(row_factory=dict_row) as cursor:
+def row(connection: psycopg.Connection) -> dict[str, Any]:
+    with connection.cursor(row_factory=dict_row) as cursor:
         (row,) = cursor.execute("SELECT *, clock_timestamp() AS now FROM region_tick.creator").fetchall()
     return row
 
 
-def items(tick: psycopg.Connection) -> list[tuple[Any, ...]]:
-    return tick.execute("SELECT item_id, url, title, published_at FROM region_tick.item ORDER BY item_id").fetchall()
+def items(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        "SELECT item_id, url, title, published_at FROM region_tick.item ORDER BY item_id"
+    ).fetchall()
 
 
 @pytest.mark.parametrize("statement", [creators.CREATORS, creators.ANSWERED, creators.FAILED, creators.ITEMS])
-def test_every_statement_is_one_of_the_migrated_database(tick: psycopg.Connection, statement: str) -> None:
+def test_every_statement_is_one_of_the_migrated_database(connection: psycopg.Connection, statement: str) -> None:
     numbers: dict[str, str] = {}
     text = re.sub(r"%\((\w+)\)s", lambda match: numbers.setdefault(match[1], f"${len(numbers) + 1}"), statement)
-    tick.execute(f"PREPARE checked AS {text}".encode())
+    connection.execute(f"PREPARE checked AS {text}".encode())
 
 
-def test_a_regions_own_creators_are_due_the_longest_without_first(tick: psycopg.Connection) -> None:
-    recently = add(tick, "https://upstream.test/1", last_polled_at=AT - timedelta(minutes=5))
-    never = add(tick, "https://upstream.test/2")
-    long_ago = add(tick, "https://upstream.test/3", last_polled_at=AT - timedelta(days=5))
-    add(tick, "https://upstream.test/4", region_id="43")
-    add(tick, "https://upstream.test/5", source="public.other")
-    assert [creator.id for creator in read(tick).due] == [never, long_ago, recently]
+def test_a_regions_own_creators_are_due_the_longest_without_first(connection: psycopg.Connection) -> None:
+    recently = add(connection, "https://upstream.test/1", last_polled_at=AT - timedelta(minutes=5))
+    never = add(connection, "https://upstream.test/2")
+    long_ago = add(connection, "https://upstream.test/3", last_polled_at=AT - timedelta(days=5))
+    add(connection, "https://upstream.test/4", region_id="43")
+    add(connection, "https://upstream.test/5", source="public.other")
+    assert [creator.id for creator in read(connection).due] == [never, long_ago, recently]
 
 
-def test_who_was_polled_since_the_ticks_time_is_done(tick: psycopg.Connection) -> None:
-    """A second attempt of the tick does the rest; what failed in between is tried again."""
-    add(tick, "https://upstream.test/1", last_polled_at=AT)
-    failed = add(tick, "https://upstream.test/2", last_polled_at=AT, last_error="timeout")
-    missing = add(tick, "https://upstream.test/3")
-    assert {creator.id for creator in read(tick).due} == {failed, missing}
-    assert len(read(tick, at=AT + timedelta(minutes=5)).due) == 3
+def test_who_answered_since_the_ticks_time_is_done(connection: psycopg.Connection) -> None:
+    """A second attempt of the tick does the rest."""
+    add(connection, "https://upstream.test/1", last_polled_at=AT)
+    failed = add(connection, "https://upstream.test/2", last_polled_at=AT - timedelta(minutes=5), failures=1)
+    missing = add(connection, "https://upstream.test/3")
+    assert {creator.id for creator in read(connection).due} == {failed, missing}
+    assert len(read(connection, at=AT + timedelta(minutes=5)).due) == 3
 
 
-def test_who_is_to_be_left_alone_is_counted(tick: psycopg.Connection) -> None:
-    add(tick, "https://upstream.test/1", not_before=datetime.now(UTC) + timedelta(hours=1))
-    past = add(tick, "https://upstream.test/2", not_before=datetime.now(UTC) - timedelta(seconds=1))
-    found = read(tick)
+def test_who_failed_the_last_time_comes_last(connection: psycopg.Connection) -> None:
+    """Hosts that hang must not use up the time of those that do not, tick after tick."""
+    hangs = add(connection, "https://upstream.test/1", failures=1)
+    recently = add(connection, "https://upstream.test/2", last_polled_at=AT - timedelta(minutes=5))
+    assert [creator.id for creator in read(connection).due] == [recently, hangs]
+
+
+def test_who_is_to_be_left_alone_is_counted(connection: psycopg.Connection) -> None:
+    add(connection, "https://upstream.test/1", not_before=datetime.now(UTC) + timedelta(hours=1))
+    past = add(connection, "https://upstream.test/2", not_before=datetime.now(UTC) - timedelta(seconds=1))
+    found = read(connection)
     assert ([creator.id for creator in found.due], found.waiting) == ([past], 1)
 
 
-def test_an_answer_is_kept_with_its_items(tick: psycopg.Connection) -> None:
-    add(tick, last_error="was ill", failures=3)
+def test_an_answer_is_kept_with_its_items(connection: psycopg.Connection) -> None:
+    add(connection, last_error="was ill", failures=3)
     found = Found(
         items=[Item(id="a", url="https://upstream.test/a", title="A", published_at=AT), Item(id="b")],
         etag='"1"',
         last_modified="Fri",
         platform_id="UU1",
     )
-    assert save(tick, only(tick), found) == 2
-    kept = row(tick)
+    assert save(connection, only(connection), found) == 2
+    kept = row(connection)
     assert (kept["etag"], kept["last_modified"], kept["platform_id"]) == ('"1"', "Fri", "UU1")
     assert (kept["last_error"], kept["failures"], kept["not_before"]) == (None, 0, None)
     assert kept["last_polled_at"] <= kept["now"]
-    assert items(tick) == [("a", "https://upstream.test/a", "A", AT), ("b", None, None, None)]
+    assert items(connection) == [("a", "https://upstream.test/a", "A", AT), ("b", None, None, None)]
 
 
-def test_an_item_is_new_once(tick: psycopg.Connection) -> None:
-    add(tick)
-    creator = only(tick)
-    assert save(tick, creator, Found(items=[Item(id="a", title="first"), Item(id="a", title="twice")])) == 1
-    assert save(tick, creator, Found(items=[Item(id="a", title="later"), Item(id="b")])) == 1
-    assert [(one[0], one[2]) for one in items(tick)] == [("a", "first"), ("b", None)]
+def test_an_item_is_new_once(connection: psycopg.Connection) -> None:
+    add(connection)
+    creator = only(connection)
+    assert save(connection, creator, Found(items=[Item(id="a", title="first"), Item(id="a", title="twice")])) == 1
+    assert save(connection, creator, Found(items=[Item(id="a", title="later"), Item(id="b")])) == 1
+    assert [(one[0], one[2]) for one in items(connection)] == [("a", "first"), ("b", None)]
 
 
-def test_nothing_new_keeps_what_is_known(tick: psycopg.Connection) -> None:
-    add(tick, etag='"1"', last_modified="Fri", platform_id="UU1", last_error="was ill", failures=2)
-    assert save(tick, only(tick), None) == 0
-    kept = row(tick)
+def test_nothing_new_keeps_what_is_known(connection: psycopg.Connection) -> None:
+    add(connection, etag='"1"', last_modified="Fri", platform_id="UU1", last_error="was ill", failures=2)
+    assert save(connection, only(connection), None) == 0
+    kept = row(connection)
     assert (kept["etag"], kept["last_modified"], kept["platform_id"]) == ('"1"', "Fri", "UU1")
     assert (kept["last_error"], kept["failures"]) == (None, 0)
 
 
-def test_an_answer_without_validators_forgets_the_old_ones(tick: psycopg.Connection) -> None:
-    add(tick, etag='"1"', last_modified="Fri")
-    save(tick, only(tick), Found(items=[]))
-    assert (row(tick)["etag"], row(tick)["last_modified"]) == (None, None)
+def test_an_answer_without_validators_forgets_the_old_ones(connection: psycopg.Connection) -> None:
+    add(connection, etag='"1"', last_modified="Fri")
+    save(connection, only(connection), Found(items=[]))
+    assert (row(connection)["etag"], row(connection)["last_modified"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -156,10 +155,10 @@ def test_how_long_an_error_keeps_a_creator_waiting(error: FetchError, failures: 
 
 
 @pytest.mark.parametrize("error", [TransientError("timeout"), ThrottledError("429", 120.0), RefusedError("404")])
-def test_an_error_is_on_record_and_what_is_known_stays(tick: psycopg.Connection, error: FetchError) -> None:
-    add(tick, etag='"1"', failures=1)
-    assert save(tick, only(tick), error) == 0
-    kept = row(tick)
+def test_an_error_is_on_record_and_what_is_known_stays(connection: psycopg.Connection, error: FetchError) -> None:
+    add(connection, etag='"1"', failures=1)
+    assert save(connection, only(connection), error) == 0
+    kept = row(connection)
     assert (kept["last_error"], kept["failures"], kept["etag"]) == (str(error), 2, '"1"')
     wait = seconds_to_wait(error, 1)
     if wait is None:
@@ -170,48 +169,56 @@ def test_an_error_is_on_record_and_what_is_known_stays(tick: psycopg.Connection,
 
 @pytest.mark.parametrize("edit", ["url = 'https://upstream.test/other'", "platform = 'youtube'", "handle = 'x'"])
 def test_an_edited_creator_begins_anew_and_an_answer_for_the_old_one_is_dropped(
-    tick: psycopg.Connection, edit: str
+    connection: psycopg.Connection, edit: str
 ) -> None:
-    add(tick, etag='"1"', last_modified="x", platform_id="UU1", last_error="x", failures=1, last_polled_at=AT)
-    creator = only(tick)
-    tick.execute(f"UPDATE region_tick.creator SET {edit}".encode())
-    assert save(tick, creator, Found(items=[Item(id="a")], etag='"2"')) == 0
-    save(tick, creator, RefusedError("404"))
-    kept = row(tick)
+    add(
+        connection,
+        etag='"1"',
+        last_modified="x",
+        platform_id="UU1",
+        last_error="x",
+        failures=1,
+        last_polled_at=AT - timedelta(days=1),
+    )
+    creator = only(connection)
+    connection.execute(f"UPDATE region_tick.creator SET {edit}".encode())
+    assert save(connection, creator, Found(items=[Item(id="a")], etag='"2"')) == 0
+    save(connection, creator, RefusedError("404"))
+    kept = row(connection)
     known = ("etag", "last_modified", "platform_id", "last_error", "not_before", "last_polled_at")
     assert [kept[column] for column in known] == [None] * 6
     assert kept["failures"] == 0
-    assert items(tick) == []
+    assert items(connection) == []
 
 
-def test_an_edit_of_something_else_forgets_nothing(tick: psycopg.Connection) -> None:
-    add(tick, etag='"1"')
-    tick.execute("UPDATE region_tick.creator SET region_id = '43', url = url")
-    assert row(tick)["etag"] == '"1"'
+def test_an_edit_of_something_else_forgets_nothing(connection: psycopg.Connection) -> None:
+    add(connection, etag='"1"')
+    connection.execute("UPDATE region_tick.creator SET region_id = '43', url = url")
+    assert row(connection)["etag"] == '"1"'
 
 
-def test_a_creator_that_was_deleted_meanwhile_leaves_nothing(tick: psycopg.Connection) -> None:
-    add(tick)
-    creator = only(tick)
-    save(tick, creator, Found(items=[Item(id="a")]))
-    tick.execute("DELETE FROM region_tick.creator")
-    assert items(tick) == []
-    assert save(tick, creator, Found(items=[Item(id="b")])) == 0
-    save(tick, creator, TransientError("x"))
+def test_a_creator_that_was_deleted_meanwhile_leaves_nothing(connection: psycopg.Connection) -> None:
+    add(connection)
+    creator = only(connection)
+    save(connection, creator, Found(items=[Item(id="a")]))
+    connection.execute("DELETE FROM region_tick.creator")
+    assert items(connection) == []
+    assert save(connection, creator, Found(items=[Item(id="b")])) == 0
+    save(connection, creator, TransientError("x"))
 
 
-def test_whatever_an_upstream_sends_can_be_kept(tick: psycopg.Connection) -> None:
-    add(tick)
+def test_whatever_an_upstream_sends_can_be_kept(connection: psycopg.Connection) -> None:
+    add(connection)
     odd = "\0\ud800\N{PILE OF POO}" * 5000
     published = datetime.min.replace(tzinfo=UTC)
     found = Found(items=[Item(id=odd, url=odd, title=odd, published_at=published)], platform_id=odd)
-    assert save(tick, only(tick), found) == 1
-    assert save(tick, only(tick, at=AT + timedelta(days=1)), RefusedError(odd)) == 0
-    ((item_id, _, title, _),) = items(tick)
+    assert save(connection, only(connection), found) == 1
+    assert save(connection, only(connection, at=AT + timedelta(days=1)), RefusedError(odd)) == 0
+    ((item_id, _, title, _),) = items(connection)
     assert len(item_id) <= ITEM_ID_LIMIT
     assert title.startswith("\\ud800\N{PILE OF POO}")
 
 
-def test_many_items_are_one_statement(tick: psycopg.Connection) -> None:
-    add(tick)
-    assert save(tick, only(tick), Found(items=[Item(id=str(number)) for number in range(20_000)])) == 20_000
+def test_many_items_are_one_statement(connection: psycopg.Connection) -> None:
+    add(connection)
+    assert save(connection, only(connection), Found(items=[Item(id=str(number)) for number in range(20_000)])) == 20_000

@@ -64,14 +64,13 @@ def tiktok(**changes: Any) -> TikTok:
         "api_url": "https://open.tiktokapis.com",
         "client_key": Secret("client"),
         "client_secret": Secret("hidden"),
-        "since": NOW - timedelta(minutes=5),
         "until": NOW,
     }
     return TikTok(**arguments | changes)
 
 
 def test_each_platform_has_its_adapter() -> None:
-    every = adapters(PollSettings(), since=NOW, until=NOW)
+    every = adapters(PollSettings(), until=NOW)
     assert set(every) == {"http", "youtube", "tiktok"}
     assert every["youtube"].host(creator()) == "www.youtube.com"
     assert every["tiktok"].host(creator()) == "open.tiktokapis.com"
@@ -270,7 +269,7 @@ VIDEOS = {
 
 def test_a_query_names_the_user_and_the_days() -> None:
     asking = Asking(response(TOKEN), response(VIDEOS))
-    result = tiktok().poll(creator(handle="@someone"), asking)
+    result = tiktok().poll(creator(handle="@someone", last_polled_at=NOW - timedelta(minutes=5)), asking)
     assert result == Found(
         items=[
             Item(
@@ -293,7 +292,7 @@ def test_a_query_names_the_user_and_the_days() -> None:
 
 def test_no_query_asks_for_more_than_thirty_days() -> None:
     asking = Asking(response(TOKEN), response(VIDEOS))
-    tiktok(since=NOW - timedelta(days=400)).poll(creator(handle="someone"), asking)
+    tiktok().poll(creator(handle="someone", last_polled_at=NOW - timedelta(days=400)), asking)
     assert asking.requests[1].body is not None
     asked = json.loads(asking.requests[1].body)
     assert (asked["start_date"], asked["end_date"]) == ("20261025", "20261124")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -66,7 +67,7 @@ def test_an_unknown_handler_is_told_which_there_are(name: str, said: str) -> Non
     with pytest.raises(UnknownHandlerError) as caught:
         load(name)
     assert said in str(caught.value)
-    assert "write one of crawl, poke, or module:function" in str(caught.value)
+    assert "write one of crawl, poke, poll, or module:function" in str(caught.value)
     assert caught.value.exit_code is ExitCode.CONFIGURATION
 
 
@@ -108,3 +109,14 @@ def test_a_tick_that_shall_stop_says_so() -> None:
 def test_remaining_is_never_negative() -> None:
     assert a_tick(deadline=time.monotonic() - 5).remaining() == 0.0
     assert 0.0 < a_tick(deadline=time.monotonic() + 100).remaining() <= 100.0
+
+
+def test_poke_pays_for_no_module_of_poll() -> None:
+    program = (
+        "import sys; from region_tick import run; from region_tick.handlers import load; load('poke');"
+        "print(*sorted({'urllib3', 'xml', 'ipaddress', 'region_tick.fetch'} & set(sys.modules)));"
+        "load('poll'); print('urllib3' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "True"
+    assert set(done.stdout.splitlines()[0].split()) <= {"ipaddress"}  # psycopg imports that one

@@ -34,12 +34,12 @@ ITEM_ID_LIMIT = 512
 _TEXT_LIMIT = 2000
 
 CREATORS = """
-SELECT id, platform, handle, url, etag, last_modified, platform_id, failures,
+SELECT id, platform, handle, url, etag, last_modified, platform_id, last_polled_at, failures,
     coalesce(not_before > clock_timestamp(), false) AS waiting
 FROM region_tick.creator
 WHERE source = %(source)s::text AND region_id = %(region_id)s::text
-  AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz OR last_error IS NOT NULL)
-ORDER BY last_polled_at NULLS FIRST, id
+  AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
+ORDER BY failures > 0, last_polled_at NULLS FIRST, id
 """
 
 ANSWERED = """
@@ -54,7 +54,7 @@ WHERE id = %(id)s::bigint AND platform = %(platform)s::text
 FAILED = """
 UPDATE region_tick.creator SET
     not_before = clock_timestamp() + make_interval(secs => %(wait)s::float8),
-    last_polled_at = clock_timestamp(), last_error = %(error)s::text, failures = failures + 1
+    last_error = %(error)s::text, failures = failures + 1
 WHERE id = %(id)s::bigint AND platform = %(platform)s::text
   AND handle IS NOT DISTINCT FROM %(handle)s::text AND url IS NOT DISTINCT FROM %(url)s::text
 """
@@ -73,13 +73,13 @@ class Creators:
     """A region's creators that a tick has not polled yet."""
 
     due: Sequence[Creator]
-    """In the order in which to poll them: the longest without first."""
+    """In the order in which to poll them: the longest without first, but after all that did not fail the last time."""
     waiting: int
     """How many more there are whose upstream wants to be left alone for now."""
 
 
 def read_creators(connection: Connection, *, source: str, region_id: str, tick_at: datetime) -> Creators:
-    """Return the creators that were not polled since `tick_at`, those that failed included. Raises psycopg.Error."""
+    """Return the creators of whom there was no answer since `tick_at`. Raises psycopg.Error."""
     parameters = {"source": source, "region_id": region_id, "tick_at": tick_at}
     rows = connection.cursor(row_factory=tuple_row).execute(CREATORS, parameters).fetchall()
     due = [
@@ -91,10 +91,11 @@ def read_creators(connection: Connection, *, source: str, region_id: str, tick_a
             etag=row[4],
             last_modified=row[5],
             platform_id=row[6],
-            failures=row[7],
+            last_polled_at=row[7],
+            failures=row[8],
         )
         for row in rows
-        if not row[8]
+        if not row[9]
     ]
     return Creators(due=due, waiting=len(rows) - len(due))
 

@@ -37,8 +37,10 @@ class Creator:
     last_modified: str | None = None
     platform_id: str | None = None
     """What an adapter found out about the creator once and for all, e.g. the playlist of a channel's uploads."""
+    last_polled_at: datetime | None = None
+    """When the creator's upstream last gave an answer."""
     failures: int = 0
-    """How often in a row the creator could not be polled."""
+    """How often in a row there was none since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +73,8 @@ class Adapter(Protocol):
         """Return what the creator has published; None where nothing has changed. Raises FetchErrors."""
 
 
-def adapters(settings: PollSettings, *, since: datetime, until: datetime) -> Mapping[str, Adapter]:
-    """Return the adapter of each platform, for what was published in that time where a platform wants to know."""
+def adapters(settings: PollSettings, *, until: datetime) -> Mapping[str, Adapter]:
+    """Return the adapter of each platform, for what was published until then."""
     from region_tick.adapters.generic import Generic  # they import this module
     from region_tick.adapters.tiktok import TikTok
     from region_tick.adapters.youtube import YouTube
@@ -86,7 +88,6 @@ def adapters(settings: PollSettings, *, since: datetime, until: datetime) -> Map
             api_url=settings.tiktok_api_url,
             client_key=settings.tiktok_client_key,
             client_secret=settings.tiktok_client_secret,
-            since=since,
             until=until,
         ),
     }

@@ -1,7 +1,7 @@
 """Platform `tiktok`: the Research API (https://developers.tiktok.com/doc/research-api-specs-query-videos).
 
 It takes a client that TikTok approved, which few get, and answers no conditional requests. A video shows there up to
-two days after it was published (https://developers.tiktok.com/doc/research-api-faq), so each tick looks back. The
+two days after it was published (https://developers.tiktok.com/doc/research-api-faq), so each query looks back. The
 Display API is not used: it shows a user's own videos to that user's own token, which a table of creators does not have.
 """
 
@@ -30,7 +30,7 @@ AT_MOST = 100
 
 
 class TikTok:
-    """Asks for the videos of `handle` that were published since a time, at least since LOOK_BACK ago."""
+    """Asks for the videos of `handle` since the last answer, and some days more."""
 
     def __init__(
         self,
@@ -38,12 +38,10 @@ class TikTok:
         api_url: str,
         client_key: Secret | None,
         client_secret: Secret | None,
-        since: datetime,
         until: datetime,
     ) -> None:
         self._api_url, self._client_key, self._client_secret = api_url, client_key, client_secret
-        self._start = max(since - LOOK_BACK, until - LONGEST)
-        self._end = until
+        self._until = until
         self._token: Secret | None = None
         self._asking = Lock()
 
@@ -56,10 +54,11 @@ class TikTok:
         handle = (creator.handle or "").strip().removeprefix("@")
         if not handle:
             raise RefusedError('a creator of platform "tiktok" has no handle: write the user\'s name')
+        start = max((creator.last_polled_at or self._until) - LOOK_BACK, self._until - LONGEST)
         query = {
             "query": {"and": [{"operation": "EQ", "field_name": "username", "field_values": [handle]}]},
-            "start_date": f"{self._start.astimezone(UTC):%Y%m%d}",
-            "end_date": f"{self._end.astimezone(UTC):%Y%m%d}",
+            "start_date": f"{start.astimezone(UTC):%Y%m%d}",
+            "end_date": f"{self._until.astimezone(UTC):%Y%m%d}",
             "max_count": AT_MOST,
         }
         response = ask(
