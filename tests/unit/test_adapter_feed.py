@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from region_tick.adapters import Item
-from region_tick.adapters.feed import parse_feed, rfc3339
+from region_tick.adapters.feed import ENTRIES_LIMIT, parse_feed, rfc3339
 
 ATOM = b"""<?xml version="1.0" encoding="utf-8"?>
 <feed xmlns="http://www.w3.org/2005/Atom" xmlns:yt="http://www.youtube.com/xml/schemas/2015">
@@ -93,6 +94,32 @@ def test_a_time_is_in_utc_whatever_its_offset() -> None:
     assert moment == datetime(2015, 3, 6, tzinfo=UTC)
     assert moment.tzinfo is UTC
     assert rfc3339("2015-03-06T23:00:00") == datetime(2015, 3, 6, 23, tzinfo=UTC)
+
+
+def test_a_long_feed_is_read_from_its_beginning() -> None:
+    items = b"".join(b"<item><guid>%d</guid></item>" % number for number in range(ENTRIES_LIMIT + 5))
+    found = parse_feed(b"<rss><channel>" + items + b"</channel></rss>")
+    assert found is not None
+    assert [item.id for item in found] == [str(number) for number in range(ENTRIES_LIMIT)]
+
+
+def test_elements_elsewhere_are_none_of_an_entry() -> None:
+    entry = b"<item><media><guid>1</guid></media><guid>2</guid><guid>3</guid></item>"
+    channel = b"<guid>0</guid>" + entry + b"<x><item><guid>4</guid></item></x>"
+    found = parse_feed(b"<rss><channel>" + channel + b"</channel><item><guid>5</guid></item></rss>")
+    assert found == [Item(id="2")]
+
+
+@pytest.mark.parametrize("filling", [b"<x/>", b"<item/>", b"<item><x/><guid>1</guid></item>", b"<item>", b"x"])
+@pytest.mark.parametrize("before", [b"<rss><channel>", b"<rss><channel><item>", b"<rss><channel><item><guid>"])
+def test_a_large_document_takes_little_memory(before: bytes, filling: bytes) -> None:
+    document = before + filling * (2**20 // len(filling))
+    tracemalloc.start()
+    try:
+        parse_feed(document)
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.binary(max_size=200))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
+import tracemalloc
 from ipaddress import ip_network
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
@@ -171,6 +173,19 @@ def test_a_thread_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) ->
     )
     assert results(polling.poll(creators("http://hangs.test/"))) == {}
     released.set()
+
+
+def test_many_failures_hold_no_bodies(server: Upstream) -> None:
+    server.on("/", replying(404, bytes(2**20)))
+    gc.disable()
+    tracemalloc.start()
+    try:
+        came = results(crew(concurrency_per_host=1).poll(creators(*[server.url] * 20)))
+        assert len(came) == 20
+        assert tracemalloc.get_traced_memory()[0] < 5 * 2**20
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def test_the_caller_can_look_around_while_an_upstream_is_slow(server: Upstream) -> None:

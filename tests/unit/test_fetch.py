@@ -210,7 +210,7 @@ def test_however_large_an_answer_is_a_bounded_part_is_read(
     try:
         with pytest.raises(RefusedError, match=f"sends more than {BODY_LIMIT} bytes"):
             get(client, server.url)
-        assert tracemalloc.get_traced_memory()[1] < 8 * BODY_LIMIT
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * BODY_LIMIT
     finally:
         tracemalloc.stop()
 
@@ -235,7 +235,7 @@ def test_endless_headers_end(server: Upstream, client: Client) -> None:
 @pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "gzip, gzip", "gzip," * 100])
 def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str, server: Upstream, client: Client) -> None:
     server.on("/", replying(200, b"x", {"content-encoding": encoding}))
-    with pytest.raises(RefusedError, match="not asked for"):
+    with pytest.raises(RefusedError, match="another Content-Encoding"):
         get(client, server.url)
 
 

@@ -43,7 +43,7 @@ def test_everything_can_be_set() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("POLL_CONCURRENCY", "0", "POLL_CONCURRENCY is '0': write a whole number from 1 to 1000, e.g. 8"),
+        ("POLL_CONCURRENCY", "0", "POLL_CONCURRENCY is '0': write a whole number from 1 to 1000, e.g. 4"),
         ("POLL_CONCURRENCY_PER_HOST", "two", "POLL_CONCURRENCY_PER_HOST is 'two'"),
         ("POLL_REQUEST_SECONDS", "1.5", "POLL_REQUEST_SECONDS is '1.5'"),
         ("POLL_REQUEST_SECONDS", "9999999", "POLL_REQUEST_SECONDS is '9999999'"),

@@ -146,9 +146,19 @@ class Crew:
         try:
             result = self._adapter(creator).poll(creator, ask_politely)
         except FetchError as error:
-            result = error
+            result = _bare(error)
         except Exception as error:
             # An answer that nobody thought of costs its creator, not the region.
             self._log.exception("adapter failed", extra={"creator": creator.id, "platform": creator.platform})
             result = RefusedError(f"the adapter of {creator.platform} failed: {type(error).__name__}")
         return Polled(creator=creator, result=result, requests=requests, cost=cost)
+
+
+def _bare(error: FetchError) -> FetchError:
+    """Take from an error what leads to the frames that it passed: they hold bodies, and hold each other until a
+    garbage collection.
+    """
+    error.__context__ = error.__cause__ = None
+    if isinstance(error, RefusedError):
+        error.response = None
+    return error.with_traceback(None)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 REDIRECTS = 5
 BODY_LIMIT = 5 * 1024 * 1024
 """In bytes, on the wire and after decompression."""
+_PIECE = 256 * 1024
 USER_AGENT = f"region-tick/{VERSION}"
 Origin: TypeAlias = tuple[str | None, str | None, int]
 _REDIRECT = frozenset({301, 302, 303, 307, 308})
@@ -161,17 +162,18 @@ class Client:
         raise failure
 
     def _body(self, answer: BaseHTTPResponse, target: Url) -> bytes:
-        encoding = answer.headers.get("content-encoding", "").strip().lower()
+        body = bytearray()
         try:
-            if encoding not in ("", "identity", "gzip", "x-gzip"):
-                raise RefusedError(f"{target.host} sends Content-Encoding {encoding[:40]!r}, which was not asked for")
-            body = answer.read(self._body_limit + 1)
-            if len(body) > self._body_limit:
-                raise RefusedError(f"{target.host} sends more than {self._body_limit} bytes")
+            if answer.headers.get("content-encoding", "").strip().lower() not in ("", "identity", "gzip", "x-gzip"):
+                raise RefusedError(f"{target.host} sends another Content-Encoding than was asked for")
+            while piece := answer.read(_PIECE):  # in pieces, because what unpacks them takes several times their size
+                body += piece
+                if len(body) > self._body_limit:
+                    raise RefusedError(f"{target.host} sends more than {self._body_limit} bytes")
         except BaseException:
             answer.close()
             raise
-        return body
+        return bytes(body)
 
 
 def host_of(url: str) -> str:

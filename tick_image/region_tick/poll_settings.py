@@ -26,8 +26,8 @@ class PollSettingError(PermanentError):
 class PollSettings:
     """The knobs and keys of `poll`; docs/polling.md explains them."""
 
-    concurrency: int = 8
-    """How many requests a tick has under way at once."""
+    concurrency: int = 4
+    """How many requests a tick has under way at once, each of which may take 10 MB of the pod's memory."""
     concurrency_per_host: int = 2
     request_seconds: int = 20
     """How long one request may take, its redirects and its body included."""

@@ -49,8 +49,7 @@ def poll(tick: Tick) -> Outcome:
     until = tick.deadline - min(MARGIN_SECONDS, tick.remaining() / 5)
     crew = Crew(adapters(settings, until=tick.tick_at), settings, until=until, stopping=tick.stopping, log=tick.log)
     counts: Counter[str] = Counter(dict.fromkeys(("fetched", "not_modified", "items", "failed", "throttled"), 0))
-    unreached: list[TransientError] = []
-    polled_creators = 0
+    polled_creators, unreached, example = 0, 0, ""
     for polled in crew.poll(found.due):
         tick.check()
         if polled is None:
@@ -60,10 +59,10 @@ def poll(tick: Tick) -> Outcome:
             items = save(connection, polled.creator, polled.result)
         counts.update(_counts(polled, items=items))
         if isinstance(polled.result, TransientError):
-            unreached.append(polled.result)
+            unreached, example = unreached + 1, str(polled.result)
         _report(tick, polled)
-    if unreached and len(unreached) == polled_creators:
-        raise NobodyReachedError(f"none of {polled_creators} creators could be reached; {unreached[0]}")
+    if unreached and unreached == polled_creators:
+        raise NobodyReachedError(f"none of {polled_creators} creators could be reached; {example}")
     counts.update({"waiting": found.waiting, "left": len(found.due) - polled_creators})
     return Outcome(counts=counts)
 
