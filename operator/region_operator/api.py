@@ -31,7 +31,7 @@ REQUEST_TIMEOUT_SECONDS = 20
 PAGE_SIZE = 500
 CONCURRENT_REQUESTS = 32
 
-_RETRY = Backoff(steps=5, duration=0.2, factor=3.0, jitter=0.5, cap=5.0)
+_RETRY = Backoff(steps=5, duration=0.2, factor=3.0, jitter=0.5)  # a cap would end it: wait.Backoff has no steps then
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 
 _ESCAPE = re.compile(r"\\(?:ud[89ab]..\\ud[c-f]..|.)")
@@ -159,7 +159,7 @@ async def connect(identity: str, *, time_left: Callable[[], float] = no_limit) -
     else:
         await config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
     configuration.connection_pool_maxsize = CONCURRENT_REQUESTS
-    configuration.retries = False  # ours below: the client's own retry knows neither PATCH nor jitter
+    configuration.retries = None  # ours above: the client's own know neither PATCH, 429 nor, for False, an end
     async with client.ApiClient(configuration) as api_client:
         api_client.user_agent = f"region-operator/{VERSION} ({identity})"
         yield Api(api_client, time_left=time_left)

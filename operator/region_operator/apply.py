@@ -16,12 +16,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from kubernetes.aio.client import ApiException
+from kubernetes.aio.utils.retry import is_conflict
 
 from region_operator import metrics
 from region_operator.api import CONCURRENT_REQUESTS, ERRORS, Api
 from region_operator.cronjob import FIELD_MANAGER, Manifest
 from region_operator.ownership import foreign, is_ours, readable, removal
 from region_operator.plan import Delete, Live, Reason, Write
+from region_operator.refusal import in_words
 
 if TYPE_CHECKING:
     from region_operator.plan import Plan
@@ -36,14 +38,32 @@ NEVER = "1"
 """A resourceVersion that no object has: an apply with it creates, and gets a 409 where something stands already."""
 
 
+GIVE_UP_AFTER = CONCURRENT_REQUESTS
+"""So many changes in a row that the API server had no time or no means for: it is asked for no more until the next
+reconcile."""
+
+ATTEMPTS = 3
+"""How often what others add is removed from an object that they change again in between."""
+
+
 class _End(Enum):
     DONE = auto()
     STALE = auto()
-    FAILED = auto()
+    UNTRIED = auto()
 
 
 class ApplyError(Exception):
-    """Some of a plan could not be carried out; each failure has been logged where it happened."""
+    """Some of a plan could not be carried out; `first` is why the first of it failed. Each has been logged where it
+    happened.
+    """
+
+    def __init__(self, *, failed: int, untried: int, of: int, first: Exception) -> None:
+        super().__init__(
+            f"{failed} of {of} changes failed"
+            + (f" and {untried} were not tried" if untried else "")
+            + f", the first with: {_words(first)}; the log names each under the event 'change failed'"
+        )
+        self.first = first
 
 
 def cronjobs_path(namespace: str) -> str:
@@ -61,33 +81,46 @@ async def list_current(api: Api, namespace: str) -> tuple[list[Live], list[Live]
 
 
 async def apply_plan(api: Api, plan: Plan, namespace: str, seen: Seen) -> int:
-    """Carry out a plan, and note in `seen` what it left. Return how many CronJobs stay that were to be deleted, because
-    they had changed since they were listed. Raises ApplyError where something failed, after everything was tried.
+    """Carry out a plan, and note in `seen` what it left. Return how many changes are to be decided anew, because others
+    had changed the CronJob since it was listed. Raises ApplyError where something failed, after everything was tried or
+    the API server was found to have no time for anything.
     """
     slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
     ends: Counter[_End] = Counter()
+    failures: list[Exception] = []
+    in_a_row = 0
 
-    async def carry_out(change: Write | Delete) -> _End:
+    async def carry_out(change: Write | Delete) -> _End | Exception:
+        nonlocal in_a_row
         async with slots:
-            return await _change(api, change, namespace, seen)
+            if in_a_row >= GIVE_UP_AFTER:
+                return _End.UNTRIED
+            end = await _change(api, change, namespace, seen)
+            in_a_row = in_a_row + 1 if isinstance(end, Exception) and _is_overload(end) else 0
+            return end
 
     changes: list[Write | Delete] = [*plan.writes, *plan.deletes]
     tasks = [asyncio.create_task(carry_out(change)) for change in changes]
     try:
-        for done, end in enumerate(asyncio.as_completed(tasks), start=1):
-            ends[await end] += 1
+        for done, task in enumerate(asyncio.as_completed(tasks), start=1):
+            end = await task
+            if isinstance(end, Exception):
+                failures.append(end)
+            else:
+                ends[end] += 1
             if done % PROGRESS_EVERY == 0:
                 log.info("applying", extra={"done": done, "of": len(plan)})
     finally:
-        for task in tasks:
-            task.cancel()  # none may outlive its reconcile: the next decides anew
+        for unfinished in tasks:
+            unfinished.cancel()  # none may outlive its reconcile: the next decides anew
         await asyncio.gather(*tasks, return_exceptions=True)
-    if failed := ends[_End.FAILED]:
-        raise ApplyError(f"{failed} of {len(plan)} changes failed; the log names each under the event 'change failed'")
+    if failures:
+        raise ApplyError(failed=len(failures), untried=ends[_End.UNTRIED], of=len(tasks), first=failures[0])
     return ends[_End.STALE]
 
 
-async def _change(api: Api, change: Write | Delete, namespace: str, seen: Seen) -> _End:
+async def _change(api: Api, change: Write | Delete, namespace: str, seen: Seen) -> _End | Exception:
+    """Carry out one change; return how it ended, or why it failed."""
     try:
         if isinstance(change, Write):
             path = f"{cronjobs_path(namespace)}/{change.manifest['metadata']['name']}"
@@ -97,11 +130,11 @@ async def _change(api: Api, change: Write | Delete, namespace: str, seen: Seen) 
             log.info("gone already", extra=_keys(change))
             return _End.DONE
     except ERRORS as error:
-        if isinstance(change, Delete) and isinstance(error, ApiException) and error.status == HTTPStatus.CONFLICT:
+        if is_conflict(error):
             log.info("changed meanwhile", extra=_keys(change) | {"change": change.reason})
             return _End.STALE  # by a tick, perhaps, or by somebody who wants it paused: that is to be decided anew
-        log.error("change failed", extra=_keys(change) | {"change": change.reason, "error": str(error)})
-        return _End.FAILED
+        log.error("change failed", extra=_keys(change) | {"change": change.reason, "error": _words(error)})
+        return error
     metrics.CHANGES.labels(change.reason).inc()
     log.info(change.reason, extra=_keys(change))
     return _End.DONE
@@ -116,17 +149,38 @@ async def put(api: Api, path: str, manifest: Manifest, live: Manifest | None) ->
     identity = {"uid": live["metadata"]["uid"]} if live else {"resourceVersion": NEVER}
     body = manifest | {"metadata": manifest["metadata"] | identity}
 
-    async def remove_from(there: Manifest) -> Manifest:
+    there = await _force(api, path, body, removal(manifest, live) if live else [])
+    for attempts_left in reversed(range(ATTEMPTS)):
         patch = removal(manifest, there)
-        return await api.patch(path, patch, manager=FIELD_MANAGER) if patch else there
+        if not patch:
+            break
+        try:
+            return await api.patch(path, patch, manager=FIELD_MANAGER)
+        except ApiException as error:
+            if error.status != HTTPStatus.UNPROCESSABLE_ENTITY or not attempts_left:
+                raise
+        there = await api.apply(path, body, manager=FIELD_MANAGER)  # somebody was faster: look again
+    return there
 
+
+async def _force(api: Api, path: str, body: Manifest, removal_first: list[Manifest]) -> Manifest:
+    """Apply, also where it contradicts what others added, as a variable's valueFrom does our value."""
     try:
-        return await remove_from(await api.apply(path, body, manager=FIELD_MANAGER))
+        return await api.apply(path, body, manager=FIELD_MANAGER)
     except ApiException as error:
-        if error.status != 422 or live is None or not removal(manifest, live):
+        if error.status != HTTPStatus.UNPROCESSABLE_ENTITY or not removal_first:
             raise
-    await remove_from(live)  # it contradicts what we apply, as a variable's valueFrom does our value
-    return await remove_from(await api.apply(path, body, manager=FIELD_MANAGER))
+    await api.patch(path, removal_first, manager=FIELD_MANAGER)
+    return await api.apply(path, body, manager=FIELD_MANAGER)
+
+
+def _is_overload(error: Exception) -> bool:
+    """Whether it says nothing of the change itself, so that the next would probably fail as this did."""
+    return not isinstance(error, ApiException) or error.status == HTTPStatus.TOO_MANY_REQUESTS or error.status >= 500
+
+
+def _words(error: Exception) -> str:
+    return in_words(error) if isinstance(error, ApiException) else str(error)
 
 
 def culprits(manifest: Manifest, live: Manifest) -> dict[str, str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIELD_MANAGER = "region-operator-knobs"
-_CRD_WAIT = Backoff(steps=8, duration=0.5, factor=2.0, jitter=0.5, cap=10.0)
+_CRD_WAIT = Backoff(steps=7, duration=0.5, factor=2.0, jitter=0.5)
 
 
 async def bootstrap(api: Api, namespace: str, spec: dict[str, Any]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 import sqlalchemy.exc
 from kubernetes.aio.client import ApiException
 from pydantic import ValidationError
 
 from region_operator.apply import ApplyError
 from region_operator.database.store import SchemaError
+from region_operator.refusal import in_words
 from region_operator.settings import MissingDatabaseUrlError
 from region_operator.source import SlowSourceError
 from region_operator.status import ReadyReason
@@ -47,10 +50,24 @@ def explain(error: Exception) -> ReconcileError | None:
                 ReadyReason.DATABASE_UNAVAILABLE, f"the database cannot be reached: {_first_line(cause)}"
             )
         case ApplyError():
-            return ReconcileError(ReadyReason.APPLY_FAILED, str(error))
+            return ReconcileError(_reason(error.first), str(error))
         case ApiException():
-            return ReconcileError(ReadyReason.APPLY_FAILED, f"the API server refused: {error.status} {error.reason}")
+            return refused(error)
     return None
+
+
+def refused(error: ApiException) -> ReconcileError:
+    """Give what the API server refused its reason and a message for people."""
+    return ReconcileError(_reason(error), f"the API server refused: {in_words(error)}")
+
+
+def _reason(error: Exception) -> ReadyReason:
+    match error:
+        case ApiException(status=HTTPStatus.FORBIDDEN):
+            return ReadyReason.FORBIDDEN
+        case ApiException(status=HTTPStatus.TOO_MANY_REQUESTS):
+            return ReadyReason.THROTTLED
+    return ReadyReason.APPLY_FAILED
 
 
 def _first_line(error: object) -> str:

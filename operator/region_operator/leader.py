@@ -29,6 +29,7 @@ from region_operator.api import ERRORS, ApiUnavailableError
 from region_operator.crd import DEFAULT_NAME, scheduler_path
 from region_operator.health import NOT_RECONCILED
 from region_operator.lease import API_VERSION, LEASE_SECONDS, NAME, Record, Step, decide, held, released
+from region_operator.refusal import in_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -214,9 +215,16 @@ class Leader:
 
 
 def _explain(error: Exception) -> str:
-    match error:
-        case ApiException():
-            return f"{error.status} {error.reason}"
-        case TimeoutError():
-            return "the API server does not answer"
-    return f"{type(error).__name__}: {error}"
+    refusal = _refusal(error)
+    if refusal:
+        return in_words(refusal)
+    return "the API server does not answer" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+
+
+def _refusal(error: BaseException | None) -> ApiException | None:
+    """Return what the API server refused with, also where the time was over while its retry was waited for."""
+    while error:
+        if isinstance(error, ApiException):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

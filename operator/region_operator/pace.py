@@ -10,16 +10,28 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from datetime import timedelta
 
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 30.0
+ROW_LIMIT = 30
+"""After so many doublings the back-off has long been at its limit; a thousand would be no number any more."""
 SHORTEST_GATHERING_SECONDS = 0.1
 LONGEST_GATHERING_SECONDS = 1.0
+
+
+class Backoffs:
+    """The seconds to wait before each further attempt at what fails, without end. Iterated anew for each row of
+    failures.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        return (_back_off(row, first=FIRST_RETRY_SECONDS, uniform=random.uniform) for row in count())
 
 
 class Pace:
@@ -79,8 +91,7 @@ class Pace:
         return self._back_off(SHORTEST_GATHERING_SECONDS)
 
     def _back_off(self, first: float) -> float:
-        limit = min(LAST_RETRY_SECONDS, first * 2**self._failures)
-        delay = self._uniform(limit / 2, limit)
+        delay = _back_off(self._failures, first=first, uniform=self._uniform)
         self._failures += 1
         self._due = self._clock() + delay
         return delay
@@ -96,3 +107,11 @@ class Pace:
         self._gathered_at = self._clock()
         self._wakes = 0
         self._wake.clear()
+
+
+def _back_off(row: int, *, first: float, uniform: Callable[[float, float], float]) -> float:
+    """Return how many seconds to wait after so many failures before this one: longer and longer up to a limit, and by
+    chance, so that not all who fail at once come again at once.
+    """
+    limit = min(LAST_RETRY_SECONDS, first * 2 ** min(row, ROW_LIMIT))
+    return uniform(limit / 2, limit)

@@ -19,10 +19,11 @@ from region_operator.api import MERGE, Api
 from region_operator.apply import apply_plan
 from region_operator.crd import Scheduler, scheduler_path
 from region_operator.database.region_table import Trigger
-from region_operator.failures import ReconcileError, explain
+from region_operator.failures import ReconcileError, explain, refused
 from region_operator.observe import Observation, observe
 from region_operator.policy import History, explain_hold
 from region_operator.quota import apply_quota
+from region_operator.refusal import in_words
 from region_operator.seen import Seen
 from region_operator.source import Table
 from region_operator.status import ReadyReason, Status
@@ -70,8 +71,15 @@ class Reconciler:
     async def reconcile(self, namespace: str, name: str) -> Ended | None:
         """Reconcile one RegionScheduler; return None where it is gone.
 
-        Raises ReconcileError after the status was written, and what `api.ERRORS` lists where the API server is away.
+        Raises ReconcileError after the status was written, where it could be, and ApiUnavailableError where the API
+        server is away.
         """
+        try:
+            return await self._reconcile(namespace, name)
+        except ApiException as error:
+            raise refused(error) from error
+
+    async def _reconcile(self, namespace: str, name: str) -> Ended | None:
         body = await self._api.get(scheduler_path(namespace, name))
         if body is None or "deletionTimestamp" in body["metadata"]:
             return None
@@ -90,8 +98,7 @@ class Reconciler:
             failure = explain(error)
             if failure is None:
                 raise
-            ill = status.failed(scheduler, failure.reason, str(failure), now=_now())
-            await self._write_status(scheduler, ill)
+            await self._tell(scheduler, failure)
             raise failure from error
         outcome = replace(seen.outcome, unfinished=_unfinished(stale=stale, awaited=seen.decision.plan.awaited))
         await self._write_status(scheduler, status.succeeded(scheduler, outcome, now=_now()))
@@ -179,6 +186,13 @@ class Reconciler:
         if before and not taken:
             log.info("quota ours again")
 
+    async def _tell(self, scheduler: Scheduler, failure: ReconcileError) -> None:
+        """Write a failure into the status; what keeps it out of there must not hide it from the log and readiness."""
+        try:
+            await self._write_status(scheduler, status.failed(scheduler, failure.reason, str(failure), now=_now()))
+        except ApiException as error:
+            log.warning("status not written", extra={"reason": in_words(error)})
+
     async def _write_status(self, scheduler: Scheduler, new: Status, *, as_read: bool = False) -> Scheduler:
         """Write what of the status is another; return the scheduler with the status that it has now. `as_read` raises
         ApiException 409 where the scheduler has changed since it was read.
@@ -196,7 +210,7 @@ class Reconciler:
 
 
 def _unfinished(*, stale: int, awaited: int) -> str:
-    texts = [f"{stale} to be deleted had changed meanwhile"] * bool(stale)
+    texts = [f"{stale} had changed meanwhile"] * bool(stale)
     texts += [f"{awaited} wait until another of the same name is gone"] * bool(awaited)
     return "; ".join(texts)
 

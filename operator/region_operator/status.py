@@ -44,6 +44,8 @@ class ReadyReason(StrEnum):
     SOURCE_UNREADABLE = "SourceUnreadable"
     SOURCE_SLOW = "SourceSlow"
     APPLY_FAILED = "ApplyFailed"
+    FORBIDDEN = "Forbidden"
+    THROTTLED = "Throttled"
     OUTDATED_CRD = "OutdatedCustomResourceDefinition"
 
 

@@ -23,6 +23,7 @@ from region_operator.api import ApiUnavailableError
 from region_operator.crd import APPROVAL_ANNOTATION, GROUP, PLURAL, VERSION
 from region_operator.cronjob import APP
 from region_operator.failures import ReconcileError
+from region_operator.pace import Backoffs
 from region_operator.streak import Streak
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ async def operate(namespace: str, memo: Memo) -> None:
     objects = logging.getLogger("kopf.objects")
     objects.setLevel(logging.ERROR)  # its warnings are of timers that take time to end, which `stopped` answers
     objects.addFilter(slim)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_calm)
     await kopf.operator(
         registry=_registry(),
         settings=_settings(),
@@ -109,11 +112,19 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.chunk_size = 500
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = Backoffs()  # kopf's own end after a minute, and the process with them
     settings.queueing.idle_timeout = 0.2
     settings.background.cancellation_polling = 2
     settings.background.instant_exit_timeout = 2
     settings.process.ultimate_exiting_timeout = None  # `failsafe` ends what hangs, also where the event loop does
     return settings
+
+
+def _calm(record: logging.LogRecord) -> bool:
+    """Let through what kopf calls an error and mends itself as what it is: nobody has to do anything about it yet."""
+    if record.name.startswith("kopf.") and record.levelno == logging.ERROR and "will retry" in record.getMessage():
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 async def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:

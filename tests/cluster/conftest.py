@@ -31,10 +31,15 @@ class RunOperator(Protocol):
 def control_plane() -> Iterator[LocalCluster]:
     """API server, etcd and controller manager, without a node; the CRD and the PriorityClass are installed."""
     with start_local(f"tests-{os.getpid()}", node=False) as cluster:
-        Kubectl(cluster.kubeconfig, "default")(
-            "apply", "-f", str(CHECKOUT / "crds"), "-f", str(CHECKOUT / "manifests/20-priorityclass.yaml")
-        )
+        install(cluster)
         yield cluster
+
+
+def install(cluster: LocalCluster) -> None:
+    """Install what is not of one namespace."""
+    Kubectl(cluster.kubeconfig, "default")(
+        "apply", "-f", str(CHECKOUT / "crds"), "-f", str(CHECKOUT / "manifests/20-priorityclass.yaml")
+    )
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A way to a server that can be cut without a word, as by a firewall that drops packets, or be made slow."""
+"""A way to a server that can be cut, with or without a word, or be made slow."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ class Proxy:
 
     def __init__(self, port: int) -> None:
         self._target = ("127.0.0.1", port)
-        self._open = threading.Event()
-        self._open.set()
+        self._gate = self._new_gate()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._sockets = [self._listener]
+        self._connections: list[socket.socket] = []
         self.port: int = self._listener.getsockname()[1]
 
     @classmethod
@@ -51,31 +50,55 @@ class Proxy:
         try:
             yield proxy
         finally:
-            for one in proxy._sockets:
-                with suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-                one.close()
+            with suppress(OSError):
+                proxy._listener.shutdown(socket.SHUT_RDWR)
+            proxy._listener.close()
+            proxy.drop()
 
     def cut(self) -> None:
         """Pass nothing on."""
-        self._open.clear()
+        self._gate.clear()
 
     def mend(self) -> None:
         """Pass on what has come in meanwhile, and what comes."""
-        self._open.set()
+        self._gate.set()
+
+    def forget(self) -> None:
+        """Pass nothing on any more on the connections that there are, as a firewall does that has lost its state."""
+        self._gate.clear()
+        self._gate = self._new_gate()
+
+    def drop(self) -> None:
+        """End the connections that there are."""
+        connections, self._connections = self._connections, []
+        for one in connections:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    @staticmethod
+    def _new_gate() -> threading.Event:
+        gate = threading.Event()
+        gate.set()
+        return gate
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                near, far = self._listener.accept()[0], socket.create_connection(self._target)
-                self._sockets += [near, far]
+                near = self._listener.accept()[0]
+                try:
+                    far = socket.create_connection(self._target)
+                except ConnectionRefusedError:
+                    near.close()  # as the server itself would
+                    continue
+                self._connections += [near, far]
                 for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+                    threading.Thread(target=self._pump, args=(source, sink, self._gate), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, gate: threading.Event) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                self._open.wait()
+                gate.wait()
                 time.sleep(self.delay)
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)

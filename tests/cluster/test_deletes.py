@@ -63,7 +63,7 @@ async def test_a_cronjob_that_changes_before_it_is_deleted_is_looked_at_again(
         for _ in range(2):
             ended = await reconciler.reconcile(kubectl.namespace, "default")
             assert ended is not None
-            assert "1 to be deleted had changed meanwhile" in ended.unfinished
+            assert "1 had changed meanwhile" in ended.unfinished
             assert ended.unfinished in kubectl.ready()["message"]
             assert len(kubectl.cronjobs()) == 3
         ended = await reconciler.reconcile(kubectl.namespace, "default")

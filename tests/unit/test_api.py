@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,10 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kubernetes.aio import client
 
-from region_operator.api import Api, as_yaml
+from region_operator import api as api_module
+from region_operator.api import Api, as_yaml, connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
 
 class NotLeadingError(Exception):
@@ -104,3 +108,71 @@ def test_any_text_reads_the_same_as_yaml_and_as_json(text: str) -> None:
     body = {"name": text}
     assert yaml.safe_load(as_yaml(body)) == body
     assert json.loads(as_yaml(body)) == body
+
+
+@pytest.fixture
+async def refusing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Callable[[bytes], list[float]]]:
+    """KUBECONFIG names a server that gives every request the answer that the function is told; it returns the times of
+    the requests so far. The first of those with 429 is told to wait a second.
+    """
+    asked: list[float] = []
+    answer = b""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                asked.append(asyncio.get_running_loop().time())
+                wait = b"Retry-After: 1\r\n" if len(asked) == 1 and answer.startswith(b"429") else b""
+                writer.write(b"HTTP/1.1 " + answer + b"\r\n" + wait + b"Content-Length: 0\r\n\r\n")
+        writer.close()
+
+    def answering(with_status: bytes) -> list[float]:
+        nonlocal answer
+        answer = with_status
+        return asked
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        place = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        kubeconfig = {
+            "clusters": [{"name": "x", "cluster": {"server": place}}],
+            "users": [{"name": "x", "user": {"token": "x"}}],
+            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+            "current-context": "x",
+        }
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        monkeypatch.setattr(api_module, "_RETRY", replace(api_module._RETRY, duration=0.01))
+        yield answering
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "wait"),
+    [("GET", 500, 0), ("PUT", 503, 0), ("POST", 504, 0), ("PATCH", 500, 0), ("PATCH", 429, 1)],
+)
+async def test_what_is_refused_is_sent_five_times_and_not_before_it_may(
+    refusing: Callable[[bytes], list[float]], method: str, status: int, wait: float
+) -> None:
+    asked = refusing(f"{status} No".encode())
+    async with connect("someone") as api:
+        with pytest.raises(client.ApiException) as caught:
+            await asyncio.wait_for(api.request(method, "/x", body={}), 10)
+    assert caught.value.status == status
+    assert len(asked) == 5
+    assert asked[1] - asked[0] >= wait
+
+
+async def test_a_deletion_that_is_refused_is_sent_five_times(refusing: Callable[[bytes], list[float]]) -> None:
+    asked = refusing(b"500 No")
+    async with connect("someone") as api:
+        with pytest.raises(client.ApiException):
+            await asyncio.wait_for(api.delete("/x", uid="u", resource_version="1"), 10)
+    assert len(asked) == 5
+
+
+async def test_what_no_retry_can_mend_is_sent_once(refusing: Callable[[bytes], list[float]]) -> None:
+    asked = refusing(b"403 No")
+    async with connect("someone") as api:
+        with pytest.raises(client.ApiException):
+            await api.get("/x")
+    assert len(asked) == 1

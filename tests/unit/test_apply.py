@@ -1,4 +1,4 @@
-"""apply.py where a reconcile is cut off; what it does to a cluster, the tests on one show."""
+"""apply.py where a reconcile is cut off or others are faster; what it does to a cluster, the tests on one show."""
 
 from __future__ import annotations
 
@@ -9,11 +9,25 @@ import pytest
 from kubernetes.aio import client
 
 from region_operator.api import Api
-from region_operator.apply import apply_plan
+from region_operator.apply import ATTEMPTS, GIVE_UP_AFTER, ApplyError, apply_plan
 from region_operator.plan import Desired, Plan, Reason, Write
 from region_operator.schedule import parse_schedule
 from region_operator.seen import Seen
 from tests.unit.examples import PARIS
+
+LEFT: dict[str, Any] = {
+    "metadata": {
+        "name": "n0",
+        "uid": "u",
+        "resourceVersion": "1",
+        "generation": 1,
+        "managedFields": [
+            {"manager": "person", "operation": "Update", "fieldsV1": {"f:spec": {"f:timeZone": {}}}},
+        ],
+    },
+    "spec": {"timeZone": "Europe/Paris"},
+}
+"""What an apply leaves of a CronJob to which a person has added something."""
 
 
 class Hanging(Api):
@@ -29,11 +43,81 @@ class Hanging(Api):
         raise AssertionError("never reached")
 
 
-async def test_no_write_outlives_the_reconcile_that_asked_for_it() -> None:
+class Refusing(Api):
+    """An API server that answers each apply with the next status; without further ones, with the last."""
+
+    def __init__(self, *statuses: int) -> None:
+        super().__init__(client.ApiClient(client.Configuration()))
+        self.statuses = list(statuses)
+        self.asked = 0
+
+    async def apply(self, path: str, body: dict[str, Any], *, manager: str, force: bool = True) -> dict[str, Any]:  # noqa: ARG002
+        self.asked += 1
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        if status != 200:
+            raise client.ApiException(status=status, reason="no")
+        return LEFT
+
+    async def patch(self, path: str, operations: list[dict[str, Any]], *, manager: str) -> dict[str, Any]:  # noqa: ARG002
+        return LEFT
+
+
+class Overtaken(Refusing):
+    """An API server where somebody else changes the object between an apply and the patch after it, so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(200)
+        self.times = times
+
+    async def patch(self, path: str, operations: list[dict[str, Any]], *, manager: str) -> dict[str, Any]:  # noqa: ARG002
+        self.times -= 1
+        if self.times >= 0:
+            raise client.ApiException(status=422, reason="the test of its resourceVersion fails")
+        return LEFT
+
+
+def writes(count: int) -> Plan:
     desired = Desired(PARIS, parse_schedule(PARIS.cron_schedule))
-    writes = tuple(Write(Reason.ADDED, desired, {"metadata": {"name": f"n{number}"}}) for number in range(100))
+    return Plan(writes=tuple(Write(Reason.ADDED, desired, {"metadata": {"name": f"n{n}"}}) for n in range(count)))
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_server_that_has_no_time_for_anything_is_not_asked_for_everything(status: int) -> None:
+    api = Refusing(status)
+    with pytest.raises(ApplyError, match=r"32 of 1000 changes failed and 968 were not tried"):
+        await apply_plan(api, writes(1000), "namespace", Seen())
+    assert api.asked <= 2 * GIVE_UP_AFTER
+
+
+@pytest.mark.parametrize("statuses", [(403,), (422,), (500, 200, 500)])
+async def test_one_change_that_fails_keeps_no_other_from_being_tried(statuses: tuple[int, ...]) -> None:
+    api = Refusing(*statuses * 33)
+    with pytest.raises(ApplyError):
+        await apply_plan(api, writes(100), "namespace", Seen())
+    assert api.asked == 100
+
+
+async def test_one_that_was_changed_meanwhile_is_the_next_reconciles_and_no_failure() -> None:
+    api = Refusing(409)
+    await apply_plan(api, writes(1), "namespace", Seen())
+    assert api.asked == 1
+
+
+@pytest.mark.parametrize(("lost", "ends"), [(ATTEMPTS - 1, True), (ATTEMPTS, False)])
+async def test_what_others_add_is_removed_also_where_they_are_faster_a_few_times(lost: int, ends: bool) -> None:
+    api = Overtaken(lost)
+    applying = apply_plan(api, writes(1), "namespace", Seen())
+    if ends:
+        await applying
+    else:
+        with pytest.raises(ApplyError):
+            await applying
+    assert api.asked == ATTEMPTS
+
+
+async def test_no_write_outlives_the_reconcile_that_asked_for_it() -> None:
     api, before = Hanging(), asyncio.all_tasks()
-    applying = asyncio.create_task(apply_plan(api, Plan(writes=writes), "namespace", Seen()))
+    applying = asyncio.create_task(apply_plan(api, writes(100), "namespace", Seen()))
     await asyncio.wait_for(api.begun.wait(), 10)
     applying.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from itertools import islice
 
-from region_operator.pace import LAST_RETRY_SECONDS, LONGEST_GATHERING_SECONDS, SHORTEST_GATHERING_SECONDS, Pace
+from region_operator.pace import (
+    LAST_RETRY_SECONDS,
+    LONGEST_GATHERING_SECONDS,
+    SHORTEST_GATHERING_SECONDS,
+    Backoffs,
+    Pace,
+)
 
 
 class Clock:
@@ -114,3 +121,17 @@ def test_what_is_unfinished_is_due_at_once_and_cannot_spin() -> None:
     assert [pace.unfinished() for _ in range(10)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, LAST_RETRY_SECONDS]
     pace.succeeded(timedelta(seconds=1))
     assert pace.unfinished() == SHORTEST_GATHERING_SECONDS
+
+
+def test_failures_in_a_row_may_be_as_many_as_an_outage_of_days_has() -> None:
+    pace = Pace(clock=Clock(), uniform=lambda _, high: high)
+    assert [pace.failed() for _ in range(3000)][-1] == LAST_RETRY_SECONDS
+
+
+def test_the_back_offs_of_others_grow_as_a_reconciles_do_and_have_no_end() -> None:
+    backoffs = Backoffs()
+    for _ in range(2):
+        delays = list(islice(backoffs, 3000))
+        assert 0.5 <= delays[0] <= 1
+        assert 1 <= delays[1] <= 2
+        assert all(LAST_RETRY_SECONDS / 2 <= delay <= LAST_RETRY_SECONDS for delay in delays[5:])

@@ -64,7 +64,7 @@ async def succeed() -> Ended:
 
 
 async def leave_some() -> Ended:
-    return Ended(timedelta(seconds=300), "1 to be deleted had changed meanwhile")
+    return Ended(timedelta(seconds=300), "1 had changed meanwhile")
 
 
 async def fail() -> None:
@@ -187,3 +187,17 @@ def test_a_line_of_kopfs_names_its_object_and_carries_no_settings() -> None:
     [line] = lines
     assert line.keys() == {"ts", "level", "event", "object"}
     assert line["object"] == "RegionScheduler/default"
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "level"),
+    [
+        ("kopf._cogs.clients.watching", "Request attempt #1 failed; will retry: GET x", "WARNING"),
+        ("kopf._cogs.clients.watching", "Request attempt #9 failed; escalating: GET x", "ERROR"),
+        ("region_operator.apply", "will retry", "ERROR"),
+    ],
+)
+def test_what_kopf_will_retry_is_no_error(name: str, message: str, level: str) -> None:
+    record = logging.LogRecord(name, logging.ERROR, "", 0, message, None, None)
+    assert wiring._calm(record)
+    assert (record.levelname, record.levelno) == (level, logging.getLevelNamesMapping()[level])
