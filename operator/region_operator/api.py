@@ -15,6 +15,7 @@ import os
 import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -119,8 +120,9 @@ class Api:
             raise
 
     async def items(self, path: str) -> AsyncIterator[dict[str, Any]]:
-        """Yield the objects of a collection, read in pages so that no answer is large."""
-        query = {"limit": str(PAGE_SIZE)}
+        """Yield the objects of a collection, read in pages so that no answer is large; `path` may have a query."""
+        path, _, selectors = path.partition("?")
+        query = {"limit": str(PAGE_SIZE)} | dict(parse_qsl(selectors))
         while True:
             page = await self.request("GET", path, query=query)
             for item in page["items"]:

@@ -80,10 +80,12 @@ async def list_current(api: Api, namespace: str) -> tuple[list[Live], list[Live]
     return ours, others
 
 
-async def apply_plan(api: Api, plan: Plan, namespace: str, seen: Seen) -> int:
-    """Carry out a plan, and note in `seen` what it left. Return how many changes are to be decided anew, because others
-    had changed the CronJob since it was listed. Raises ApplyError where something failed, after everything was tried or
-    the API server was found to have no time for anything.
+async def apply_plan(api: Api, plan: Plan, namespace: str, seen: Seen, left: dict[str, Manifest]) -> int:
+    """Carry out a plan, and note what it left: in `seen`, and as the objects by name in `left`.
+
+    Return how many changes are to be decided anew, because others had changed the CronJob since it was listed. Raises
+    ApplyError where something failed, after everything was tried or the API server was found to have no time for
+    anything.
     """
     slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
     ends: Counter[_End] = Counter()
@@ -95,7 +97,7 @@ async def apply_plan(api: Api, plan: Plan, namespace: str, seen: Seen) -> int:
         async with slots:
             if in_a_row >= GIVE_UP_AFTER:
                 return _End.UNTRIED
-            end = await _change(api, change, namespace, seen)
+            end = await _change(api, change, namespace, seen, left)
             in_a_row = in_a_row + 1 if isinstance(end, Exception) and _is_overload(end) else 0
             return end
 
@@ -119,16 +121,23 @@ async def apply_plan(api: Api, plan: Plan, namespace: str, seen: Seen) -> int:
     return ends[_End.STALE]
 
 
-async def _change(api: Api, change: Write | Delete, namespace: str, seen: Seen) -> _End | Exception:
+async def _change(
+    api: Api, change: Write | Delete, namespace: str, seen: Seen, left: dict[str, Manifest]
+) -> _End | Exception:
     """Carry out one change; return how it ended, or why it failed."""
     try:
         if isinstance(change, Write):
             path = f"{cronjobs_path(namespace)}/{change.manifest['metadata']['name']}"
             live = change.live.body if change.live else None
-            seen.one(await put(api, path, change.manifest, live))
-        elif not await _delete(api, change.live, namespace, seen):
-            log.info("gone already", extra=_keys(change))
-            return _End.DONE
+            body = await put(api, path, change.manifest, live)
+            seen.one(body)
+            left[body["metadata"]["name"]] = body
+        else:
+            deleted = await _delete(api, change.live, namespace, seen)
+            left.pop(change.live.name, None)
+            if not deleted:
+                log.info("gone already", extra=_keys(change))
+                return _End.DONE
     except ERRORS as error:
         if is_conflict(error):
             log.info("changed meanwhile", extra=_keys(change) | {"change": change.reason})

@@ -23,3 +23,13 @@ NOTIFIED = Gauge(
     "region_operator_table_notifies",
     "1 while the region table's trigger tells of edits, 0 while the interval finds them.",
 )
+LEDGER_FAILURES = Counter(
+    "region_operator_ledger_failures_total", "Times that the ledger could not be brought up to date; it is tried again."
+)
+LEDGER_ROWS = Counter(
+    "region_operator_ledger_rows_total", "Rows of job_run that the operator wrote or closed.", ["state", "reason"]
+)
+LEDGER_UNTIL = Gauge(
+    "region_operator_ledger_accounted_until_timestamp_seconds", "Up to when every expected tick has its row, Unix time."
+)
+OVERDUE_JOBS = Counter("region_operator_overdue_jobs_total", "Jobs deleted because they outlived their deadline.")

@@ -30,9 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was found, and what is to be done about it. `cronjobs` are all of the namespace, whether ours or not."""
+    """What was found, and what is to be done about it. `cronjobs` are all of the namespace, whether ours or not,
+    `ours` those that are.
+    """
 
     cronjobs: tuple[Live, ...]
+    ours: tuple[Live, ...]
     outcome: Outcome
     quota: Quota
     decision: Decision
@@ -73,7 +76,7 @@ async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_im
         changed=quota.drifted or len(decision.plan) > 0,
         quota_taken=explain_taken(quota) if quota.taken else "",
     )
-    return Observation((*current, *others), outcome, quota, decision, reading.trigger)
+    return Observation((*current, *others), tuple(current), outcome, quota, decision, reading.trigger)
 
 
 def _render(scheduler: Scheduler, tick_image: str, desired: Desired, name: str) -> Manifest:

@@ -6,7 +6,7 @@ Neither runs beside another writer: the first writes nothing, the second leads w
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from region_operator.api import connect
@@ -76,7 +76,11 @@ async def working(settings: Settings, leader: Leader) -> AsyncIterator[tuple[Api
     """Have what a leader needs to write, and a RegionScheduler from the knobs."""
     async with (
         connect(leader.identity, time_left=leader.time_left) as api,
-        Store(settings.read_database_url, may_migrate=settings.migrate) as store,
+        Store(
+            settings.read_database_url,
+            may_migrate=settings.migrate,
+            retention=timedelta(days=settings.retention_days),
+        ) as store,
     ):
         if settings.bootstrap:
             await bootstrap(api, settings.namespace, settings.bootstrap_spec())

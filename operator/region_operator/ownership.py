@@ -122,6 +122,18 @@ def removal(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[dict[s
     ]
 
 
+def changed_at(live: Mapping[str, Any]) -> str:
+    """Return when an object was last changed, its status apart, as the API server wrote it.
+
+    A write that changes nothing leaves the times as they are (apimachinery, managedfields/internal/
+    managedfieldsupdater.go).
+    """
+    meta = live["metadata"]
+    entries = (entry for entry in meta.get("managedFields", []) if not entry.get("subresource"))
+    changed: str = max((entry["time"] for entry in entries if "time" in entry), default=meta["creationTimestamp"])
+    return changed
+
+
 def json_pointer(pointer: Pointer) -> str:
     """Write a pointer as RFC 6901 has it."""
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in pointer)

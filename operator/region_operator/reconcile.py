@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from kubernetes.aio.client import ApiException
 
 from region_operator import events, metrics, status
+from region_operator.account import Ledger
 from region_operator.api import MERGE, Api
-from region_operator.apply import apply_plan
+from region_operator.apply import ApplyError, apply_plan
 from region_operator.crd import Scheduler, scheduler_path
 from region_operator.database.region_table import Trigger
 from region_operator.failures import ReconcileError, explain, refused
@@ -62,6 +63,7 @@ class Reconciler:
         self._quarantined: dict[str, Quarantined] = {}
         self._quota_taken = ""
         self.last_seen = Seen()
+        self.ledger = Ledger(api, retention=store.retention)
 
     @property
     def database(self) -> str:
@@ -93,7 +95,7 @@ class Reconciler:
             scheduler = await self._remember(scheduler, seen.decision)
             await self._report(scheduler, seen.outcome.quarantined)
             await self._report_quota(scheduler, seen.outcome.quota_taken)
-            stale = await self._apply(scheduler, seen)
+            stale = await self._apply(scheduler, seen, database)
         except Exception as error:
             failure = explain(error)
             if failure is None:
@@ -147,10 +149,17 @@ class Reconciler:
             log.info("hold ended", extra={"approved": len(decision.history.approved)})
         return scheduler
 
-    async def _apply(self, scheduler: Scheduler, seen: Observation) -> int:
+    async def _apply(self, scheduler: Scheduler, seen: Observation, database: Database) -> int:
         if seen.quota.drifted:
             await apply_quota(self._api, seen.quota)
-        stale = await apply_plan(self._api, seen.decision.plan, scheduler.namespace, self.last_seen)
+        before = [live.body for live in seen.ours]
+        left = {live.name: live.body for live in seen.ours}
+        try:
+            stale = await apply_plan(self._api, seen.decision.plan, scheduler.namespace, self.last_seen, left)
+        except ApplyError:
+            await self.ledger.account(database, scheduler, before=before, after=left.values())
+            raise
+        await self.ledger.account(database, scheduler, before=before, after=left.values())
         outcome = seen.outcome
         counts = {
             "active": outcome.active,

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     region_refresh_interval_ms: int = Field(default=300_000, ge=1000)
     concurrency: int = Field(default=4, ge=1)
     migrate: bool = True
+    retention_days: int = Field(default=30, ge=1, le=3650)
     bootstrap: bool = True
     namespace: str = Field(default_factory=_own_namespace, validation_alias="POD_NAMESPACE")
     tick_image: str = f"region-tick/tick:{VERSION}"

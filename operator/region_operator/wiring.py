@@ -110,6 +110,10 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 300
     settings.watching.connect_timeout = 10
     settings.watching.chunk_size = 500
+    settings.watching.label_selectors["batch", "v1", "jobs"] = f"app={APP}"
+    settings.watching.field_selectors["batch", "v1", "jobs"] = (
+        "status.successful=0"  # or a start would read all history
+    )
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = Backoffs()  # kopf's own end after a minute, and the process with them
@@ -164,6 +168,7 @@ async def _on_cronjob(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -
 
 async def _on_job(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
     memo.dispatcher.see_job(body, deleted=type == "DELETED")
+    await memo.reconciler.ledger.witness.see(body, body["metadata"]["namespace"], deleted=type == "DELETED")
 
 
 async def _on_quota(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name

@@ -302,10 +302,10 @@ async def test_a_creation_adopts_nothing_that_was_made_since_the_listing(
     manifest["metadata"].pop("ownerReferences")  # the owner is none, so it would be collected
     plan = Plan(writes=(Write(Reason.ADDED, desired, manifest),))
     async with connect("test") as api:
-        assert await apply_plan(api, plan, kubectl.namespace, Seen()) == 1  # is to be decided anew
+        assert await apply_plan(api, plan, kubectl.namespace, Seen(), {}) == 1  # is to be decided anew
         assert kubectl.get("cronjob", name)["spec"]["schedule"] == "@hourly"
         kubectl("delete", "cronjob", name)
-        await apply_plan(api, plan, kubectl.namespace, Seen())
+        await apply_plan(api, plan, kubectl.namespace, Seen(), {})
     assert kubectl.get("cronjob", name)["spec"]["schedule"] == PARIS.cron_schedule
 
 

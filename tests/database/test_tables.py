@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateSchema
 
 from region_operator.database.engine import make_engine, transaction
-from region_operator.database.tables import creator, item, job_run, metadata, region_cursor, region_schedule
+from region_operator.database.tables import creator, item, job_run, ledger, metadata, region_cursor, region_schedule
 from region_tick.contract import SCHEMA, State
 from region_tick.database_url import DatabaseUrl
 
@@ -24,7 +24,9 @@ AT = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 REGION = {"source": "public.region_index", "region_id": "7"}
 RUN = REGION | {"tick_at": AT, "region_code": "de-by", "cron": "*/5 * * * *", "state": State.RUNNING}
 CURSOR = REGION | {"handler": "poll", "window_end": AT}
-SCHEDULE = REGION | {"code": "de-by", "cron": "*/5 * * * *", "valid_from": AT}
+CRONJOB = {"cronjob": "de-by-0123456789ab", "start_deadline_seconds": 100}
+SCHEDULE = REGION | CRONJOB | {"code": "de-by", "cron": "*/5 * * * *", "valid_from": AT}
+LEDGER = {"source": "public.region_index", "accounted_until": AT}
 CREATOR = REGION | {"platform": "youtube", "handle": "@someone"}
 
 EVERYTHING = """
@@ -69,13 +71,13 @@ async def test_migrated_database_agrees_with_the_metadata(engine: AsyncEngine, e
         assert (await migrated.execute(text(EVERYTHING), {"schema": SCHEMA})).all() == expected
     assert {row[0] for row in expected} == {
         "region_index",
-        *(f"{SCHEMA}.{table.name}" for table in (job_run, region_cursor, region_schedule, creator, item)),
+        *(f"{SCHEMA}.{table.name}" for table in (job_run, region_cursor, region_schedule, ledger, creator, item)),
     }
 
 
 @pytest.mark.parametrize(
     ("table", "row"),
-    [(job_run, RUN), (region_cursor, CURSOR), (region_schedule, SCHEDULE), (creator, CREATOR)],
+    [(job_run, RUN), (region_cursor, CURSOR), (region_schedule, SCHEDULE), (ledger, LEDGER), (creator, CREATOR)],
 )
 async def test_a_row_needs_no_more_than_this(engine: AsyncEngine, table: Table, row: dict[str, Any]) -> None:
     async with transaction(engine) as connection:

@@ -85,7 +85,7 @@ def writes(count: int) -> Plan:
 async def test_a_server_that_has_no_time_for_anything_is_not_asked_for_everything(status: int) -> None:
     api = Refusing(status)
     with pytest.raises(ApplyError, match=r"32 of 1000 changes failed and 968 were not tried"):
-        await apply_plan(api, writes(1000), "namespace", Seen())
+        await apply_plan(api, writes(1000), "namespace", Seen(), {})
     assert api.asked <= 2 * GIVE_UP_AFTER
 
 
@@ -93,20 +93,20 @@ async def test_a_server_that_has_no_time_for_anything_is_not_asked_for_everythin
 async def test_one_change_that_fails_keeps_no_other_from_being_tried(statuses: tuple[int, ...]) -> None:
     api = Refusing(*statuses * 33)
     with pytest.raises(ApplyError):
-        await apply_plan(api, writes(100), "namespace", Seen())
+        await apply_plan(api, writes(100), "namespace", Seen(), {})
     assert api.asked == 100
 
 
 async def test_one_that_was_changed_meanwhile_is_the_next_reconciles_and_no_failure() -> None:
     api = Refusing(409)
-    await apply_plan(api, writes(1), "namespace", Seen())
+    await apply_plan(api, writes(1), "namespace", Seen(), {})
     assert api.asked == 1
 
 
 @pytest.mark.parametrize(("lost", "ends"), [(ATTEMPTS - 1, True), (ATTEMPTS, False)])
 async def test_what_others_add_is_removed_also_where_they_are_faster_a_few_times(lost: int, ends: bool) -> None:
     api = Overtaken(lost)
-    applying = apply_plan(api, writes(1), "namespace", Seen())
+    applying = apply_plan(api, writes(1), "namespace", Seen(), {})
     if ends:
         await applying
     else:
@@ -117,7 +117,7 @@ async def test_what_others_add_is_removed_also_where_they_are_faster_a_few_times
 
 async def test_no_write_outlives_the_reconcile_that_asked_for_it() -> None:
     api, before = Hanging(), asyncio.all_tasks()
-    applying = asyncio.create_task(apply_plan(api, writes(100), "namespace", Seen()))
+    applying = asyncio.create_task(apply_plan(api, writes(100), "namespace", Seen(), {}))
     await asyncio.wait_for(api.begun.wait(), 10)
     applying.cancel()
     with pytest.raises(asyncio.CancelledError):

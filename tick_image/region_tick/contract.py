@@ -85,7 +85,7 @@ class State(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a job_run row is in its state, as far as the tick knows; a handler may give a success a reason of its own."""
+    """Why a job_run row is in its state; a handler may give a success a reason of its own."""
 
     OK = "ok"
     LATE = "late"
@@ -93,6 +93,36 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"
     TERMINATED = "terminated"
     LEASE_LOST = "lease lost"
+
+    # From here on the operator's, about ticks that cannot tell any more.
+    STILL_RUNNING = "still running"
+    """The region's tick before was, and concurrencyPolicy is Forbid."""
+    CAPACITY = "capacity"
+    """The quota had no room for its pod."""
+    CHANGED = "schedule changed"
+    """The schedule ended (edited, suspended, deactivated) before the tick's Job was made."""
+    NOT_CREATED = "not created"
+    """The CronJob controller did not make its Job in time."""
+    UNOBSERVED = "operator or cluster away"
+    """It has no Job, and nobody was looking when it should have had one."""
+    DELETED = "job deleted"
+    REFUSED = "pod refused"
+    """By an admission check other than the quota."""
+    NO_NODE = "no node"
+    """No node had room for its pod, or matched it."""
+    NODE_LOST = "node lost"
+    """Or drained, or its pod was evicted or preempted."""
+    IMAGE = "image"
+    """It could not be pulled."""
+    NOT_STARTED = "pod not started"
+    OUT_OF_MEMORY = "out of memory"
+    DATABASE = "database away"
+    """Its pod ran and could not write its row."""
+    POD_FAILED = "pod failed"
+    NOT_RECORDED = "not recorded"
+    """Its Job succeeded and left no row: another image, or another database."""
+    LOST = "lost"
+    """It ended without a word."""
 
 
 def job_name(cronjob: str, tick_at: datetime) -> str:

@@ -1,7 +1,7 @@
 """The daily partitions of job_run, made ahead of time.
 
 A tick of a day without a partition goes to job_run_default, so that none is lost for want of one; but what is there
-stays there, and its day gets no partition any more. Dropping old partitions is left to others.
+stays there, and its day gets no partition any more. Dropping old partitions is left to `retention`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,13 @@ async def ensure_partitions(connection: AsyncConnection, today: date, days_ahead
     return made
 
 
+async def partitions(connection: AsyncConnection) -> set[str]:
+    """Return the names, without their schema, of job_run's partitions."""
+    return set((await connection.execute(_EXISTING, {"parent": f"{SCHEMA}.job_run"})).scalars())
+
+
 async def _missing(connection: AsyncConnection, days: list[date]) -> list[date]:
-    existing = set((await connection.execute(_EXISTING, {"parent": f"{SCHEMA}.job_run"})).scalars())
+    existing = await partitions(connection)
     return [day for day in days if partition_name(day) not in existing]
 
 

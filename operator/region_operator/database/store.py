@@ -8,14 +8,15 @@ from __future__ import annotations
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from region_operator.database.engine import make_engine, transaction
 from region_operator.database.migrate import MigrationError, SchemaState, migrate, newest_revision, schema_state
 from region_operator.database.partitions import ensure_partitions
+from region_operator.database.retention import forget, in_use
 from region_operator.database.triggers import Triggers
 from region_tick.database_url import DatabaseUrl
 
@@ -55,12 +56,16 @@ class Store:
     which database was opened last, without its password, and its schema's revision; `triggers` keep the tables' own.
     """
 
-    def __init__(self, read_url: Callable[[], str], *, may_migrate: bool) -> None:
+    def __init__(
+        self, read_url: Callable[[], str], *, may_migrate: bool, retention: timedelta = timedelta(days=30)
+    ) -> None:
         self._read_url = read_url
         self._may_migrate = may_migrate
+        self.retention = retention
         self._url: str | None = None
         self._database: Database | None = None
         self._partitioned: date | None = None
+        self._forgotten: date | None = None
         self.triggers = Triggers(may_make=may_migrate)
         self.description = ""
 
@@ -73,7 +78,7 @@ class Store:
         await self.close()
 
     async def open(self) -> Database:
-        """Return the database, its schema known to be right and today's partitions made.
+        """Return the database, its schema known to be right, today's partitions made and old ones dropped.
 
         Raises MissingDatabaseUrlError, DatabaseUrlError, SchemaError, and what SQLAlchemy raises where it is away.
         """
@@ -85,11 +90,12 @@ class Store:
             self._database, self._url = Database(make_engine(parsed), parsed.schema), url
             self.description = f"database: {parsed.address}\nschema revision: {newest_revision()}"
         await self._make_partitions(self._database.engine)
+        await self._forget(self._database.engine)
         return self._database
 
     async def close(self) -> None:
         """Dispose of the engine and its connections; what is opened afterwards is opened anew."""
-        database, self._database, self._partitioned = self._database, None, None
+        database, self._database, self._partitioned, self._forgotten = self._database, None, None, None
         if database is not None:
             await database.engine.dispose()
 
@@ -123,3 +129,23 @@ class Store:
                 remedy = "run `region-operator migrate` once a week, where this does not pass"
                 log.warning("no partitions", extra={"remedy": remedy, "error": str(error.orig)})
             self._partitioned = today
+
+    async def _forget(self, engine: AsyncEngine) -> None:
+        """Once a day forget what is older than the retention; a day that is in use is tried again each time."""
+        today = datetime.now(UTC).date()
+        if self._forgotten == today:
+            return
+        try:
+            dropped = await forget(engine, before=today - self.retention)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            if isinstance(error, OperationalError) and in_use(error):
+                log.info("not forgotten yet", extra={"reason": "job_run is in long use"})
+                return
+            remedy = "let the operator's role own the tables of schema region_tick, or drop job_run's old partitions"
+            log.warning("nothing forgotten", extra={"remedy": remedy, "error": str(error.orig)})
+        else:
+            if dropped:
+                log.info("forgotten", extra={"partitions": dropped})
+        self._forgotten = today

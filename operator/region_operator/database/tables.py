@@ -138,11 +138,16 @@ region_schedule = Table(
     Column("code", Text, nullable=False),
     _time("valid_from", nullable=False),
     _time("valid_to"),
+    Column("cronjob", Text, nullable=False),
+    Column("start_deadline_seconds", Integer, nullable=False),
     PrimaryKeyConstraint("source", "region_id", "valid_from"),
     CheckConstraint(text("valid_to > valid_from"), name="valid"),
     schema=SCHEMA,
 )
-"""Which schedule was in force from when (inclusive) to when (exclusive; null: still is): the ledger's ground."""
+"""Which schedule was in force, as a CronJob, after when and up to when (null: still is): the ledger's ground.
+
+The first tick is the first strictly after `valid_from`, as the CronJob controller has it.
+"""
 
 region_schedule_current = Index(
     "region_schedule_current",
@@ -152,6 +157,15 @@ region_schedule_current = Index(
     postgresql_where=text("valid_to IS NULL"),
 )
 """At most one schedule of a region is in force."""
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("source", Text, primary_key=True),
+    _time("accounted_until", nullable=False),
+    schema=SCHEMA,
+)
+"""Up to when every expected tick of a source has its row."""
 
 creator = Table(
     "creator",

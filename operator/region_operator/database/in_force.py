@@ -1,0 +1,91 @@
+"""region_schedule as read and written: what is in force, and what of it changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from region_operator.database.engine import transaction
+from region_operator.in_force import Found, Interval, Terms, changes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy import RowMapping
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+COLUMNS = "source, region_id, cron, code, cronjob, start_deadline_seconds, valid_from, valid_to"
+
+NOW = text("SELECT clock_timestamp()")
+
+_CURRENT = text(
+    f"SELECT {COLUMNS} FROM region_tick.region_schedule"  # noqa: S608 - a constant
+    " WHERE source = ANY(CAST(:sources AS text[])) AND valid_to IS NULL"
+)
+
+_END = text("""
+UPDATE region_tick.region_schedule AS row SET valid_to = ended.valid_to
+FROM unnest(CAST(:source AS text[]), CAST(:region_id AS text[]), CAST(:valid_to AS timestamptz[]))
+    AS ended (source, region_id, valid_to)
+WHERE row.source = ended.source AND row.region_id = ended.region_id AND row.valid_to IS NULL
+""")
+
+_BEGIN = text("""
+INSERT INTO region_tick.region_schedule (source, region_id, cron, code, cronjob, start_deadline_seconds, valid_from)
+SELECT source, region_id, cron, code, cronjob, start_deadline_seconds, greatest(valid_from, (
+    SELECT max(valid_to) FROM region_tick.region_schedule AS past
+    WHERE past.source = begun.source AND past.region_id = begun.region_id))
+FROM unnest(
+    CAST(:source AS text[]), CAST(:region_id AS text[]), CAST(:cron AS text[]), CAST(:code AS text[]),
+    CAST(:cronjob AS text[]), CAST(:start_deadline_seconds AS integer[]), CAST(:valid_from AS timestamptz[]))
+    AS begun (source, region_id, cron, code, cronjob, start_deadline_seconds, valid_from)
+ON CONFLICT DO NOTHING
+""")
+
+
+async def write_in_force(engine: AsyncEngine, found: Found, *, sources: Collection[str]) -> int:
+    """Bring region_schedule to what was found; return how many rows that took: none where nothing changed.
+
+    `sources` are those whose schedules end where they were not found. Raises sqlalchemy.exc.DBAPIError.
+    """
+    async with transaction(engine) as connection:
+        rows = (await connection.execute(_CURRENT, {"sources": list(sources)})).mappings()
+        current = [interval(row) for row in rows]
+        todo = changes(current, found, now=(await connection.execute(NOW)).scalar_one())
+        if todo.ended:
+            await connection.execute(_END, _keys(todo.ended) | {"valid_to": [row.valid_to for row in todo.ended]})
+        if todo.begun:
+            await connection.execute(_BEGIN, _keys(todo.begun) | _terms(todo.begun))
+        return len(todo.ended) + len(todo.begun)
+
+
+def interval(row: RowMapping) -> Interval:
+    """Read a row with COLUMNS."""
+    terms = Terms(
+        cron=row["cron"],
+        code=row["code"],
+        cronjob=row["cronjob"],
+        start_deadline_seconds=row["start_deadline_seconds"],
+    )
+    return Interval(
+        source=row["source"],
+        region_id=row["region_id"],
+        terms=terms,
+        valid_from=row["valid_from"],
+        valid_to=row["valid_to"],
+    )
+
+
+def _keys(rows: tuple[Interval, ...]) -> dict[str, list[Any]]:
+    return {"source": [row.source for row in rows], "region_id": [row.region_id for row in rows]}
+
+
+def _terms(rows: tuple[Interval, ...]) -> dict[str, list[Any]]:
+    return {
+        "cron": [row.terms.cron for row in rows],
+        "code": [row.terms.code for row in rows],
+        "cronjob": [row.terms.cronjob for row in rows],
+        "start_deadline_seconds": [row.terms.start_deadline_seconds for row in rows],
+        "valid_from": [row.valid_from for row in rows],
+    }

@@ -1,0 +1,124 @@
+"""Which schedules are in force: what the CronJobs say, and what of region_schedule has to change for it. Pure.
+
+A region ticks as its CronJob says, not as its row does: so a schedule is in force while a CronJob that is not suspended
+has it, whoever edited what and whether or not an apply failed. Since when is the time at which the CronJob was last
+changed (managedFields; the API server's clock, whole seconds), so it does not matter when it is written down here, nor
+by which process. A CronJob that is gone tells no time: its schedule ends when that is noticed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from region_operator.cronjob import CONTAINER, ID_ANNOTATION, from_literal
+from region_operator.ownership import changed_at
+from region_tick.contract import Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Key: TypeAlias = tuple[str, str]
+"""A region: source and id."""
+
+_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a schedule in force says of the ticks to come. Any change of it begins another."""
+
+    cron: str
+    code: str
+    cronjob: str
+    start_deadline_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A row of region_schedule: ticks after `valid_from` up to `valid_to` (None: still in force) are its own."""
+
+    source: str
+    region_id: str
+    terms: Terms
+    valid_from: datetime
+    valid_to: datetime | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.source, self.region_id
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the CronJobs say: the schedules in force, and since when regions are suspended."""
+
+    running: Mapping[Key, Interval]
+    suspended: Mapping[Key, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What to write: rows that end, with their `valid_to`, and new ones. Empty where the table says it already."""
+
+    ended: tuple[Interval, ...] = ()
+    begun: tuple[Interval, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.ended or self.begun)
+
+
+def look(cronjobs: Iterable[Mapping[str, Any]]) -> Found:
+    """Read CronJobs of ours. Of two that a region has for a moment, the older one counts: the other is about to go."""
+    running: dict[Key, Interval] = {}
+    suspended: dict[Key, datetime] = {}
+    for body in sorted(cronjobs, key=lambda body: str(body["metadata"]["creationTimestamp"]), reverse=True):
+        meta, spec, told = body["metadata"], body["spec"], _told_by(body)
+        region_id, source = meta.get("annotations", {}).get(ID_ANNOTATION), told.get(Variable.SOURCE)
+        if not region_id or not source or "deletionTimestamp" in meta:
+            continue
+        key, since = (source, region_id), datetime.fromisoformat(changed_at(body))
+        if spec.get("suspend"):
+            suspended[key] = since
+            running.pop(key, None)
+            continue
+        terms = Terms(
+            cron=spec["schedule"],
+            code=told.get(Variable.REGION_CODE, ""),
+            cronjob=meta["name"],
+            start_deadline_seconds=spec.get("startingDeadlineSeconds") or 0,
+        )
+        suspended.pop(key, None)
+        running[key] = Interval(source=source, region_id=region_id, terms=terms, valid_from=since)
+    return Found(running, suspended)
+
+
+def sources_of(cronjobs: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the tables that CronJobs of ours tick for."""
+    return {source for body in cronjobs if (source := _told_by(body).get(Variable.SOURCE))}
+
+
+def changes(current: Iterable[Interval], found: Found, *, now: datetime) -> Changes:
+    """Compare the rows that are in force with what was found. `now` is the database's time."""
+    ended: list[Interval] = []
+    begun: list[Interval] = []
+    before = {interval.key: interval for interval in current}
+    for key, row in before.items():
+        there = found.running.get(key)
+        if there is not None and there.terms == row.terms:
+            continue
+        since = there.valid_from if there else found.suspended.get(key, now)
+        end = max(since, row.valid_from + _INSTANT)
+        ended.append(replace(row, valid_to=end))
+        if there is not None:
+            begun.append(replace(there, valid_from=end))
+    begun += [there for key, there in found.running.items() if key not in before]
+    return Changes(tuple(ended), tuple(begun))
+
+
+def _told_by(cronjob: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables that a CronJob gives its ticks, by name."""
+    containers = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    items = (item for container in containers if container["name"] == CONTAINER for item in container.get("env", []))
+    return {item["name"]: from_literal(item.get("value", "")) for item in items}

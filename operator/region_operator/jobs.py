@@ -1,0 +1,226 @@
+"""What is known of Jobs and their pods: read from the API server's objects, and remembered for a while. Pure.
+
+Jobs go (history limits, ttl, people) and their pods before them, but the ledger asks later. So what events say is kept
+until then: of Jobs that did not succeed, because the others have written their rows, and of no more than MOST.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from region_operator.cronjob import CONTAINER, REGION_LABEL
+from region_tick.contract import ExitCode, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MOST = 20_000
+"""Jobs in memory, of some hundred bytes each."""
+
+JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
+_DEADLINE_EXCEEDED = "DeadlineExceeded"
+_IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
+
+
+class JobState(StrEnum):
+    """Where a Job is in its life. A Job whose pods are still terminating is active: Forbid counts it."""
+
+    ACTIVE = "active"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What kept a Job's pods from doing their tick, with its own words."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What matters of a Job. `ended` of one that is gone is when that was noticed."""
+
+    name: str
+    uid: str
+    region: str
+    state: JobState
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+    deadline: timedelta | None
+    had_pod: bool
+    timed_out: bool
+    failing: bool
+    """Whether it has failed or is about to: its pods may be read now, and soon no more."""
+
+    @classmethod
+    def from_object(cls, body: Mapping[str, Any]) -> Job:
+        """Read the API server's object."""
+        meta, spec, status = body["metadata"], body["spec"], body.get("status", {})
+        conditions = {item["type"]: item for item in status.get("conditions", []) if item["status"] == "True"}
+        end = conditions.get("Failed") or conditions.get("Complete")
+        why = conditions.get("Failed") or conditions.get("FailureTarget") or {}
+        state = JobState.ACTIVE if not end else JobState.FAILED if "Failed" in conditions else JobState.COMPLETE
+        seconds = spec.get("activeDeadlineSeconds")
+        return cls(
+            name=meta["name"],
+            uid=meta["uid"],
+            region=meta.get("labels", {}).get(REGION_LABEL, ""),
+            state=state,
+            created=datetime.fromisoformat(meta["creationTimestamp"]),
+            started=_moment(status.get("startTime")),
+            ended=_moment(end["lastTransitionTime"]) if end else None,
+            deadline=timedelta(seconds=seconds) if seconds else None,
+            had_pod=any(status.get(count) for count in ("active", "succeeded", "failed", "terminating")),
+            timed_out=why.get("reason") == _DEADLINE_EXCEEDED,
+            failing=bool(why),
+        )
+
+    def was_active(self, since: datetime, until: datetime) -> bool:
+        """Whether it was at some time between two moments."""
+        return self.created <= until and (self.ended is None or self.ended > since)
+
+    def overdue(self, now: datetime, patience: timedelta) -> bool:
+        """Whether it is active although its controller should have ended it."""
+        if self.state is not JobState.ACTIVE or self.started is None or self.deadline is None:
+            return False
+        return now > self.started + self.deadline + patience
+
+
+class Jobs:
+    """What was seen of Jobs, by name, and what troubled their pods."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._troubles: dict[str, Trouble] = {}
+
+    def see(self, job: Job) -> None:
+        """Note a Job as it is now. Beyond MOST, what was seen first is forgotten."""
+        before = self._jobs.pop(job.name, None)
+        if job.state is JobState.COMPLETE:
+            self._troubles.pop(job.name, None)
+            return
+        had_pod = job.had_pod or (before is not None and before.uid == job.uid and before.had_pod)
+        self._jobs[job.name] = replace(job, had_pod=had_pod)
+        while len(self._jobs) > MOST:
+            self._drop(next(iter(self._jobs)))
+
+    def gone(self, name: str, now: datetime) -> None:
+        """Note that one is there no longer, or no longer one of those that did not succeed."""
+        job = self._jobs.get(name)
+        if job is not None and job.state is not JobState.GONE:
+            self._jobs[name] = replace(job, state=JobState.GONE, ended=job.ended or now)
+
+    def trouble(self, name: str, trouble: Trouble) -> None:
+        """Note what troubles a Job's pods."""
+        if name in self._jobs:
+            self._troubles[name] = trouble
+
+    def all(self, jobs: Iterable[Job], now: datetime) -> None:
+        """Note all that did not succeed: those of before that are not among them are gone."""
+        there = {job.name: job for job in jobs}
+        for name in self._jobs.keys() - there.keys():
+            self.gone(name, now)
+        for job in there.values():
+            self.see(job)
+
+    def forget(self, before: datetime) -> None:
+        """Forget those that ended before a moment."""
+        for name in [name for name, job in self._jobs.items() if job.ended is not None and job.ended < before]:
+            self._drop(name)
+
+    def get(self, name: str) -> Job | None:
+        return self._jobs.get(name)
+
+    def trouble_of(self, name: str) -> Trouble | None:
+        return self._troubles.get(name)
+
+    def by_region(self) -> Mapping[str, list[Job]]:
+        """Return the Jobs by their region's label."""
+        regions: defaultdict[str, list[Job]] = defaultdict(list)
+        for job in self._jobs.values():
+            regions[job.region].append(job)
+        return regions
+
+    def overdue(self, now: datetime, patience: timedelta) -> list[Job]:
+        """Return those that are active although their controller should have ended them."""
+        return [job for job in self._jobs.values() if job.overdue(now, patience)]
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def _drop(self, name: str) -> None:
+        self._jobs.pop(name, None)
+        self._troubles.pop(name, None)
+
+
+def trouble_of_pod(pod: Mapping[str, Any]) -> Trouble | None:
+    """Return what keeps a pod from doing its tick, None where nothing can be seen."""
+    status = pod.get("status", {})
+    disrupted = _condition(status, "DisruptionTarget", "True")
+    if disrupted or status.get("reason") in ("Evicted", "NodeLost", "Preempting"):
+        about = disrupted or status
+        return Trouble(Reason.NODE_LOST, _words(about))
+    for container in status.get("containerStatuses", []):
+        if container["name"] == CONTAINER and (found := _trouble_of_container(container)):
+            return found
+    unscheduled = _condition(status, "PodScheduled", "False")
+    if unscheduled:
+        return Trouble(Reason.NO_NODE, _words(unscheduled))
+    if status.get("phase") == "Pending":
+        return Trouble(Reason.NOT_STARTED, "its pod stays pending")
+    return None
+
+
+def trouble_of_event(event: Mapping[str, Any]) -> Trouble:
+    """Read an Event FailedCreate of a Job: whether the quota refused the pod, or something else."""
+    message: str = event.get("message", "")
+    return Trouble(Reason.CAPACITY if "exceeded quota" in message else Reason.REFUSED, message)
+
+
+def _trouble_of_container(container: Mapping[str, Any]) -> Trouble | None:
+    states = [container.get("state", {}), container.get("lastState", {})]
+    for state in states:
+        if waiting := state.get("waiting"):
+            reason = waiting.get("reason", "")
+            if reason in _IMAGE:
+                return Trouble(Reason.IMAGE, _words(waiting))
+            if reason not in ("", "ContainerCreating", "PodInitializing"):
+                return Trouble(Reason.NOT_STARTED, _words(waiting))
+        if ended := state.get("terminated"):
+            return _trouble_of_end(ended)
+    return None
+
+
+def _trouble_of_end(ended: Mapping[str, Any]) -> Trouble | None:
+    code = ended.get("exitCode", 0)
+    if ended.get("reason") == "OOMKilled":
+        return Trouble(Reason.OUT_OF_MEMORY, "the container was killed")
+    if ended.get("reason") in ("StartError", "ContainerCannotRun"):
+        return Trouble(Reason.NOT_STARTED, _words(ended))
+    if code in (ExitCode.AGAIN, ExitCode.NOT_PERMITTED):
+        return Trouble(Reason.DATABASE, f"exit code {code}")
+    return Trouble(Reason.POD_FAILED, f"exit code {code}") if code else None
+
+
+def _condition(status: Mapping[str, Any], kind: str, value: str) -> Mapping[str, Any] | None:
+    for condition in status.get("conditions", []):
+        if condition["type"] == kind and condition["status"] == value:
+            found: Mapping[str, Any] = condition
+            return found
+    return None
+
+
+def _words(about: Mapping[str, Any]) -> str:
+    return ": ".join(filter(None, (about.get("reason", ""), about.get("message", ""))))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,107 @@
+"""Which ticks were to be expected, and when their fate is known. Pure: no clock, no I/O.
+
+A tick is expected where a schedule was in force when it was due. Its own claim can make its row only for so long (the
+tick's rule, in contract); from then on, unless a Job of its own is active, it may be given one, and not before.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from region_operator.schedule import Schedule, ScheduleError, parse_schedule
+from region_tick.contract import LATENESS_TOLERANCE_SECONDS, job_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from region_operator.in_force import Interval, Terms
+
+SETTLING = timedelta(seconds=LATENESS_TOLERANCE_SECONDS + 5)
+"""How long after its start deadline a tick may still be claimed, and a claim that was made then be under way."""
+
+SLICE = timedelta(minutes=15)
+"""How much time is accounted for at once, so that a long absence costs time and not memory."""
+
+_parse = lru_cache(maxsize=20_000)(parse_schedule)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A tick that was to be expected; `ended` is when its schedule ended, None where it is still in force."""
+
+    region_id: str
+    terms: Terms
+    tick_at: datetime
+    ended: datetime | None
+
+    @property
+    def job(self) -> str:
+        """The name of its Job, whether that exists or not."""
+        return job_name(self.terms.cronjob, self.tick_at)
+
+    @property
+    def latest_start(self) -> datetime:
+        """Up to when the controller may make its Job."""
+        return self.tick_at + timedelta(seconds=self.terms.start_deadline_seconds)
+
+    def may_be_claimed(self, now: datetime) -> bool:
+        """Whether a claim can still make its row."""
+        return now <= self.latest_start + SETTLING
+
+
+def slices(after: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Cut a time into parts that are accounted for one after the other."""
+    while after < until:
+        end = min(after + SLICE, until)
+        yield after, end
+        after = end
+
+
+def expected(intervals: Iterable[Interval], *, after: datetime, until: datetime) -> list[Tick]:
+    """Return the ticks strictly after one moment and up to another that schedules in force make expected."""
+    ticks: list[Tick] = []
+    times: dict[str, Sequence[datetime]] = {}
+    for interval in intervals:
+        cron = interval.terms.cron
+        if cron not in times:
+            times[cron] = _times(cron, after, until)
+        of_cron = times[cron]
+        if not of_cron:
+            continue
+        first = bisect_right(of_cron, max(after, interval.valid_from))
+        last = bisect_right(of_cron, min(until, interval.valid_to or until))
+        ticks += [Tick(interval.region_id, interval.terms, at, interval.valid_to) for at in of_cron[first:last]]
+    return ticks
+
+
+def accounted_until(pending: Iterable[Tick], until: datetime) -> datetime:
+    """Return up to when everything is settled, where some ticks up to `until` are not."""
+    return min((tick.tick_at - timedelta(microseconds=1) for tick in pending), default=until)
+
+
+def _times(cron: str, after: datetime, until: datetime) -> list[datetime]:
+    try:
+        schedule = _parse(cron)
+    except ScheduleError:
+        return []  # somebody else's text in a CronJob of ours, about to be put back: who knows what it would do
+    if not _may_tick(schedule, after, until):
+        return []
+    times: list[datetime] = []
+    moment = schedule.next_after(after)
+    while moment <= until:
+        times.append(moment)
+        moment = schedule.next_after(moment)
+    return times
+
+
+def _may_tick(schedule: Schedule, after: datetime, until: datetime) -> bool:
+    """Rule out most schedules by the minutes of the hour alone: asking for the next time costs a hundred times that."""
+    minutes = int((until - after) / timedelta(minutes=1)) + 1
+    if minutes >= 60:
+        return True
+    first = after.minute
+    return any((minute - first) % 60 <= minutes for minute in schedule.minutes)

@@ -1,0 +1,132 @@
+"""What the cluster can say of ticks: its Jobs, their pods and Events, looked at when asked and as events come.
+
+Nothing here decides; `causes` does. A Job that should have been ended long ago, because its pod hangs on a lost node,
+is deleted here: as long as it is active, Forbid holds its region.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from kubernetes.aio.client import ApiException
+
+from region_operator import metrics
+from region_operator.api import CONCURRENT_REQUESTS, ERRORS, Api
+from region_operator.cronjob import APP
+from region_operator.jobs import JOB_NAME_LABEL, Job, Jobs, JobState, trouble_of_event, trouble_of_pod
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+log = logging.getLogger(__name__)
+
+OVERDUE = timedelta(seconds=60)
+"""How much longer than its activeDeadlineSeconds a Job may be active: pods have a grace period, and clocks differ."""
+
+NAMED_AT_ONCE = 50
+ASKED_ONE_BY_ONE = 200
+"""From so many on, everything is listed instead."""
+
+
+class Witness:
+    """Sees the Jobs of one namespace, and remembers those that did not succeed."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self.jobs = Jobs()
+
+    async def see(self, body: Mapping[str, Any], namespace: str, *, deleted: bool) -> None:
+        """Note an event of a Job of ours; of one that begins to fail, look at the pods while there are any."""
+        job = Job.from_object(body)
+        before = self.jobs.get(job.name)
+        self.jobs.see(job)
+        if deleted:
+            self.jobs.gone(job.name, datetime.now(UTC))
+        elif job.failing and job.had_pod and not (before and before.failing):
+            try:
+                await self.look_at_pods([job], namespace)
+            except ERRORS as error:
+                log.debug("pods not seen", extra={"job": job.name, "error": str(error)})
+
+    async def look(self, namespace: str, now: datetime) -> None:
+        """See all Jobs that did not succeed. Raises what `api.ERRORS` lists."""
+        path = f"{_jobs_path(namespace)}?labelSelector=app%3D{APP}&fieldSelector=status.successful%3D0"
+        self.jobs.all([Job.from_object(body) async for body in self._api.items(path)], now)
+
+    async def find(self, names: Collection[str], namespace: str) -> dict[str, Job]:
+        """Return Jobs by name as they are, or were when last seen; without those that nobody saw."""
+        unknown = [name for name in names if not _is_known(self.jobs.get(name))]
+        if len(unknown) > ASKED_ONE_BY_ONE:
+            path = f"{_jobs_path(namespace)}?labelSelector=app%3D{APP}"
+            wanted = set(unknown)
+            there = [
+                Job.from_object(body) async for body in self._api.items(path) if body["metadata"]["name"] in wanted
+            ]
+        else:
+            slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
+
+            async def ask(name: str) -> Job | None:
+                async with slots:
+                    body = await self._api.get(f"{_jobs_path(namespace)}/{name}")
+                return Job.from_object(body) if body else None
+
+            there = [job for job in await asyncio.gather(*map(ask, unknown)) if job]
+        seen = {name: job for name in names if (job := self.jobs.get(name))}
+        return seen | {job.name: job for job in there}
+
+    async def look_for_trouble(self, jobs: Iterable[Job], namespace: str) -> None:
+        """See why Jobs get no further: by their pods, or by the Events of those that have none."""
+        jobs = list(jobs)
+        await self.look_at_pods([job for job in jobs if job.had_pod], namespace)
+        without = {job.name for job in jobs if not job.had_pod and self.jobs.trouble_of(job.name) is None}
+        if not without:
+            return
+        path = f"/api/v1/namespaces/{namespace}/events?fieldSelector=" + quote(
+            "reason=FailedCreate,involvedObject.kind=Job"
+        )
+        async for event in self._api.items(path):
+            if event["involvedObject"]["name"] in without:
+                self.jobs.trouble(event["involvedObject"]["name"], trouble_of_event(event))
+
+    async def look_at_pods(self, jobs: Collection[Job], namespace: str) -> None:
+        """See what keeps the pods of Jobs from doing their ticks."""
+        names = [job.name for job in jobs]
+        everything = len(names) > ASKED_ONE_BY_ONE
+        chunks = [names[start : start + NAMED_AT_ONCE] for start in range(0, len(names), NAMED_AT_ONCE)]
+        selectors = [f"app={APP}"] if everything else [f"{JOB_NAME_LABEL} in ({','.join(chunk)})" for chunk in chunks]
+        for selector in selectors:
+            path = f"/api/v1/namespaces/{namespace}/pods?fieldSelector=status.phase%21%3DSucceeded"
+            async for pod in self._api.items(f"{path}&labelSelector={quote(selector)}"):
+                if trouble := trouble_of_pod(pod):
+                    self.jobs.trouble(pod["metadata"]["labels"].get(JOB_NAME_LABEL, ""), trouble)
+
+    async def delete_overdue(self, namespace: str, now: datetime) -> None:
+        """Delete the Jobs that are active although their time is long over; one that cannot be is tried again."""
+        for job in self.jobs.overdue(now, OVERDUE):
+            body = {
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "propagationPolicy": "Background",
+                "preconditions": {"uid": job.uid},
+            }
+            try:
+                await self._api.request("DELETE", f"{_jobs_path(namespace)}/{job.name}", body=body)
+            except ApiException as error:
+                if error.status not in (404, 409):
+                    raise
+            else:
+                metrics.OVERDUE_JOBS.inc()
+                log.warning("overdue job deleted", extra={"job": job.name, "reason": "active beyond its deadline"})
+
+
+def _is_known(job: Job | None) -> bool:
+    """Whether the API server needs not be asked: what is gone may have succeeded in the end."""
+    return job is not None and job.state is not JobState.GONE
+
+
+def _jobs_path(namespace: str) -> str:
+    return f"/apis/batch/v1/namespaces/{namespace}/jobs"

@@ -1,0 +1,73 @@
+"""region_schedule follows the CronJobs of a real API server, by the times that it gave them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cluster.conftest import RunOperator
+    from tests.cluster.kubectl import Kubectl
+
+HOUR = {"REGION_REFRESH_INTERVAL_MS": "3600000"}
+
+
+def history(database: str) -> list[tuple[Any, ...]]:
+    """Return the rows of region_schedule: code, cron, from, to."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        query = "SELECT code, cron, valid_from, valid_to FROM region_tick.region_schedule ORDER BY code, valid_from"
+        return connection.execute(query).fetchall()
+
+
+def created(kubectl: Kubectl, code: str) -> datetime:
+    return datetime.fromisoformat(kubectl.cronjobs()[code]["metadata"]["creationTimestamp"])
+
+
+def test_every_way_in_which_a_schedule_begins_and_ends(
+    run_operator: RunOperator, kubectl: Kubectl, database: str, sql: Any
+) -> None:
+    def when(check: Callable[[list[tuple[Any, ...]]], object], what: str) -> list[tuple[Any, ...]]:
+        return eventually(lambda: rows if check(rows := history(database)) else None, what=what)
+
+    def in_force(rows: list[tuple[Any, ...]]) -> dict[str, str]:
+        return {code: cron for code, cron, _, ended in rows if ended is None}
+
+    daily = dict.fromkeys("abcd", "0 0 * * *")
+    with run_operator(**HOUR) as operator:
+        eventually(lambda: operator.logged("listening"), what="it listens")
+        sql(
+            "INSERT INTO region_index (code, name, cron_schedule) SELECT c, '', '0 0 * * *' FROM unnest(%s::text[]) c",
+            [*"abcd"],
+        )
+        rows = when(lambda rows: in_force(rows) == daily, "four are in force")
+        assert [row[2] for row in rows] == [created(kubectl, code) for code in "abcd"]
+
+        sql("UPDATE region_index SET cron_schedule = '1 0 * * *' WHERE code = 'a'")
+        sql("UPDATE region_index SET active = false WHERE code = 'b'")
+        sql("UPDATE region_index SET cron_schedule = 'nonsense' WHERE code = 'c'")
+        kubectl("annotate", "cronjob", kubectl.cronjobs()["d"]["metadata"]["name"], "region-tick.dev/paused=true")
+        rows = when(lambda rows: in_force(rows) == {"a": "1 0 * * *"}, "edited, gone, quarantined, paused")
+        [before, after] = [row for row in rows if row[0] == "a"]
+        assert before[3] == after[2]
+        assert operator.stop() == 0
+
+    name = kubectl.cronjobs()["a"]["metadata"]["name"]
+    kubectl("delete", "cronjob", name)
+    kubectl("annotate", "cronjob", kubectl.cronjobs()["d"]["metadata"]["name"], "region-tick.dev/paused-")
+    sql("UPDATE region_index SET cron_schedule = '0 0 * * *' WHERE code = 'c'")
+    with run_operator(**HOUR) as operator:
+        rows = when(
+            lambda rows: in_force(rows) == {"a": "1 0 * * *", "c": "0 0 * * *", "d": "0 0 * * *"}, "after a restart"
+        )
+        known = len(rows)
+        assert known == 7
+        kubectl("patch", "rsched", "default", "--type", "merge", "--patch", '{"spec": {"suspend": true}}')
+        rows = when(lambda rows: not in_force(rows), "all are suspended")
+        assert len(rows) == known
+        assert not operator.logged("not accounted")

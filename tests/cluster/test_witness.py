@@ -1,0 +1,125 @@
+"""witness.py on a real API server: what Jobs, pods and Events tell, and the end of a Job that outlived its deadline."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from region_operator.api import connect
+from region_operator.jobs import Job, JobState
+from region_operator.witness import OVERDUE, Witness
+from region_tick.contract import Reason
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from tests.cluster.kubectl import Kubectl
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def _cluster(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
+
+
+def create(kubectl: Kubectl, name: str, **pod: Any) -> None:
+    """Make a Job as the controller makes a tick's, and wait until its own controller has looked at it."""
+    labels = {"app": "region-tick", "region-tick.dev/region": "0123456789ab"}
+    spec = {"restartPolicy": "Never", "containers": [{"name": "tick", "image": "none"}]} | pod
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "activeDeadlineSeconds": 3600,
+            "backoffLimit": 0,
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
+    }
+    kubectl("create", "-f", "-", stdin=json.dumps(job))
+    eventually(lambda: "startTime" in kubectl.get("job", name)["status"], what="its controller has seen it")
+
+
+def pod_of(kubectl: Kubectl, name: str) -> str:
+    pods = eventually(
+        lambda: kubectl.get("pods", "--selector", f"batch.kubernetes.io/job-name={name}")["items"], what="its pod"
+    )
+    return str(pods[0]["metadata"]["name"])
+
+
+def end(kubectl: Kubectl, name: str, phase: str, code: int) -> None:
+    """Report the end of a Job's pod as a kubelet does."""
+    container = {"name": "tick", "ready": False, "restartCount": 0, "image": "", "imageID": ""}
+    status = {"phase": phase, "containerStatuses": [container | {"state": {"terminated": {"exitCode": code}}}]}
+    patch = json.dumps({"status": status})
+    kubectl("patch", "pod", pod_of(kubectl, name), "--subresource", "status", "--type", "merge", "--patch", patch)
+    condition = {"Succeeded": "Complete", "Failed": "Failed"}[phase]
+    kubectl("wait", f"job/{name}", f"--for=condition={condition}", "--timeout=30s")
+
+
+async def test_only_a_job_beyond_its_deadline_is_deleted_and_its_pods_with_it(kubectl: Kubectl) -> None:
+    create(kubectl, "stuck")
+    pod_of(kubectl, "stuck")
+    now = datetime.now(UTC)
+    async with connect("test") as api:
+        witness = Witness(api)
+        await witness.look(kubectl.namespace, now)
+        await witness.delete_overdue(kubectl.namespace, now + HOUR)
+        assert kubectl.get("jobs")["items"]
+        await witness.delete_overdue(kubectl.namespace, now + HOUR + 2 * OVERDUE)
+        eventually(lambda: not kubectl.get("jobs")["items"] and not kubectl.get("pods")["items"], what="both are gone")
+        create(kubectl, "stuck")  # another of the same name, which was never looked at
+        await witness.delete_overdue(kubectl.namespace, now + HOUR + 2 * OVERDUE)
+        assert kubectl.get("jobs")["items"]
+
+
+async def test_each_job_is_found_as_it_is(kubectl: Kubectl) -> None:
+    for name in ("active", "done", "failed", "deleted"):
+        create(kubectl, name)
+    end(kubectl, "done", "Succeeded", 0)
+    async with connect("test") as api:
+        witness = Witness(api)
+        await witness.look(kubectl.namespace, datetime.now(UTC))
+        kubectl("delete", "job", "deleted")
+        end(kubectl, "failed", "Failed", 75)
+        await witness.look(kubectl.namespace, datetime.now(UTC))
+        names = ["active", "done", "failed", "deleted", "unknown"]
+        for asked in (names, [*names, *(f"none-{number}" for number in range(300))]):
+            found = await witness.find(asked, kubectl.namespace)
+            assert {name: job.state for name, job in found.items()} == {
+                "active": JobState.ACTIVE,
+                "done": JobState.COMPLETE,
+                "failed": JobState.FAILED,
+                "deleted": JobState.GONE,
+            }
+
+
+async def test_what_troubles_a_job_is_seen(kubectl: Kubectl) -> None:
+    create(kubectl, "again")
+    create(kubectl, "refused", priorityClassName="no-such-class")
+    kubectl("create", "quota", "pods", "--hard=pods=1")
+    eventually(lambda: kubectl.get("quota", "pods")["status"].get("used"), what="the quota counts")
+    create(kubectl, "waiting")
+
+    def refused() -> bool:
+        events = kubectl.get("events", "--field-selector", "reason=FailedCreate")["items"]
+        return {event["involvedObject"]["name"] for event in events} >= {"refused", "waiting"}
+
+    eventually(refused, what="both were refused a pod")
+    async with connect("test") as api:
+        witness = Witness(api)
+        await witness.look(kubectl.namespace, datetime.now(UTC))
+        jobs = await witness.find(["refused", "waiting"], kubectl.namespace)
+        await witness.look_for_trouble(jobs.values(), kubectl.namespace)
+        end(kubectl, "again", "Failed", 75)
+        await witness.see(kubectl.get("job", "again"), kubectl.namespace, deleted=False)
+        found = {name: witness.jobs.trouble_of(name) for name in ("again", "refused", "waiting")}
+    assert {name: trouble.reason for name, trouble in found.items() if trouble} == {
+        "again": Reason.DATABASE,
+        "refused": Reason.REFUSED,
+        "waiting": Reason.CAPACITY,
+    }
+    assert Job.from_object(kubectl.get("job", "again")).state is JobState.FAILED

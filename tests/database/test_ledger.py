@@ -1,0 +1,146 @@
+"""database/ledger.py: who has no row gets one, once, and no row of a tick's own is touched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from region_operator.causes import Verdict
+from region_operator.database.in_force import write_in_force
+from region_operator.database.ledger import begin, close, missing, open_rows, settle
+from region_operator.in_force import Found, Interval, Terms
+from region_operator.ledger import Tick, expected
+from region_tick.contract import Reason
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+SOURCE = "public.region_index"
+NOW = datetime.now(UTC).replace(second=0, microsecond=0)
+TERMS = Terms(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
+MONTH = timedelta(days=30)
+CREATED = Verdict(Reason.NOT_CREATED, "detail")
+
+
+def ago(minutes: float) -> datetime:
+    return NOW - timedelta(minutes=minutes)
+
+
+def tick(minutes: float, region: str = "1") -> Tick:
+    return Tick(region, TERMS, ago(minutes), None)
+
+
+async def execute(engine: AsyncEngine, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+    async with engine.begin() as connection:
+        result = await connection.execute(text(statement), values)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+
+async def run(engine: AsyncEngine, at: datetime, *, region: str = "1", **values: Any) -> None:
+    """Make the row of a tick that ran for half a minute, or as the values say."""
+    row = {
+        "source": SOURCE,
+        "region_id": region,
+        "tick_at": at,
+        "region_code": "a",
+        "cron": "",
+        "state": "succeeded",
+        "attempt": 1,
+        "created_at": at,
+        "started_at": at,
+        "finished_at": at + timedelta(seconds=30),
+        "lease_until": at + timedelta(seconds=30),
+        "job_name": "j",
+    } | values
+    names = ", ".join(row)
+    await execute(
+        engine,
+        f"INSERT INTO region_tick.job_run ({names}) VALUES ({', '.join(f':{name}' for name in row)})",
+        **row,
+    )
+
+
+async def in_force(engine: AsyncEngine, since: datetime) -> None:
+    row = Interval(source=SOURCE, region_id="1", terms=TERMS, valid_from=since)
+    await write_in_force(engine, Found({row.key: row}, {}), sources={SOURCE})
+
+
+async def test_the_account_begins_with_the_first_schedule_and_not_long_ago(engine: AsyncEngine) -> None:
+    assert await begin(engine, SOURCE, retention=MONTH) is None
+    await in_force(engine, ago(60))
+    period = await begin(engine, SOURCE, retention=MONTH)
+    assert period is not None
+    assert timedelta(minutes=9) < period.now - period.after <= timedelta(minutes=11)
+    assert [row.terms for row in period.intervals] == [TERMS]
+    assert (again := await begin(engine, SOURCE, retention=MONTH)) is not None
+    assert again.after == period.after
+
+
+async def test_an_account_that_is_older_than_the_retention_is_cut(engine: AsyncEngine) -> None:
+    await in_force(engine, ago(5))
+    await begin(engine, SOURCE, retention=MONTH)
+    period = await begin(engine, SOURCE, retention=timedelta(minutes=1))
+    assert period is not None
+    assert period.after == period.now - timedelta(minutes=1)
+
+
+async def test_ticks_without_a_row_are_found_and_those_that_another_overlapped_told(engine: AsyncEngine) -> None:
+    await run(engine, ago(5))
+    await run(engine, ago(3), finished_at=ago(1.5))
+    await run(engine, ago(9), region="2", manual_uid="m", finished_at=NOW)
+    await run(engine, ago(8), region="2", state="missed", started_at=None, finished_at=NOW, lease_until=None)
+    ticks = [tick(5), tick(4), tick(3), tick(2), tick(1), tick(4, "2")]
+    found = await missing(engine, SOURCE, ticks)
+    assert found == [(tick(4), False), (tick(2), True), (tick(1), False), (tick(4, "2"), False)]
+    assert await missing(engine, "public.other", ticks) == [(item, False) for item in ticks]
+    assert await missing(engine, SOURCE, []) == []
+
+
+async def test_rows_are_written_once_and_beside_none_that_is_there(engine: AsyncEngine) -> None:
+    await in_force(engine, ago(60))
+    await begin(engine, SOURCE, retention=MONTH)
+    await run(engine, ago(5), state="running")
+    verdicts = [(tick(5), CREATED), (tick(4), CREATED), (tick(3), Verdict(Reason.CAPACITY))]
+    assert sorted(await settle(engine, SOURCE, verdicts, until=ago(2))) == [
+        ("missed", "not created"),
+        ("skipped", "capacity"),
+    ]
+    assert await settle(engine, SOURCE, verdicts, until=ago(3)) == []
+    rows = await execute(
+        engine, "SELECT state, reason, error_message, job_name FROM region_tick.job_run ORDER BY tick_at"
+    )
+    assert rows == [
+        ("running", None, None, "j"),
+        ("missed", "not created", "detail", tick(4).job),
+        ("skipped", "capacity", None, tick(3).job),
+    ]
+    assert (period := await begin(engine, SOURCE, retention=MONTH)) is not None
+    assert period.after == ago(2)  # it never goes back
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted"])
+async def test_open_rows_are_closed_by_attempt(engine: AsyncEngine, state: str) -> None:
+    await run(engine, ago(9), state=state, finished_at=None, reason="terminated")
+    await run(engine, ago(8), state=state, lease_until=NOW + timedelta(hours=1))
+    await run(engine, ago(7))
+    [row] = await open_rows(engine, SOURCE)
+    assert (row.tick_at, row.attempt, row.said, row.job) == (ago(9), 1, "terminated", "j")
+    verdict = Verdict(Reason.LOST)
+    assert await close(engine, SOURCE, [(replace(row, attempt=2), verdict)]) == []
+    assert await close(engine, SOURCE, [(row, verdict)]) == [("failed", "lost")]
+    assert await close(engine, SOURCE, [(row, verdict)]) == []
+    [(finished,)] = await execute(engine, "SELECT finished_at FROM region_tick.job_run WHERE state = 'failed'")
+    assert finished >= ago(9)
+
+
+async def test_what_expected_gives_is_what_missing_takes(engine: AsyncEngine) -> None:
+    await in_force(engine, ago(8))
+    period = await begin(engine, SOURCE, retention=MONTH)
+    assert period is not None
+    ticks = expected(period.intervals, after=period.after, until=NOW)
+    assert [item.tick_at for item in ticks] == [ago(n) for n in range(7, -1, -1)]
+    assert [item for item, _ in await missing(engine, SOURCE, ticks)] == ticks

@@ -1,0 +1,152 @@
+"""Every expected tick has exactly one final row and the right cause, whatever happened meanwhile: on a real API server
+with its real controllers, minute after minute. What was to be expected, the test counts for itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from region_tick.contract import Reason, State
+from tests.faults.standin import StandInKubelet
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from devcluster.local import LocalCluster
+    from tests.cluster.conftest import RunOperator
+    from tests.cluster.kubectl import Kubectl
+
+MINUTE = timedelta(minutes=1)
+QUICK = {"REGION_REFRESH_INTERVAL_MS": "5000", "CONCURRENCY": "8"}
+TICK = {"timeout": "1s", "retries": 0, "startDeadline": "10s"}
+"""A Job that gets no pod fails 41 s after its tick."""
+SUCCEEDED = (State.SUCCEEDED, Reason.OK)
+FULL = (State.SKIPPED, Reason.CAPACITY)
+STOPPED = (State.MISSED, Reason.NOT_CREATED)
+
+
+def until(moment: datetime) -> None:
+    """Let real minutes pass: the controllers' clock cannot be injected."""
+    seconds = (moment - datetime.now(UTC)).total_seconds()
+    assert -5 < seconds < 120, f"the test is {-seconds:.0f} s late: the machine is too slow for its minutes"
+    time.sleep(max(0.0, seconds))
+
+
+def controller_manager(cluster: LocalCluster) -> int:
+    """Return the process of this cluster's kube-controller-manager."""
+    kubeconfig = str(cluster.layout.folder).encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[0].endswith(b"kube-controller-manager") and any(kubeconfig in word for word in words):
+            return int(process.name)
+    raise AssertionError("no kube-controller-manager")
+
+
+@contextmanager
+def stopped_controllers(cluster: LocalCluster) -> Iterator[None]:
+    pid = controller_manager(cluster)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def full_quota(kubectl: Kubectl) -> Iterator[None]:
+    """Take every slot with pods that are nobody's tick."""
+    count = int(QUICK["CONCURRENCY"])
+    spec = {
+        "priorityClassName": "region-tick",
+        "containers": [{"name": "c", "image": "none"}],
+        "terminationGracePeriodSeconds": 0,
+    }
+    pods = [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": f"filler-{n}", "labels": {"x": "filler"}},
+            "spec": spec,
+        }
+        for n in range(count)
+    ]
+    kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": pods}))
+    try:
+        yield
+    finally:
+        kubectl("delete", "pods", "--selector", "x=filler", "--grace-period=0", "--force")
+
+
+def rows(database: str) -> dict[tuple[str, datetime], list[tuple[str, str]]]:
+    with psycopg.connect(database, autocommit=True) as connection:
+        found: dict[tuple[str, datetime], list[tuple[str, str]]] = {}
+        for code, tick_at, state, reason in connection.execute(
+            "SELECT region_code, tick_at, state, reason FROM region_tick.job_run"
+        ):
+            found.setdefault((code, tick_at.astimezone(UTC)), []).append((state, reason))
+        return found
+
+
+def test_every_expected_tick_has_one_final_row_with_its_cause(
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, database: str
+) -> None:
+    def sql(statement: str) -> None:
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    sql(
+        "INSERT INTO region_index (code, name, cron_schedule)"
+        " SELECT code, code, '* * * * *' FROM unnest('{steady,edited,deactivated}'::text[]) code"
+    )
+    with StandInKubelet(kubectl, database):
+        if datetime.now(UTC).second > 30:  # so that all stands before the first tick
+            until(datetime.now(UTC).replace(second=0, microsecond=0) + MINUTE)
+        with run_operator(**QUICK) as operator:
+            eventually(lambda: kubectl.ready().get("status") == "True", what="ready")
+            kubectl("patch", "rsched", "default", "--type", "merge", "--patch", json.dumps({"spec": {"tick": TICK}}))
+            eventually(
+                lambda: all(job["spec"]["startingDeadlineSeconds"] == 10 for job in kubectl.cronjobs().values()),
+                what="the CronJobs follow",
+            )
+            first = datetime.now(UTC).replace(second=0, microsecond=0) + MINUTE
+            until(first + timedelta(seconds=25))
+            sql("UPDATE region_index SET cron_schedule = '*/2 * * * *' WHERE code = 'edited'")
+            sql("UPDATE region_index SET active = false WHERE code = 'deactivated'")
+            eventually(lambda: len(kubectl.cronjobs()) == 2, what="deactivated")
+            eventually(lambda: kubectl.cronjobs()["edited"]["spec"]["schedule"] == "*/2 * * * *", what="the edit shows")
+            operator.signal(signal.SIGKILL)
+        with run_operator(**QUICK) as operator:
+            until(first + MINUTE - timedelta(seconds=8))
+            with full_quota(kubectl):
+                until(first + MINUTE + timedelta(seconds=48))
+            assert operator.stop() == 0
+        with run_operator(**QUICK) as operator:
+            eventually(lambda: operator.get("/readyz")[0] == 200, what="it leads")
+            until(first + 2 * MINUTE - timedelta(seconds=3))
+            with stopped_controllers(control_plane):
+                until(first + 2 * MINUTE + timedelta(seconds=13))
+            last = first + 3 * MINUTE
+            expected: dict[tuple[str, datetime], Any] = {("deactivated", first): SUCCEEDED}
+            for number, outcome in enumerate((SUCCEEDED, FULL, STOPPED, SUCCEEDED)):
+                at = first + number * MINUTE
+                expected["steady", at] = outcome
+                if number == 0 or at.minute % 2 == 0:
+                    expected["edited", at] = outcome
+            until(last + timedelta(seconds=30))
+            eventually(lambda: rows(database).keys() >= expected.keys(), what="each has a row", seconds=120)
+            assert rows(database) == {key: [(str(state), str(reason))] for key, (state, reason) in expected.items()}
+            assert not operator.logged("not accounted")
+            assert operator.metric("region_operator_ledger_failures_total") == 0

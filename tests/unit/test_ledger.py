@@ -1,0 +1,91 @@
+"""ledger.py: the ticks that schedules in force make expected, against a count minute by minute."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from region_operator.in_force import Interval, Terms
+from region_operator.ledger import SETTLING, SLICE, Tick, accounted_until, expected, slices
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AT = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+HOURS = 3
+
+
+def minute(number: float) -> datetime:
+    return AT + timedelta(minutes=number)
+
+
+def interval(cron: str, start: datetime, end: datetime | None = None, *, region: str = "1") -> Interval:
+    terms = Terms(cron=cron, code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
+    return Interval(source="s", region_id=region, terms=terms, valid_from=start, valid_to=end)
+
+
+def times(*intervals: Interval, after: datetime, until: datetime) -> list[datetime]:
+    return [tick.tick_at for tick in expected(intervals, after=after, until=until)]
+
+
+def test_the_first_tick_is_strictly_after_the_start_and_the_last_not_after_the_end() -> None:
+    row = interval("* * * * *", minute(1), minute(4))
+    assert times(row, after=AT, until=minute(9)) == [minute(2), minute(3), minute(4)]
+    assert times(row, after=minute(2), until=minute(3)) == [minute(3)]
+
+
+def test_an_edited_schedule_has_each_minute_once() -> None:
+    rows = [interval("* * * * *", AT, minute(2.5)), interval("*/2 * * * *", minute(2.5))]
+    assert times(*rows, after=AT, until=minute(8)) == [minute(n) for n in (1, 2, 4, 6, 8)]
+
+
+def test_a_text_that_is_no_schedule_of_ours_expects_nothing() -> None:
+    assert times(interval("@every 1m", AT), after=AT, until=minute(9)) == []
+
+
+CRONS: dict[str, Callable[[datetime], bool]] = {
+    "* * * * *": lambda _: True,
+    "*/7 * * * *": lambda at: at.minute % 7 == 0,
+    "59 * * * *": lambda at: at.minute == 59,
+    "0,30 10-11 * * *": lambda at: at.minute in (0, 30) and at.hour in (10, 11),
+    "0 0 1 1 *": lambda _: False,
+}
+MOMENTS = st.floats(-5, HOURS * 60).map(minute)
+
+
+@given(st.sampled_from(sorted(CRONS)), MOMENTS, st.none() | MOMENTS, MOMENTS, MOMENTS)
+def test_they_are_those_that_counting_finds(
+    cron: str, start: datetime, end: datetime | None, after: datetime, until: datetime
+) -> None:
+    found = times(interval(cron, start, end), after=after, until=until)
+    assert found == [
+        at
+        for at in map(minute, range(-10, HOURS * 60 + 10))
+        if max(start, after) < at <= min(until, end or until) and CRONS[cron](at)
+    ]
+
+
+@given(MOMENTS, MOMENTS)
+def test_slices_cover_the_time_without_a_gap(after: datetime, until: datetime) -> None:
+    parts = list(slices(after, until))
+    assert all(timedelta(0) < end - start <= SLICE for start, end in parts)
+    assert [start for start, _ in parts] + [until] == [after, *(end for _, end in parts)] or (
+        not parts and after >= until
+    )
+
+
+def test_a_tick_may_be_claimed_until_its_deadline_is_over_and_settled() -> None:
+    [tick] = expected([interval("* * * * *", AT)], after=AT, until=minute(1))
+    assert tick.latest_start == minute(1) + timedelta(seconds=20)
+    assert tick.may_be_claimed(tick.latest_start + SETTLING)
+    assert not tick.may_be_claimed(tick.latest_start + SETTLING + timedelta(seconds=1))
+    assert tick.job == f"a-0123456789ab-{int(minute(1).timestamp()) // 60}"
+
+
+def test_what_is_pending_holds_the_account_back() -> None:
+    ticks: list[Tick] = expected([interval("* * * * *", AT)], after=AT, until=minute(3))
+    assert accounted_until([], minute(5)) == minute(5)
+    assert minute(1) < accounted_until(ticks[1:], minute(5)) < minute(2)
