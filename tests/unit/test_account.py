@@ -1,0 +1,31 @@
+"""account.py: a ledger that cannot be kept ends no reconcile."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from kubernetes.aio import client
+
+from region_operator.account import Ledger
+from region_operator.api import Api
+from region_operator.database.engine import make_engine
+from region_operator.database.store import Database
+from region_operator.metrics import LEDGER_FAILURES
+from region_tick.database_url import DatabaseUrl
+from tests.unit.examples import scheduler
+
+if TYPE_CHECKING:
+    import pytest
+
+
+async def test_a_database_that_went_away_is_logged_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    engine = make_engine(DatabaseUrl.parse("postgresql://nobody@127.0.0.1:1/none"))
+    ledger = Ledger(Api(client.ApiClient(client.Configuration())), retention=timedelta(days=30))
+    before = LEDGER_FAILURES._value.get()
+    with caplog.at_level(logging.WARNING):
+        await ledger.account(Database(engine, "public"), scheduler(), before=[], after=[])
+    assert LEDGER_FAILURES._value.get() == before + 1
+    assert [record.message for record in caplog.records] == ["not accounted"]
+    await engine.dispose()
