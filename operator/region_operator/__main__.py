@@ -134,7 +134,7 @@ def _once(work: Awaitable[T]) -> T:
         _give_up(EX_ERROR, str(failure))
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings) -> NoReturn:
     state = health.Health()
     server = health.serve(state, settings.health_port)
     identity = new_identity()
@@ -157,6 +157,7 @@ async def _run(settings: Settings) -> None:
     beating.cancel()
     server.shutdown()
     log.info("stopped")
+    failsafe.leave()
 
 
 async def _lead(settings: Settings, state: health.Health, leader: Leader) -> None:

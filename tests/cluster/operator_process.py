@@ -46,6 +46,11 @@ class OperatorProcess:
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
 
+    @property
+    def strays(self) -> list[str]:
+        """What it wrote that is no line of its log."""
+        return [line for line in self._log.read_text().splitlines() if not line.startswith("{")]
+
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Return the lines about an event."""
         return [line for line in self.lines if line["event"] == event]

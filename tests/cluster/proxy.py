@@ -101,4 +101,5 @@ class Proxy:
                 gate.wait()
                 time.sleep(self.delay)
                 sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)  # also where the server was killed, which may reset the connection

@@ -101,6 +101,24 @@ def slow(_site: Site, way: object) -> Iterator[None]:
 
 
 @contextmanager
+def cut(_site: Site, way: object) -> Iterator[None]:
+    """Nothing passes, either way, and nobody says so."""
+    assert isinstance(way, Proxy)
+    way.cut()
+    try:
+        yield
+    finally:
+        way.mend()
+
+
+@contextmanager
+def sessions_ended(site: Site, _way: object) -> Iterator[None]:
+    """Somebody ends the operators' sessions."""
+    site.end_sessions()
+    yield
+
+
+@contextmanager
 def refused(site: Site, _way: object) -> Iterator[None]:
     """The role's password is another, until somebody sets it back."""
     site.administer(f"ALTER ROLE {site.role} PASSWORD 'another'")

@@ -45,6 +45,25 @@ health.Health.beat = hang
 __main__.main(["run"])
 """
 
+LEFT_BEHIND = """
+import asyncio, time
+from region_operator import __main__, health
+
+async def generate():
+    try:
+        yield
+    except GeneratorExit:
+        raise RuntimeError("kopf's watch says that it did not stop")
+
+async def leave_behind(_health):
+    LEFT
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+health.Health.beat = leave_behind
+__main__.main(["run"])
+"""
+
 
 @pytest.mark.parametrize(
     "hang",
@@ -82,12 +101,28 @@ def test_an_operator_whose_event_loop_hangs_is_ended(tmp_path: Path) -> None:
     assert "in hang" in errors
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        "asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)  # as a look-up that no DNS server answers",
+        "global watch; watch = generate(); await anext(watch)",
+    ],
+    ids=["a look-up", "a watch"],
+)
+def test_what_an_operator_leaves_behind_neither_holds_up_its_end_nor_says_anything(tmp_path: Path, left: str) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(KUBECONFIG)
+    program = LEFT_BEHIND.replace("LEFT", left)
+    environment = {"KUBECONFIG": str(kubeconfig), "HEALTH_PORT": "0", "LOG_LEVEL": "ERROR"}
+    assert run_until_told_to_stop(program, **environment) == (0, "")
+
+
 def tell_to_stop(hang: str) -> tuple[int, str]:
     return run_until_told_to_stop(PROGRAM.replace("HANG", hang))
 
 
 def run_until_told_to_stop(program: str, **environment: str) -> tuple[int, str]:
-    """Run it until it says that it is ready, send SIGTERM; return its exit code and what it said of errors."""
+    """Run it until it says that it is ready, send SIGTERM; return its exit code and what it said from then on."""
     with subprocess.Popen(
         [sys.executable, "-c", program],
         env=os.environ | environment,
@@ -99,7 +134,7 @@ def run_until_told_to_stop(program: str, **environment: str) -> tuple[int, str]:
             assert process.stdout
             assert process.stdout.readline() == "ready\n"
             process.send_signal(signal.SIGTERM)
-            errors = process.communicate(timeout=20)[1]
+            said = "".join(process.communicate(timeout=20))
         finally:
             process.kill()
-    return process.returncode, errors
+    return process.returncode, said
