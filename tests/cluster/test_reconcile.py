@@ -34,10 +34,11 @@ def test_rows_become_cronjobs_and_edits_show(run_operator: RunOperator, kubectl:
     )
     sql(
         "INSERT INTO region_index (code, name, cron_schedule, active)"
-        " VALUES ('IS-1', 'Reykjavík', '0 * * * *', true), ('XX', 'Nowhere', '@daily', false)"
+        " VALUES ('IS-1', 'Reykjavík', '0 * * * *', true), ('KE-30', 'Nairobi', '@hourly', true),"
+        " ('XX', 'Nowhere', '@daily', false)"
     )
     with run_operator() as operator:
-        eventually(lambda: kubectl.cronjobs().keys() == {"FR-75", "IS-1"}, what="one CronJob per active row")
+        eventually(lambda: kubectl.cronjobs().keys() == {"FR-75", "IS-1", "KE-30"}, what="one CronJob per active row")
         paris = kubectl.cronjobs()["FR-75"]
         assert paris["spec"]["schedule"] == "*/5 * * * *"
         assert paris["spec"]["timeZone"] == "UTC"
@@ -54,10 +55,10 @@ def test_rows_become_cronjobs_and_edits_show(run_operator: RunOperator, kubectl:
         assert kubectl.cronjobs()["FR-75"]["metadata"]["uid"] == uid
         assert kubectl.cronjobs()["FR-75"]["metadata"]["annotations"]["region-tick.dev/name"] == "Lutetia"
 
+        sql("UPDATE region_index SET active = true WHERE code = 'XX'")
         sql("UPDATE region_index SET active = false WHERE code = 'IS-1'")
         sql("DELETE FROM region_index WHERE code = 'FR-75'")
-        sql("UPDATE region_index SET active = true WHERE code = 'XX'")
-        eventually(lambda: kubectl.cronjobs().keys() == {"XX"}, what="what is gone from the table is gone")
+        eventually(lambda: kubectl.cronjobs().keys() == {"KE-30", "XX"}, what="what is gone from the table is gone")
         changes = [(line["event"], line["region.code"]) for line in operator.lines if "cronjob" in line]
         assert set(changes) >= {
             ("added", "FR-75"),
@@ -67,7 +68,7 @@ def test_rows_become_cronjobs_and_edits_show(run_operator: RunOperator, kubectl:
             ("added", "XX"),
         }
         status = eventually(lambda: kubectl.scheduler().get("status"), what="the status")
-        assert status["regions"] == {"active": 1, "scheduled": 1, "quarantined": 0, "held": 0, "paused": 0}
+        assert status["regions"] == {"active": 2, "scheduled": 2, "quarantined": 0, "held": 0, "paused": 0}
         assert kubectl.ready()["reason"] == "InSync"
 
 

@@ -59,8 +59,8 @@ def test_rows_tick_in_real_pods_and_job_run_says_so(
 ) -> None:
     add_regions(database, "R1", "R2", "R3")
     eventually(lambda: len(completed_jobs(running)) >= 3, what="three completed Jobs", seconds=150)
-    database.execute("UPDATE region_index SET active = false")
-    eventually(lambda: not running.cronjobs(), what="no further Jobs")
+    running("patch", "regionscheduler", "default", "--type=merge", "--patch", '{"spec": {"suspend": true}}')
+    eventually(lambda: all(item["spec"]["suspend"] for item in running.cronjobs().values()), what="no further Jobs")
     eventually(lambda: all_finished(running), what="all Jobs have ended", seconds=60)
     rows = runs(database)
     assert [row[0] for row in rows] == completed_jobs(running)
