@@ -96,6 +96,7 @@ class Ledger:
             pending += [tick for tick, _ in without if (tick.region_id, tick.tick_at) not in settled]
             until = accounted_until(pending, end)
             _count(await settle(engine, source, verdicts, until=until))
+            await self.witness.delete_waiting([tick.job for tick, _ in verdicts], namespace)
             metrics.LEDGER_UNTIL.set(until.timestamp())
         oldest = min((tick.tick_at for tick in pending), default=now)
         self.witness.jobs.forget(oldest - REMEMBERED)

@@ -2,7 +2,8 @@
 
 | its Job             | what else is known                             | row                             |
 |---------------------|------------------------------------------------|---------------------------------|
-| active              |                                                | none yet: its own to write      |
+| active              | has or had a pod                               | none yet: its own to write      |
+| active              | waits for its first pod, too long by now       | skipped: capacity, or refused   |
 | succeeded           |                                                | missed: not recorded            |
 | failed              | never had a pod                                | skipped: capacity, or refused   |
 | failed or gone      | what troubled its pods                         | missed: that                    |
@@ -60,10 +61,10 @@ def judge(tick: Tick, evidence: Evidence) -> Verdict | None:
     job = evidence.job
     if job is None:
         return Verdict(_without_job(tick, evidence))
-    if job.state is JobState.ACTIVE:
-        return None
     if job.state is JobState.COMPLETE:
         return Verdict(Reason.NOT_RECORDED)
+    if job.state is JobState.ACTIVE and not job.waits:
+        return None
     return _after(job, evidence.trouble)
 
 
@@ -91,6 +92,8 @@ def _without_job(tick: Tick, evidence: Evidence) -> Reason:
 def _after(job: Job, trouble: Trouble | None) -> Verdict:
     if trouble is not None:
         return Verdict(trouble.reason, trouble.detail)
+    if job.waits:
+        return Verdict(Reason.CAPACITY)
     if not job.failing:
         return Verdict(Reason.DELETED)
     if not job.had_pod:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from region_operator.api import ERRORS, MERGE, Api
 from region_operator.cronjob import QUOTA_NAME
 from region_operator.metrics import NUDGES, WAITING_TICKS
+from region_tick.contract import LATENESS_TOLERANCE_SECONDS, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -38,10 +40,12 @@ class Waiting:
     """Of its tick, since 1970."""
     name: str
     uid: str
+    until: float
+    """Up to when its first pod can still claim the tick, in Unix time: later, it would take a slot to find that out."""
 
 
 def waiting(job: Mapping[str, Any]) -> Waiting | None:
-    """Return what a Job waits as; None where it does not wait, or was not looked at by its controller yet.
+    """Return how a Job waits; None where it does not, or was not looked at by its controller yet.
 
     The controller sets startTime when it first syncs a Job, in the same write as the number of pods that it could
     create (job_controller.go, syncJob).
@@ -53,7 +57,17 @@ def waiting(job: Mapping[str, Any]) -> Waiting | None:
         return None
     if status.get("active") or status.get("terminating"):
         return None
-    return Waiting(bool(status.get("failed")), int(minute), meta["name"], meta["uid"])
+    retries = bool(status.get("failed"))
+    until = math.inf if retries else int(minute) * 60 + _start_deadline(job) + LATENESS_TOLERANCE_SECONDS
+    return Waiting(retries, int(minute), meta["name"], meta["uid"], until)
+
+
+def _start_deadline(job: Mapping[str, Any]) -> float:
+    """Return how many seconds after its minute a Job's first pod may start, as that pod will be told."""
+    [container, *_] = job["spec"]["template"]["spec"]["containers"]
+    told = {item["name"]: item.get("value", "") for item in container.get("env", [])}
+    seconds = told.get(Variable.START_DEADLINE_SECONDS, "")
+    return float(seconds) if seconds.isdecimal() else math.inf
 
 
 def free_slots(quota: Mapping[str, Any]) -> int:
@@ -66,8 +80,11 @@ def free_slots(quota: Mapping[str, Any]) -> int:
 class Dispatcher:
     """What the events of Jobs and of the quota say, and the nudges that follow from it."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, wall_clock: Callable[[], float] = time.time
+    ) -> None:
         self._clock = clock
+        self._wall_clock = wall_clock
         self._waiting: dict[str, Waiting] = {}
         self._nudged: dict[str, float] = {}
         self._free = 0
@@ -93,9 +110,11 @@ class Dispatcher:
 
     def due(self) -> list[Waiting]:
         """Return whom to nudge now: as many as there are free slots that no nudge is about to fill."""
-        now = self._clock()
+        now, wall_time = self._clock(), self._wall_clock()
         self._nudged = {name: at for name, at in self._nudged.items() if now - at < EFFECT_SECONDS}
-        others = sorted(waits for name, waits in self._waiting.items() if name not in self._nudged)
+        others = sorted(
+            waits for name, waits in self._waiting.items() if name not in self._nudged and wall_time <= waits.until
+        )
         return others[: max(0, self._free - len(self._nudged))]
 
     def nudged(self, chosen: Iterable[Waiting]) -> None:
@@ -121,7 +140,7 @@ class Dispatcher:
 
     async def _nudge(self, api: Api, namespace: str, waits: Waiting) -> None:
         path = f"/apis/batch/v1/namespaces/{namespace}/jobs/{waits.name}"
-        annotations = {NUDGED_ANNOTATION: f"{time.time():.3f}"}
+        annotations = {NUDGED_ANNOTATION: f"{self._wall_clock():.3f}"}
         try:
             await api.request(
                 "PATCH", path, body={"metadata": {"uid": waits.uid, "annotations": annotations}}, content_type=MERGE

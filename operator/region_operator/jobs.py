@@ -83,6 +83,11 @@ class Job:
             failing=bool(why),
         )
 
+    @property
+    def waits(self) -> bool:
+        """Whether its controller has looked at it and could make no pod yet."""
+        return self.state is JobState.ACTIVE and self.started is not None and not self.had_pod and not self.failing
+
     def was_active(self, since: datetime, until: datetime) -> bool:
         """Whether it was at some time between two moments."""
         return self.created <= until and (self.ended is None or self.ended > since)

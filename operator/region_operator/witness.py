@@ -107,20 +107,33 @@ class Witness:
     async def delete_overdue(self, namespace: str, now: datetime) -> None:
         """Delete the Jobs that are active although their time is long over; one that cannot be is tried again."""
         for job in self.jobs.overdue(now, OVERDUE):
-            body = {
-                "apiVersion": "v1",
-                "kind": "DeleteOptions",
-                "propagationPolicy": "Background",
-                "preconditions": {"uid": job.uid},
-            }
-            try:
-                await self._api.request("DELETE", f"{_jobs_path(namespace)}/{job.name}", body=body)
-            except ApiException as error:
-                if error.status not in (404, 409):
-                    raise
-            else:
+            if await self._delete(job, namespace):
                 metrics.OVERDUE_JOBS.inc()
                 log.warning("overdue job deleted", extra={"job": job.name, "reason": "active beyond its deadline"})
+
+    async def delete_waiting(self, names: Iterable[str], namespace: str) -> None:
+        """Delete, of the Jobs of ticks that are final, those that still wait for their first pod: it would take a slot
+        only to find that out, and until then Forbid holds the region.
+        """
+        for job in filter(None, map(self.jobs.get, names)):
+            if job.waits and await self._delete(job, namespace):
+                log.info("waiting job deleted", extra={"job": job.name, "reason": "its tick is skipped"})
+
+    async def _delete(self, job: Job, namespace: str) -> bool:
+        """Delete a Job and its pods; False where it is gone."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": job.uid},
+        }
+        try:
+            await self._api.request("DELETE", f"{_jobs_path(namespace)}/{job.name}", body=body)
+        except ApiException as error:
+            if error.status not in (404, 409):
+                raise
+            return False
+        return True
 
 
 def _is_known(job: Job | None) -> bool:

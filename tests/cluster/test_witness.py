@@ -76,6 +76,21 @@ async def test_only_a_job_beyond_its_deadline_is_deleted_and_its_pods_with_it(ku
         assert kubectl.get("jobs")["items"]
 
 
+async def test_of_final_ticks_only_the_jobs_that_wait_for_their_first_pod_are_deleted(kubectl: Kubectl) -> None:
+    for name in ("at-work", "again"):
+        create(kubectl, name)
+    end(kubectl, "again", "Failed", 75)
+    for name in ("waiting", "of-another-tick"):
+        create(kubectl, name, priorityClassName="no-such-class")
+    async with connect("test") as api:
+        witness = Witness(api)
+        await witness.look(kubectl.namespace, datetime.now(UTC))
+        await witness.delete_waiting(["at-work", "again", "waiting", "unknown"], kubectl.namespace)
+    eventually(lambda: "waiting" not in kubectl("get", "jobs", "--output", "name"), what="it is gone")
+    left = {job["metadata"]["name"] for job in kubectl.get("jobs")["items"]}
+    assert left == {"at-work", "again", "of-another-tick"}
+
+
 async def test_each_job_is_found_as_it_is(kubectl: Kubectl) -> None:
     for name in ("active", "done", "failed", "deleted"):
         create(kubectl, name)

@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from region_operator.dispatch import EFFECT_SECONDS, Dispatcher, Waiting, free_slots, waiting
+from region_tick.contract import LATENESS_TOLERANCE_SECONDS
 
 MINUTE = 29_925_017
+START_DEADLINE = 20
+ENVIRONMENT = [{"name": "JOB_NAME", "valueFrom": {}}, {"name": "TICK_START_DEADLINE_SECONDS", "value": "20"}]
 
 
 def job(name: str = f"r1-{MINUTE}", *, deleted: bool = False, **status: Any) -> dict[str, Any]:
@@ -21,6 +24,7 @@ def job(name: str = f"r1-{MINUTE}", *, deleted: bool = False, **status: Any) -> 
     status = {"startTime": "2026-11-24T06:17:00Z"} | status
     return {
         "metadata": {"name": name, "uid": f"uid of {name}"} | going,
+        "spec": {"template": {"spec": {"containers": [{"name": "tick", "env": ENVIRONMENT}]}}},
         "status": {key: value for key, value in status.items() if value is not None},
     }
 
@@ -43,7 +47,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def dispatcher(clock: Clock) -> Dispatcher:
-    return Dispatcher(clock=clock)
+    return Dispatcher(clock=clock, wall_clock=lambda: MINUTE * 60 + clock.now)
 
 
 def names(chosen: list[Waiting]) -> list[str]:
@@ -140,13 +144,25 @@ def test_a_slot_that_was_taken_leaves_the_next_free_one_to_the_next(dispatcher: 
     assert names(dispatcher.due()) == [f"b-{MINUTE}"]
 
 
+def test_who_came_too_late_gets_no_slot_to_say_so_but_a_retry_is_never_late(
+    dispatcher: Dispatcher, clock: Clock
+) -> None:
+    dispatcher.see_quota(quota(hard=4, used=0), deleted=False)
+    dispatcher.see_job(job(f"late-{MINUTE}"), deleted=False)
+    dispatcher.see_job(job(f"retry-{MINUTE}", failed=1), deleted=False)
+    clock.now = START_DEADLINE + LATENESS_TOLERANCE_SECONDS
+    assert names(dispatcher.due()) == [f"late-{MINUTE}", f"retry-{MINUTE}"]
+    clock.now += 0.1
+    assert names(dispatcher.due()) == [f"retry-{MINUTE}"]
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.booleans()), max_size=30),
     st.integers(0, 5),
     st.integers(0, 6),
 )
 def test_never_more_than_there_are_free_slots(waits: list[tuple[int, int, bool]], hard: int, used: int) -> None:
-    dispatcher = Dispatcher(clock=Clock())
+    dispatcher = Dispatcher(clock=Clock(), wall_clock=lambda: MINUTE * 60)
     dispatcher.see_quota(quota(hard=hard, used=used), deleted=False)
     for region, minutes, retries in waits:
         dispatcher.see_job(job(f"r{region}-{MINUTE + minutes}", failed=int(retries)), deleted=False)
