@@ -164,17 +164,23 @@ async def _lead(settings: Settings, state: health.Health, leader: Leader) -> Non
     pace, dispatcher = Pace(), Dispatcher()
     async with once.working(settings, leader) as (api, reconciler):
         beside = [
-            asyncio.create_task(listen(settings.read_direct_url, pace.wake)),
-            asyncio.create_task(dispatcher.run(api, settings.namespace)),
+            asyncio.create_task(listen(settings.read_direct_url, pace.wake), name="listen"),
+            asyncio.create_task(dispatcher.run(api, settings.namespace), name="dispatch"),
         ]
+        for task in beside:
+            task.add_done_callback(_tell_of_its_end)
         try:
             await wiring.operate(settings.namespace, wiring.Memo(reconciler, pace, state, dispatcher))
         finally:
             for task in beside:
                 task.cancel()
-            for task in beside:
-                with suppress(asyncio.CancelledError):
-                    await task
+            await asyncio.gather(*beside, return_exceptions=True)
+
+
+def _tell_of_its_end(task: asyncio.Task[None]) -> None:
+    """Log why a task ended that should go on until it is cancelled. Reconciles go on without it."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("ended", extra={"task": task.get_name()}, exc_info=error)
 
 
 def _cancel_on_signals() -> None:

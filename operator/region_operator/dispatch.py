@@ -9,15 +9,21 @@ run, and without a nudge the back-off still comes to its end.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import math
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+
+from kubernetes.aio.client import ApiException
+from kubernetes.utils.quantity import parse_quantity
 
 from region_operator.api import ERRORS, MERGE, Api
 from region_operator.cronjob import QUOTA_NAME
 from region_operator.metrics import NUDGES, WAITING_TICKS
+from region_operator.streak import Streak
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, Variable
 
 if TYPE_CHECKING:
@@ -27,7 +33,8 @@ log = logging.getLogger(__name__)
 
 NUDGED_ANNOTATION = "region-tick.dev/nudged"
 EFFECT_SECONDS = 1.0
-"""How long a nudge may take to show; then the Job, if it still waits, is nudged again."""
+"""How long a nudge may take to show; then the Job, if it still waits, is nudged again, and later each time."""
+LONGEST_REST_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,7 +81,23 @@ def free_slots(quota: Mapping[str, Any]) -> int:
     """Return how many pods the ResourceQuota still admits; 0 as long as its controller has not counted them."""
     status = quota.get("status", {})
     hard, used = status.get("hard", {}).get("pods"), status.get("used", {}).get("pods")
-    return max(0, int(hard) - int(used)) if hard is not None and used is not None else 0
+    return max(0, int(parse_quantity(hard) - parse_quantity(used))) if hard is not None and used is not None else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Nudged:
+    """When a Job was last nudged, and how often since the quota last changed."""
+
+    at: float
+    times: int
+
+    def is_pending(self, now: float) -> bool:
+        """Whether it may be about to take a slot."""
+        return now - self.at < EFFECT_SECONDS
+
+    def rests(self, now: float) -> bool:
+        """Whether it is too early for another: what nudges do not help waits for something else than a slot."""
+        return now - self.at < min(EFFECT_SECONDS * 2.0 ** min(self.times - 1, 10), LONGEST_REST_SECONDS)
 
 
 class Dispatcher:
@@ -86,40 +109,47 @@ class Dispatcher:
         self._clock = clock
         self._wall_clock = wall_clock
         self._waiting: dict[str, Waiting] = {}
-        self._nudged: dict[str, float] = {}
+        self._nudged: dict[str, Nudged] = {}
         self._free = 0
         self._changed = asyncio.Event()
+        self._refusals = Streak()
 
     def see_job(self, job: Mapping[str, Any], *, deleted: bool) -> None:
         """Note what an event says of a Job of ours."""
-        name = job["metadata"]["name"]
         waits = None if deleted else waiting(job)
         if waits:
-            self._waiting[name] = waits
+            self._waiting[waits.name] = waits
         else:
-            self._waiting.pop(name, None)
-            self._nudged.pop(name, None)
+            self._forget(job["metadata"]["name"])
         WAITING_TICKS.set(len(self._waiting))
         self._changed.set()
 
     def see_quota(self, quota: Mapping[str, Any], *, deleted: bool) -> None:
         """Note what an event says of a ResourceQuota."""
-        if quota["metadata"]["name"] == QUOTA_NAME:
-            self._free = 0 if deleted else free_slots(quota)
-            self._changed.set()
+        if quota["metadata"]["name"] != QUOTA_NAME:
+            return
+        before, self._free = self._free, 0 if deleted else free_slots(quota)
+        if self._free > before:
+            self._nudged = {name: Nudged(last.at, 1) for name, last in self._nudged.items()}
+        self._changed.set()
 
     def due(self) -> list[Waiting]:
         """Return whom to nudge now: as many as there are free slots that no nudge is about to fill."""
         now, wall_time = self._clock(), self._wall_clock()
-        self._nudged = {name: at for name, at in self._nudged.items() if now - at < EFFECT_SECONDS}
-        others = sorted(
-            waits for name, waits in self._waiting.items() if name not in self._nudged and wall_time <= waits.until
-        )
-        return others[: max(0, self._free - len(self._nudged))]
+        for name in [name for name, waits in self._waiting.items() if waits.until < wall_time]:
+            self._forget(name)
+        room = self._free - sum(last.is_pending(now) for last in self._nudged.values())
+        if room <= 0:
+            return []
+        resting = {name for name, last in self._nudged.items() if last.rests(now)}
+        return heapq.nsmallest(room, (waits for name, waits in self._waiting.items() if name not in resting))
 
     def nudged(self, chosen: Iterable[Waiting]) -> None:
         """Note whom a slot was given to; it takes them a moment to show."""
-        self._nudged |= {waits.name: self._clock() for waits in chosen}
+        now = self._clock()
+        for waits in chosen:
+            before = self._nudged.get(waits.name)
+            self._nudged[waits.name] = Nudged(now, before.times + 1 if before else 1)
 
     async def run(self, api: Api, namespace: str) -> None:
         """Nudge whenever something changed, and every second while a Job waits beside a free slot; until cancelled."""
@@ -141,11 +171,18 @@ class Dispatcher:
     async def _nudge(self, api: Api, namespace: str, waits: Waiting) -> None:
         path = f"/apis/batch/v1/namespaces/{namespace}/jobs/{waits.name}"
         annotations = {NUDGED_ANNOTATION: f"{self._wall_clock():.3f}"}
+        body = {"metadata": {"uid": waits.uid, "annotations": annotations}}
         try:
-            await api.request(
-                "PATCH", path, body={"metadata": {"uid": waits.uid, "annotations": annotations}}, content_type=MERGE
-            )
+            await api.request("PATCH", path, body=body, content_type=MERGE)
         except ERRORS as error:
-            log.debug("not nudged", extra={"job": waits.name, "error": str(error)})
+            if isinstance(error, ApiException) and error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+                self._forget(waits.name)  # gone, without an event that said so
+            elif keys := self._refusals.failed(str(error)):
+                log.warning("not nudged", extra={"job": waits.name, "error": str(error), **keys})
             return
+        self._refusals.ended()
         NUDGES.inc()
+
+    def _forget(self, name: str) -> None:
+        self._waiting.pop(name, None)
+        self._nudged.pop(name, None)

@@ -46,7 +46,7 @@ def last_good(region_id: str, cronjob: Mapping[str, Any]) -> tuple[Region, Sched
     bbox = _either(_variable(cronjob, Variable.REGION_BBOX), _annotation(cronjob, BBOX_ANNOTATION))
     cron = _either(_variable(cronjob, Variable.REGION_CRON), applied_text(cronjob, ("f:spec", "f:schedule")))
     handler, timeout = _annotation(cronjob, HANDLER_ANNOTATION), _annotation(cronjob, TIMEOUT_ANNOTATION)
-    there = cronjob["metadata"]["annotations"]
+    there = cronjob["metadata"].get("annotations", {})
     if (handler is None and HANDLER_ANNOTATION in there) or (timeout is None and TIMEOUT_ANNOTATION in there):
         return None
     if not source or code is None or name is None or bbox is None or cron is None:

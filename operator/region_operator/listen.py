@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
+from region_operator.pace import Backoffs
 from region_operator.settings import MissingDatabaseUrlError
 from region_tick.contract import CHANGES_CHANNEL
 from region_tick.database_url import DatabaseUrl, DatabaseUrlError
@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 PROBE_EVERY_SECONDS = 3.0
 ANSWER_SECONDS = 3.0
 """How long the server may take to answer, or to deliver a notification, before the connection counts as lost."""
-FIRST_RETRY_SECONDS = 1.0
-LAST_RETRY_SECONDS = 30.0
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
@@ -48,12 +46,12 @@ async def listen(read_url: Callable[[], str], wake: Callable[[], None]) -> None:
     """Call `wake` for every change and after every (re)connection, until cancelled. `read_url` is asked before each
     connection.
     """
-    failures, said = 0, ""
+    delays, said = iter(Backoffs()), ""
     while True:
         try:
             async with _listening(read_url()) as connection:
                 log.info("listening", extra={"channel": CHANGES_CHANNEL})
-                failures, said = 0, ""
+                delays, said = iter(Backoffs()), ""
                 wake()
                 while True:
                     async for _ in connection.notifies(timeout=PROBE_EVERY_SECONDS):
@@ -65,13 +63,11 @@ async def listen(read_url: Callable[[], str], wake: Callable[[], None]) -> None:
             psycopg.Error,
             NotListeningError,
             OSError,
-            UnicodeDecodeError,
-        ) as error:  # the last two: a Secret's file
+            UnicodeError,
+        ) as error:  # the last two: a Secret's file; the last: a host name that IDNA refuses, too
             if said != (said := str(error).strip()):
                 log.warning("not listening", extra={"error": said})
-        limit = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**failures)
-        failures += 1
-        await asyncio.sleep(random.uniform(limit / 2, limit))  # noqa: S311 - jitter, not a secret
+        await asyncio.sleep(next(delays))
 
 
 @asynccontextmanager

@@ -17,7 +17,10 @@ LAST_SUCCESS = Gauge(
 CHANGES = Counter("region_operator_cronjob_changes_total", "CronJobs written or deleted, by reason.", ["reason"])
 HELD_DELETIONS = Gauge("region_operator_held_deletions", "Deletions that spec.deletionGuard holds.")
 REGIONS = Gauge("region_operator_regions", "Active regions by state.", ["state"])
-WAITING_TICKS = Gauge("region_operator_waiting_ticks", "Jobs whose next pod waits for a free slot of the quota.")
+WAITING_TICKS = Gauge(
+    "region_operator_waiting_ticks",
+    "Jobs that are active without a pod: they wait for a slot, or back off after a failed pod.",
+)
 NUDGES = Counter("region_operator_nudges_total", "Jobs that were hurried, because a slot was free for them.")
 NOTIFIED = Gauge(
     "region_operator_table_notifies",

@@ -98,9 +98,9 @@ class Reconciler:
             stale = await self._apply(scheduler, seen, database)
         except Exception as error:
             failure = explain(error)
+            await self._tell(scheduler, failure or _internal(error))
             if failure is None:
                 raise
-            await self._tell(scheduler, failure)
             raise failure from error
         outcome = replace(seen.outcome, unfinished=_unfinished(stale=stale, awaited=seen.decision.plan.awaited))
         await self._write_status(scheduler, status.succeeded(scheduler, outcome, now=_now()))
@@ -216,6 +216,10 @@ class Reconciler:
         path = f"{scheduler_path(scheduler.namespace, scheduler.name)}/status"
         answer = await self._api.request("PATCH", path, body=body, content_type=MERGE)
         return scheduler.model_copy(update={"status": answer.get("status", {})})
+
+
+def _internal(error: Exception) -> ReconcileError:
+    return ReconcileError(ReadyReason.INTERNAL, f"an error of the operator itself, see its log: {error!r}")
 
 
 def _unfinished(*, stale: int, awaited: int) -> str:

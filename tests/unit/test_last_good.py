@@ -49,6 +49,12 @@ def test_what_was_rendered_is_read_back(region: Region) -> None:
     assert last_good(region.id, applied(rendered(region))) == (region, parse_schedule(region.cron_schedule))
 
 
+def test_a_cronjob_that_somebody_took_all_annotations_from_is_no_harm() -> None:
+    cronjob = applied(rendered(), but=(("f:metadata", "f:annotations"),))
+    del cronjob["metadata"]["annotations"]
+    assert last_good(PARIS.id, cronjob) is not None
+
+
 def test_an_empty_text_that_the_api_server_left_out_is_read_back() -> None:
     region = replace(PARIS, name="", bbox=None)
     cronjob = applied(rendered(region))
