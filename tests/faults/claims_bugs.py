@@ -11,7 +11,7 @@ from region_tick.statements import CLAIM, FINISH
 if TYPE_CHECKING:
     from types import ModuleType
 
-_FENCE = "AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()"
+FENCE = "AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()"
 _LEASE = "AND run.lease_until <= clock_timestamp()"
 _OPEN = "run.state IN ('running', 'interrupted') AND"
 _FORWARD = "cursor.window_end < excluded.window_end\n      AND "
@@ -37,7 +37,7 @@ def plant(bug: Bug) -> None:
     match bug:
         case Bug.NO_FENCE:
             put(effects, guard_within=lambda _connection, _claimed: True)
-            put(claim, FINISH=_without(FINISH, _FENCE))
+            put(claim, FINISH=_without(FINISH, FENCE))
         case Bug.NO_GUARD:
             put(effects, guard_within=lambda _connection, _claimed: True)
         case Bug.NO_LEASE:
