@@ -11,7 +11,6 @@ import json
 import logging
 import mmap
 import os
-import random
 import signal
 import struct
 import sys
@@ -35,7 +34,7 @@ from region_tick.handlers import LeaseLostError, Outcome, PermanentError, Tick
 from region_tick.lease import Lease
 from tests.database.ticks import CRONJOB, environment
 from tests.faults.claims_bugs import Bug, plant, put
-from tests.faults.claims_plan import LEASE_SECONDS, RENEWAL_SECONDS, Harm, Moment, Plan, Work
+from tests.faults.claims_plan import LEASE_SECONDS, RENEWAL_SECONDS, Harm, Moment, Plan, Work, chance
 from tests.faults.claims_wal import INSERT_EFFECT, SEEN
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ class Claimer:
         self._plan = arguments.plan
         self._progress = Progress(arguments.progress)
         self._environment = environment(arguments.url, HANDLER="history", POD_NAME=f"claimer-{arguments.number}")
-        self._random = random.Random(f"{arguments.plan.seed} {arguments.number} {arguments.life}")
+        self._random = chance(arguments.plan.seed, "claimer", arguments.number, arguments.life)
         self._connection: psycopg.Connection | None = None
         self._seen = self._asked = self._refused = 0
         self._harm: tuple[Moment, Harm] | None = None

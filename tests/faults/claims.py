@@ -4,7 +4,7 @@ Claimers are killed, frozen past their lease, cut off and severed from the datab
 of half of them are wrong; a third reaches Postgres through PgBouncer in transaction mode. What the database committed
 meanwhile is judged as it comes (claims_history). Each claimer asks for each tick until it is final.
 
-    python -m tests.faults.claims [--claims 1000000] [--seed 7] [--claimers 12] [--bug NO_FENCE]
+    python -m tests.faults.claims [--claims 1000000] [--seed 7] [--claimers 12] [--bug no_fence]
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -35,7 +34,7 @@ from tests.cluster.proxy import Proxy
 from tests.faults.claimer import Arguments, Progress
 from tests.faults.claims_bugs import Bug
 from tests.faults.claims_history import History
-from tests.faults.claims_plan import Blow, Harm, Plan
+from tests.faults.claims_plan import Blow, Harm, Plan, chance
 from tests.faults.claims_wal import EFFECT, Log
 from tests.pgbouncer import PgBouncer
 
@@ -134,7 +133,7 @@ class Game:
         self.history = History()
         self.harms: Counter[Harm] = Counter()
         self._plan, self._players, self._admin, self._log = plan, players, admin, log
-        self._random = Random(f"{plan.seed} game")
+        self._random = chance(plan.seed, "game")
         self._begun = time.monotonic()
 
     @property

@@ -29,6 +29,11 @@ _HARMFUL = 0.03
 _EVERY_SECONDS = 0.5
 
 
+def chance(*about: object) -> Random:
+    """Return chance that is the same whenever it is about the same."""
+    return Random(" ".join(map(str, about)))  # noqa: S311 - repeatable is the point
+
+
 class Work(StrEnum):
     """What a handler does."""
 
@@ -112,11 +117,11 @@ class Plan:
 
     def late(self, index: int) -> bool:
         """Tell whether the tick's first claim is to find that it is too late."""
-        return Random(f"{self.seed} late {index}").random() < 0.01
+        return chance(self.seed, "late", index).random() < 0.01
 
     def part(self, tick: TickId, attempt: int) -> Part:
         """Return what an attempt does."""
-        random = Random(f"{self.seed} {tick} {attempt}")
+        random = chance(self.seed, tick, attempt)
         usual = attempt > HARMED_ATTEMPTS
         failing = (0, 0) if usual else (2, 1)
         work = random.choices(list(Work), (70, 14, 13, *failing))[0]
@@ -128,7 +133,7 @@ class Plan:
 
     def blows(self) -> Iterator[Blow]:
         """Yield what is done to the claimers from outside, without an end."""
-        random = Random(f"{self.seed} blows")
+        random = chance(self.seed, "blows")
         while True:
             yield Blow(
                 after=random.uniform(0.0, 2 * _EVERY_SECONDS),
@@ -143,5 +148,5 @@ class Plan:
 
     def clock(self, claimer: int, second: int) -> float:
         """Return by how many seconds a claimer's clock is wrong in a second of its life; half of them are right."""
-        random = Random(f"{self.seed} clock {claimer} {second}")
+        random = chance(self.seed, "clock", claimer, second)
         return random.choice((0.0, 0.0, -3600.0, -2.0, 2.0, 50.0, 3600.0)) if claimer % 2 else 0.0

@@ -71,7 +71,11 @@ def _change(line: str) -> Change:
         raise ValueError(f"{head['verb']} of {table}: what a claim wrote is never taken back; the line is {line!r}")
     if table == "public.effect":
         return _effect(columns)
-    return _cursor(columns) if table == "region_tick.region_cursor" else _run(columns)
+    if table == "region_tick.region_cursor":
+        return _cursor(columns)
+    if table.startswith("region_tick.job_run"):
+        return _run(columns)
+    raise ValueError(f"{table}: no claim writes there; the line is {line!r}")
 
 
 def _columns(text: str) -> dict[str, str | None]:

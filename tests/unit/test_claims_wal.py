@@ -96,6 +96,11 @@ def test_what_was_written_is_never_taken_back(line: str) -> None:
         read(line)
 
 
+def test_a_table_that_no_claim_writes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"region_tick\.creator: no claim writes there"):
+        read("table region_tick.creator: INSERT: id[bigint]:1")
+
+
 def test_what_is_no_line_of_it_is_refused() -> None:
     with pytest.raises(ValueError, match="not a line of test_decoding: 'message'"):
         read("message")
