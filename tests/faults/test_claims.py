@@ -12,12 +12,13 @@ from tests.faults.claims_bugs import Bug
 from tests.faults.claims_history import Crime
 from tests.faults.claims_plan import Harm, Plan
 
+pytestmark = pytest.mark.timeout(900)
+
 
 def plan(claims: int) -> Plan:
     return Plan.of(claims, seed=SEED, claimers=CLAIMERS, begin=datetime.now(UTC).replace(second=0, microsecond=0))
 
 
-@pytest.mark.timeout(900)
 def test_no_promise_is_broken_in_fifty_thousand_claims() -> None:
     with game(plan(CLAIMS)) as played:
         played.play()
