@@ -92,8 +92,18 @@ class Proxy:
                     near.close()  # as the server itself would
                     continue
                 self._connections += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._pump, args=(source, sink, self._gate), daemon=True).start()
+                threading.Thread(target=self._carry, args=(near, far, self._gate), daemon=True).start()
+
+    def _carry(self, near: socket.socket, far: socket.socket, gate: threading.Event) -> None:
+        """Pass on both ways to the end of both, and let go of the connection: there may be thousands."""
+        back = threading.Thread(target=self._pump, args=(far, near, gate), daemon=True)
+        back.start()
+        self._pump(near, far, gate)
+        back.join()
+        for one in (near, far):
+            with suppress(ValueError):  # dropped already
+                self._connections.remove(one)
+            one.close()
 
     def _pump(self, source: socket.socket, sink: socket.socket, gate: threading.Event) -> None:
         with suppress(OSError):

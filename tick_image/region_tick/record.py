@@ -47,7 +47,7 @@ def acknowledge(claimed: Claimed, ending: Ending, *, after: BaseException | None
 
 def _finish(environment: Environment, claimed: Claimed, ending: Ending, connection: psycopg.Connection | None) -> bool:
     if connection and not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE:
-        with suppress(psycopg.OperationalError):  # cut meanwhile, perhaps: a fresh one shows whether more is wrong
+        with suppress(psycopg.Error):  # cut meanwhile, perhaps: a fresh one shows whether more is wrong
             return finish(connection, claimed, ending, job_name=environment.job_name)
     with closing(connect(environment.database)) as fresh:
         return finish(fresh, claimed, ending, job_name=environment.job_name)

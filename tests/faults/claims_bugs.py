@@ -1,0 +1,61 @@
+"""Bugs to plant in a claimer, each by taking away what a statement of the tick's says: what a checker is to find."""
+
+from __future__ import annotations
+
+from enum import StrEnum, auto
+from typing import TYPE_CHECKING
+
+from region_tick import claim, effects
+from region_tick.statements import CLAIM, FINISH
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+FENCE = "AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()"
+_LEASE = "AND run.lease_until <= clock_timestamp()"
+_OPEN = "run.state IN ('running', 'interrupted') AND"
+_FORWARD = "cursor.window_end < excluded.window_end\n      AND "
+
+
+class Bug(StrEnum):
+    """What a claim lacks."""
+
+    NO_FENCE = auto()
+    """Whoever was at work commits and ends the tick, whoever holds it now."""
+    NO_GUARD = auto()
+    """Effects are committed without a look at the lease; the tick's end is fenced."""
+    NO_LEASE = auto()
+    """Whoever comes takes over."""
+    NO_END = auto()
+    """A tick that is final is begun again."""
+    NO_COMPARISON = auto()
+    """The cursor moves wherever the last one to end carries it."""
+
+
+def plant(bug: Bug) -> None:
+    """Make this process claim with a bug. Raises ValueError where the statement is not what it was."""
+    match bug:
+        case Bug.NO_FENCE:
+            put(effects, guard_within=lambda _connection, _claimed: True)
+            put(claim, FINISH=_without(FINISH, FENCE))
+        case Bug.NO_GUARD:
+            put(effects, guard_within=lambda _connection, _claimed: True)
+        case Bug.NO_LEASE:
+            put(claim, CLAIM=_without(CLAIM, _LEASE))
+        case Bug.NO_END:
+            put(claim, CLAIM=_without(CLAIM, _OPEN))
+        case Bug.NO_COMPARISON:
+            put(claim, FINISH=_without(FINISH, _FORWARD))
+
+
+def put(module: ModuleType, **names: object) -> None:
+    """Have names of a module mean something else in this process. Raises AttributeError for one that it has not."""
+    for name, meaning in names.items():
+        getattr(module, name)
+        setattr(module, name, meaning)
+
+
+def _without(statement: str, part: str) -> str:
+    if part not in statement:
+        raise ValueError(f"the bug cannot be planted: {part!r} is no part of {statement}")
+    return statement.replace(part, "")

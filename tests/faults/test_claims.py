@@ -1,0 +1,46 @@
+"""No claim breaks its promise whatever happens to claimers, and one that can break it is found out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from region_tick.contract import State
+from tests.faults.claims import CLAIMERS, CLAIMS, SEED, game
+from tests.faults.claims_bugs import Bug
+from tests.faults.claims_history import Crime
+from tests.faults.claims_plan import Harm, Plan
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def plan(claims: int) -> Plan:
+    return Plan.of(claims, seed=SEED, claimers=CLAIMERS, begin=datetime.now(UTC).replace(second=0, microsecond=0))
+
+
+def test_no_promise_is_broken_in_fifty_thousand_claims() -> None:
+    with game(plan(CLAIMS)) as played:
+        played.play()
+    assert played.history.violations == []
+    assert played.claims >= CLAIMS
+    assert played.history.takeovers > 50
+    assert played.refused > 10, "the fence was hardly needed"
+    assert set(played.harms) == set(Harm)
+    assert min(played.history.count(state) for state in (State.SUCCEEDED, State.FAILED, State.SKIPPED)) > 0
+
+
+@pytest.mark.parametrize(
+    ("bug", "crimes"),
+    [
+        (Bug.NO_FENCE, {Crime.STALE_EFFECT, Crime.STALE_END, Crime.DONE_TWICE}),
+        (Bug.NO_GUARD, {Crime.STALE_EFFECT}),
+        (Bug.NO_LEASE, {Crime.EARLY}),
+        (Bug.NO_END, {Crime.DONE_TWICE, Crime.SECOND_EFFECT}),
+        (Bug.NO_COMPARISON, {Crime.CURSOR_BACK}),
+    ],
+)
+def test_a_planted_bug_is_found(bug: Bug, crimes: set[Crime]) -> None:
+    with game(plan(CLAIMS), bug=bug) as played:
+        played.play(until=lambda history: crimes <= {violation.crime for violation in history.violations})
+    assert crimes <= {violation.crime for violation in played.history.violations}

@@ -1,0 +1,47 @@
+"""Every bug can be planted in the statements as they are today, and takes away what it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from region_tick import claim, effects
+from region_tick.statements import CLAIM, FINISH, GUARD
+from tests.faults import claims_bugs
+from tests.faults.claims_bugs import Bug, plant, put
+
+PLANTED = ("CLAIM", "FINISH")
+
+
+@pytest.fixture(autouse=True)
+def afterwards_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PLANTED:
+        monkeypatch.setattr(claim, name, getattr(claim, name))
+    monkeypatch.setattr(effects, "guard_within", getattr(effects, "guard_within"))  # noqa: B009 - not exported there
+
+
+@pytest.mark.parametrize("bug", list(Bug))
+def test_a_bug_changes_a_claim(bug: Bug) -> None:
+    before = [getattr(claim, name) for name in PLANTED], vars(effects)["guard_within"]
+    plant(bug)
+    assert ([getattr(claim, name) for name in PLANTED], vars(effects)["guard_within"]) != before
+
+
+@pytest.mark.parametrize(
+    ("bug", "name", "rest"),
+    [(Bug.NO_FENCE, "FINISH", FINISH), (Bug.NO_COMPARISON, "FINISH", FINISH), (Bug.NO_LEASE, "CLAIM", CLAIM)],
+)
+def test_a_bug_leaves_the_rest_of_the_statement(bug: Bug, name: str, rest: str) -> None:
+    plant(bug)
+    planted = getattr(claim, name)
+    assert 0 < len(rest) - len(planted) < 150
+    assert set(planted.split()) < set(rest.split())
+
+
+def test_a_fence_is_the_guard() -> None:
+    assert claims_bugs.FENCE in GUARD
+    assert claims_bugs.FENCE in FINISH
+
+
+def test_only_what_a_module_has_can_be_put() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        put(claim, no_such_name=1)
