@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -88,8 +87,6 @@ async def apply_plan(api: Api, plan: Plan, namespace: str, seen: Seen, left: dic
     anything.
     """
     slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
-    ends: Counter[_End] = Counter()
-    failures: list[Exception] = []
     in_a_row = 0
 
     async def carry_out(change: Write | Delete) -> _End | Exception:
@@ -105,20 +102,17 @@ async def apply_plan(api: Api, plan: Plan, namespace: str, seen: Seen, left: dic
     tasks = [asyncio.create_task(carry_out(change)) for change in changes]
     try:
         for done, task in enumerate(asyncio.as_completed(tasks), start=1):
-            end = await task
-            if isinstance(end, Exception):
-                failures.append(end)
-            else:
-                ends[end] += 1
+            await task
             if done % PROGRESS_EVERY == 0:
                 log.info("applying", extra={"done": done, "of": len(plan)})
     finally:
         for unfinished in tasks:
             unfinished.cancel()  # none may outlive its reconcile: the next decides anew
         await asyncio.gather(*tasks, return_exceptions=True)
-    if failures:
-        raise ApplyError(failed=len(failures), untried=ends[_End.UNTRIED], of=len(tasks), first=failures[0])
-    return ends[_End.STALE]
+    ends = [task.result() for task in tasks]  # in the plan's order, so that a failure that lasts has the same words
+    if failures := [end for end in ends if isinstance(end, Exception)]:
+        raise ApplyError(failed=len(failures), untried=ends.count(_End.UNTRIED), of=len(tasks), first=failures[0])
+    return ends.count(_End.STALE)
 
 
 async def _change(
