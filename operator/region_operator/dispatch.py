@@ -121,7 +121,6 @@ class Dispatcher:
             self._waiting[waits.name] = waits
         else:
             self._forget(job["metadata"]["name"])
-        WAITING_TICKS.set(len(self._waiting))
         self._changed.set()
 
     def see_quota(self, quota: Mapping[str, Any], *, deleted: bool) -> None:
@@ -132,6 +131,11 @@ class Dispatcher:
         if self._free > before:
             self._nudged = {name: Nudged(last.at, 1) for name, last in self._nudged.items()}
         self._changed.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many Jobs wait, as far as is known."""
+        return len(self._waiting)
 
     def due(self) -> list[Waiting]:
         """Return whom to nudge now: as many as there are free slots that no nudge is about to fill."""
@@ -157,6 +161,7 @@ class Dispatcher:
             chosen = self.due()
             self.nudged(chosen)
             await asyncio.gather(*(self._nudge(api, namespace, waits) for waits in chosen))
+            WAITING_TICKS.set(self.waiting)
             await self._change()
 
     async def _change(self) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from region_operator.api import connect
+from region_operator.cronjob import QUOTA_NAME
+from region_operator.dispatch import Dispatcher
+from region_tick.contract import Variable
 from tests.cluster.audit import audit_lines, sent_by
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
+    import pytest
+
     from devcluster.local import LocalCluster
     from tests.cluster.conftest import RunOperator
     from tests.cluster.kubectl import Kubectl
@@ -63,6 +70,29 @@ def minute_of(job: str) -> int:
 
 def created(pod: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+
+
+async def test_who_is_gone_without_an_event_is_nudged_no_more(
+    kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
+    container = {"name": "tick", "env": [{"name": Variable.START_DEADLINE_SECONDS, "value": "300"}]}
+    dispatcher = Dispatcher()
+    minute = int(time.time()) // 60
+    for status in ({}, {"failed": 1}):
+        meta = {"name": f"gone{len(status)}-{minute}", "uid": "u"}
+        spec = {"template": {"spec": {"containers": [container]}}}
+        began = {"startTime": "2026-11-24T06:17:00Z"}
+        dispatcher.see_job({"metadata": meta, "spec": spec, "status": began | status}, deleted=False)
+    full = {"hard": {"pods": "4"}, "used": {"pods": "0"}}
+    dispatcher.see_quota({"metadata": {"name": QUOTA_NAME}, "status": full}, deleted=False)
+    assert len(dispatcher.due()) == 2
+    async with connect("test") as api:
+        running = asyncio.create_task(dispatcher.run(api, kubectl.namespace))
+        async with asyncio.timeout(20):
+            while dispatcher.waiting:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.05)
+        running.cancel()
 
 
 def start_tick(kubectl: Kubectl, code: str, minute: int) -> None:

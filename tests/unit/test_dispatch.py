@@ -82,6 +82,7 @@ def test_a_job_waits_where_its_controller_could_not_make_the_pod(body: dict[str,
         (quota(hard=4, used=1), 3),
         (quota(hard=4, used=4), 0),
         (quota(hard=2, used=4), 0),
+        ({"status": {"hard": {"pods": "2k"}, "used": {"pods": "1k"}}}, 1000),
         ({"metadata": {"name": "region-tick"}}, 0),
         ({"metadata": {"name": "region-tick"}, "status": {"hard": {"pods": "4"}}}, 0),
     ],
@@ -144,6 +145,22 @@ def test_a_slot_that_was_taken_leaves_the_next_free_one_to_the_next(dispatcher: 
     assert names(dispatcher.due()) == [f"b-{MINUTE}"]
 
 
+def test_whom_nudges_do_not_help_rests_longer_each_time_until_a_slot_gets_free(
+    dispatcher: Dispatcher, clock: Clock
+) -> None:
+    dispatcher.see_quota(quota(hard=4, used=2), deleted=False)
+    dispatcher.see_job(job(failed=1), deleted=False)
+    nudges = []
+    while clock.now < 200:
+        if chosen := dispatcher.due():
+            nudges.append(clock.now)
+            dispatcher.nudged(chosen)
+        clock.now += 0.5
+    assert nudges == [0, 1, 3, 7, 15, 31, 63, 123, 183]
+    dispatcher.see_quota(quota(hard=4, used=1), deleted=False)
+    assert len(dispatcher.due()) == 1
+
+
 def test_who_came_too_late_gets_no_slot_to_say_so_but_a_retry_is_never_late(
     dispatcher: Dispatcher, clock: Clock
 ) -> None:
@@ -154,6 +171,8 @@ def test_who_came_too_late_gets_no_slot_to_say_so_but_a_retry_is_never_late(
     assert names(dispatcher.due()) == [f"late-{MINUTE}", f"retry-{MINUTE}"]
     clock.now += 0.1
     assert names(dispatcher.due()) == [f"retry-{MINUTE}"]
+    clock.now = 0.0
+    assert names(dispatcher.due()) == [f"retry-{MINUTE}"], "it is forgotten"
 
 
 @given(
