@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from region_operator.api import Api
     from region_operator.crd import Scheduler
+    from region_operator.database.ledger import Written
     from region_operator.database.store import Database
     from region_operator.jobs import Job
 
@@ -95,9 +96,11 @@ class Ledger:
             settled = {(tick.region_id, tick.tick_at) for tick, _ in verdicts}
             pending += [tick for tick, _ in without if (tick.region_id, tick.tick_at) not in settled]
             until = accounted_until(pending, end)
-            _count(await settle(engine, source, verdicts, until=until))
-            await self.witness.delete_waiting([tick.job for tick, _ in verdicts], namespace)
+            written = await settle(engine, source, verdicts, until=until)
+            _count(written)
+            self.witness.final(row.job for row in written)
             metrics.LEDGER_UNTIL.set(until.timestamp())
+        await self.witness.delete_waiting(namespace)
         oldest = min((tick.tick_at for tick in pending), default=now)
         self.witness.jobs.forget(oldest - REMEMBERED)
 
@@ -149,10 +152,10 @@ def _blocked(tick: Tick, others: Sequence[Job]) -> bool:
     return any(job.name != tick.job and job.was_active(tick.tick_at, tick.latest_start) for job in others)
 
 
-def _count(written: Sequence[tuple[str, str]]) -> None:
+def _count(written: Sequence[Written]) -> None:
     if not written:
         return
-    counts = Counter(written)
+    counts = Counter((row.state, row.reason) for row in written)
     for (state, reason), count in counts.items():
         metrics.LEDGER_ROWS.labels(state, reason).inc(count)
     told = {f"{state}: {reason}": count for (state, reason), count in sorted(counts.items())}

@@ -49,6 +49,7 @@ class Job:
 
     name: str
     uid: str
+    resource_version: str
     region: str
     state: JobState
     created: datetime
@@ -72,6 +73,7 @@ class Job:
         return cls(
             name=meta["name"],
             uid=meta["uid"],
+            resource_version=meta["resourceVersion"],
             region=meta.get("labels", {}).get(REGION_LABEL, ""),
             state=state,
             created=datetime.fromisoformat(meta["creationTimestamp"]),

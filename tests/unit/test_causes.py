@@ -32,6 +32,7 @@ def job(*conditions: tuple[str, str], name: str = TICK.job, uid: str = "u", **st
             "metadata": {
                 "name": name,
                 "uid": uid,
+                "resourceVersion": "1",
                 "creationTimestamp": stamp,
                 "labels": {"region-tick.dev/region": "k"},
             },
