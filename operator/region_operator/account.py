@@ -1,7 +1,8 @@
 """The ledger's step of a reconcile: what was in force, and what became of the ticks that were expected.
 
-It comes last and holds nobody up: whatever goes wrong here is logged and counted, and the next reconcile does it again
-from what the database says. No region's CronJob depends on it.
+It comes after all that regions depend on; only the status waits for it, LIMIT_SECONDS at most. Whatever goes wrong here
+is logged and counted, and the next reconcile does it again from what the database says. Ticks are settled at a
+reconcile or not at all: where none is woken, that is once per refresh interval.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from kubernetes.aio.client import ApiException
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
 from region_operator import metrics
+from region_operator.api import ERRORS
 from region_operator.causes import Evidence, Verdict, judge, judge_open
 from region_operator.cronjob import region_key
 from region_operator.database.in_force import write_in_force
 from region_operator.database.ledger import begin, close, missing, open_rows, settle
 from region_operator.in_force import look, sources_of
 from region_operator.ledger import Tick, accounted_until, expected, slices
+from region_operator.refusal import in_words
 from region_operator.source import Table
+from region_operator.streak import Streak
 from region_operator.witness import Witness
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS
 
@@ -32,18 +39,22 @@ if TYPE_CHECKING:
 
     from region_operator.api import Api
     from region_operator.crd import Scheduler
+    from region_operator.database.ledger import Written
     from region_operator.database.store import Database
     from region_operator.jobs import Job
 
 log = logging.getLogger(__name__)
 
-LIMIT_SECONDS = 120
-"""No reconcile waits longer for its ledger; what is left is done by the next."""
+LIMIT_SECONDS = 20
+"""No reconcile waits longer for its ledger; what was settled by then stays, what is left is done by the next."""
 
 EVERY_SECONDS = 60
 BLINK = timedelta(minutes=2)
 """How much longer than its interval a refresh may be away before nobody can be said to have looked meanwhile."""
 REMEMBERED = timedelta(hours=1)
+
+_OUTSIDE = (*ERRORS, SQLAlchemyError, TimeoutError)
+"""What goes wrong outside of this process: a traceback would tell nothing."""
 
 
 class Ledger:
@@ -54,6 +65,7 @@ class Ledger:
         self._began: float | None = None
         self._looked: datetime | None = None
         self._watched_since: datetime | None = None
+        self._streak = Streak()
         self.witness = Witness(api)
 
     async def account(
@@ -69,12 +81,17 @@ class Ledger:
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
                 await write_in_force(database.engine, look(after), sources={source, *sources_of(before)})
-                if self._began is None or time.monotonic() - self._began >= EVERY_SECONDS:
-                    self._began = time.monotonic()
-                    await self._settle(database.engine, scheduler, source)
+                if self._began is not None and time.monotonic() - self._began < EVERY_SECONDS:
+                    return
+                self._began = time.monotonic()
+                await self._settle(database.engine, scheduler, source)
         except Exception as error:
             metrics.LEDGER_FAILURES.inc()
-            log.warning("not accounted", extra={"error": str(error) or type(error).__name__}, exc_info=True)
+            if keys := self._streak.failed(words := _in_words(error)):
+                log.warning("not accounted", extra={"error": words, **keys}, exc_info=not isinstance(error, _OUTSIDE))
+        else:
+            if keys := self._streak.ended():
+                log.info("accounted again", extra=keys)
 
     async def _settle(self, engine: AsyncEngine, scheduler: Scheduler, source: str) -> None:
         period = await begin(engine, source, retention=self._retention)
@@ -95,9 +112,11 @@ class Ledger:
             settled = {(tick.region_id, tick.tick_at) for tick, _ in verdicts}
             pending += [tick for tick, _ in without if (tick.region_id, tick.tick_at) not in settled]
             until = accounted_until(pending, end)
-            _count(await settle(engine, source, verdicts, until=until))
-            await self.witness.delete_waiting([tick.job for tick, _ in verdicts], namespace)
+            written = await settle(engine, source, verdicts, until=until)
+            _count(written)
+            self.witness.final(row.job for row in written)
             metrics.LEDGER_UNTIL.set(until.timestamp())
+        await self.witness.delete_waiting(namespace)
         oldest = min((tick.tick_at for tick in pending), default=now)
         self.witness.jobs.forget(oldest - REMEMBERED)
 
@@ -145,14 +164,24 @@ class Ledger:
         return self._watched_since
 
 
+def _in_words(error: Exception) -> str:
+    """Say what went wrong, the same of the same: without a statement's values or an answer's headers, which differ."""
+    if isinstance(error, ApiException):
+        return in_words(error)
+    if isinstance(error, TimeoutError) and not str(error):
+        return f"not done within {LIMIT_SECONDS} s"
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(cause) or type(cause).__name__
+
+
 def _blocked(tick: Tick, others: Sequence[Job]) -> bool:
     return any(job.name != tick.job and job.was_active(tick.tick_at, tick.latest_start) for job in others)
 
 
-def _count(written: Sequence[tuple[str, str]]) -> None:
+def _count(written: Sequence[Written]) -> None:
     if not written:
         return
-    counts = Counter(written)
+    counts = Counter((row.state, row.reason) for row in written)
     for (state, reason), count in counts.items():
         metrics.LEDGER_ROWS.labels(state, reason).inc(count)
     told = {f"{state}: {reason}": count for (state, reason), count in sorted(counts.items())}

@@ -1,7 +1,8 @@
 """What is known of Jobs and their pods: read from the API server's objects, and remembered for a while. Pure.
 
 Jobs go (history limits, ttl, people) and their pods before them, but the ledger asks later. So what events say is kept
-until then: of Jobs that did not succeed, because the others have written their rows, and of no more than MOST.
+until then: of Jobs that did not succeed, because the others have written their rows, and of no more than MOST. By a
+watch of what did not succeed, a success looks like a Job that was deleted: such are kept too, but forgotten first.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Job:
 
     name: str
     uid: str
+    resource_version: str
     region: str
     state: JobState
     created: datetime
@@ -72,6 +74,7 @@ class Job:
         return cls(
             name=meta["name"],
             uid=meta["uid"],
+            resource_version=meta["resourceVersion"],
             region=meta.get("labels", {}).get(REGION_LABEL, ""),
             state=state,
             created=datetime.fromisoformat(meta["creationTimestamp"]),
@@ -105,23 +108,27 @@ class Jobs:
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._troubles: dict[str, Trouble] = {}
+        self._maybe_succeeded: dict[str, None] = {}
 
     def see(self, job: Job) -> None:
-        """Note a Job as it is now. Beyond MOST, what was seen first is forgotten."""
+        """Note a Job as it is now. Beyond MOST, what may have succeeded is forgotten, then what was seen first."""
         before = self._jobs.pop(job.name, None)
+        self._maybe_succeeded.pop(job.name, None)
         if job.state is JobState.COMPLETE:
             self._troubles.pop(job.name, None)
             return
         had_pod = job.had_pod or (before is not None and before.uid == job.uid and before.had_pod)
         self._jobs[job.name] = replace(job, had_pod=had_pod)
         while len(self._jobs) > MOST:
-            self._drop(next(iter(self._jobs)))
+            self._drop(next(iter(self._maybe_succeeded or self._jobs)))
 
     def gone(self, name: str, now: datetime) -> None:
         """Note that one is there no longer, or no longer one of those that did not succeed."""
         job = self._jobs.get(name)
         if job is not None and job.state is not JobState.GONE:
             self._jobs[name] = replace(job, state=JobState.GONE, ended=job.ended or now)
+            if not job.failing:
+                self._maybe_succeeded[name] = None
 
     def trouble(self, name: str, trouble: Trouble) -> None:
         """Note what troubles a Job's pods."""
@@ -164,6 +171,7 @@ class Jobs:
     def _drop(self, name: str) -> None:
         self._jobs.pop(name, None)
         self._troubles.pop(name, None)
+        self._maybe_succeeded.pop(name, None)
 
 
 def trouble_of_pod(pod: Mapping[str, Any]) -> Trouble | None:

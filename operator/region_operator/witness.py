@@ -1,7 +1,9 @@
 """What the cluster can say of ticks: its Jobs, their pods and Events, looked at when asked and as events come.
 
-Nothing here decides; `causes` does. A Job that should have been ended long ago, because its pod hangs on a lost node,
-is deleted here: as long as it is active, Forbid holds its region.
+Nothing here decides; `causes` does. As long as a Job is active, Forbid holds its region, so two kinds are deleted here:
+one that should have been ended long ago, because its pod hangs on a lost node, and one that still waits for its first
+pod when its tick has its final row. Each goes only as it was seen; what cannot be deleted is tried again at the next
+settling and holds up nothing else.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from urllib.parse import quote
 from kubernetes.aio.client import ApiException
 
 from region_operator import metrics
-from region_operator.api import CONCURRENT_REQUESTS, ERRORS, Api
+from region_operator.api import CONCURRENT_REQUESTS, ERRORS, Api, ApiUnavailableError
 from region_operator.cronjob import APP
 from region_operator.jobs import JOB_NAME_LABEL, Job, Jobs, JobState, trouble_of_event, trouble_of_pod
+from region_operator.refusal import in_words
+from region_operator.streak import Streak
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -26,6 +30,9 @@ log = logging.getLogger(__name__)
 
 OVERDUE = timedelta(seconds=60)
 """How much longer than its activeDeadlineSeconds a Job may be active: pods have a grace period, and clocks differ."""
+
+DELETE_SECONDS = 5
+"""No settling waits longer for its deletions: an admission webhook may take its time, for each."""
 
 NAMED_AT_ONCE = 50
 ASKED_ONE_BY_ONE = 200
@@ -38,6 +45,8 @@ class Witness:
     def __init__(self, api: Api) -> None:
         self._api = api
         self.jobs = Jobs()
+        self._final: set[str] = set()
+        self._streak = Streak()
 
     async def see(self, body: Mapping[str, Any], namespace: str, *, deleted: bool) -> None:
         """Note an event of a Job of ours; of one that begins to fail, look at the pods while there are any."""
@@ -105,35 +114,70 @@ class Witness:
                     self.jobs.trouble(pod["metadata"]["labels"].get(JOB_NAME_LABEL, ""), trouble)
 
     async def delete_overdue(self, namespace: str, now: datetime) -> None:
-        """Delete the Jobs that are active although their time is long over; one that cannot be is tried again."""
-        for job in self.jobs.overdue(now, OVERDUE):
-            if await self._delete(job, namespace):
-                metrics.OVERDUE_JOBS.inc()
-                log.warning("overdue job deleted", extra={"job": job.name, "reason": "active beyond its deadline"})
+        """Delete the Jobs that are active although their time is long over."""
+        for job in await self._delete(self.jobs.overdue(now, OVERDUE), namespace):
+            metrics.OVERDUE_JOBS.inc()
+            log.warning("overdue job deleted", extra={"job": job.name, "reason": "active beyond its deadline"})
 
-    async def delete_waiting(self, names: Iterable[str], namespace: str) -> None:
+    def final(self, names: Iterable[str]) -> None:
+        """Note Jobs whose ticks have their final row."""
+        self._final |= {name for name in names if self._waits(name)}
+
+    async def delete_waiting(self, namespace: str) -> None:
         """Delete, of the Jobs of ticks that are final, those that still wait for their first pod: it would take a slot
-        only to find that out, and until then Forbid holds the region.
+        only to find that out.
         """
-        for job in filter(None, map(self.jobs.get, names)):
-            if job.waits and await self._delete(job, namespace):
-                log.info("waiting job deleted", extra={"job": job.name, "reason": "its tick is skipped"})
+        self._final = {name for name in self._final if self._waits(name)}
+        for job in await self._delete([job for name in self._final if (job := self.jobs.get(name))], namespace):
+            self._final.discard(job.name)
+            log.info("waiting job deleted", extra={"job": job.name, "reason": "its tick has its final row"})
 
-    async def _delete(self, job: Job, namespace: str) -> bool:
-        """Delete a Job and its pods; False where it is gone."""
-        body = {
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "propagationPolicy": "Background",
-            "preconditions": {"uid": job.uid},
-        }
+    def _waits(self, name: str) -> bool:
+        job = self.jobs.get(name)
+        return job is not None and job.waits
+
+    async def _delete(self, jobs: Collection[Job], namespace: str) -> list[Job]:
+        """Delete Jobs as they were last seen, and their pods; return those that were there and had not changed."""
+        deleted: list[Job] = []
+        refused: list[ApiException | ApiUnavailableError] = []
+        slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
+
+        async def delete(job: Job) -> None:
+            async with slots:
+                try:
+                    await self._api.request("DELETE", f"{_jobs_path(namespace)}/{job.name}", body=_as_seen(job))
+                except ERRORS as error:
+                    if not (isinstance(error, ApiException) and error.status in (404, 409)):
+                        refused.append(error)
+                else:
+                    deleted.append(job)
+
         try:
-            await self._api.request("DELETE", f"{_jobs_path(namespace)}/{job.name}", body=body)
-        except ApiException as error:
-            if error.status not in (404, 409):
-                raise
-            return False
-        return True
+            async with asyncio.timeout(DELETE_SECONDS):
+                await asyncio.gather(*map(delete, jobs))
+        except TimeoutError:
+            refused.append(ApiUnavailableError(f"no answer within {DELETE_SECONDS} s"))
+        if refused:
+            self._tell(refused[0], len(jobs) - len(deleted))
+        elif deleted:
+            self._streak.ended()
+        return deleted
+
+    def _tell(self, error: ApiException | ApiUnavailableError, count: int) -> None:
+        kind, words = "no answer", str(error)
+        if isinstance(error, ApiException):
+            kind, words = f"{error.status} {error.reason}", in_words(error)  # the kind names no Job: each has its own
+        if keys := self._streak.failed(kind):
+            log.warning("jobs not deleted", extra={"jobs": count, "error": words} | keys)
+
+
+def _as_seen(job: Job) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "propagationPolicy": "Background",
+        "preconditions": {"uid": job.uid, "resourceVersion": job.resource_version},
+    }
 
 
 def _is_known(job: Job | None) -> bool:

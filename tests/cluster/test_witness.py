@@ -15,6 +15,8 @@ from region_tick.contract import Reason
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.cluster.kubectl import Kubectl
 
 HOUR = timedelta(hours=1)
@@ -85,10 +87,75 @@ async def test_of_final_ticks_only_the_jobs_that_wait_for_their_first_pod_are_de
     async with connect("test") as api:
         witness = Witness(api)
         await witness.look(kubectl.namespace, datetime.now(UTC))
-        await witness.delete_waiting(["at-work", "again", "waiting", "unknown"], kubectl.namespace)
+        witness.final(["at-work", "again", "waiting", "unknown"])
+        await witness.delete_waiting(kubectl.namespace)
     eventually(lambda: "waiting" not in kubectl("get", "jobs", "--output", "name"), what="it is gone")
     left = {job["metadata"]["name"] for job in kubectl.get("jobs")["items"]}
     assert left == {"at-work", "again", "of-another-tick"}
+
+
+async def test_a_job_that_changed_since_it_was_seen_is_looked_at_again_first(kubectl: Kubectl) -> None:
+    create(kubectl, "waiting", priorityClassName="no-such-class")
+    async with connect("test") as api:
+        witness = Witness(api)
+        await witness.look(kubectl.namespace, datetime.now(UTC))
+        witness.final(["waiting"])
+        kubectl("annotate", "job", "waiting", "changed=meanwhile")
+        await witness.delete_waiting(kubectl.namespace)
+        assert "deletionTimestamp" not in kubectl.get("job", "waiting")["metadata"]
+        await witness.look(kubectl.namespace, datetime.now(UTC))
+        await witness.delete_waiting(kubectl.namespace)
+    eventually(lambda: not kubectl.get("jobs")["items"], what="it is gone")
+
+
+NO_DELETES = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{name: {namespace}}}
+spec:
+  matchConstraints:
+    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}
+    resourceRules: [{{apiGroups: [batch], apiVersions: [v1], operations: [DELETE], resources: [jobs]}}]
+  validations: [{{expression: "oldObject.metadata.name != 'kept'", message: no deletes}}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{name: {namespace}}}
+spec: {{policyName: {namespace}, validationActions: [Deny]}}
+"""
+
+
+@pytest.fixture
+def no_deletes(kubectl: Kubectl) -> Iterator[str]:
+    """Objects that refuse to let Job `kept` be deleted, to be created by the test."""
+    yield NO_DELETES.format(namespace=kubectl.namespace)
+    for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
+        kubectl("delete", kind, kubectl.namespace, "--ignore-not-found")
+
+
+async def test_one_that_cannot_be_deleted_holds_up_nothing_is_told_once_and_tried_again(
+    kubectl: Kubectl, no_deletes: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("kept", "waiting"):
+        create(kubectl, name, priorityClassName="no-such-class")
+    kubectl("create", "-f", "-", stdin=no_deletes)
+    eventually(
+        lambda: "no deletes" in kubectl.fails("delete", "job", "kept", "--dry-run=server"), what="deletes are refused"
+    )
+    async with connect("test") as api:
+        witness = Witness(api)
+        for names in (["kept", "waiting"], []):
+            await witness.look(kubectl.namespace, datetime.now(UTC))
+            witness.final(names)
+            await witness.delete_waiting(kubectl.namespace)
+        eventually(lambda: len(kubectl.get("jobs")["items"]) == 1, what="the other is gone")
+        [told] = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert (told.message, "no deletes" in vars(told)["error"]) == ("jobs not deleted", True)
+        kubectl("delete", "validatingadmissionpolicybinding", kubectl.namespace)
+        eventually(lambda: not kubectl.fails("delete", "job", "kept", "--dry-run=server"), what="they are let through")
+        await witness.look(kubectl.namespace, datetime.now(UTC))
+        await witness.delete_waiting(kubectl.namespace)
+    eventually(lambda: not kubectl.get("jobs")["items"], what="both are gone")
 
 
 async def test_each_job_is_found_as_it_is(kubectl: Kubectl) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from region_operator.causes import Verdict
 from region_operator.database.in_force import write_in_force
-from region_operator.database.ledger import begin, close, missing, open_rows, settle
+from region_operator.database.ledger import Written, begin, close, missing, open_rows, settle
 from region_operator.in_force import Found, Interval, Terms
 from region_operator.ledger import Tick, expected
 from region_tick.contract import Reason
@@ -105,9 +105,10 @@ async def test_rows_are_written_once_and_beside_none_that_is_there(engine: Async
     await begin(engine, SOURCE, retention=MONTH)
     await run(engine, ago(5), state="running")
     verdicts = [(tick(5), CREATED), (tick(4), CREATED), (tick(3), Verdict(Reason.CAPACITY))]
-    assert sorted(await settle(engine, SOURCE, verdicts, until=ago(2))) == [
-        ("missed", "not created"),
-        ("skipped", "capacity"),
+    written = await settle(engine, SOURCE, verdicts, until=ago(2))
+    assert sorted(written, key=lambda row: row.state) == [
+        Written("missed", "not created", tick(4).job),
+        Written("skipped", "capacity", tick(3).job),
     ]
     assert await settle(engine, SOURCE, verdicts, until=ago(3)) == []
     rows = await execute(
@@ -131,7 +132,7 @@ async def test_open_rows_are_closed_by_attempt(engine: AsyncEngine, state: str) 
     assert (row.tick_at, row.attempt, row.said, row.job) == (ago(9), 1, "terminated", "j")
     verdict = Verdict(Reason.LOST)
     assert await close(engine, SOURCE, [(replace(row, attempt=2), verdict)]) == []
-    assert await close(engine, SOURCE, [(row, verdict)]) == [("failed", "lost")]
+    assert await close(engine, SOURCE, [(row, verdict)]) == [Written("failed", "lost", "j")]
     assert await close(engine, SOURCE, [(row, verdict)]) == []
     [(finished,)] = await execute(engine, "SELECT finished_at FROM region_tick.job_run WHERE state = 'failed'")
     assert finished >= ago(9)

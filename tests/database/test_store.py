@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,12 +47,18 @@ async def test_a_newer_schema_is_left_alone(database: str, engine: AsyncEngine) 
                 await store.open()
 
 
-async def test_a_partition_that_cannot_be_made_keeps_nobody_from_reading(database: str, engine: AsyncEngine) -> None:
+@pytest.mark.parametrize("may_migrate", [False, True])
+async def test_a_server_that_cannot_be_written_to_can_be_read(
+    database: str, engine: AsyncEngine, may_migrate: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     async with engine.begin() as connection:
         today = (await connection.execute(text("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')"))).scalar_one()
         await connection.execute(text(f"DROP TABLE region_tick.job_run_{today}"))
         name = (await connection.execute(text("SELECT current_database()"))).scalar_one()
         await connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
-    async with Store(lambda: database, may_migrate=False) as store:
+    caplog.set_level(logging.INFO)
+    async with Store(lambda: database, may_migrate=may_migrate) as store:
         opened = await store.open()
         assert await name_of(opened.engine) == name
+    told = [record.message for record in caplog.records if record.name == "region_operator.database.store"]
+    assert told[-2:] == ["no partitions", "not forgotten yet"]

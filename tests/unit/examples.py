@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from region_operator.crd import Scheduler
 from region_operator.cronjob import FIELD_MANAGER
+from region_operator.jobs import Job
 from region_operator.region import Bbox, Region
+
+JOB_AT = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
 PARIS = Region(
     source="public.region_index",
@@ -66,3 +70,24 @@ def _fields(value: object) -> dict[str, Any]:
     if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
         return {f"k:{json.dumps({'name': item['name']}, separators=(',', ':'))}": _fields(item) for item in value}
     return {}
+
+
+def job(*conditions: tuple[str, str], name: str = "a-0123456789ab-29925240", uid: str = "u", **status: Any) -> Job:
+    """Return a tick's Job made at JOB_AT, with true conditions (type, reason) and what else its status has."""
+    stamp = JOB_AT.strftime("%Y-%m-%dT%H:%M:%SZ")
+    found = [
+        {"type": kind, "status": "True", "reason": reason, "lastTransitionTime": stamp} for kind, reason in conditions
+    ]
+    return Job.from_object(
+        {
+            "metadata": {
+                "name": name,
+                "uid": uid,
+                "resourceVersion": "1",
+                "creationTimestamp": stamp,
+                "labels": {"region-tick.dev/region": "k"},
+            },
+            "spec": {"activeDeadlineSeconds": 60},
+            "status": {"startTime": stamp, "conditions": found} | status,
+        }
+    )

@@ -1,44 +1,30 @@
-"""causes.py and jobs.py: the decision table row by row, from the objects as the API server has them."""
+"""causes.py: the decision table row by row, from the objects as the API server has them."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
-from region_operator import jobs as memory
 from region_operator.causes import Evidence, Verdict, judge, judge_open
 from region_operator.in_force import Terms
-from region_operator.jobs import Job, Jobs, JobState, Trouble, trouble_of_event, trouble_of_pod
+from region_operator.jobs import Jobs, Trouble
 from region_operator.ledger import Tick
 from region_tick.contract import Reason, State
+from tests.unit.examples import JOB_AT as AT
+from tests.unit.examples import job
 
-AT = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from region_operator.jobs import Job
+
 TERMS = Terms(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
 TICK = Tick("1", TERMS, AT, None)
 CHANGED = Tick("1", TERMS, AT, AT + timedelta(seconds=1))
 CHANGED_LATER = Tick("1", TERMS, AT, AT + timedelta(seconds=21))
 LATER = AT + timedelta(minutes=5)
-
-
-def job(*conditions: tuple[str, str], name: str = TICK.job, uid: str = "u", **status: Any) -> Job:
-    stamp = AT.strftime("%Y-%m-%dT%H:%M:%SZ")
-    found = [
-        {"type": kind, "status": "True", "reason": reason, "lastTransitionTime": stamp} for kind, reason in conditions
-    ]
-    return Job.from_object(
-        {
-            "metadata": {
-                "name": name,
-                "uid": uid,
-                "creationTimestamp": stamp,
-                "labels": {"region-tick.dev/region": "k"},
-            },
-            "spec": {"activeDeadlineSeconds": 60},
-            "status": {"startTime": stamp, "conditions": found} | status,
-        }
-    )
 
 
 TIMED_OUT, TIRED = ("Failed", "DeadlineExceeded"), ("Failed", "BackoffLimitExceeded")
@@ -102,75 +88,3 @@ def test_a_job_that_somebody_deleted() -> None:
 def test_an_open_row(found: Job | None, trouble: Trouble | None, said: str | None, reason: Reason | None) -> None:
     verdict = judge_open(found, trouble, said)
     assert (verdict.reason if verdict else None) == reason
-
-
-def container(**state: Any) -> dict[str, Any]:
-    return {"phase": "Pending", "containerStatuses": [{"name": "tick", "state": state}]}
-
-
-def condition(kind: str, status: str, reason: str) -> dict[str, Any]:
-    return {"phase": "Pending", "conditions": [{"type": kind, "status": status, "reason": reason, "message": "m"}]}
-
-
-@pytest.mark.parametrize(
-    ("status", "reason"),
-    [
-        (container(waiting={"reason": "ImagePullBackOff", "message": "m"}), Reason.IMAGE),
-        (container(waiting={"reason": "CreateContainerConfigError"}), Reason.NOT_STARTED),
-        (container(waiting={"reason": "ContainerCreating"}), Reason.NOT_STARTED),
-        (container(terminated={"reason": "OOMKilled", "exitCode": 137}), Reason.OUT_OF_MEMORY),
-        (container(terminated={"reason": "Error", "exitCode": 75}), Reason.DATABASE),
-        (container(terminated={"reason": "Error", "exitCode": 1}), Reason.POD_FAILED),
-        (condition("PodScheduled", "False", "Unschedulable"), Reason.NO_NODE),
-        (condition("DisruptionTarget", "True", "DeletionByTaintManager"), Reason.NODE_LOST),
-        ({"phase": "Failed", "reason": "Evicted", "message": "m"}, Reason.NODE_LOST),
-        ({"phase": "Running"}, None),
-    ],
-)
-def test_what_a_pod_says(status: dict[str, Any], reason: Reason | None) -> None:
-    trouble = trouble_of_pod({"status": status})
-    assert (trouble.reason if trouble else None) == reason
-
-
-def test_what_an_event_says() -> None:
-    assert trouble_of_event({"message": "pods is forbidden: exceeded quota: region-tick"}).reason is Reason.CAPACITY
-    assert trouble_of_event({"message": "no PriorityClass with name region-tick"}).reason is Reason.REFUSED
-
-
-def test_a_job_is_overdue_only_while_it_is_active() -> None:
-    patience = timedelta(seconds=10)
-    assert not job(active=1).overdue(AT + timedelta(seconds=70), patience)
-    assert job(active=1).overdue(AT + timedelta(seconds=71), patience)
-    assert not job(TIMED_OUT).overdue(LATER, patience)
-
-
-def test_memory_is_bounded_and_keeps_what_is_still_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MOST", 3)
-    seen = Jobs()
-    for number in range(5):
-        seen.see(job(name=f"j{number}", active=1))
-    seen.trouble("j4", IMAGE)
-    seen.trouble("unknown", IMAGE)
-    assert (len(seen), seen.get("j1"), seen.trouble_of("unknown")) == (3, None, None)
-    seen.all([job(name="j4", active=1)], LATER)
-    states = {name: found.state for name in ("j2", "j3", "j4") if (found := seen.get(name))}
-    assert states == {"j2": JobState.GONE, "j3": JobState.GONE, "j4": JobState.ACTIVE}
-    seen.forget(LATER + timedelta(seconds=1))
-    assert len(seen) == 1
-    assert seen.trouble_of("j4") == IMAGE
-    seen.see(job(("Complete", ""), name="j4"))
-    assert (len(seen), seen.trouble_of("j4")) == (0, None)
-
-
-def test_a_pod_that_was_there_is_remembered_when_the_counts_no_longer_say_so() -> None:
-    seen = Jobs()
-    seen.see(job(active=1))
-    seen.see(job(TIMED_OUT))
-    found = seen.get(TICK.job)
-    assert found is not None
-    assert found.had_pod
-    assert seen.by_region() == {"k": [found]}
-    seen.see(job(TIMED_OUT, uid="another"))
-    found = seen.get(TICK.job)
-    assert found is not None
-    assert not found.had_pod

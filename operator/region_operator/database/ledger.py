@@ -73,7 +73,7 @@ FROM unnest(
     CAST(:region_id AS text[]), CAST(:tick_at AS timestamptz[]), CAST(:code AS text[]), CAST(:cron AS text[]),
     CAST(:job AS text[]), CAST(:state AS text[]), CAST(:reason AS text[]), CAST(:detail AS text[])) AS given
 ON CONFLICT DO NOTHING
-RETURNING state, reason
+RETURNING state, reason, job_name
 """)
 
 _SETTLE = text("""
@@ -99,7 +99,7 @@ WHERE run.source = :source AND run.region_id = given.region_id AND run.tick_at =
     AND run.manual_uid = given.manual_uid AND run.attempt = given.attempt
     AND run.state IN ('running', 'interrupted')
     AND run.lease_until < clock_timestamp() - make_interval(secs => :patience)
-RETURNING run.state, run.reason
+RETURNING run.state, run.reason, run.job_name
 """)
 
 
@@ -121,6 +121,15 @@ class OpenRow:
     manual_uid: str
     attempt: int
     said: str | None
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A row that was written or ended now, in a few words."""
+
+    state: str
+    reason: str
     job: str
 
 
@@ -161,13 +170,15 @@ async def missing(engine: AsyncEngine, source: str, ticks: Sequence[Tick]) -> li
 
 async def settle(
     engine: AsyncEngine, source: str, verdicts: Sequence[tuple[Tick, Verdict]], *, until: datetime
-) -> list[tuple[str, str]]:
-    """Write the rows of ticks, and that all up to `until` have theirs; return state and reason of those written."""
-    written: list[tuple[str, str]] = []
+) -> list[Written]:
+    """Write the rows of ticks, and that all up to `until` have theirs; return those written, which leaves out the ticks
+    that have a row by now.
+    """
+    written: list[Written] = []
     for start in range(0, len(verdicts), BATCH):
         batch = verdicts[start : start + BATCH]
         async with transaction(engine) as connection:
-            written += _pairs(await connection.execute(_WRITE, {"source": source} | _rows(batch)))
+            written += _written(await connection.execute(_WRITE, {"source": source} | _rows(batch)))
     async with transaction(engine) as connection:
         await connection.execute(_SETTLE, {"source": source, "until": until})
     return written
@@ -183,8 +194,8 @@ async def open_rows(engine: AsyncEngine, source: str) -> list[OpenRow]:
     ]
 
 
-async def close(engine: AsyncEngine, source: str, verdicts: Sequence[tuple[OpenRow, Verdict]]) -> list[tuple[str, str]]:
-    """End rows as failed, each only as it was read; return state and reason of those that were."""
+async def close(engine: AsyncEngine, source: str, verdicts: Sequence[tuple[OpenRow, Verdict]]) -> list[Written]:
+    """End rows as failed, each only as it was read; return those that were."""
     parameters: dict[str, Any] = {
         "source": source,
         "patience": PATIENCE_SECONDS,
@@ -196,7 +207,7 @@ async def close(engine: AsyncEngine, source: str, verdicts: Sequence[tuple[OpenR
         "detail": [verdict.detail for _, verdict in verdicts],
     }
     async with transaction(engine) as connection:
-        return _pairs(await connection.execute(_CLOSE, parameters))
+        return _written(await connection.execute(_CLOSE, parameters))
 
 
 def _rows(batch: Sequence[tuple[Tick, Verdict]]) -> dict[str, list[Any]]:
@@ -212,5 +223,5 @@ def _rows(batch: Sequence[tuple[Tick, Verdict]]) -> dict[str, list[Any]]:
     }
 
 
-def _pairs(rows: Any) -> list[tuple[str, str]]:
-    return [(row.state, row.reason) for row in rows]
+def _written(rows: Any) -> list[Written]:
+    return [Written(row.state, row.reason, row.job_name or "") for row in rows]

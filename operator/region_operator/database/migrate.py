@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg import errors
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InternalError
 from sqlalchemy.schema import CreateSchema
 
 from region_operator.database.engine import make_engine, set_timeouts, transaction
@@ -133,8 +133,18 @@ async def _migrate(connection: AsyncConnection, schema: str) -> MigrationReport:
         after=str(scripts.get_current_head()),
         region_table=region_table,
         trigger=await ensure_trigger(connection, schema=schema, table=REGION_INDEX),
-        partitions=await ensure_partitions(connection, today),
+        partitions=await _partitions(connection, today),
     )
+
+
+async def _partitions(connection: AsyncConnection, today: date) -> list[date]:
+    """Make what days are missing; none on a server that cannot be written to, which may be read all the same."""
+    try:
+        return await ensure_partitions(connection, today)
+    except InternalError as error:
+        if not isinstance(error.orig, errors.ReadOnlySqlTransaction):
+            raise
+        return []
 
 
 async def _upgrade(connection: AsyncConnection) -> None:

@@ -21,10 +21,13 @@ from region_tick.contract import SCHEMA
 if TYPE_CHECKING:
     from datetime import date
 
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 LOCK_TIMEOUT_SECONDS = 1
+PASSING_FOR_SECONDS = 300
+"""How long to wait where it could not be done now: each time all ticks queue up for LOCK_TIMEOUT_SECONDS."""
+
 BATCH = 10_000
 
 _DAY = re.compile(r"job_run_([0-9]{8})")
@@ -52,9 +55,9 @@ async def forget(engine: AsyncEngine, *, before: date) -> list[str]:
     return old
 
 
-def in_use(error: OperationalError) -> bool:
-    """Tell whether `forget` gave way to somebody who reads or writes for long."""
-    return isinstance(error.orig, errors.LockNotAvailable)
+def is_passing(error: DBAPIError) -> bool:
+    """Tell whether `forget` only gave way to somebody who reads or writes for long, or met a read-only server."""
+    return isinstance(error.orig, (errors.LockNotAvailable, errors.ReadOnlySqlTransaction))
 
 
 async def _delete(engine: AsyncEngine, table: str, condition: str, before: datetime) -> None:

@@ -6,17 +6,19 @@ Secrets are created late and rotated, so the URL is read at each opening; an eng
 from __future__ import annotations
 
 import logging
+import math
+import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from region_operator.database.engine import make_engine, transaction
 from region_operator.database.migrate import MigrationError, SchemaState, migrate, newest_revision, schema_state
 from region_operator.database.partitions import ensure_partitions
-from region_operator.database.retention import forget, in_use
+from region_operator.database.retention import PASSING_FOR_SECONDS, forget, is_passing
 from region_operator.database.triggers import Triggers
 from region_tick.database_url import DatabaseUrl
 
@@ -57,7 +59,12 @@ class Store:
     """
 
     def __init__(
-        self, read_url: Callable[[], str], *, may_migrate: bool, retention: timedelta = timedelta(days=30)
+        self,
+        read_url: Callable[[], str],
+        *,
+        may_migrate: bool,
+        retention: timedelta = timedelta(days=30),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read_url = read_url
         self._may_migrate = may_migrate
@@ -66,6 +73,8 @@ class Store:
         self._database: Database | None = None
         self._partitioned: date | None = None
         self._forgotten: date | None = None
+        self._forget_from = -math.inf
+        self._clock = clock
         self.triggers = Triggers(may_make=may_migrate)
         self.description = ""
 
@@ -96,6 +105,7 @@ class Store:
     async def close(self) -> None:
         """Dispose of the engine and its connections; what is opened afterwards is opened anew."""
         database, self._database, self._partitioned, self._forgotten = self._database, None, None, None
+        self._forget_from = -math.inf
         if database is not None:
             await database.engine.dispose()
 
@@ -131,17 +141,18 @@ class Store:
             self._partitioned = today
 
     async def _forget(self, engine: AsyncEngine) -> None:
-        """Once a day forget what is older than the retention; a day that is in use is tried again each time."""
+        """Once a day forget what is older than the retention; what cannot be now is tried again after a while."""
         today = datetime.now(UTC).date()
-        if self._forgotten == today:
+        if self._forgotten == today or self._clock() < self._forget_from:
             return
         try:
             dropped = await forget(engine, before=today - self.retention)
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise
-            if isinstance(error, OperationalError) and in_use(error):
-                log.info("not forgotten yet", extra={"reason": "job_run is in long use"})
+            if is_passing(error):
+                self._forget_from = self._clock() + PASSING_FOR_SECONDS
+                log.info("not forgotten yet", extra={"reason": str(error.orig)})
                 return
             remedy = "let the operator's role own the tables of schema region_tick, or drop job_run's old partitions"
             log.warning("nothing forgotten", extra={"remedy": remedy, "error": str(error.orig)})

@@ -1,0 +1,105 @@
+"""jobs.py: what is read from the API server's objects, and what is remembered of them and for how long."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from region_operator import jobs as memory
+from region_operator.jobs import Jobs, JobState, Trouble, trouble_of_event, trouble_of_pod
+from region_tick.contract import Reason
+from tests.unit.examples import JOB_AT as AT
+from tests.unit.examples import job
+
+NAME = job().name
+LATER = AT + timedelta(minutes=5)
+TIMED_OUT = ("Failed", "DeadlineExceeded")
+IMAGE = Trouble(Reason.IMAGE, "ImagePullBackOff")
+
+
+def container(**state: Any) -> dict[str, Any]:
+    return {"phase": "Pending", "containerStatuses": [{"name": "tick", "state": state}]}
+
+
+def condition(kind: str, status: str, reason: str) -> dict[str, Any]:
+    return {"phase": "Pending", "conditions": [{"type": kind, "status": status, "reason": reason, "message": "m"}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (container(waiting={"reason": "ImagePullBackOff", "message": "m"}), Reason.IMAGE),
+        (container(waiting={"reason": "CreateContainerConfigError"}), Reason.NOT_STARTED),
+        (container(waiting={"reason": "ContainerCreating"}), Reason.NOT_STARTED),
+        (container(terminated={"reason": "OOMKilled", "exitCode": 137}), Reason.OUT_OF_MEMORY),
+        (container(terminated={"reason": "Error", "exitCode": 75}), Reason.DATABASE),
+        (container(terminated={"reason": "Error", "exitCode": 1}), Reason.POD_FAILED),
+        (condition("PodScheduled", "False", "Unschedulable"), Reason.NO_NODE),
+        (condition("DisruptionTarget", "True", "DeletionByTaintManager"), Reason.NODE_LOST),
+        ({"phase": "Failed", "reason": "Evicted", "message": "m"}, Reason.NODE_LOST),
+        ({"phase": "Running"}, None),
+    ],
+)
+def test_what_a_pod_says(status: dict[str, Any], reason: Reason | None) -> None:
+    trouble = trouble_of_pod({"status": status})
+    assert (trouble.reason if trouble else None) == reason
+
+
+def test_what_an_event_says() -> None:
+    assert trouble_of_event({"message": "pods is forbidden: exceeded quota: region-tick"}).reason is Reason.CAPACITY
+    assert trouble_of_event({"message": "no PriorityClass with name region-tick"}).reason is Reason.REFUSED
+
+
+def test_a_job_is_overdue_only_while_it_is_active() -> None:
+    patience = timedelta(seconds=10)
+    assert not job(active=1).overdue(AT + timedelta(seconds=70), patience)
+    assert job(active=1).overdue(AT + timedelta(seconds=71), patience)
+    assert not job(TIMED_OUT).overdue(LATER, patience)
+
+
+def test_memory_is_bounded_and_keeps_what_is_still_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOST", 3)
+    seen = Jobs()
+    for number in range(5):
+        seen.see(job(name=f"j{number}", active=1))
+    seen.trouble("j4", IMAGE)
+    seen.trouble("unknown", IMAGE)
+    assert (len(seen), seen.get("j1"), seen.trouble_of("unknown")) == (3, None, None)
+    seen.all([job(name="j4", active=1)], LATER)
+    states = {name: found.state for name in ("j2", "j3", "j4") if (found := seen.get(name))}
+    assert states == {"j2": JobState.GONE, "j3": JobState.GONE, "j4": JobState.ACTIVE}
+    seen.forget(LATER + timedelta(seconds=1))
+    assert len(seen) == 1
+    assert seen.trouble_of("j4") == IMAGE
+    seen.see(job(("Complete", ""), name="j4"))
+    assert (len(seen), seen.trouble_of("j4")) == (0, None)
+
+
+def test_a_pod_that_was_there_is_remembered_when_the_counts_no_longer_say_so() -> None:
+    seen = Jobs()
+    seen.see(job(active=1))
+    seen.see(job(TIMED_OUT))
+    found = seen.get(NAME)
+    assert found is not None
+    assert found.had_pod
+    assert seen.by_region() == {"k": [found]}
+    seen.see(job(TIMED_OUT, uid="another"))
+    found = seen.get(NAME)
+    assert found is not None
+    assert not found.had_pod
+
+
+def test_what_may_have_succeeded_is_forgotten_before_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOST", 3)
+    seen = Jobs()
+    seen.see(job(TIMED_OUT, name="failed"))
+    for number in range(5):  # a success, where only the others are watched
+        seen.see(job(name=f"j{number}", active=1))
+        seen.gone(f"j{number}", LATER)
+    seen.see(job(name="active", active=1))
+    assert [name for name in ("failed", "j3", "j4", "active") if seen.get(name)] == ["failed", "j4", "active"]
+    seen.see(job(name="j4", active=1))  # another of the same name
+    seen.see(job(name="last", active=1))
+    assert [name for name in ("failed", "j4", "active", "last") if seen.get(name)] == ["j4", "active", "last"]
