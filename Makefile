@@ -46,6 +46,7 @@ format: $(STAMP) ## Format the code and mend what ruff can mend
 lock: ## Pin the dependencies of pyproject.toml anew, by hash (needs uv)
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements/tick.lock
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra operator -o requirements/operator.lock
+	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra worker -o requirements/worker.lock
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra operator --group dev -o requirements/dev.lock
 
 cluster: $(STAMP) ## Start a local Kubernetes with a node and leave it running (see python -m devcluster --help)

@@ -40,9 +40,9 @@ def base_name() -> str:
     return f"localhost/region-tick/python:3.13-{digest}"
 
 
-def build(source: Path, tag: str, base: Path | None, archive: Path) -> None:
-    """Builds the Dockerfile in `source`, FROM the image in the docker-archive `base` where there is one, into the
-    docker-archive `archive`; raises ClusterError where that fails.
+def build(source: Path, tag: str, base: Path | None, target: str | None, archive: Path) -> None:
+    """Builds the Dockerfile in `source` (up to its stage `target`), FROM the image in the docker-archive `base` where
+    there is one, into the docker-archive `archive`; raises ClusterError where that fails.
     """
     if os.geteuid():
         message = f"building {tag} needs root where no Docker engine answers: run as root, or start Docker"
@@ -54,6 +54,7 @@ def build(source: Path, tag: str, base: Path | None, archive: Path) -> None:
         _ensure_base()
         # Chroot isolation is the one that works everywhere root does, also inside a container, on the host's network.
         options = [f"--build-arg=PYTHON_IMAGE={base_name()}", "--isolation=chroot", "--pull-never", *_host_settings()]
+        options += [f"--target={target}"] if target else []
         with progress.step(f"building image {tag}"):
             pulled = _buildah("pull", "--quiet", f"docker-archive:{base}").split() if base else []
             _buildah("build", *options, f"--tag={tag}", str(source))

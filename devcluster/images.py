@@ -19,14 +19,20 @@ from devcluster.state import cache_home
 _BUILD_SECONDS = 1800
 
 
-def build(dockerfile: Path, tag: str, *, base: Path | None = None) -> Path:
+def build(dockerfile: Path, tag: str, *, base: Path | None = None, target: str | None = None) -> Path:
     """The image as a docker-archive that carries `tag`; its context is the Dockerfile's folder, and `base` the archive
-    of the image that it is FROM, where that is one of ours. Builds nothing where nothing changed.
+    of the image that it is FROM, where that is one of ours; `target` the Dockerfile's stage, by default its last.
+    Builds nothing where nothing changed.
 
     Raises ClusterError where it does not build, or where neither Docker nor root is there.
     """
     engine = docker.engine_answers()
-    about = {"builder": "docker" if engine else buildah.base_name(), "tag": tag, "base": base.name if base else ""}
+    about = {
+        "builder": "docker" if engine else buildah.base_name(),
+        "tag": tag,
+        "base": base.name if base else "",
+        "target": target or "",
+    }
     home = cache_home() / "images" / tag.replace("/", "_").replace(":", "_")
     with exclusively(home), tempfile.TemporaryDirectory(prefix="region-tick-") as folder:
         source = Path(folder)
@@ -36,16 +42,16 @@ def build(dockerfile: Path, tag: str, *, base: Path | None = None) -> Path:
             shutil.rmtree(home, ignore_errors=True)  # the archives of what was before
             home.mkdir(parents=True)
             partial = archive.with_suffix(".partial")
-            (_build_with_docker if engine else buildah.build)(source, tag, base, partial)
+            (_build_with_docker if engine else buildah.build)(source, tag, base, target, partial)
             partial.rename(archive)
     return archive
 
 
-def _build_with_docker(source: Path, tag: str, base: Path | None, archive: Path) -> None:
+def _build_with_docker(source: Path, tag: str, base: Path | None, target: str | None, archive: Path) -> None:
     with progress.step(f"building image {tag} with Docker"):
         if base:
             _docker("load", f"--input={base}")
-        _docker("build", f"--tag={tag}", str(source))
+        _docker("build", f"--tag={tag}", *([f"--target={target}"] if target else []), str(source))
         _docker("save", f"--output={archive}", tag)
 
 

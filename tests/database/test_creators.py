@@ -62,7 +62,9 @@ def items(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
-@pytest.mark.parametrize("statement", [creators.CREATORS, creators.ANSWERED, creators.FAILED, creators.ITEMS])
+@pytest.mark.parametrize(
+    "statement", [creators.CREATORS, creators.CREATOR, creators.ANSWERED, creators.FAILED, creators.ITEMS]
+)
 def test_every_statement_is_one_of_the_migrated_database(connection: psycopg.Connection, statement: str) -> None:
     numbers: dict[str, str] = {}
     text = re.sub(r"%\((\w+)\)s", lambda match: numbers.setdefault(match[1], f"${len(numbers) + 1}"), statement)

@@ -29,12 +29,12 @@ SCHEDULE = REGION | CRONJOB | {"code": "de-by", "cron": "*/5 * * * *", "valid_fr
 LEDGER = {"source": "public.region_index", "accounted_until": AT}
 CREATOR = REGION | {"platform": "youtube", "handle": "@someone"}
 
-EVERYTHING = """
+EVERYTHING = r"""
 WITH relation AS (
     SELECT c.oid AS id, c.relkind AS kind, c.oid::regclass::text AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname IN ('public', :schema) AND NOT c.relispartition AND c.relkind IN ('r', 'p')
-        AND c.relname <> 'alembic_version'
+        AND c.relname <> 'alembic_version' AND c.relname NOT LIKE 'procrastinate\_%'
 )
 SELECT name, 'table', kind::text, pg_get_partkeydef(id) FROM relation
 UNION ALL
@@ -51,7 +51,7 @@ SELECT name, 'index', i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid
 FROM relation JOIN pg_index i ON i.indrelid = id
 ORDER BY 1, 2, 3
 """
-"""Every table, column, constraint and index of the two schemas; partitions are left out."""
+"""Every table, column, constraint and index of the two schemas; partitions and the queue's are left out."""
 
 
 @pytest.fixture

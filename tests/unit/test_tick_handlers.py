@@ -67,7 +67,7 @@ def test_an_unknown_handler_is_told_which_there_are(name: str, said: str) -> Non
     with pytest.raises(UnknownHandlerError) as caught:
         load(name)
     assert said in str(caught.value)
-    assert "write one of crawl, poke, poll, or module:function" in str(caught.value)
+    assert "write one of crawl, enqueue, poke, poll, or module:function" in str(caught.value)
     assert caught.value.exit_code is ExitCode.CONFIGURATION
 
 

@@ -8,6 +8,7 @@ old address is dropped. Prepared statements and session state are not used (see 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from psycopg import Connection
+    from psycopg.rows import TupleRow
 
 THROTTLED_SECONDS = 60.0
 """How long a creator is left alone whose upstream did not say for how long."""
@@ -40,6 +42,14 @@ FROM region_tick.creator
 WHERE source = %(source)s::text AND region_id = %(region_id)s::text
   AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
 ORDER BY failures > 0, last_polled_at NULLS FIRST, id
+"""
+
+CREATOR = """
+SELECT id, platform, handle, url, etag, last_modified, platform_id, last_polled_at, failures, clock_timestamp() AS now
+FROM region_tick.creator
+WHERE id = %(id)s::bigint
+  AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
+  AND coalesce(not_before <= clock_timestamp(), true)
 """
 
 ANSWERED = """
@@ -82,22 +92,18 @@ def read_creators(connection: Connection, *, source: str, region_id: str, tick_a
     """Return the creators of whom there was no answer since `tick_at`. Raises psycopg.Error."""
     parameters = {"source": source, "region_id": region_id, "tick_at": tick_at}
     rows = connection.cursor(row_factory=tuple_row).execute(CREATORS, parameters).fetchall()
-    due = [
-        Creator(
-            id=row[0],
-            platform=row[1],
-            handle=row[2],
-            url=row[3],
-            etag=row[4],
-            last_modified=row[5],
-            platform_id=row[6],
-            last_polled_at=row[7],
-            failures=row[8],
-        )
-        for row in rows
-        if not row[9]
-    ]
+    due = [_creator(row) for row in rows if not row[9]]
     return Creators(due=due, waiting=len(rows) - len(due))
+
+
+def read_creator(connection: Connection, creator_id: int, *, tick_at: datetime) -> tuple[Creator, datetime] | None:
+    """Return a creator and the database's time (UTC); None where it is gone, was answered since `tick_at` or waits.
+
+    Raises psycopg.Error.
+    """
+    parameters = {"id": creator_id, "tick_at": tick_at}
+    row = connection.cursor(row_factory=tuple_row).execute(CREATOR, parameters).fetchone()
+    return None if row is None else (_creator(row), row[9].astimezone(UTC))
 
 
 def save(connection: Connection, creator: Creator, result: Found | FetchError | None) -> int:
@@ -127,6 +133,20 @@ def seconds_to_wait(error: FetchError, failures: int) -> float | None:
             return None
         case _:
             return min(REFUSED_SECONDS * 2.0 ** min(failures, 20), REFUSED_LIMIT_SECONDS)
+
+
+def _creator(row: TupleRow) -> Creator:
+    return Creator(
+        id=row[0],
+        platform=row[1],
+        handle=row[2],
+        url=row[3],
+        etag=row[4],
+        last_modified=row[5],
+        platform_id=row[6],
+        last_polled_at=row[7],
+        failures=row[8],
+    )
 
 
 def _insert(connection: Connection, creator_id: int, items: Sequence[Item]) -> int:

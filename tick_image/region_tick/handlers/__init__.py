@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
-BUILT_IN = {"poke": "region_tick.handlers.poke:poke", "poll": "region_tick.handlers.poll:poll"}
+BUILT_IN = {
+    "enqueue": "region_tick.handlers.enqueue:enqueue",
+    "poke": "region_tick.handlers.poke:poke",
+    "poll": "region_tick.handlers.poll:poll",
+}
 ENTRY_POINTS = "region_tick.handlers"
 """The entry point group in which a package may register handlers of its own under plain names."""
 

@@ -1,0 +1,152 @@
+"""enqueue as it runs in its pod: tasks become visible with the end of the tick, once each, whatever dies."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from datetime import datetime, timedelta
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from psycopg.rows import dict_row
+
+from region_tick.contract import ExitCode, Variable
+from region_tick.effects import Effects
+from region_tick.handlers import LeaseLostError, Tick, Window
+from region_tick.handlers.enqueue import ENQUEUE, FETCH, QUEUE, enqueue
+from tests.database.tick_process import Process, Ticks
+from tests.database.ticks import SOURCE, TICK_AT, Observer, environment, first, variables
+from tests.pgbouncer import PgBouncer
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+def add(observer: Observer, number: int, **values: Any) -> int:
+    row = {"source": SOURCE, "region_id": "42", "platform": "http", "url": f"https://upstream.test/{number}"} | values
+    columns, places = ", ".join(row), ", ".join(f"%({name})s" for name in row)
+    added = observer.connection.execute(
+        f"INSERT INTO region_tick.creator ({columns}) VALUES ({places}) RETURNING id".encode(), row
+    ).fetchone()
+    assert added is not None
+    return int(added[0])
+
+
+def jobs(observer: Observer) -> list[dict[str, Any]]:
+    with observer.connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute("SELECT * FROM region_tick.procrastinate_jobs ORDER BY id").fetchall()
+
+
+def run(ticks: Ticks, observer: Observer, tick_at: datetime = TICK_AT, database: str | None = None) -> dict[str, int]:
+    """Run a tick to its success; return its counts as job_run has them."""
+    pod = variables(database or ticks.database, tick_at=tick_at, HANDLER="enqueue")
+    ticks.processes.append(Process(ticks.folder, pod, "-m", "region_tick"))
+    assert ticks.processes[-1].exit_code() == ExitCode.FINAL, ticks.processes[-1].lines
+    counts = observer.connection.execute("SELECT counts FROM region_tick.job_run WHERE tick_at = %s", (tick_at,))
+    (row,) = counts.fetchall()
+    return dict(row[0])
+
+
+def test_the_statement_is_one_of_the_migrated_database(connection: psycopg.Connection) -> None:
+    numbers: dict[str, str] = {}
+    text = re.sub(r"%\((\w+)\)s", lambda match: numbers.setdefault(match[1], f"${len(numbers) + 1}"), ENQUEUE)
+    connection.execute(f"PREPARE checked AS {text}".encode())
+
+
+def test_a_task_for_each_creator_that_is_due(ticks: Ticks, observer: Observer) -> None:
+    well, failing = add(observer, 1), add(observer, 2, failures=3)
+    add(observer, 3, not_before="infinity")
+    add(observer, 4, region_id="43")
+    assert run(ticks, observer) == {"enqueued": 2, "already_queued": 0, "waiting": 1}
+    assert [
+        (job["queue_name"], job["task_name"], job["status"], job["priority"], job["queueing_lock"])
+        for job in jobs(observer)
+    ] == [(QUEUE, FETCH, "todo", 0, f"creator {well}"), (QUEUE, FETCH, "todo", -1, f"creator {failing}")]
+    arguments = jobs(observer)[0]["args"]
+    assert datetime.fromisoformat(arguments.pop("tick_at")) == TICK_AT
+    assert arguments == {"creator_id": well, "region_code": "ch-zrh"}
+
+
+def test_a_queue_that_is_slower_than_the_schedule_does_not_grow(ticks: Ticks, observer: Observer) -> None:
+    for number in range(3):
+        add(observer, number)
+    assert run(ticks, observer)["enqueued"] == 3
+    observer.connection.execute("UPDATE region_tick.procrastinate_jobs SET status = 'doing' WHERE id = 1")
+    later = run(ticks, observer, TICK_AT + timedelta(hours=1))
+    assert later == {"enqueued": 1, "already_queued": 2, "waiting": 0}
+    assert len(jobs(observer)) == 4
+
+
+def test_a_tick_that_is_done_enqueues_nothing_when_it_runs_again(ticks: Ticks, observer: Observer) -> None:
+    add(observer, 1)
+    run(ticks, observer)
+    observer.connection.execute("DELETE FROM region_tick.procrastinate_jobs")  # done in no time
+    assert run(ticks, observer)["enqueued"] == 1
+    assert jobs(observer) == []
+
+
+@pytest.fixture
+def effects(database: str, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> Effects:
+    monkeypatch.setenv(Variable.SOURCE, SOURCE)
+    return Effects(connection, first(database, connection), job_name="the-job")
+
+
+def test_tasks_of_an_attempt_that_lost_its_lease_are_rolled_back(
+    database: str, connection: psycopg.Connection, effects: Effects, observer: Observer
+) -> None:
+    add(observer, 1)
+    observer.expire()
+    with pytest.raises(LeaseLostError):
+        enqueue(handed(database, connection, effects))
+    assert jobs(observer) == []
+    assert observer.row()["state"] == "running"
+
+
+def test_tasks_and_the_ticks_end_are_committed_together(
+    database: str, connection: psycopg.Connection, effects: Effects, observer: Observer
+) -> None:
+    add(observer, 1)
+    enqueue(handed(database, connection, effects))
+    assert len(jobs(observer)) == 1
+    assert observer.row()["state"] == "succeeded"
+    xmins = observer.connection.execute(
+        "SELECT (SELECT xmin FROM region_tick.procrastinate_jobs)::text, (SELECT xmin FROM region_tick.job_run)::text"
+    ).fetchone()
+    assert xmins is not None
+    assert xmins[0] == xmins[1]
+
+
+def handed(database: str, connection: psycopg.Connection, effects: Effects) -> Tick:
+    return Tick(
+        region=environment(database).region,
+        cron="*/5 * * * *",
+        tick_at=TICK_AT,
+        window=Window(start=None, end=TICK_AT),
+        attempt=1,
+        deadline=time.monotonic() + 60,
+        stopping=Event(),
+        connection=connection,
+        transaction=effects.transaction,
+        finish=effects.finish,
+        log=logging.getLogger(),
+    )
+
+
+def test_behind_a_pgbouncer_in_transaction_mode(ticks: Ticks, observer: Observer, database: str) -> None:
+    """Bare names in the queue's functions and triggers are found without a search_path."""
+    add(observer, 1)
+    with PgBouncer.before(database) as pooler:
+        assert run(ticks, observer, database=pooler.url)["enqueued"] == 1
+    events = observer.connection.execute("SELECT type::text FROM region_tick.procrastinate_events").fetchall()
+    assert events == [("deferred",)]
+
+
+def test_many_at_once(ticks: Ticks, observer: Observer) -> None:
+    observer.connection.execute(
+        "INSERT INTO region_tick.creator (source, region_id, platform, url)"
+        " SELECT %s, '42', 'http', 'https://upstream.test/' || n FROM generate_series(1, 10000) AS n",
+        (SOURCE,),
+    )
+    assert run(ticks, observer)["enqueued"] == 10_000

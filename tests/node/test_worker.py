@@ -1,0 +1,86 @@
+"""Ticks that enqueue and workers that fetch, as a user installs them, under Pod Security `restricted`."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from devcluster import images
+from region_tick.contract import VERSION
+from tests.cluster.operator_process import CHECKOUT
+from tests.node.installation import MANIFESTS, ONCE_A_YEAR, add_regions
+from tests.upstream import Asked, replying, upstream
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from devcluster.local import LocalCluster
+    from tests.cluster.kubectl import Kubectl
+
+pytestmark = pytest.mark.timeout(900)
+
+FEED = "<rss><channel><item><guid>{0}-1</guid></item><item><guid>{0}-2</guid></item></channel></rss>"
+IMAGE = f"region-tick/worker:{VERSION}"
+SELECTOR = "app.kubernetes.io/component=worker"
+
+
+def test_tasks_of_a_tick_are_fetched_although_a_worker_is_killed(
+    running: Kubectl, database: psycopg.Connection[tuple[Any, ...]], node: LocalCluster
+) -> None:
+    node.load_image(images.build(CHECKOUT / "Dockerfile.tick", IMAGE, target="worker"))
+    released = Event()
+
+    def block(asked: Asked) -> None:
+        released.wait(120)
+        asked.answer(200, FEED.format(asked.path[1:]).encode())
+
+    with upstream(address=str(node.host_address)) as server:
+        add_regions(database, "R1", cron=ONCE_A_YEAR)
+        for number in range(10):
+            url = server.on(f"/{number}", block, replying(200, FEED.format(number).encode()))
+            database.execute(
+                "INSERT INTO region_tick.creator (source, region_id, platform, url)"
+                " SELECT 'public.region_index', id::text, 'http', %s FROM region_index",
+                (url,),
+            )
+        running("apply", "-f", str(MANIFESTS / "worker"))
+        running("set", "env", "deployment/region-worker", f"POLL_ALLOW_NETWORKS={node.host_address}/32")
+        running("rollout", "status", "deployment/region-worker", "--timeout=110s")
+        running(
+            *("patch", "regionscheduler", "default", "--type=merge"),
+            *("--patch", '{"spec": {"tick": {"handler": "enqueue"}}}'),
+        )
+        cronjob = eventually(lambda: enqueuing(running), what="a CronJob that enqueues")
+        running("create", "job", "once", f"--from=cronjob/{cronjob}")
+        eventually(lambda: len(server.asked) >= 4, what="tasks are at work", seconds=90)
+        running("delete", "pods", "--selector", SELECTOR, "--force", "--grace-period=0")
+        released.set()
+        eventually(lambda: items(database) == 20, what="all is fetched", seconds=240)
+        assert database.execute("SELECT state, counts->>'enqueued' FROM region_tick.job_run").fetchall() == [
+            ("succeeded", "10")
+        ]
+
+
+def enqueuing(kubectl: Kubectl) -> str | None:
+    cronjob = kubectl.cronjobs().get("R1")
+    if cronjob is None:
+        return None
+    (container,) = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    handler = next(variable["value"] for variable in container["env"] if variable["name"] == "TICK_HANDLER")
+    return str(cronjob["metadata"]["name"]) if handler == "enqueue" else None
+
+
+def items(database: psycopg.Connection[tuple[Any, ...]]) -> int:
+    row = database.execute("SELECT count(*) FROM region_tick.item").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_the_workers_manifest_names_the_release() -> None:
+    deployment = yaml.safe_load((MANIFESTS / "worker/deployment.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == IMAGE

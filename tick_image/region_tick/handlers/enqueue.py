@@ -1,0 +1,61 @@
+"""The built-in handler `enqueue`: a task for each of the region's creators, for workers to fetch.
+
+The tasks become visible together with the end of the tick, so a tick that is tried again never enqueues twice. A
+creator has one task at most that waits: a queue that is slower than the schedule does not grow. The queue is
+procrastinate's, but not imported here: its table is written to, and its triggers do the rest. Its function for that
+refuses all tasks of a call where one is there already. docs/queue.md is for users.
+"""
+
+from __future__ import annotations
+
+import os
+
+from region_tick.contract import Variable
+from region_tick.handlers import Outcome, Tick
+
+QUEUE = "region_tick"
+FETCH = "region_tick.fetch"
+"""The name of the task; its arguments are `creator_id`, `tick_at` (ISO 8601) and `region_code`."""
+
+ENQUEUE = """
+WITH creators AS (
+    SELECT id, failures, coalesce(not_before > clock_timestamp(), false) AS waiting
+    FROM region_tick.creator
+    WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+      AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
+), deferred AS (
+    INSERT INTO region_tick.procrastinate_jobs (queue_name, task_name, priority, queueing_lock, args)
+    SELECT %(queue)s::text, %(task)s::text, CASE WHEN failures > 0 THEN -1 ELSE 0 END, 'creator ' || id,
+        jsonb_build_object('creator_id', id, 'tick_at', %(tick_at)s::timestamptz, 'region_code', %(region_code)s::text)
+    FROM creators WHERE NOT waiting
+    ORDER BY id
+    ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM deferred), count(*) FILTER (WHERE NOT waiting), count(*) FILTER (WHERE waiting)
+FROM creators
+"""
+"""In the order of ids, so that two ticks of a region at a time do not wait for each other in a circle. Who is due is
+what `creators` says of it too, whose HTTP would be imported with it.
+"""
+
+
+def enqueue(tick: Tick) -> None:
+    """Defer a task for each creator of whom there was no answer since `tick.tick_at`, and finish the tick.
+
+    Raises StoppedError, LeaseLostError and psycopg.Error.
+    """
+    parameters = {
+        "queue": QUEUE,
+        "task": FETCH,
+        "source": os.environ[Variable.SOURCE],
+        "region_id": tick.region.id,
+        "region_code": tick.region.code,
+        "tick_at": tick.tick_at,
+    }
+    tick.check()
+    with tick.transaction() as connection:
+        row = connection.execute(ENQUEUE, parameters).fetchone()
+        assert row is not None  # noqa: S101 - for the type checker: an aggregate has one row
+        enqueued, due, waiting = row
+        tick.finish(Outcome({"enqueued": enqueued, "already_queued": due - enqueued, "waiting": waiting}))

@@ -1,0 +1,62 @@
+"""How this process treats each host: a few requests at a time, and none while it wants to be left alone."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from threading import BoundedSemaphore, Lock
+from typing import TYPE_CHECKING
+
+from region_tick.creators import seconds_to_wait
+from region_tick.fetch import TransientError
+from region_tick.retry import ThrottledError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_CHECK_SECONDS = 0.25
+
+
+class Host:
+    """One host. Its methods may be called from any thread."""
+
+    def __init__(self, name: str, at_once: int) -> None:
+        self._name = name
+        self._places = BoundedSemaphore(at_once)
+        self._again_at = 0.0
+
+    @contextmanager
+    def turn(self, *, until: float, check: Callable[[], None]) -> Iterator[ThrottledError | None]:
+        """Wait for a place, hold it, and say whether the host wants to be left alone.
+
+        Raises TransientError where there is none `until` (seconds of time.monotonic()), and what `check` raises.
+        """
+        while not self._places.acquire(timeout=_CHECK_SECONDS):
+            check()
+            if time.monotonic() >= until:
+                raise TransientError(f"{self._name} is busy with other requests of ours")
+        try:
+            yield self._throttled()
+        finally:
+            self._places.release()
+
+    def throttle(self, error: ThrottledError) -> None:
+        """Leave the host alone for as long as it said."""
+        self._again_at = time.monotonic() + (seconds_to_wait(error, 0) or 0.0)
+
+    def _throttled(self) -> ThrottledError | None:
+        seconds = self._again_at - time.monotonic()
+        return ThrottledError(f"{self._name} wants to be left alone", seconds) if seconds > 0 else None
+
+
+class Hosts:
+    """All of them, by name."""
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._known: dict[str, Host] = {}
+        self._lock = Lock()
+
+    def __getitem__(self, name: str) -> Host:
+        with self._lock:
+            return self._known.setdefault(name, Host(name, self._at_once))

@@ -1,0 +1,144 @@
+"""The worker: procrastinate's, with our tasks, our retries and an end to every wait.
+
+It ends when it is told to, and when its queue cannot be trusted any more (no heartbeat, no end of a job could be
+written): whoever started it starts it again, and its jobs are another worker's within a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import ConnectorException
+from psycopg import Connection, IsolationLevel
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from region_tick import logs
+from region_tick.handlers.enqueue import FETCH, QUEUE
+from region_worker.fetches import Fetches
+from region_worker.jobs import Backoff, Jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from region_worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+FAILED_KEPT_HOURS = 7 * 24
+"""How long failed tasks stay in the table for people to see. Those that succeeded are deleted at once."""
+_HOUSEKEEPING_PRIORITY = 100
+
+
+class QueueUnavailableError(Exception):
+    """The queue cannot be reached or trusted: the worker is to be started afresh."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast the worker notices things, in seconds."""
+
+    heartbeat: float = 10.0
+    stalled: float = 30.0
+    """For how long a worker may be silent before its jobs are given to others."""
+    graceful: float = 20.0
+    """How long the jobs under way may take when the worker is told to stop; then they are given back."""
+    poll: float = 5.0
+    """How often to look for jobs of which no NOTIFY tells: those that are tried again."""
+
+
+def configure_logs(variables: Mapping[str, str]) -> None:
+    """Write lines as a tick does, and of the libraries only what is wrong."""
+    logs.configure(keys={"pod": variables.get("POD_NAME", "")})
+    logging.getLogger("procrastinate").setLevel(logging.WARNING)  # two lines a task otherwise, beside our own
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings hold URLs in full
+
+
+async def work(settings: WorkerSettings, pace: Pace) -> None:
+    """Work until SIGTERM or SIGINT. Raises QueueUnavailableError."""
+    told = False
+    working = asyncio.create_task(_work(settings, pace, stop=lambda: stop()))
+
+    def stop(*, by_signal: bool = False) -> None:
+        nonlocal told
+        told = told or by_signal
+        if not working.cancelling():
+            log.info("stopping", extra={"reason": "terminated" if by_signal else "queue not written"})
+            working.cancel()  # procrastinate's worker then stops in order
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, partial(stop, by_signal=True))
+    try:
+        with suppress(asyncio.CancelledError):
+            await working
+    except (ConnectorException, PoolTimeout) as error:
+        raise QueueUnavailableError(f"the queue is away: {error.__cause__ or error}") from error
+    if not told:
+        raise QueueUnavailableError("the queue could not be read or written")
+    log.info("stopped")
+
+
+async def _work(settings: WorkerSettings, pace: Pace, *, stop: Callable[[], None]) -> None:
+    """Return when something of procrastinate's worker failed; be cancelled to stop."""
+    concurrency = settings.poll.concurrency
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(concurrency, thread_name_prefix="task"))
+    with _pool(settings, concurrency) as pool:
+        connector = PsycopgConnector(conninfo=settings.queue_conninfo(), min_size=1, max_size=4, timeout=10.0)
+        app = _app(Fetches(pool, settings.poll), Jobs(connector, stop=stop), pace)
+        async with app.open_async():
+            log.info("working", extra={"concurrency": concurrency})
+            await app.run_worker_async(
+                queues=[QUEUE],
+                concurrency=concurrency,
+                delete_jobs="successful",
+                install_signal_handlers=False,
+                fetch_job_polling_interval=pace.poll,
+                shutdown_graceful_timeout=pace.graceful,
+                update_heartbeat_interval=pace.heartbeat,
+                stalled_worker_timeout=pace.stalled,
+            )
+
+
+def _app(fetches: Fetches, jobs: Jobs, pace: Pace) -> App:
+    app = App(connector=jobs.connector)
+    app.job_manager = jobs
+    app.task(name=FETCH, queue=QUEUE, retry=Backoff(), pass_context=True)(fetches.fetch)
+
+    @app.periodic(cron="* * * * * */15")
+    @app.task(queue=QUEUE, queueing_lock="retry_stalled", priority=_HOUSEKEEPING_PRIORITY)
+    async def retry_stalled(timestamp: int) -> None:  # noqa: ARG001 - procrastinate gives it to each periodic task
+        await jobs.retry_stalled(seconds=pace.stalled)
+
+    @app.periodic(cron="17 * * * *")
+    @app.task(queue=QUEUE, queueing_lock="remove_old", priority=_HOUSEKEEPING_PRIORITY)
+    async def remove_old(timestamp: int) -> None:  # noqa: ARG001
+        await jobs.delete_old_jobs(
+            nb_hours=FAILED_KEPT_HOURS, include_failed=True, include_cancelled=True, include_aborted=True
+        )
+
+    return app
+
+
+def _pool(settings: WorkerSettings, size: int) -> ConnectionPool[Connection]:
+    """Return connections for what is fetched, as ticks have them: READ COMMITTED, nothing prepared."""
+
+    def configure(connection: Connection) -> None:
+        connection.isolation_level = IsolationLevel.READ_COMMITTED
+
+    return ConnectionPool(
+        settings.database.conninfo,
+        kwargs={"prepare_threshold": None, "fallback_application_name": "region-worker"},
+        min_size=0,
+        max_size=size,
+        timeout=10.0,
+        configure=configure,
+        check=ConnectionPool.check_connection,
+        open=False,
+    )
