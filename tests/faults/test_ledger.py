@@ -10,12 +10,12 @@ import signal
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from region_tick.contract import Reason, State
+from tests.cluster.audit import audit_lines
 from tests.faults.standin import StandInKubelet
 from tests.waiting import eventually
 
@@ -42,22 +42,9 @@ def until(moment: datetime) -> None:
     time.sleep(max(0.0, seconds))
 
 
-def controller_manager(cluster: LocalCluster) -> int:
-    """Return the process of this cluster's kube-controller-manager."""
-    kubeconfig = str(cluster.layout.folder).encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[0].endswith(b"kube-controller-manager") and any(kubeconfig in word for word in words):
-            return int(process.name)
-    raise AssertionError("no kube-controller-manager")
-
-
 @contextmanager
 def stopped_controllers(cluster: LocalCluster) -> Iterator[None]:
-    pid = controller_manager(cluster)
+    pid = cluster.controller_manager_pid
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -150,3 +137,49 @@ def test_every_expected_tick_has_one_final_row_with_its_cause(
             assert rows(database) == {key: [(str(state), str(reason))] for key, (state, reason) in expected.items()}
             assert not operator.logged("not accounted")
             assert operator.metric("region_operator_ledger_failures_total") == 0
+
+
+def test_of_500_ticks_of_one_minute_those_that_got_no_job_are_named(
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, database: str
+) -> None:
+    """With its default flags the CronJob controller makes 8 or 9 Jobs a second."""
+    count, seconds = 500, 15
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO region_index (code, name, cron_schedule)"
+            f" SELECT 'R' || n, 'Region', '0 0 1 1 *' FROM generate_series(1, {count}) n"
+        )
+        with StandInKubelet(kubectl, database), run_operator(**QUICK) as operator:
+            tick = json.dumps({"spec": {"tick": TICK | {"startDeadline": f"{seconds}s"}}})
+            eventually(lambda: kubectl.ready().get("status") == "True", what="ready", seconds=60)
+            kubectl("patch", "rsched", "default", "--type", "merge", "--patch", tick)
+            mark = control_plane.audit_log.stat().st_size
+            minute = (datetime.now(UTC) + timedelta(seconds=100)).replace(second=0, microsecond=0)
+            cron = f"{minute.minute} {minute.hour} {minute.day} {minute.month} *"
+            connection.execute("UPDATE region_index SET cron_schedule = %s", (cron,))
+            eventually(lambda: are_scheduled(kubectl, cron, count), what="the schedules", seconds=60)
+            eventually(lambda: len(rows(database)) == count, what="each has a row", seconds=240)
+            eventually(lambda: not open_rows(database), what="each is final", seconds=120)
+            assert not operator.logged("not accounted")
+        codes = {job["metadata"]["name"]: code for code, job in kubectl.cronjobs().items()}
+    made = {
+        codes[line["objectRef"]["name"].rpartition("-")[0]]
+        for line in audit_lines(control_plane, kubectl.namespace, since=mark)
+        if line["verb"] == "create"
+        and line["objectRef"]["resource"] == "jobs"
+        and line["responseStatus"]["code"] == 201
+    }
+    without = {code for (code, _), found in rows(database).items() if found == [STOPPED]}
+    assert without
+    assert without == set(codes.values()) - made
+
+
+def are_scheduled(kubectl: Kubectl, cron: str, count: int) -> bool:
+    schedules = [item["spec"]["schedule"] for item in kubectl.cronjobs().values()]
+    return schedules == [cron] * count
+
+
+def open_rows(database: str) -> int:
+    with psycopg.connect(database, autocommit=True) as connection:
+        statement = "SELECT FROM region_tick.job_run WHERE state IN ('running', 'interrupted')"
+        return len(connection.execute(statement).fetchall())
