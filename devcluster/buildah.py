@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
-from devcluster import debian, progress
+from devcluster import commands, debian, progress
 from devcluster.errors import ClusterError
 from devcluster.files import exclusively
 from devcluster.state import cache_home
@@ -31,7 +30,6 @@ _EXCLUDED = (
     "var/log",
 )
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"  # what OpenSSL, and so Python, believes in a Debian
-_BUILD_SECONDS = 1800
 
 
 def base_name() -> str:
@@ -66,14 +64,15 @@ def build(source: Path, tag: str, base: Path | None, target: str | None, archive
 def _host_settings() -> list[str]:
     """Where a company's proxy re-signs what it passes on, the host's certificates know it; so must pip in a RUN step.
 
-    They cover the image's own for the build and end in no layer. PIP_INDEX_URL is the company's mirror of PyPI.
+    They cover the image's own for the build and end in no layer. PIP_INDEX_URL is the company's mirror of PyPI: buildah
+    takes its value, which may hold a password, from the environment.
     """
     options = []
-    bundle, index = Path(os.environ.get("SSL_CERT_FILE") or _CERTIFICATES), os.environ.get("PIP_INDEX_URL")
+    bundle = Path(os.environ.get("SSL_CERT_FILE") or _CERTIFICATES)
     if bundle.is_file():
         options.append(f"--volume={bundle}:{_CERTIFICATES}:ro")
-    if index:
-        options.append(f"--build-arg=PIP_INDEX_URL={index}")
+    if os.environ.get("PIP_INDEX_URL"):
+        options.append("--build-arg=PIP_INDEX_URL")
     return options
 
 
@@ -83,7 +82,7 @@ def _ensure_base() -> None:
     with tempfile.TemporaryDirectory(dir=cache_home(), prefix=".debootstrap-") as folder:
         root = Path(folder) / "root"
         with progress.step(f"making the images' base: Debian {_SUITE} with Python, by debootstrap"):
-            _run("debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", _SUITE, str(root))
+            commands.run("debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", _SUITE, str(root))
             for excluded in _EXCLUDED:
                 _empty(root / excluded)
             container = _buildah("from", "scratch").strip()
@@ -111,16 +110,4 @@ def _store() -> Path:
 
 
 def _buildah(*arguments: str) -> str:
-    return _run("buildah", f"--root={_store() / 'root'}", f"--runroot={_store() / 'run'}", *arguments)
-
-
-def _run(*command: str) -> str:
-    """Standard output; raises ClusterError with the end of what the command said where it fails."""
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_BUILD_SECONDS
-    )
-    if done.returncode:
-        said = (done.stdout + done.stderr).strip()[-4000:]
-        message = f"`{' '.join(command)}` failed:\n{said}"
-        raise ClusterError(message)
-    return done.stdout
+    return commands.run("buildah", f"--root={_store() / 'root'}", f"--runroot={_store() / 'run'}", *arguments)

@@ -1,22 +1,22 @@
 """Builds images from Dockerfiles: by Docker where an engine answers, else by buildah, as root and without any registry.
 
 Believes that the same files give the same image: an archive is kept in the cache under the digest of what it was built
-from, and is built only where it is missing. How to build is left to the two builders.
+from, and is built only where it is missing; one that nobody asked for in a day goes at the next build. How to build is
+left to the two builders.
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import os
 import tempfile
+import time
 from pathlib import Path
 
-from devcluster import buildah, context, docker, progress
-from devcluster.errors import ClusterError
+from devcluster import buildah, commands, context, docker, progress
 from devcluster.files import exclusively
 from devcluster.state import cache_home
 
-_BUILD_SECONDS = 1800
+_KEPT_SECONDS = 86400
 
 
 def build(dockerfile: Path, tag: str, *, base: Path | None = None, target: str | None = None) -> Path:
@@ -39,25 +39,26 @@ def build(dockerfile: Path, tag: str, *, base: Path | None = None, target: str |
         context.gather(dockerfile, source)
         archive = home / f"{context.digest(source, about)}.tar"
         if not archive.exists():
-            shutil.rmtree(home, ignore_errors=True)  # the archives of what was before
-            home.mkdir(parents=True)
+            _remove_old(home)
+            home.mkdir(parents=True, exist_ok=True)
             partial = archive.with_suffix(".partial")
+            partial.unlink(missing_ok=True)
             (_build_with_docker if engine else buildah.build)(source, tag, base, target, partial)
             partial.rename(archive)
+        os.utime(archive)
     return archive
+
+
+def _remove_old(home: Path) -> None:
+    """Removes the archives that nobody asked for in a day: younger ones another checkout may be about to load."""
+    for archive in home.glob("*"):
+        if archive.stat().st_mtime < time.time() - _KEPT_SECONDS:
+            archive.unlink()
 
 
 def _build_with_docker(source: Path, tag: str, base: Path | None, target: str | None, archive: Path) -> None:
     with progress.step(f"building image {tag} with Docker"):
         if base:
-            _docker("load", f"--input={base}")
-        _docker("build", f"--tag={tag}", *([f"--target={target}"] if target else []), str(source))
-        _docker("save", f"--output={archive}", tag)
-
-
-def _docker(*arguments: str) -> None:
-    command = ["docker", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_BUILD_SECONDS)
-    if done.returncode:
-        message = f"`{' '.join(command)}` failed:\n{done.stderr.strip()[-4000:]}"
-        raise ClusterError(message)
+            commands.run("docker", "load", f"--input={base}")
+        commands.run("docker", "build", f"--tag={tag}", *([f"--target={target}"] if target else []), str(source))
+        commands.run("docker", "save", f"--output={archive}", tag)

@@ -1,4 +1,8 @@
-"""A handler: the earthquakes within a region since its last tick, from the USGS catalogue into a table of one's own."""
+"""A handler: the earthquakes within a region since its last tick, from the USGS catalogue into a table of one's own.
+
+The catalogue publishes a quake minutes after it happened, at times hours: so each tick looks back beyond its window,
+and what is known already is not stored again.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 CATALOGUE = "https://earthquake.usgs.gov/fdsnws/event/1/query"  # its parameters: /fdsnws/event/1/
 FIRST = timedelta(days=1)
 """What a region's first tick looks back on."""
+LATE = timedelta(hours=6)
+"""How long after it happened a quake may still appear in the catalogue."""
 BODY_LIMIT = 16_000_000
 
 STORE = """
@@ -40,8 +46,12 @@ def run(tick: Tick) -> None:
 
 
 def fetch(tick: Tick, box: BoundingBox) -> list[dict[str, Any]]:
-    """Ask for the tick's window. Raises PermanentError for what asking again cannot mend; the rest is tried again."""
-    start, end = tick.window.start or tick.window.end - FIRST, tick.window.end
+    """Ask for the tick's window and what may have come late.
+
+    Raises PermanentError for what asking again cannot mend; the rest is tried again.
+    """
+    start, end = tick.window.start, tick.window.end
+    start = start - LATE if start else end - FIRST
     query = {
         "format": "geojson",
         "starttime": start.isoformat(),
@@ -54,13 +64,17 @@ def fetch(tick: Tick, box: BoundingBox) -> list[dict[str, Any]]:
     url = f"{os.environ.get('QUAKES_URL', CATALOGUE)}?{urlencode(query)}"
     try:
         with urlopen(url, timeout=min(30.0, tick.remaining() + 1)) as answer:
-            found = json.loads(answer.read(BODY_LIMIT))["features"]
+            body = answer.read(BODY_LIMIT + 1)
     except HTTPError as error:
         if error.code in (408, 429) or error.code >= 500:
             raise
         raise PermanentError(f"the catalogue refused {url}: {error.code} {error.reason}") from error
+    if len(body) > BODY_LIMIT:
+        raise PermanentError(
+            f"{url} has more than {BODY_LIMIT} bytes: give the region a smaller box or tick more often"
+        )
     return [
         {"id": quake["id"], "ms": of["time"], "magnitude": of["mag"], "place": of["place"]}
-        for quake in found
+        for quake in json.loads(body)["features"]
         for of in (quake["properties"],)
     ]

@@ -18,6 +18,7 @@ from region_tick.effects import Effects
 from region_tick.handlers import LeaseLostError, Outcome
 from tests.database.ticks import LEASE, Observer, environment, first, until_blocked
 from tests.pgbouncer import PgBouncer
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,8 +99,8 @@ def test_a_take_over_waits_for_effects_whose_guard_came_first(
         with connection.transaction():
             connection.execute("INSERT INTO effect VALUES (1)")
             assert guard_within(connection, claimed)
-            while (row := observer.row())["now"] < row["lease_until"]:
-                pass
+            until = observer.row()["lease_until"]
+            eventually(lambda: observer.row()["now"] > until, what="the lease is over")
             taking_over = pool.submit(claim, other, environment(database), lease_seconds=LEASE)
             until_blocked(database, other)
             assert not taking_over.done()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -26,7 +28,8 @@ class Catalogue:
     """Answers each request as told, and keeps what was asked for."""
 
     def __init__(self) -> None:
-        self.status, self.features, self.asked = 200, [QUAKE], list[dict[str, str]]()
+        self.status, self.features, self.blanks = 200, [QUAKE], 0
+        self.asked: list[dict[str, str]] = []
         catalogue = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -35,7 +38,8 @@ class Catalogue:
                 catalogue.asked.append({name: values[0] for name, values in query.items()})
                 self.send_response(catalogue.status)
                 self.end_headers()
-                self.wfile.write(json.dumps({"features": catalogue.features}).encode())
+                with suppress(OSError):  # who reads no further hangs up
+                    self.wfile.write(json.dumps({"features": catalogue.features}).encode() + b" " * catalogue.blanks)
 
             def log_message(self, *_: Any) -> None: ...
 
@@ -69,14 +73,14 @@ def run(database: str, catalogue: Catalogue, **changes: Any) -> int:
         return process.exit_code()
 
 
-def test_it_fetches_the_window_and_stores_each_quake_once(
+def test_it_fetches_the_window_and_what_is_published_late_and_stores_each_quake_once(
     catalogue: Catalogue, database: str, observer: Observer
 ) -> None:
     assert run(database, catalogue, tick_at=ago(minutes=5)) == ExitCode.FINAL
     assert run(database, catalogue) == ExitCode.FINAL
     assert [(asked["starttime"], asked["endtime"]) for asked in catalogue.asked] == [
         (ago(minutes=5, days=1).isoformat(), ago(minutes=5).isoformat()),
-        (ago(minutes=5).isoformat(), TICK_AT.isoformat()),
+        ((ago(minutes=5) - timedelta(hours=6)).isoformat(), TICK_AT.isoformat()),
     ]
     assert catalogue.asked[0]["maxlongitude"] == "8.630000"
     stored = observer.connection.execute("SELECT id, region_id, magnitude, place FROM quake").fetchall()
@@ -95,6 +99,14 @@ def test_what_may_pass_is_tried_again_and_what_may_not_is_not(
     catalogue.status = status
     assert run(database, catalogue) == code
     assert observer.row()["state"] == state
+
+
+def test_an_answer_that_is_too_large_is_not_cut_but_refused(
+    catalogue: Catalogue, database: str, observer: Observer
+) -> None:
+    catalogue.blanks = 16_000_000
+    assert run(database, catalogue) == ExitCode.DATA
+    assert "more than 16000000 bytes" in observer.row()["error_message"]
 
 
 def test_a_region_across_the_antimeridian_is_asked_for_in_one_piece(catalogue: Catalogue, database: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -11,9 +13,38 @@ import psycopg
 from region_tick.contract import ExitCode
 from tests.database.tick_process import SHORT_LEASE
 from tests.database.ticks import Observer
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.database.tick_process import Ticks
+
+
+@contextmanager
+def renewals_frozen(observer: Observer) -> Iterator[None]:
+    """Stop the server's process that renews the only tick's lease, and none of its locks with it."""
+
+    def frozen() -> int | None:
+        found = observer.connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE %s AND state = 'idle'"
+            " AND pid <> pg_backend_pid() AND backend_start > (SELECT max(started_at) FROM region_tick.job_run)",
+            ("COMMIT%",),
+        ).fetchone()
+        if found is None:
+            return None
+        (pid,) = found
+        os.kill(pid, signal.SIGSTOP)
+        if observer.connection.execute("SELECT FROM pg_locks WHERE pid = %s", (pid,)).fetchone():
+            os.kill(pid, signal.SIGCONT)
+            return None
+        return int(pid)
+
+    pid = eventually(frozen, what="a renewal to freeze")
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_of_two_at_once_one_works_and_the_other_waits_for_its_end(ticks: Ticks, observer: Observer) -> None:
@@ -47,8 +78,7 @@ def test_a_lease_is_renewed_while_the_handler_works(ticks: Ticks, observer: Obse
     process = ticks.start(*SHORT_LEASE, handler="until_released")
     process.until("working")
     ends = observer.row()["lease_until"]
-    while observer.row()["now"] < ends:
-        pass
+    eventually(lambda: observer.row()["now"] > ends, what="the first lease is over")
     row = observer.row()
     assert row["lease_until"] > row["now"]
     ticks.release()
@@ -64,8 +94,7 @@ def test_renewing_survives_a_cut_connection(ticks: Ticks, observer: Observer) ->
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     ends = observer.row()["lease_until"]
-    while observer.row()["lease_until"] <= ends:
-        pass
+    eventually(lambda: observer.row()["lease_until"] > ends, what="the lease is renewed")
     ticks.release()
     assert process.exit_code() == ExitCode.FINAL
     assert observer.row()["state"] == "succeeded"
@@ -112,3 +141,48 @@ def test_an_effect_of_an_attempt_that_was_taken_over_is_not_committed(ticks: Tic
     assert "LeaseLostError: attempt 1 does not hold the tick any more" in lost["error"]
     assert observer.connection.execute("SELECT FROM effect").fetchall() == []
     assert (observer.row()["attempt"], observer.row()["error_class"]) == (2, None)
+
+
+def test_a_renewal_that_hangs_keeps_no_tick_from_hearing_that_it_shall_stop(ticks: Ticks, observer: Observer) -> None:
+    process = ticks.start("lease_seconds=30", "renewal_seconds=0.2", handler="until_released")
+    process.until("working")
+    overdue = "SELECT clock_timestamp() > lease_until - interval '29 seconds' FROM region_tick.job_run"
+    with renewals_frozen(observer):
+        eventually(lambda: observer.connection.execute(overdue).fetchone() == (True,), what="a renewal hangs")
+        process.popen.terminate()
+        assert process.exit_code() == ExitCode.AGAIN
+    assert process.event("stopping")["reason"] == "terminated"
+    row = observer.row()
+    assert (row["state"], row["reason"]) == ("interrupted", "terminated")
+    assert row["lease_until"] <= row["now"]
+
+
+def test_a_renewal_that_hangs_keeps_no_tick_from_its_deadline(ticks: Ticks, observer: Observer) -> None:
+    knobs = ("lease_seconds=60", "renewal_seconds=0.2")
+    process = ticks.start(*knobs, handler="until_released", TIMEOUT_SECONDS="5")
+    process.until("working")
+    with renewals_frozen(observer):
+        assert process.exit_code() == ExitCode.AGAIN
+    assert process.event("stopping")["reason"] == "timeout"
+    assert (observer.row()["state"], observer.row()["reason"]) == ("interrupted", "timeout")
+
+
+def test_a_lease_that_is_over_while_its_renewal_hangs_is_lost(ticks: Ticks, observer: Observer) -> None:
+    process = ticks.start(*SHORT_LEASE, handler="until_released")
+    process.until("working")
+    with renewals_frozen(observer):
+        assert process.exit_code() == ExitCode.AGAIN
+    assert process.event("stopping")["reason"] == "lease lost"
+    row = observer.row()
+    assert (row["state"], row["reason"]) in {("running", None), ("interrupted", "lease lost")}, "by the own clock first"
+
+
+def test_a_tick_whose_end_is_committed_has_no_lease_to_lose(ticks: Ticks, observer: Observer) -> None:
+    process = ticks.start(*SHORT_LEASE, handler="finishes_and_lingers")
+    process.until("finished")
+    lapsed = "SELECT clock_timestamp() > started_at + interval '2.5 seconds' FROM region_tick.job_run"
+    eventually(lambda: observer.connection.execute(lapsed).fetchone() == (True,), what="a lease would be over")
+    ticks.release()
+    assert process.exit_code() == ExitCode.FINAL
+    assert [event["event"] for event in process.events()] == ["claimed", "finished"]
+    assert process.event("finished")["level"] == "info"

@@ -112,6 +112,33 @@ def test_a_role_without_rights_is_permanent(ticks: Ticks, observer: Observer) ->
         observer.connection.execute(f"DROP ROLE {role}".encode())
 
 
+def test_a_role_that_loses_its_rights_in_mid_work_is_permanent(ticks: Ticks, observer: Observer) -> None:
+    role = f"demoted_{os.getpid()}"
+    observer.connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'pa55word'".encode())
+    try:
+        observer.connection.execute(f"GRANT USAGE ON SCHEMA region_tick TO {role}".encode())
+        observer.connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA region_tick TO {role}".encode())
+        url = urlsplit(ticks.database)
+        ticks.database = url._replace(netloc=f"{role}:pa55word@{url.hostname}:{url.port}").geturl()
+        process = ticks.start(handler="until_released")
+        process.until("working")
+        observer.connection.execute(f"REVOKE UPDATE ON region_tick.job_run FROM {role}".encode())
+        ticks.release()
+        assert process.exit_code() == ExitCode.NOT_PERMITTED
+        assert "permission denied" in process.event("not recorded")["database"]
+    finally:
+        observer.connection.execute(f"DROP OWNED BY {role}".encode())
+        observer.connection.execute(f"DROP ROLE {role}".encode())
+
+
+def test_a_thread_that_a_handler_leaves_behind_does_not_hold_up_a_tick_that_is_done(
+    ticks: Ticks, observer: Observer
+) -> None:
+    process = ticks.start(handler="leaves_a_thread", TIMEOUT_SECONDS="60")
+    assert process.exit_code() == ExitCode.FINAL
+    assert observer.row()["state"] == "succeeded"
+
+
 def test_a_manual_run_is_marked(ticks: Ticks, observer: Observer) -> None:
     process = ticks.start(JOB_NAME="by-hand", JOB_UID="uid-7")
     assert process.exit_code() == ExitCode.FINAL

@@ -13,7 +13,7 @@ from region_tick import __main__
 from tests.database.ticks import variables
 
 HANDLERS = '''
-import ctypes, os, psycopg, sys, time
+import atexit, ctypes, os, psycopg, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from pathlib import Path
@@ -60,6 +60,19 @@ def finishes_and_dies(tick):
         connection.execute("INSERT INTO effect VALUES (%s)", (tick.attempt,))
         tick.finish(Outcome())
     os._exit(137)
+
+def finishes_and_lingers(tick):
+    with tick.transaction():
+        tick.finish(Outcome())
+    print("finished", flush=True)
+    while not Path("released").exists():
+        tick.check()
+        tick.stopping.wait(0.02)
+
+def leaves_a_thread(tick):
+    """Leave a thread behind for which an orderly exit would wait, and something that it would do."""
+    atexit.register(print, "orderly")
+    ThreadPoolExecutor(1).submit(time.sleep, 600)
 
 def broken(tick):
     raise ValueError("try again")

@@ -170,7 +170,8 @@ class Claimer:
         committing = Effects(connection, claimed, job_name=asked.job_name)
         deadline = time.monotonic() + asked.timeout_seconds
         tick = run._tick(asked, claimed, connection, committing, deadline)
-        lease = Lease(claimed, asked.database, lease_seconds=LEASE_SECONDS, renewal_seconds=RENEWAL_SECONDS)
+        seconds = {"lease_seconds": LEASE_SECONDS, "renewal_seconds": RENEWAL_SECONDS}
+        lease = Lease(claimed, asked.database, committing, **seconds)
         run._work(asked, claimed, tick, committing, lease, SimpleQueue())
         if connection.closed or connection.info.transaction_status is not TransactionStatus.IDLE:
             self._disconnect()

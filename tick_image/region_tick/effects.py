@@ -28,6 +28,8 @@ class Effects:
     def __init__(self, connection: psycopg.Connection, claimed: Claimed, *, job_name: str) -> None:
         self.finished: Ending | None = None
         """How the tick ended, once that is committed together with effects."""
+        self.finishing = False
+        """Whether that is committed, or may be at any moment: from the row's end on, unless it is rolled back."""
         self._connection, self._claimed, self._job_name = connection, claimed, job_name
         self._inside = False
         self._outcome: Outcome | None = None
@@ -52,7 +54,7 @@ class Effects:
                 ending = self._guard()
             self.finished = ending
         finally:
-            self._inside = False
+            self._inside, self.finishing = False, self.finished is not None
 
     def finish(self, outcome: Outcome) -> None:
         """Have the tick's row finished by the transaction that is open.
@@ -72,6 +74,7 @@ class Effects:
             held = guard_within(self._connection, self._claimed)
         else:
             ending = Ending(state=State.SUCCEEDED, reason=self._outcome.reason, counts=self._outcome.counts)
+            self.finishing = True
             held = finish_within(self._connection, self._claimed, ending, job_name=self._job_name)
         if not held:
             raise LeaseLostError(

@@ -29,7 +29,7 @@ def record(
         written = _finish(environment, claimed, ending, connection)
     except psycopg.Error as error:
         log.error("not recorded", extra=about | {"database": str(error)}, exc_info=ending.error)
-        return ExitCode.AGAIN
+        return refusal(error)
     if not written:
         log.warning("lease lost", extra=about, exc_info=ending.error)
         return ExitCode.AGAIN
@@ -43,6 +43,12 @@ def acknowledge(claimed: Claimed, ending: Ending, *, after: BaseException | None
     """Log an ending that the handler committed with its effects; whatever came `after` changes nothing about it."""
     log.log(logging.WARNING if after else logging.INFO, "finished", extra=_about(claimed, ending), exc_info=after)
     return ExitCode.FINAL
+
+
+def refusal(error: psycopg.Error) -> ExitCode:
+    """Return the exit code of an attempt that the database refused, which none can mend, or failed."""
+    refused = isinstance(error, psycopg.errors.InsufficientPrivilege)
+    return ExitCode.NOT_PERMITTED if refused else ExitCode.AGAIN
 
 
 def _finish(environment: Environment, claimed: Claimed, ending: Ending, connection: psycopg.Connection | None) -> bool:

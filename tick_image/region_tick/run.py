@@ -1,8 +1,8 @@
 """One tick, from its claim to its exit code.
 
-The main thread claims, then attends to the handler, which runs in a thread of its own: it renews the lease, passes on
-SIGTERM and the deadline, and writes how it ended. What happens meanwhile arrives in one queue, because
-`SimpleQueue.put` may be called in a signal handler and `Event.set` may not
+The main thread claims, then attends to the handler, which runs in a thread of its own, as the lease does: it passes on
+SIGTERM, the deadline and the lease's end, and writes how the handler ended. It waits for nothing but news until then,
+which arrive in one queue, because `SimpleQueue.put` may be called in a signal handler and `Event.set` may not
 (https://docs.python.org/3/library/queue.html#simplequeue-objects). A handler that does not end when told to is left
 behind: its row says interrupted, and the process exits under it.
 """
@@ -14,6 +14,7 @@ import logging
 import os
 import random
 import signal
+import sys
 import time
 from contextlib import closing, suppress
 from queue import Empty, SimpleQueue
@@ -29,7 +30,7 @@ from region_tick.effects import Effects
 from region_tick.environment import Environment, EnvironmentVariableError
 from region_tick.handlers import LeaseLostError, Outcome, PermanentError, Tick, load
 from region_tick.lease import Lease
-from region_tick.record import acknowledge, record
+from region_tick.record import acknowledge, record, refusal
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -38,6 +39,8 @@ LEASE_SECONDS = 30.0
 RENEWAL_SECONDS = 10.0
 PATIENCE_SECONDS = 8.0
 """How long a handler may take to end once it is told to; the rest of the pod's grace is for writing its row."""
+EXIT_SECONDS = 1.0
+"""How long the interpreter may take to end once the tick has its row."""
 FAILSAFE_SECONDS = TERMINATION_GRACE_SECONDS - 1
 """How long after SIGTERM or the deadline the process is ended whatever hangs; unlike SIGKILL it shows the stacks."""
 
@@ -53,13 +56,15 @@ def main() -> ExitCode:
     """Run the tick that the environment describes."""
     logs.configure()
     try:
-        return run(Environment.read(os.environ))
+        code = run(Environment.read(os.environ))
     except EnvironmentVariableError as error:
         log.error("not configured", extra={"error": str(error)})
-        return ExitCode.CONFIGURATION
+        code = ExitCode.CONFIGURATION
     except Exception:
         log.exception("crashed")
-        return ExitCode.AGAIN
+        code = ExitCode.AGAIN
+    Thread(target=_leave, args=(code,), name="leave", daemon=True).start()
+    return code
 
 
 def run(
@@ -75,9 +80,8 @@ def run(
                 case Claimed() as claimed:
                     effects = Effects(connection, claimed, job_name=environment.job_name)
                     tick = _tick(environment, claimed, connection, effects, deadline)
-                    lease = Lease(
-                        claimed, environment.database, lease_seconds=lease_seconds, renewal_seconds=renewal_seconds
-                    )
+                    seconds = {"lease_seconds": lease_seconds, "renewal_seconds": renewal_seconds}
+                    lease = Lease(claimed, environment.database, effects, **seconds)
                     return _work(environment, claimed, tick, effects, lease, news)
                 case Final(key, state, reason):
                     log.info("final", extra={"tick_at": key.tick_at, "state": state, "reason": reason})
@@ -86,8 +90,15 @@ def run(
                     return ExitCode.AGAIN
     except psycopg.Error as error:
         log.error("database failed", extra={"error": str(error), "database": environment.database.address})
-        refused = isinstance(error, psycopg.errors.InsufficientPrivilege)
-        return ExitCode.NOT_PERMITTED if refused else ExitCode.AGAIN
+        return refusal(error)
+
+
+def _leave(code: ExitCode) -> None:
+    """End the process in a moment, where the orderly end waits for what the handler left behind, such as a thread."""
+    time.sleep(EXIT_SECONDS)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def _hear(timeout_seconds: int) -> SimpleQueue[News]:
@@ -155,8 +166,9 @@ def _work(
     log.info("claimed", extra={"handler": environment.handler, "manual": bool(claimed.key.manual_uid)})
     worker = Thread(target=_handle, args=(environment.handler, tick, news), name="handler", daemon=True)
     worker.start()
+    lease.start(news.put)
     ending = _attend(news, lease, tick)
-    lease.close()
+    lease.end()
     worker.join(timeout=0.0 if isinstance(ending.error, HandlerHungError) else 1.0)
     hung = worker.is_alive()
     if effects.finished:
@@ -183,7 +195,7 @@ def _attend(news: SimpleQueue[News], lease: Lease, tick: Tick) -> Ending:
     told: Reason | None = None
     until = tick.deadline
     while True:
-        match _next(news, lease, until=until):
+        match _next(news, None if told else lease, until=until):
             case Outcome(counts, reason):
                 return Ending(state=State.SUCCEEDED, reason=reason, counts=counts)
             case LeaseLostError() as error:
@@ -199,19 +211,22 @@ def _attend(news: SimpleQueue[News], lease: Lease, tick: Tick) -> Ending:
             case Reason.TIMEOUT as reason:
                 hung = HandlerHungError(f"the handler did not end within {PATIENCE_SECONDS:.0f} s of being told to")
                 return Ending(state=State.INTERRUPTED, reason=told or reason, error=hung)
-            case Reason() | None:  # told already, or the lease was renewed
+            case Reason():  # told already
                 continue
             case never:
                 assert_never(never)
 
 
-def _next(news: SimpleQueue[News], lease: Lease, *, until: float) -> News | None:
-    """Return the next news: TIMEOUT at `until`, LEASE_LOST when it is, None after a renewal."""
-    with suppress(Empty):
-        return news.get(timeout=max(0.0, min(until, lease.due) - time.monotonic()))
-    if time.monotonic() >= until:
-        return Reason.TIMEOUT
-    return None if lease.renew() else Reason.LEASE_LOST
+def _next(news: SimpleQueue[News], lease: Lease | None, *, until: float) -> News:
+    """Return the next news: TIMEOUT at `until`, LEASE_LOST when the lease is over."""
+    while True:
+        ends = lease.over if lease else float("inf")
+        with suppress(Empty):
+            return news.get(timeout=max(0.0, min(until, ends) - time.monotonic()))
+        if time.monotonic() >= until:
+            return Reason.TIMEOUT
+        if lease and time.monotonic() >= lease.over:  # which a renewal may have moved meanwhile
+            return Reason.LEASE_LOST
 
 
 def _keys(environment: Environment) -> dict[str, object]:
