@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg.rows import dict_row
 
-from region_tick.contract import ExitCode
+from region_tick.contract import ExitCode, Variable
 from tests.database.tick_process import Process, Ticks
 from tests.database.ticks import SOURCE, TICK_AT, Observer, variables
 from tests.upstream import Asked, Upstream, conditional, http_date, replying, upstream
@@ -177,6 +177,24 @@ def test_when_nobody_can_be_reached_the_tick_is_tried_again(polls: Polls, server
     assert polls.start(again=True).exit_code() == ExitCode.FINAL
     assert some(polls.runs()[0]["counts"]) == {"fetched": 1, "requests": 1}
     assert polls.creators()[creator]["last_error"] is None
+
+
+NO_DNS = """
+import socket, time
+from region_tick import crew
+from region_tick.handlers.poll import poll
+system, crew._PATIENCE_SECONDS = socket.getaddrinfo, 0.1
+socket.getaddrinfo = lambda host, *rest, **more: time.sleep(60) if host == "hangs.test" else system(host, *rest, **more)
+"""
+
+
+def test_when_nobody_has_answered_when_time_is_over_the_tick_is_tried_again(polls: Polls, ticks: Ticks) -> None:
+    polls.add("http://hangs.test/")
+    (ticks.folder / "no_dns.py").write_text(NO_DNS)
+    process = polls.start({Variable.HANDLER: "no_dns:poll", Variable.TIMEOUT_SECONDS: "4"})
+    assert process.exit_code() == ExitCode.AGAIN
+    (run,) = polls.runs()
+    assert run["error_message"] == "none of 1 creators could be reached; no answer came in time"
 
 
 def slow(asked: Asked) -> None:
