@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 
 from region_tick.adapters import Creator, Found, Item
 from region_tick.creators import (
+    CREDENTIALS_SECONDS,
     ITEM_ID_LIMIT,
     REFUSED_LIMIT_SECONDS,
     REFUSED_SECONDS,
@@ -20,7 +21,7 @@ from region_tick.creators import (
     save,
     seconds_to_wait,
 )
-from region_tick.fetch import FetchError, RefusedError, TransientError
+from region_tick.fetch import CredentialsError, FetchError, RefusedError, TransientError
 from region_tick.retry import ThrottledError
 
 SOURCE = "public.region_index"
@@ -152,6 +153,7 @@ def test_an_answer_without_validators_forgets_the_old_ones(connection: psycopg.C
         (TransientError("timeout"), 5, None),
         (ThrottledError("429", 120.0), 0, 120.0),
         (ThrottledError("429", None), 0, THROTTLED_SECONDS),
+        (CredentialsError("no key"), 10, CREDENTIALS_SECONDS),
         (RefusedError("404"), 0, REFUSED_SECONDS),
         (RefusedError("404"), 3, 8 * REFUSED_SECONDS),
         (RefusedError("404"), 10**6, REFUSED_LIMIT_SECONDS),
@@ -175,11 +177,12 @@ def test_an_error_is_on_record_and_what_is_known_stays(connection: psycopg.Conne
         assert abs((kept["not_before"] - kept["now"]).total_seconds() - wait) < 30
 
 
-@pytest.mark.parametrize("error", [TransientError("timeout"), ThrottledError("429", 0.0)])
+@pytest.mark.parametrize("error", [TransientError("timeout"), ThrottledError("429", 0.0), CredentialsError("x")])
 def test_one_refusal_after_an_outage_is_the_first(connection: psycopg.Connection, error: FetchError) -> None:
     add(connection)
     for _ in range(20):
         save(connection, only(connection), error)
+        connection.execute("UPDATE region_tick.creator SET not_before = NULL")
     save(connection, only(connection), RefusedError("404"))
     kept = row(connection)
     assert 0 < (kept["not_before"] - kept["now"]).total_seconds() <= REFUSED_SECONDS

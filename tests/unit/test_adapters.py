@@ -14,7 +14,7 @@ from region_tick.adapters import VALIDATOR_LIMIT, Adapter, Creator, Found, Item,
 from region_tick.adapters.generic import Generic
 from region_tick.adapters.tiktok import QUERY_REQUESTS, TikTok
 from region_tick.adapters.youtube import LIST_UNITS, QUOTA_PAUSE_SECONDS, YouTube
-from region_tick.fetch import RefusedError, Request, Response, Secret
+from region_tick.fetch import CredentialsError, RefusedError, Request, Response, Secret, TransientError
 from region_tick.poll_settings import PollSettings
 from region_tick.retry import ThrottledError
 from tests.unit.test_adapter_feed import ATOM, RSS
@@ -309,9 +309,25 @@ def test_the_token_is_asked_for_once_a_tick() -> None:
     ]
 
 
+@pytest.mark.parametrize("answer", [refused({"error": "invalid_client"}, 401), response({"error": "invalid_client"})])
+def test_a_token_that_is_refused_is_asked_for_once_a_tick(answer: Response | RefusedError) -> None:
+    asking, adapter = Asking(answer), tiktok()
+    for _ in range(3):
+        with pytest.raises(CredentialsError, match=r"answers 401|no token"):
+            adapter.poll(creator(handle="someone"), asking)
+    assert len(asking.requests) == 1
+
+
+def test_a_token_that_did_not_come_is_asked_for_again() -> None:
+    asking, adapter = Asking(TransientError("timeout"), response(TOKEN), response(VIDEOS)), tiktok()
+    with pytest.raises(TransientError):
+        adapter.poll(creator(handle="someone"), asking)
+    assert adapter.poll(creator(handle="someone"), asking).items
+
+
 @pytest.mark.parametrize("missing", ["client_key", "client_secret"])
 def test_without_a_client_nothing_is_asked(missing: str) -> None:
-    with pytest.raises(RefusedError, match="set TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET"):
+    with pytest.raises(CredentialsError, match="set TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET"):
         tiktok(**{missing: None}).poll(creator(handle="someone"), Asking())
 
 

@@ -16,7 +16,7 @@ from psycopg.rows import tuple_row
 
 from region_tick.adapters import Creator, Found, Item
 from region_tick.claim import bound
-from region_tick.fetch import FetchError, TransientError
+from region_tick.fetch import CredentialsError, FetchError, TransientError
 from region_tick.retry import ThrottledError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 THROTTLED_SECONDS = 60.0
 """How long a creator is left alone whose upstream did not say for how long."""
+CREDENTIALS_SECONDS = 60.0
+"""How long a creator is left alone whose platform's keys are missing or refused."""
 REFUSED_SECONDS = 60.0
 REFUSED_LIMIT_SECONDS = 86_400.0
 """A creator that was refused is left alone for this long, doubled with each refusal in a row, at most for a day: about
@@ -120,7 +122,7 @@ def save(connection: Connection, creator: Creator, result: Found | FetchError | 
     key = {"id": creator.id, "platform": creator.platform, "handle": creator.handle, "url": creator.url}
     if isinstance(result, FetchError):
         wait = seconds_to_wait(result, creator.failures)
-        refused = not isinstance(result, TransientError | ThrottledError)
+        refused = not isinstance(result, TransientError | ThrottledError | CredentialsError)
         connection.execute(FAILED, key | {"wait": wait, "error": _text(str(result)), "refused": refused})
         return 0
     kept = result or Found(items=(), etag=creator.etag, last_modified=creator.last_modified)
@@ -138,6 +140,8 @@ def seconds_to_wait(error: FetchError, failures: int) -> float | None:
             return THROTTLED_SECONDS if seconds is None else seconds
         case TransientError():
             return None
+        case CredentialsError():
+            return CREDENTIALS_SECONDS
         case _:
             return min(REFUSED_SECONDS * 2.0 ** min(failures, 20), REFUSED_LIMIT_SECONDS)
 

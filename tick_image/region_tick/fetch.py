@@ -62,6 +62,10 @@ class RefusedError(FetchError):
         self.response = response
 
 
+class CredentialsError(RefusedError):
+    """A platform's keys are missing or refused: no fault of the creator for whom it was asked, and the same for all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Secret:
     """A key. It shows itself nowhere."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from region_tick.adapters import Creator, Found, Item
-from region_tick.fetch import RefusedError, Request, Secret, host_of
+from region_tick.fetch import CredentialsError, RefusedError, Request, Secret, host_of
 
 if TYPE_CHECKING:
     from region_tick.adapters import Ask
@@ -43,6 +43,8 @@ class TikTok:
         self._api_url, self._client_key, self._client_secret = api_url, client_key, client_secret
         self._until = until
         self._token: Secret | None = None
+        self._refusal: str | None = None
+        """Why there is no token, nor will be one in this tick."""
         self._asking = Lock()
 
     def host(self, creator: Creator) -> str:  # noqa: ARG002 - the same for each
@@ -77,10 +79,16 @@ class TikTok:
             raise _unreadable(response) from None
 
     def _authorization(self, ask: Ask) -> Secret:
-        """Return the client's token, asked for once (it is valid for two hours)."""
+        """Return the client's token, asked for once (it is valid for two hours), whether it is given or refused."""
         with self._asking:
+            if self._refusal is not None:
+                raise CredentialsError(self._refusal)
             if self._token is None:
-                self._token = Secret(f"Bearer {self._new_token(ask)}")
+                try:
+                    self._token = Secret(f"Bearer {self._new_token(ask)}")
+                except RefusedError as error:
+                    self._refusal = str(error)
+                    raise CredentialsError(self._refusal) from None
             return self._token
 
     def _new_token(self, ask: Ask) -> str:
