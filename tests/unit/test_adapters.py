@@ -18,8 +18,9 @@ from region_tick.fetch import CredentialsError, RefusedError, Request, Response,
 from region_tick.poll_settings import PollSettings
 from region_tick.retry import ThrottledError
 from tests.unit.test_adapter_feed import ATOM, RSS
+from tests.upstream import NO_KEY
 
-KEY = Secret("AIzaSyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY")
+KEY = Secret(NO_KEY)
 CHANNEL = "UC" + "x" * 22
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 FEED = "https://www.youtube.com/feeds/videos.xml"

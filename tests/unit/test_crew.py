@@ -30,12 +30,6 @@ ANY = Addresses(allowed=(ip_network("127.0.0.0/8"),), resolve=lambda _: ["127.0.
 log = logging.getLogger("test")
 
 
-@pytest.fixture
-def server() -> Iterator[Upstream]:
-    with upstream() as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("region_tick.retry.BACKOFF_SECONDS", 0.001)

@@ -29,22 +29,15 @@ from region_tick.fetch import (
     TransientError,
     host_of,
 )
-from tests.upstream import Asked, Upstream, make_certificate, replying, upstream
+from tests.upstream import NO_KEY, Asked, Upstream, make_certificate, replying, upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 LOOPBACK = (ip_network("127.0.0.1"),)
-KEY = "AIzaSyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY"
 NAMED = Addresses(allowed=LOOPBACK, resolve=lambda _: ["127.0.0.1"])
 """Every name is this machine's."""
-
-
-@pytest.fixture
-def server() -> Iterator[Upstream]:
-    with upstream() as running:
-        yield running
 
 
 @pytest.fixture
@@ -376,8 +369,8 @@ def test_a_key_goes_to_its_own_origin_alone(server: Upstream, client: Client) ->
         other.on("/", replying(200, b"other"))
         server.on("/here", replying(302, b"", {"location": "/there"}))
         server.on("/there", replying(302, b"", {"location": other.url}))
-        get(client, f"{server.url}/here", secrets={"X-Key": Secret(KEY)})
-        assert [asked.headers.get("x-key") for asked in (*server.asked, *other.asked)] == [KEY, KEY, None]
+        get(client, f"{server.url}/here", secrets={"X-Key": Secret(NO_KEY)})
+        assert [asked.headers.get("x-key") for asked in (*server.asked, *other.asked)] == [NO_KEY, NO_KEY, None]
 
 
 # Addresses
@@ -476,16 +469,16 @@ def test_what_is_no_tls_is_transient(server: Upstream, client: Client) -> None:
         "/path",
         "ftp://h/",
         "http://",
-        f"http://user:{KEY}@h/",
-        f"https://{KEY}:@h/",
-        f"http://[{KEY}",
-        f"http://h:{KEY}/",
+        f"http://user:{NO_KEY}@h/",
+        f"https://{NO_KEY}:@h/",
+        f"http://[{NO_KEY}",
+        f"http://h:{NO_KEY}/",
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_being_shown(url: str, client: Client) -> None:
     with pytest.raises(RefusedError) as caught:
         get(client, url)
-    assert KEY not in str(caught.value)
+    assert NO_KEY not in str(caught.value)
     with pytest.raises(RefusedError):
         host_of(url)
 
@@ -496,21 +489,21 @@ def test_no_error_and_no_line_shows_a_query_or_a_key(
 ) -> None:
     server.on("/", answer)
     with caplog.at_level(logging.INFO), pytest.raises(FetchError) as caught:
-        get(client, f"{server.url}/?token={KEY}", seconds=0.3, secrets={"X-Key": Secret(KEY)})
-    assert KEY in server.asked[0].headers["x-key"]
+        get(client, f"{server.url}/?token={NO_KEY}", seconds=0.3, secrets={"X-Key": Secret(NO_KEY)})
+    assert NO_KEY in server.asked[0].headers["x-key"]
     shown = f"{caught.value!r} {caught.value} {caught.value.__cause__} {caplog.text}"
-    assert KEY not in shown
+    assert NO_KEY not in shown
 
 
 def test_values_show_no_key() -> None:
-    request = Request(url="https://h/", secrets={"X-Key": Secret(KEY)}, body=KEY.encode())
-    assert KEY not in f"{request!r} {request}"
+    request = Request(url="https://h/", secrets={"X-Key": Secret(NO_KEY)}, body=NO_KEY.encode())
+    assert NO_KEY not in f"{request!r} {request}"
 
 
 def test_a_request_that_cannot_be_sent_is_refused(server: Upstream, client: Client) -> None:
     with pytest.raises(RefusedError, match="cannot be sent: ValueError") as caught:
-        get(client, server.url, secrets={"X-Key": Secret(f"{KEY}\r\nx: y")})
-    assert KEY not in str(caught.value)
+        get(client, server.url, secrets={"X-Key": Secret(f"{NO_KEY}\r\nx: y")})
+    assert NO_KEY not in str(caught.value)
 
 
 def test_a_host_counts_with_its_port() -> None:
