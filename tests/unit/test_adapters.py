@@ -217,9 +217,18 @@ def test_a_limit_throttles(reason: str, seconds: float | None) -> None:
     assert caught.value.seconds == seconds
 
 
+@pytest.mark.parametrize(("status", "reason"), [(400, "API_KEY_INVALID"), (403, "SERVICE_DISABLED")])
+def test_a_key_that_is_refused_is_no_fault_of_the_creators(status: int, reason: str) -> None:
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com"}
+    body = {"error": {"code": status, "errors": [{"reason": "badRequest"}], "details": [{}, info]}}
+    with pytest.raises(CredentialsError, match=rf"{reason}: check YOUTUBE_API_KEY"):
+        youtube().poll(creator(handle=CHANNEL), Asking(refused(body, status)))
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
+        ({"error": {"details": [{"reason": "API_KEY_\n"}, 1]}}, 403),
         ({"error": {"errors": [{"reason": "forbidden"}]}}, 403),
         ({"error": {"errors": [{"reason": "quotaExceeded"}]}}, 400),
         ({"error": "quotaExceeded"}, 403),
