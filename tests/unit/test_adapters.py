@@ -328,6 +328,23 @@ def test_a_token_that_is_refused_is_asked_for_once_a_tick(answer: Response | Ref
     assert len(asking.requests) == 1
 
 
+def test_a_token_that_does_not_serve_is_tried_once_a_tick() -> None:
+    asking, adapter = Asking(response(TOKEN), refused({"error": {"code": "scope_not_authorized"}}, 401)), tiktok()
+    for _ in range(3):
+        with pytest.raises(CredentialsError, match="401 to this client's token"):
+            adapter.poll(creator(handle="someone"), asking)
+    assert len(asking.requests) == 2
+
+
+def test_a_query_that_is_refused_is_its_creators_own() -> None:
+    asking = Asking(response(TOKEN), refused({"error": {"code": "invalid_params"}}, 400), response(VIDEOS))
+    adapter = tiktok()
+    with pytest.raises(RefusedError) as caught:
+        adapter.poll(creator(handle="no such"), asking)
+    assert not isinstance(caught.value, CredentialsError)
+    assert adapter.poll(creator(handle="someone"), asking).items
+
+
 def test_a_token_that_did_not_come_is_asked_for_again() -> None:
     asking, adapter = Asking(TransientError("timeout"), response(TOKEN), response(VIDEOS)), tiktok()
     with pytest.raises(TransientError):

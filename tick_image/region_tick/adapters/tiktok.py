@@ -44,7 +44,7 @@ class TikTok:
         self._until = until
         self._token: Secret | None = None
         self._refusal: str | None = None
-        """Why there is no token, nor will be one in this tick."""
+        """Why there is no token that serves, nor will be one in this tick."""
         self._asking = Lock()
 
     def host(self, creator: Creator) -> str:  # noqa: ARG002 - the same for each
@@ -63,7 +63,8 @@ class TikTok:
             "end_date": f"{self._until.astimezone(UTC):%Y%m%d}",
             "max_count": AT_MOST,
         }
-        response = ask(
+        response = self._ask(
+            ask,
             Request(
                 url=f"{self._api_url}/v2/research/video/query/?fields=id,username,create_time,video_description",
                 method="POST",
@@ -71,12 +72,24 @@ class TikTok:
                 secrets={"Authorization": self._authorization(ask)},
                 body=json.dumps(query).encode(),
                 cost=QUERY_REQUESTS,
-            )
+            ),
         )
         try:
             return Found(items=[_video(video, handle) for video in json.loads(response.body)["data"]["videos"]])
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError):
             raise _unreadable(response) from None
+
+    def _ask(self, ask: Ask, request: Request) -> Response:
+        """Ask with the token; a 401 says that it is not valid or not for this
+        (https://developers.tiktok.com/doc/tiktok-api-v2-error-handling), and would say so for every creator.
+        """
+        try:
+            return ask(request)
+        except RefusedError as error:
+            if error.response is None or error.response.status != 401:
+                raise
+            self._refusal = f"{error} to this client's token: check that TikTok approved it for the Research API"
+            raise CredentialsError(self._refusal) from None
 
     def _authorization(self, ask: Ask) -> Secret:
         """Return the client's token, asked for once (it is valid for two hours), whether it is given or refused."""
