@@ -345,6 +345,16 @@ def test_a_query_that_is_refused_is_its_creators_own() -> None:
     assert adapter.poll(creator(handle="someone"), asking).items
 
 
+def test_a_client_that_was_refused_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("region_tick.adapters.tiktok.REFUSAL_SECONDS", 0.0)
+    asking = Asking(response(TOKEN), refused({}, 401), response(TOKEN), response(VIDEOS))
+    adapter = tiktok()
+    with pytest.raises(CredentialsError):
+        adapter.poll(creator(handle="someone"), asking)
+    assert adapter.poll(creator(handle="someone"), asking).items
+    assert asking.answers == []
+
+
 def test_a_token_that_did_not_come_is_asked_for_again() -> None:
     asking, adapter = Asking(TransientError("timeout"), response(TOKEN), response(VIDEOS)), tiktok()
     with pytest.raises(TransientError):
