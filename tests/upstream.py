@@ -13,12 +13,15 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     Answer = Callable[["Asked"], None]
 
+NO_KEY = "this-is-no-key-but-must-not-be-shown"
 TIMES_AT_MOST = 20_000
 """How often a slow or endless answer goes on, should nobody hang up."""
 
@@ -145,6 +148,13 @@ def upstream(*, address: str = "127.0.0.1", certificate: Path | None = None) -> 
             closing.set()
             server.shutdown()
             thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Upstream]:
+    """One without TLS."""
+    with upstream() as running:
+        yield running
 
 
 def make_certificate(folder: Path, *, name: str) -> Path:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from region_tick import creators
 from region_tick.adapters import Creator, Found, Item
 from region_tick.creators import (
+    CREDENTIALS_SECONDS,
     ITEM_ID_LIMIT,
     REFUSED_LIMIT_SECONDS,
     REFUSED_SECONDS,
@@ -21,11 +21,8 @@ from region_tick.creators import (
     save,
     seconds_to_wait,
 )
-from region_tick.fetch import FetchError, RefusedError, TransientError
+from region_tick.fetch import CredentialsError, FetchError, RefusedError, TransientError
 from region_tick.retry import ThrottledError
-
-if TYPE_CHECKING:
-    import psycopg
 
 SOURCE = "public.region_index"
 AT = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -62,15 +59,6 @@ def items(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
-@pytest.mark.parametrize(
-    "statement", [creators.CREATORS, creators.CREATOR, creators.ANSWERED, creators.FAILED, creators.ITEMS]
-)
-def test_every_statement_is_one_of_the_migrated_database(connection: psycopg.Connection, statement: str) -> None:
-    numbers: dict[str, str] = {}
-    text = re.sub(r"%\((\w+)\)s", lambda match: numbers.setdefault(match[1], f"${len(numbers) + 1}"), statement)
-    connection.execute(f"PREPARE checked AS {text}".encode())
-
-
 def test_a_regions_own_creators_are_due_the_longest_without_first(connection: psycopg.Connection) -> None:
     recently = add(connection, "https://upstream.test/1", last_polled_at=AT - timedelta(minutes=5))
     never = add(connection, "https://upstream.test/2")
@@ -91,7 +79,7 @@ def test_who_answered_since_the_ticks_time_is_done(connection: psycopg.Connectio
 
 def test_who_failed_the_last_time_comes_last(connection: psycopg.Connection) -> None:
     """Hosts that hang must not use up the time of those that do not, tick after tick."""
-    hangs = add(connection, "https://upstream.test/1", failures=1)
+    hangs = add(connection, "https://upstream.test/1", last_error="timeout")
     recently = add(connection, "https://upstream.test/2", last_polled_at=AT - timedelta(minutes=5))
     assert [creator.id for creator in read(connection).due] == [recently, hangs]
 
@@ -101,6 +89,24 @@ def test_who_is_to_be_left_alone_is_counted(connection: psycopg.Connection) -> N
     past = add(connection, "https://upstream.test/2", not_before=datetime.now(UTC) - timedelta(seconds=1))
     found = read(connection)
     assert ([creator.id for creator in found.due], found.waiting) == ([past], 1)
+
+
+def test_who_waits_keeps_nobody_from_being_due_where_there_are_too_many(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("region_tick.creators.CREATORS_LIMIT", 2)
+    for number in range(3):
+        add(connection, f"https://upstream.test/{number}", not_before=datetime.now(UTC) + timedelta(hours=1))
+    due = add(connection)
+    found = read(connection)
+    assert ([creator.id for creator in found.due], found.waiting) == ([due], 1)
+
+
+def test_a_locked_table_does_not_hold_the_tick(connection: psycopg.Connection, database: str) -> None:
+    with psycopg.connect(database) as other:
+        other.execute("LOCK TABLE region_tick.creator")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            read(connection)
 
 
 def test_an_answer_is_kept_with_its_items(connection: psycopg.Connection) -> None:
@@ -147,6 +153,7 @@ def test_an_answer_without_validators_forgets_the_old_ones(connection: psycopg.C
         (TransientError("timeout"), 5, None),
         (ThrottledError("429", 120.0), 0, 120.0),
         (ThrottledError("429", None), 0, THROTTLED_SECONDS),
+        (CredentialsError("no key"), 10, CREDENTIALS_SECONDS),
         (RefusedError("404"), 0, REFUSED_SECONDS),
         (RefusedError("404"), 3, 8 * REFUSED_SECONDS),
         (RefusedError("404"), 10**6, REFUSED_LIMIT_SECONDS),
@@ -161,12 +168,24 @@ def test_an_error_is_on_record_and_what_is_known_stays(connection: psycopg.Conne
     add(connection, etag='"1"', failures=1)
     assert save(connection, only(connection), error) == 0
     kept = row(connection)
-    assert (kept["last_error"], kept["failures"], kept["etag"]) == (str(error), 2, '"1"')
+    assert (kept["last_error"], kept["etag"]) == (str(error), '"1"')
+    assert kept["failures"] == (2 if isinstance(error, RefusedError) else 1)
     wait = seconds_to_wait(error, 1)
     if wait is None:
         assert kept["not_before"] is None
     else:
         assert abs((kept["not_before"] - kept["now"]).total_seconds() - wait) < 30
+
+
+@pytest.mark.parametrize("error", [TransientError("timeout"), ThrottledError("429", 0.0), CredentialsError("x")])
+def test_one_refusal_after_an_outage_is_the_first(connection: psycopg.Connection, error: FetchError) -> None:
+    add(connection)
+    for _ in range(20):
+        save(connection, only(connection), error)
+        connection.execute("UPDATE region_tick.creator SET not_before = NULL")
+    save(connection, only(connection), RefusedError("404"))
+    kept = row(connection)
+    assert 0 < (kept["not_before"] - kept["now"]).total_seconds() <= REFUSED_SECONDS
 
 
 @pytest.mark.parametrize("edit", ["url = 'https://upstream.test/other'", "platform = 'youtube'", "handle = 'x'"])
@@ -190,6 +209,7 @@ def test_an_edited_creator_begins_anew_and_an_answer_for_the_old_one_is_dropped(
     known = ("etag", "last_modified", "platform_id", "last_error", "not_before", "last_polled_at")
     assert [kept[column] for column in known] == [None] * 6
     assert kept["failures"] == 0
+    assert kept["updated_at"] > kept["created_at"]
     assert items(connection) == []
 
 

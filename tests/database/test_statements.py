@@ -7,9 +7,14 @@ import re
 import psycopg
 import pytest
 
-from region_tick import statements
+from region_tick import creators, statements
 
-STATEMENTS = {name: text for name, text in vars(statements).items() if name.isupper()}
+STATEMENTS = {
+    name: text
+    for module in (statements, creators)
+    for name, text in vars(module).items()
+    if name.isupper() and isinstance(text, str)
+}
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
@@ -31,4 +36,5 @@ def test_each_statement_is_prepared_by_the_migrated_database(name: str, database
 def test_the_statements_are_all_there() -> None:
     assert set(STATEMENTS) == {
         "BOUNDS", "MANUAL_LOCK", "MANUAL_TICK_AT", "CLAIM", "RENEW", "GUARD", "FINISH", "NOTIFY",
+        "CREATORS", "CREATOR", "ANSWERED", "FAILED", "ITEMS",
     }  # fmt: skip

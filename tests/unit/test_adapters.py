@@ -14,12 +14,13 @@ from region_tick.adapters import VALIDATOR_LIMIT, Adapter, Creator, Found, Item,
 from region_tick.adapters.generic import Generic
 from region_tick.adapters.tiktok import QUERY_REQUESTS, TikTok
 from region_tick.adapters.youtube import LIST_UNITS, QUOTA_PAUSE_SECONDS, YouTube
-from region_tick.fetch import RefusedError, Request, Response, Secret
+from region_tick.fetch import CredentialsError, RefusedError, Request, Response, Secret, TransientError
 from region_tick.poll_settings import PollSettings
 from region_tick.retry import ThrottledError
 from tests.unit.test_adapter_feed import ATOM, RSS
+from tests.upstream import NO_KEY
 
-KEY = Secret("AIzaSyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY")
+KEY = Secret(NO_KEY)
 CHANNEL = "UC" + "x" * 22
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 FEED = "https://www.youtube.com/feeds/videos.xml"
@@ -216,9 +217,18 @@ def test_a_limit_throttles(reason: str, seconds: float | None) -> None:
     assert caught.value.seconds == seconds
 
 
+@pytest.mark.parametrize(("status", "reason"), [(400, "API_KEY_INVALID"), (403, "SERVICE_DISABLED")])
+def test_a_key_that_is_refused_is_no_fault_of_the_creators(status: int, reason: str) -> None:
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com"}
+    body = {"error": {"code": status, "errors": [{"reason": "badRequest"}], "details": [{}, info]}}
+    with pytest.raises(CredentialsError, match=rf"{reason}: check YOUTUBE_API_KEY"):
+        youtube().poll(creator(handle=CHANNEL), Asking(refused(body, status)))
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
+        ({"error": {"details": [{"reason": "API_KEY_\n"}, 1]}}, 403),
         ({"error": {"errors": [{"reason": "forbidden"}]}}, 403),
         ({"error": {"errors": [{"reason": "quotaExceeded"}]}}, 400),
         ({"error": "quotaExceeded"}, 403),
@@ -309,9 +319,52 @@ def test_the_token_is_asked_for_once_a_tick() -> None:
     ]
 
 
+@pytest.mark.parametrize("answer", [refused({"error": "invalid_client"}, 401), response({"error": "invalid_client"})])
+def test_a_token_that_is_refused_is_asked_for_once_a_tick(answer: Response | RefusedError) -> None:
+    asking, adapter = Asking(answer), tiktok()
+    for _ in range(3):
+        with pytest.raises(CredentialsError, match=r"answers 401|no token"):
+            adapter.poll(creator(handle="someone"), asking)
+    assert len(asking.requests) == 1
+
+
+def test_a_token_that_does_not_serve_is_tried_once_a_tick() -> None:
+    asking, adapter = Asking(response(TOKEN), refused({"error": {"code": "scope_not_authorized"}}, 401)), tiktok()
+    for _ in range(3):
+        with pytest.raises(CredentialsError, match="401 to this client's token"):
+            adapter.poll(creator(handle="someone"), asking)
+    assert len(asking.requests) == 2
+
+
+def test_a_query_that_is_refused_is_its_creators_own() -> None:
+    asking = Asking(response(TOKEN), refused({"error": {"code": "invalid_params"}}, 400), response(VIDEOS))
+    adapter = tiktok()
+    with pytest.raises(RefusedError) as caught:
+        adapter.poll(creator(handle="no such"), asking)
+    assert not isinstance(caught.value, CredentialsError)
+    assert adapter.poll(creator(handle="someone"), asking).items
+
+
+def test_a_client_that_was_refused_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("region_tick.adapters.tiktok.REFUSAL_SECONDS", 0.0)
+    asking = Asking(response(TOKEN), refused({}, 401), response(TOKEN), response(VIDEOS))
+    adapter = tiktok()
+    with pytest.raises(CredentialsError):
+        adapter.poll(creator(handle="someone"), asking)
+    assert adapter.poll(creator(handle="someone"), asking).items
+    assert asking.answers == []
+
+
+def test_a_token_that_did_not_come_is_asked_for_again() -> None:
+    asking, adapter = Asking(TransientError("timeout"), response(TOKEN), response(VIDEOS)), tiktok()
+    with pytest.raises(TransientError):
+        adapter.poll(creator(handle="someone"), asking)
+    assert adapter.poll(creator(handle="someone"), asking).items
+
+
 @pytest.mark.parametrize("missing", ["client_key", "client_secret"])
 def test_without_a_client_nothing_is_asked(missing: str) -> None:
-    with pytest.raises(RefusedError, match="set TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET"):
+    with pytest.raises(CredentialsError, match="set TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET"):
         tiktok(**{missing: None}).poll(creator(handle="someone"), Asking())
 
 

@@ -1,4 +1,4 @@
-"""Sockets that stop receiving in time, whoever is on the other side. How requests use them stands in test_fetch."""
+"""Sockets that stop receiving in time and in size, whoever is on the other side; test_fetch is about their use."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import time
 
 import pytest
 
-from region_tick.connection import TimedSocket
+from region_tick.connection import BoundedSocket, TooMuchError
 
 
 @pytest.fixture
-def pair() -> tuple[TimedSocket, socket.socket]:
+def pair() -> tuple[BoundedSocket, socket.socket]:
     ours, theirs = socket.socketpair()
-    return TimedSocket(ours.family, ours.type, ours.proto, fileno=ours.detach()), theirs
+    bounded = BoundedSocket(ours.family, ours.type, ours.proto, fileno=ours.detach())
+    bounded.room = 10**6
+    return bounded, theirs
 
 
-def test_every_byte_comes_out_of_the_same_time(pair: tuple[TimedSocket, socket.socket]) -> None:
+def test_every_byte_comes_out_of_the_same_time(pair: tuple[BoundedSocket, socket.socket]) -> None:
     ours, theirs = pair
     with ours, theirs, ours.makefile("rb") as answers:
         ours.until = time.monotonic() + 0.2
@@ -29,7 +31,7 @@ def test_every_byte_comes_out_of_the_same_time(pair: tuple[TimedSocket, socket.s
         assert time.monotonic() >= ours.until
 
 
-def test_silence_ends_at_that_time_too(pair: tuple[TimedSocket, socket.socket]) -> None:
+def test_silence_ends_at_that_time_too(pair: tuple[BoundedSocket, socket.socket]) -> None:
     ours, theirs = pair
     with ours, theirs:
         ours.until = time.monotonic() + 0.1
@@ -38,9 +40,21 @@ def test_silence_ends_at_that_time_too(pair: tuple[TimedSocket, socket.socket]) 
         assert time.monotonic() >= ours.until
 
 
-def test_without_a_time_nothing_is_received(pair: tuple[TimedSocket, socket.socket]) -> None:
+def test_without_a_time_nothing_is_received(pair: tuple[BoundedSocket, socket.socket]) -> None:
     ours, theirs = pair
     with ours, theirs:
         theirs.sendall(b"x")
         with pytest.raises(TimeoutError):
             ours.recv_into(bytearray(1))
+
+
+def test_no_more_is_received_than_there_is_room_for(pair: tuple[BoundedSocket, socket.socket]) -> None:
+    ours, theirs = pair
+    with ours, theirs:
+        ours.until, ours.room = time.monotonic() + 10, 3
+        for size in (2, 1):
+            theirs.sendall(bytes(size))
+            assert ours.recv_into(bytearray(8)) == size
+        theirs.sendall(b"x")
+        with pytest.raises(TooMuchError):
+            ours.recv_into(bytearray(8))

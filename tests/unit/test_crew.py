@@ -6,6 +6,7 @@ import gc
 import logging
 import time
 import tracemalloc
+from functools import partial
 from ipaddress import ip_network
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
@@ -20,18 +21,13 @@ from region_tick.fetch import FetchError, RefusedError, TransientError
 from region_tick.poll_settings import PollSettings
 from region_tick.retry import ATTEMPTS, ThrottledError
 from tests.upstream import Asked, Upstream, conditional, replying, upstream
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ANY = Addresses(allowed=(ip_network("127.0.0.0/8"),), resolve=lambda _: ["127.0.0.1"])
 log = logging.getLogger("test")
-
-
-@pytest.fixture
-def server() -> Iterator[Upstream]:
-    with upstream() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +40,21 @@ class Broken(Generic):
 
     def poll(self, creator: Creator, ask: Ask) -> Found | None:  # noqa: ARG002 - it has not come to that yet
         raise ZeroDivisionError(f"about {creator.url}")
+
+
+class Counting(Generic):
+    """An adapter that asks nobody, and counts for whom it was asked."""
+
+    def __init__(self) -> None:
+        self._lock, self.made = Lock(), 0
+
+    def poll(self, creator: Creator, ask: Ask) -> Found | None:  # noqa: ARG002 - as above
+        with self._lock:
+            self.made += 1
+        return None
+
+    def reached(self, number: int) -> bool:
+        return self.made >= number
 
 
 def creators(*urls: str, platform: str = "http") -> list[Creator]:
@@ -186,6 +197,30 @@ def test_many_failures_hold_no_bodies(server: Upstream) -> None:
     finally:
         tracemalloc.stop()
         gc.enable()
+
+
+def test_results_are_made_no_faster_than_they_are_taken() -> None:
+    """A result can be megabytes, and the database slower than the upstreams."""
+    counting, threads, waiting = Counting(), 3, 1
+    polling = Crew(
+        {"http": counting},
+        PollSettings(concurrency=threads, concurrency_per_host=threads),
+        until=time.monotonic() + 30,
+        stopping=Event(),
+        log=log,
+    )
+    taken = 0
+    for polled in polling.poll(creators(*["http://upstream.test/"] * 12)):
+        taken += polled is not None
+        room = min(12, taken + waiting + threads)
+        eventually(partial(counting.reached, room), what="the threads go as far as they may")
+        assert counting.made == room
+    assert taken == 12
+
+
+def test_who_is_refused_beforehand_waits_for_nobody() -> None:
+    came = results(crew().poll(creators(*["no url"] * 20)))
+    assert len(came) == 20
 
 
 def test_the_caller_can_look_around_while_an_upstream_is_slow(server: Upstream) -> None:

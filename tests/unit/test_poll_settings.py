@@ -8,8 +8,7 @@ import pytest
 
 from region_tick.contract import ExitCode
 from region_tick.poll_settings import PollSettingError, PollSettings
-
-KEY = "AIzaSyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY"
+from tests.upstream import NO_KEY
 
 
 @pytest.mark.parametrize("variables", [{}, {"POLL_CONCURRENCY": " ", "YOUTUBE_API_KEY": "", "YOUTUBE_API_URL": ""}])
@@ -26,7 +25,7 @@ def test_everything_can_be_set() -> None:
             "POLL_ALLOW_NETWORKS": "10.20.0.0/16, fd00::/8",
             "YOUTUBE_API_URL": "http://127.0.0.1:1/v3/",
             "YOUTUBE_FEED_URL": "http://127.0.0.1:1/feed",
-            "YOUTUBE_API_KEY": f" {KEY}\n",
+            "YOUTUBE_API_KEY": f" {NO_KEY}\n",
             "TIKTOK_API_URL": "http://127.0.0.1:1",
             "TIKTOK_CLIENT_KEY": "a",
             "TIKTOK_CLIENT_SECRET": "b",
@@ -36,8 +35,8 @@ def test_everything_can_be_set() -> None:
     assert settings.allow_networks == (ip_network("10.20.0.0/16"), ip_network("fd00::/8"))
     assert settings.youtube_api_url == "http://127.0.0.1:1/v3"
     assert settings.youtube_api_key is not None
-    assert settings.youtube_api_key.value == KEY
-    assert KEY not in repr(settings)
+    assert settings.youtube_api_key.value == NO_KEY
+    assert NO_KEY not in repr(settings)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +59,9 @@ def test_what_cannot_be_used_is_named_with_its_value_and_the_remedy(name: str, v
 
 @pytest.mark.parametrize("name", ["YOUTUBE_API_KEY", "TIKTOK_CLIENT_KEY", "TIKTOK_CLIENT_SECRET"])
 @pytest.mark.parametrize(
-    "text", [f"{KEY}\r\nx: y", f"{KEY}\N{RIGHT SINGLE QUOTATION MARK}", f"key: {KEY}", f"{KEY}\x00"]
+    "text", [f"{NO_KEY}\r\nx: y", f"{NO_KEY}\N{RIGHT SINGLE QUOTATION MARK}", f"key: {NO_KEY}", f"{NO_KEY}\x00"]
 )
 def test_a_key_that_could_not_be_sent_is_refused_without_being_shown(name: str, text: str) -> None:
     with pytest.raises(PollSettingError, match=name) as caught:
         PollSettings.read({name: text})
-    assert KEY not in str(caught.value)
+    assert NO_KEY not in str(caught.value)

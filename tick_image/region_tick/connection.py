@@ -1,7 +1,8 @@
-"""HTTP connections of urllib3 to an address that was chosen before, each of whose reads ends in time.
+"""HTTP connections of urllib3 to an address that was chosen before, whose answers end in time and in size.
 
 urllib3's read timeout is one per recv (urllib3.util.Timeout, "read"): a server that sends a byte now and then holds a
-request for ever. So the sockets are our own: every recv gets what is left of the time that the whole request has.
+request for ever; and no limit holds for the frames around a body's chunks. So the sockets are our own: every recv gets
+what is left of the time that the whole request has, and is counted.
 """
 
 from __future__ import annotations
@@ -22,26 +23,30 @@ CONNECT_SECONDS = 5.0
 PORTS = {"http": 80, "https": 443}
 
 
-class TimedSocket(socket.socket):
-    """A socket from which nothing is received after `until`, in seconds of time.monotonic(), which is to be set."""
+class TooMuchError(Exception):
+    """A server sends more than was allowed."""
+
+
+class BoundedSocket(socket.socket):
+    """A socket from which nothing is received after `until`, in seconds of time.monotonic(), nor more than `room`
+    bytes. Both are to be set.
+    """
 
     until = 0.0
+    room = 0
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:
-        """Receive, or raise TimeoutError at `until`."""
+        """Receive, or raise TimeoutError at `until`, TooMuchError beyond `room`."""
         self.settimeout(_left(self.until))
-        return super().recv_into(*arguments, **options)
+        received = super().recv_into(*arguments, **options)
+        self.room -= received
+        if self.room < 0:
+            raise TooMuchError
+        return received
 
 
-class TimedTlsSocket(ssl.SSLSocket):
-    """The same for TLS, with the server's certificate verified."""
-
-    until = 0.0
-
-    def recv_into(self, *arguments: Any, **options: Any) -> int:
-        """Receive, or raise TimeoutError at `until`."""
-        self.settimeout(_left(self.until))
-        return super().recv_into(*arguments, **options)
+class BoundedTlsSocket(BoundedSocket, ssl.SSLSocket):
+    """The same for TLS, with the server's certificate verified; `room` is for what is inside."""
 
 
 class Plain(HTTPConnection):
@@ -51,14 +56,14 @@ class Plain(HTTPConnection):
         """Connect."""
         super().connect()
         bare = self.sock
-        self.sock = TimedSocket(bare.family, bare.type, bare.proto, fileno=bare.detach())
+        self.sock = BoundedSocket(bare.family, bare.type, bare.proto, fileno=bare.detach())
 
 
 @cache
 def tls() -> ssl.SSLContext:
     """Return the one context of the process: the system's authorities, or those of SSL_CERT_FILE."""
     context = ssl.create_default_context()
-    context.sslsocket_class = TimedTlsSocket
+    context.sslsocket_class = BoundedTlsSocket
     return context
 
 
@@ -84,10 +89,10 @@ def connect(target: Url, address: str, *, until: float) -> HTTPConnection:
     return connection
 
 
-def give_time(connection: HTTPConnection, until: float) -> None:
-    """Let a connection's answers come until then."""
-    if isinstance(connection.sock, TimedSocket | TimedTlsSocket):
-        connection.sock.until = until
+def allow(connection: HTTPConnection, *, until: float, size: int) -> None:
+    """Let a connection's next answer come until then, in so many bytes with all that is around its body."""
+    if isinstance(connection.sock, BoundedSocket):
+        connection.sock.until, connection.sock.room = until, size
 
 
 def _left(until: float) -> float:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import tuple_row
 
 from region_tick.adapters import Creator, Found, Item
-from region_tick.fetch import FetchError, TransientError
+from region_tick.claim import bound
+from region_tick.fetch import CredentialsError, FetchError, TransientError
 from region_tick.retry import ThrottledError
 
 if TYPE_CHECKING:
@@ -27,10 +28,14 @@ if TYPE_CHECKING:
 
 THROTTLED_SECONDS = 60.0
 """How long a creator is left alone whose upstream did not say for how long."""
+CREDENTIALS_SECONDS = 60.0
+"""How long a creator is left alone whose platform's keys are missing or refused."""
 REFUSED_SECONDS = 60.0
 REFUSED_LIMIT_SECONDS = 86_400.0
-"""A creator that was refused is left alone for this long, doubled with each failure in a row, at most for a day: about
-as long as it has been failing."""
+"""A creator that was refused is left alone for this long, doubled with each refusal in a row, at most for a day: about
+as long as it has been refused."""
+CREATORS_LIMIT = 10_000
+"""How many creators a tick looks at; the next tick sees the others, who then have waited longer."""
 ITEM_ID_LIMIT = 512
 """In characters; a longer id is kept as its hash, because an index takes no more than 2,700 bytes."""
 _TEXT_LIMIT = 2000
@@ -41,7 +46,8 @@ SELECT id, platform, handle, url, etag, last_modified, platform_id, last_polled_
 FROM region_tick.creator
 WHERE source = %(source)s::text AND region_id = %(region_id)s::text
   AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
-ORDER BY failures > 0, last_polled_at NULLS FIRST, id
+ORDER BY waiting, last_error IS NOT NULL, last_polled_at NULLS FIRST, id
+LIMIT %(limit)s::bigint
 """
 
 CREATOR = """
@@ -64,7 +70,7 @@ WHERE id = %(id)s::bigint AND platform = %(platform)s::text
 FAILED = """
 UPDATE region_tick.creator SET
     not_before = clock_timestamp() + make_interval(secs => %(wait)s::float8),
-    last_error = %(error)s::text, failures = failures + 1
+    last_error = %(error)s::text, failures = failures + %(refused)s::boolean::integer
 WHERE id = %(id)s::bigint AND platform = %(platform)s::text
   AND handle IS NOT DISTINCT FROM %(handle)s::text AND url IS NOT DISTINCT FROM %(url)s::text
 """
@@ -85,13 +91,15 @@ class Creators:
     due: Sequence[Creator]
     """In the order in which to poll them: the longest without first, but after all that did not fail the last time."""
     waiting: int
-    """How many more there are whose upstream wants to be left alone for now."""
+    """How many more there are whom to leave alone for now."""
 
 
 def read_creators(connection: Connection, *, source: str, region_id: str, tick_at: datetime) -> Creators:
-    """Return the creators of whom there was no answer since `tick_at`. Raises psycopg.Error."""
-    parameters = {"source": source, "region_id": region_id, "tick_at": tick_at}
-    rows = connection.cursor(row_factory=tuple_row).execute(CREATORS, parameters).fetchall()
+    """Return creators of whom there was no answer since `tick_at`, CREATORS_LIMIT at most. Raises psycopg.Error."""
+    parameters = {"source": source, "region_id": region_id, "tick_at": tick_at, "limit": CREATORS_LIMIT}
+    with connection.transaction():
+        bound(connection)
+        rows = connection.cursor(row_factory=tuple_row).execute(CREATORS, parameters).fetchall()
     due = [_creator(row) for row in rows if not row[9]]
     return Creators(due=due, waiting=len(rows) - len(due))
 
@@ -114,7 +122,8 @@ def save(connection: Connection, creator: Creator, result: Found | FetchError | 
     key = {"id": creator.id, "platform": creator.platform, "handle": creator.handle, "url": creator.url}
     if isinstance(result, FetchError):
         wait = seconds_to_wait(result, creator.failures)
-        connection.execute(FAILED, key | {"wait": wait, "error": _text(str(result))})
+        refused = not isinstance(result, TransientError | ThrottledError | CredentialsError)
+        connection.execute(FAILED, key | {"wait": wait, "error": _text(str(result)), "refused": refused})
         return 0
     kept = result or Found(items=(), etag=creator.etag, last_modified=creator.last_modified)
     validators = {"etag": kept.etag, "last_modified": kept.last_modified, "platform_id": _text(kept.platform_id)}
@@ -123,7 +132,7 @@ def save(connection: Connection, creator: Creator, result: Found | FetchError | 
 
 
 def seconds_to_wait(error: FetchError, failures: int) -> float | None:
-    """Return for how long not to poll a creator after an error that follows `failures` others; None: no longer than
+    """Return for how long not to poll a creator after an error that follows `failures` refusals; None: no longer than
     until the next tick.
     """
     match error:
@@ -131,6 +140,8 @@ def seconds_to_wait(error: FetchError, failures: int) -> float | None:
             return THROTTLED_SECONDS if seconds is None else seconds
         case TransientError():
             return None
+        case CredentialsError():
+            return CREDENTIALS_SECONDS
         case _:
             return min(REFUSED_SECONDS * 2.0 ** min(failures, 20), REFUSED_LIMIT_SECONDS)
 

@@ -1,8 +1,9 @@
 """Many creators polled at once, but each host by a few at a time.
 
 A thread works through one host's creators at a time, with one client, so that a host that hangs holds no more than its
-share of the threads, and a connection serves many creators. The threads are daemons that nobody waits for: a tick that
-is told to stop stops at once, whatever hangs.
+share of the threads, and a connection serves many creators. Who takes the results sets the pace: a thread asks no more
+before its last result found room. The threads are daemons that nobody waits for: a tick that is told to stop stops at
+once, whatever hangs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections import deque
 from contextlib import closing
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -66,15 +67,16 @@ class Crew:
         self._until, self._stopping, self._log = until, stopping, log
         self._addresses = addresses or Addresses(allowed=settings.allow_networks)
         self._hosts: SimpleQueue[_Host] = SimpleQueue()
-        self._results: SimpleQueue[Polled] = SimpleQueue()
+        self._results: Queue[Polled] = Queue(maxsize=1)  # one can be megabytes
 
     def poll(self, creators: Sequence[Creator]) -> Iterator[Polled | None]:
         """Yield what comes of each creator as it comes, and None now and then, for the caller to look around.
 
         It ends when all is done or time is over; creators that then have no result have not been polled.
         """
-        missing = len(creators)
-        self._share_out(creators)
+        refused = self._share_out(creators)
+        yield from refused
+        missing = len(creators) - len(refused)
         for number in range(min(self._settings.concurrency, self._hosts.qsize())):
             Thread(target=self._work, name=f"poll-{number}", daemon=True).start()
         while missing and time.monotonic() < self._until + _PATIENCE_SECONDS:
@@ -86,19 +88,22 @@ class Crew:
                 missing -= 1
                 yield polled
 
-    def _share_out(self, creators: Sequence[Creator]) -> None:
+    def _share_out(self, creators: Sequence[Creator]) -> list[Polled]:
+        """Queue the hosts that are to be asked; return what comes of creators that have none."""
         hosts: dict[str, _Host] = {}
+        refused: list[Polled] = []
         for creator in creators:
             try:
                 name = self._adapter(creator).host(creator)
             except RefusedError as error:
-                self._results.put(Polled(creator=creator, result=error))
+                refused.append(Polled(creator=creator, result=error))
             else:
                 hosts.setdefault(name, _Host()).waiting.append(creator)
         for number in range(self._settings.concurrency_per_host):
             for host in hosts.values():
                 if len(host.waiting) > number:
                     self._hosts.put(host)
+        return refused
 
     def _adapter(self, creator: Creator) -> Adapter:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 import time
+import zlib
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,7 +17,6 @@ from urllib.parse import urljoin
 
 from urllib3.exceptions import (
     ConnectTimeoutError,
-    DecodeError,
     HTTPError,
     LocationParseError,
     NewConnectionError,
@@ -25,8 +25,9 @@ from urllib3.exceptions import (
 from urllib3.util import Url, parse_url
 
 from region_tick.addresses import Addresses, ForbiddenAddressError
-from region_tick.connection import PORTS, connect, give_time
+from region_tick.connection import PORTS, TooMuchError, allow, connect
 from region_tick.contract import VERSION
+from region_tick.gunzip import PIECE, CutShortError, gunzip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,10 +37,12 @@ if TYPE_CHECKING:
 
 REDIRECTS = 5
 BODY_LIMIT = 5 * 1024 * 1024
-"""In bytes, on the wire and after decompression."""
-_PIECE = 256 * 1024
+"""In bytes, as it comes and after decompression."""
+_AROUND = 1024 * 1024
+"""How many bytes more an answer may have: its headers and the frames of its chunks."""
 USER_AGENT = f"region-tick/{VERSION}"
 Origin: TypeAlias = tuple[str | None, str | None, int]
+_GZIP = ("gzip", "x-gzip")
 _REDIRECT = frozenset({301, 302, 303, 307, 308})
 
 
@@ -57,6 +60,10 @@ class RefusedError(FetchError):
     def __init__(self, message: str, response: Response | None = None) -> None:
         super().__init__(message)
         self.response = response
+
+
+class CredentialsError(RefusedError):
+    """A platform's keys are missing or refused: no fault of the creator for whom it was asked, and the same for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,7 @@ class Client:
         asked = time.monotonic()
         try:
             connection = self._connection(target, until)
-            give_time(connection, until)
+            allow(connection, until=until, size=self._body_limit + _AROUND)
             connection.request(
                 request.method,
                 target.request_uri,
@@ -164,9 +171,11 @@ class Client:
     def _body(self, answer: BaseHTTPResponse, target: Url) -> bytes:
         body = bytearray()
         try:
-            if answer.headers.get("content-encoding", "").strip().lower() not in ("", "identity", "gzip", "x-gzip"):
+            encoding = answer.headers.get("content-encoding", "").strip().lower()
+            if encoding not in ("", "identity", *_GZIP):
                 raise RefusedError(f"{target.host} sends another Content-Encoding than was asked for")
-            while piece := answer.read(_PIECE):  # in pieces, because what unpacks them takes several times their size
+            pieces = iter(lambda: answer.read(PIECE, decode_content=False), b"")
+            for piece in gunzip(pieces) if encoding in _GZIP else pieces:
                 body += piece
                 if len(body) > self._body_limit:
                     raise RefusedError(f"{target.host} sends more than {self._body_limit} bytes")
@@ -214,7 +223,11 @@ def _told(error: Exception, target: Url, *, seconds: float) -> FetchError:
             return RefusedError(str(error))
         case ssl.SSLCertVerificationError():
             return RefusedError(f"the certificate of {host} is not valid: {error.verify_message}")
-        case DecodeError():
+        case TooMuchError():
+            return RefusedError(f"{host} sends more bytes than an answer may have")
+        case CutShortError():
+            return TransientError(f"{host} sends a body that breaks off")
+        case zlib.error():
             return RefusedError(f"{host} sends a body that is not the gzip that it is said to be")
         case NewConnectionError():
             return TransientError(f"{host} cannot be connected to{_errno(error)}")

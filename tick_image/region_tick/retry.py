@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.5
-BACKOFF_LIMIT_SECONDS = 8.0
 WAIT_LIMIT_SECONDS = 5.0
 """The longest Retry-After that is waited out; a longer one ends the asking, for a later tick."""
 RETRY_AFTER_LIMIT_SECONDS = 86_400.0
@@ -105,7 +104,7 @@ def _pause(failure: FetchError, attempt: int) -> float | None:
     """Return how long to wait before the next attempt; None where there is none."""
     if attempt >= ATTEMPTS or isinstance(failure, RefusedError):
         return None
-    pause = random.uniform(0.0, min(BACKOFF_SECONDS * 2.0**attempt, BACKOFF_LIMIT_SECONDS))  # noqa: S311
+    pause = random.uniform(0.0, BACKOFF_SECONDS * 2.0**attempt)  # noqa: S311
     if isinstance(failure, ThrottledError) and failure.seconds is not None:
         return failure.seconds + pause if failure.seconds <= WAIT_LIMIT_SECONDS else None
     return pause

@@ -193,7 +193,8 @@ creator = Table(
 """Whom a region polls, by handle or url, and what the last answer said.
 
 `last_modified` is the header as it came, `not_before` its Retry-After, `platform_id` what the platform calls what is
-asked for, `failures` how many errors there were in a row. A trigger empties all of that when the address is edited.
+asked for, `failures` how many refusals there were in a row. When the address is edited, a trigger empties all of that
+and sets `updated_at`.
 """
 
 item = Table(

@@ -40,7 +40,7 @@ class Creator:
     last_polled_at: datetime | None = None
     """When the creator's upstream last gave an answer."""
     failures: int = 0
-    """How often in a row there was none since."""
+    """How often in a row asking was refused since; what may pass by itself does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

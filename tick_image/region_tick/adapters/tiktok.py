@@ -8,13 +8,14 @@ Display API is not used: it shows a user's own videos to that user's own token, 
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from region_tick.adapters import Creator, Found, Item
-from region_tick.fetch import RefusedError, Request, Secret, host_of
+from region_tick.fetch import CredentialsError, RefusedError, Request, Secret, host_of
 
 if TYPE_CHECKING:
     from region_tick.adapters import Ask
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 QUERY_REQUESTS = 1
 """What a query takes of a client's 1,000 requests a day (https://developers.tiktok.com/doc/research-api-faq)."""
+REFUSAL_SECONDS = 60.0
+"""How long a client that was refused is not tried again, for whichever creator."""
 LOOK_BACK = timedelta(days=3)
 LONGEST = timedelta(days=30)
 """The longest time that one query may ask for."""
@@ -43,6 +46,8 @@ class TikTok:
         self._api_url, self._client_key, self._client_secret = api_url, client_key, client_secret
         self._until = until
         self._token: Secret | None = None
+        self._refusal, self._refused_until = "", 0.0
+        """Why there is no token that serves, and until when (seconds of time.monotonic()) not to try again."""
         self._asking = Lock()
 
     def host(self, creator: Creator) -> str:  # noqa: ARG002 - the same for each
@@ -61,7 +66,8 @@ class TikTok:
             "end_date": f"{self._until.astimezone(UTC):%Y%m%d}",
             "max_count": AT_MOST,
         }
-        response = ask(
+        response = self._ask(
+            ask,
             Request(
                 url=f"{self._api_url}/v2/research/video/query/?fields=id,username,create_time,video_description",
                 method="POST",
@@ -69,19 +75,41 @@ class TikTok:
                 secrets={"Authorization": self._authorization(ask)},
                 body=json.dumps(query).encode(),
                 cost=QUERY_REQUESTS,
-            )
+            ),
         )
         try:
             return Found(items=[_video(video, handle) for video in json.loads(response.body)["data"]["videos"]])
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError):
             raise _unreadable(response) from None
 
+    def _ask(self, ask: Ask, request: Request) -> Response:
+        """Ask with the token; a 401 says that it is not valid or not for this
+        (https://developers.tiktok.com/doc/tiktok-api-v2-error-handling), and would say so for every creator.
+        """
+        try:
+            return ask(request)
+        except RefusedError as error:
+            if error.response is None or error.response.status != 401:
+                raise
+            told = f"{error} to this client's token: check that TikTok approved it for the Research API"
+            raise self._refused(told) from None
+
     def _authorization(self, ask: Ask) -> Secret:
-        """Return the client's token, asked for once (it is valid for two hours)."""
+        """Return the client's token, asked for once (it is valid for two hours) and, when refused, once a minute."""
         with self._asking:
+            if time.monotonic() < self._refused_until:
+                raise CredentialsError(self._refusal)
             if self._token is None:
-                self._token = Secret(f"Bearer {self._new_token(ask)}")
+                try:
+                    self._token = Secret(f"Bearer {self._new_token(ask)}")
+                except RefusedError as error:
+                    raise self._refused(str(error)) from None
             return self._token
+
+    def _refused(self, told: str) -> CredentialsError:
+        """Keep a refusal, for the other creators, in the token's place."""
+        self._token, self._refusal, self._refused_until = None, told, time.monotonic() + REFUSAL_SECONDS
+        return CredentialsError(told)
 
     def _new_token(self, ask: Ask) -> str:
         if self._client_key is None or self._client_secret is None:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from region_tick.adapters import Creator, Found, Item, conditions, found
 from region_tick.adapters.feed import parse_feed, rfc3339
-from region_tick.fetch import RefusedError, Request, host_of
+from region_tick.fetch import CredentialsError, RefusedError, Request, host_of
 from region_tick.retry import ThrottledError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ _LIMITS = {
 }
 """The reasons of a 403 that mean a limit (https://developers.google.com/youtube/v3/docs/errors), with the seconds to
 wait; None where there is no telling."""
+_KEY_REFUSED = re.compile("API_KEY_[A-Z_]+|SERVICE_DISABLED")
+"""The reasons that blame the key or its project, in the answer's details (google.api.ErrorReason)."""
 _CHANNEL = re.compile(r"UC[\w-]{22}", re.ASCII)
 _FEED_ID = "yt:video:"
 
@@ -109,6 +111,8 @@ class YouTube:
         except RefusedError as error:
             for reason in _LIMITS.keys() & _reasons(error.response):
                 raise ThrottledError(f"YouTube answers 403, {reason}", _LIMITS[reason]) from None
+            for reason in filter(_KEY_REFUSED.fullmatch, _detailed_reasons(error.response)):
+                raise CredentialsError(f"YouTube refuses the key, {reason}: check YOUTUBE_API_KEY") from None
             raise
 
 
@@ -146,6 +150,15 @@ def _reasons(response: Response | None) -> set[str]:
         return {str(error["reason"]) for error in json.loads(response.body)["error"]["errors"]}
     except (ValueError, KeyError, TypeError, RecursionError):
         return set()
+
+
+def _detailed_reasons(response: Response | None) -> list[str]:
+    try:
+        return [
+            str(detail.get("reason")) for detail in json.loads(response.body if response else b"")["error"]["details"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
 
 
 def _unreadable(response: Response) -> RefusedError:

@@ -49,7 +49,7 @@ def poll(tick: Tick) -> Outcome:
     until = tick.deadline - min(MARGIN_SECONDS, tick.remaining() / 5)
     crew = Crew(adapters(settings, until=tick.tick_at), settings, until=until, stopping=tick.stopping, log=tick.log)
     counts: Counter[str] = Counter(dict.fromkeys(("fetched", "not_modified", "items", "failed", "throttled"), 0))
-    polled_creators, unreached, example = 0, 0, ""
+    polled_creators, unreached, example = 0, 0, "no answer came in time"
     for polled in crew.poll(found.due):
         tick.check()
         if polled is None:
@@ -61,8 +61,8 @@ def poll(tick: Tick) -> Outcome:
         if isinstance(polled.result, TransientError):
             unreached, example = unreached + 1, str(polled.result)
         _report(tick, polled)
-    if unreached and unreached == polled_creators:
-        raise NobodyReachedError(f"none of {polled_creators} creators could be reached; {example}")
+    if found.due and unreached == polled_creators:
+        raise NobodyReachedError(f"none of {len(found.due)} creators could be reached; {example}")
     counts.update({"waiting": found.waiting, "left": len(found.due) - polled_creators})
     return Outcome(counts=counts)
 

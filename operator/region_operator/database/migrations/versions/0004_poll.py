@@ -30,6 +30,7 @@ BEGIN
     NEW.last_polled_at := NULL;
     NEW.last_error := NULL;
     NEW.failures := 0;
+    NEW.updated_at := pg_catalog.clock_timestamp();
     RETURN NEW;
 END
 $$
