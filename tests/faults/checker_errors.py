@@ -27,6 +27,11 @@ _API = frozenset({Lane.API_SERVER})
 _HANDS = frozenset({Lane.PEOPLE, Lane.TABLE})
 _CAUSES = {
     "not reconciled": _DATABASE | _API | _HANDS,
+    "not accounted": _DATABASE | _API,
+    "nothing forgotten": _DATABASE,
+    "jobs not deleted": _API,
+    "not nudged": _API,
+    "status not written": _API,
     "not listening": _DATABASE,
     "no partitions": _DATABASE,
     "no trigger": _DATABASE,
