@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,8 @@ def test_tasks_of_a_tick_are_fetched_although_a_worker_is_killed(
                 " SELECT 'public.region_index', id::text, 'http', %s FROM region_index",
                 (url,),
             )
-        running("apply", "-f", str(MANIFESTS / "worker"))
-        running("set", "env", "deployment/region-worker", f"POLL_ALLOW_NETWORKS={node.host_address}/32")
+        # In one go: pods of a first revision, which may not ask the test's server, would go on while they end.
+        running("apply", "-f", "-", stdin=json.dumps(worker(POLL_ALLOW_NETWORKS=f"{node.host_address}/32")))
         running("rollout", "status", "deployment/region-worker", "--timeout=110s")
         running(
             *("patch", "regionscheduler", "default", "--type=merge"),
@@ -63,6 +64,14 @@ def test_tasks_of_a_tick_are_fetched_although_a_worker_is_killed(
         assert database.execute("SELECT state, counts->>'enqueued' FROM region_tick.job_run").fetchall() == [
             ("succeeded", "10")
         ]
+
+
+def worker(**environment: str) -> Any:
+    """Return the workers' Deployment with further variables."""
+    deployment = yaml.safe_load((MANIFESTS / "worker/deployment.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    container["env"] += [{"name": name, "value": value} for name, value in environment.items()]
+    return deployment
 
 
 def enqueuing(kubectl: Kubectl) -> str | None:
@@ -81,6 +90,5 @@ def items(database: psycopg.Connection[tuple[Any, ...]]) -> int:
 
 
 def test_the_workers_manifest_names_the_release() -> None:
-    deployment = yaml.safe_load((MANIFESTS / "worker/deployment.yaml").read_text())
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (container,) = worker()["spec"]["template"]["spec"]["containers"]
     assert container["image"] == IMAGE
