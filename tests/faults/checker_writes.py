@@ -53,9 +53,17 @@ def _not_by_the_leader(history: History) -> Iterator[Violation]:
 
 
 def _deletes(history: History) -> list[Write]:
-    """Return what operators deleted, in order."""
-    deletes = [write for write in history.writes if write.by_operator and write.verb == "delete" and write.done]
-    return sorted(deletes, key=lambda write: write.received)
+    """Return what operators deleted, in order, but for the Jobs of ticks that had waited too long for a slot."""
+    told = {line.body["job"] for line in history.lines if line.event == "waiting job deleted"}
+    return sorted(
+        (
+            write
+            for write in history.writes
+            if write.by_operator and write.verb == "delete" and write.done
+            if write.resource != "jobs" or write.name not in told
+        ),
+        key=lambda write: write.received,
+    )
 
 
 def _not_asked_for(history: History) -> Iterator[Violation]:
