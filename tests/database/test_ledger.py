@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from sqlalchemy import text
@@ -17,21 +17,26 @@ from region_operator.ledger import Tick, expected
 from region_tick.contract import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 SOURCE = "public.region_index"
-NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 TERMS = Terms(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
 MONTH = timedelta(days=30)
 CREATED = Verdict(Reason.NOT_CREATED, "detail")
+Ago: TypeAlias = "Callable[[float], datetime]"
 
 
-def ago(minutes: float) -> datetime:
-    return NOW - timedelta(minutes=minutes)
+@pytest.fixture
+def ago() -> Ago:
+    """Minutes before the one in which the test began: the account looks back a few, so none may be of the import."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    return lambda minutes: now - timedelta(minutes=minutes)
 
 
-def tick(minutes: float, region: str = "1") -> Tick:
-    return Tick(region, TERMS, ago(minutes), None)
+def tick(at: datetime, region: str = "1") -> Tick:
+    return Tick(region, TERMS, at, None)
 
 
 async def execute(engine: AsyncEngine, statement: str, **values: Any) -> list[tuple[Any, ...]]:
@@ -69,7 +74,7 @@ async def in_force(engine: AsyncEngine, since: datetime) -> None:
     await write_in_force(engine, Found({row.key: row}, {}), sources={SOURCE})
 
 
-async def test_the_account_begins_with_the_first_schedule_and_not_long_ago(engine: AsyncEngine) -> None:
+async def test_the_account_begins_with_the_first_schedule_and_not_long_ago(engine: AsyncEngine, ago: Ago) -> None:
     assert await begin(engine, SOURCE, retention=MONTH) is None
     await in_force(engine, ago(60))
     period = await begin(engine, SOURCE, retention=MONTH)
@@ -80,7 +85,7 @@ async def test_the_account_begins_with_the_first_schedule_and_not_long_ago(engin
     assert again.after == period.after
 
 
-async def test_an_account_that_is_older_than_the_retention_is_cut(engine: AsyncEngine) -> None:
+async def test_an_account_that_is_older_than_the_retention_is_cut(engine: AsyncEngine, ago: Ago) -> None:
     await in_force(engine, ago(5))
     await begin(engine, SOURCE, retention=MONTH)
     period = await begin(engine, SOURCE, retention=timedelta(minutes=1))
@@ -88,27 +93,29 @@ async def test_an_account_that_is_older_than_the_retention_is_cut(engine: AsyncE
     assert period.after == period.now - timedelta(minutes=1)
 
 
-async def test_ticks_without_a_row_are_found_and_those_that_another_overlapped_told(engine: AsyncEngine) -> None:
+async def test_ticks_without_a_row_are_found_and_those_that_another_overlapped_told(
+    engine: AsyncEngine, ago: Ago
+) -> None:
     await run(engine, ago(5))
     await run(engine, ago(3), finished_at=ago(1.5))
-    await run(engine, ago(9), region="2", manual_uid="m", finished_at=NOW)
-    await run(engine, ago(8), region="2", state="missed", started_at=None, finished_at=NOW, lease_until=None)
-    ticks = [tick(5), tick(4), tick(3), tick(2), tick(1), tick(4, "2")]
+    await run(engine, ago(9), region="2", manual_uid="m", finished_at=ago(0))
+    await run(engine, ago(8), region="2", state="missed", started_at=None, finished_at=ago(0), lease_until=None)
+    ticks = [tick(ago(5)), tick(ago(4)), tick(ago(3)), tick(ago(2)), tick(ago(1)), tick(ago(4), "2")]
     found = await missing(engine, SOURCE, ticks)
-    assert found == [(tick(4), False), (tick(2), True), (tick(1), False), (tick(4, "2"), False)]
+    assert found == [(tick(ago(4)), False), (tick(ago(2)), True), (tick(ago(1)), False), (tick(ago(4), "2"), False)]
     assert await missing(engine, "public.other", ticks) == [(item, False) for item in ticks]
     assert await missing(engine, SOURCE, []) == []
 
 
-async def test_rows_are_written_once_and_beside_none_that_is_there(engine: AsyncEngine) -> None:
+async def test_rows_are_written_once_and_beside_none_that_is_there(engine: AsyncEngine, ago: Ago) -> None:
     await in_force(engine, ago(60))
     await begin(engine, SOURCE, retention=MONTH)
     await run(engine, ago(5), state="running")
-    verdicts = [(tick(5), CREATED), (tick(4), CREATED), (tick(3), Verdict(Reason.CAPACITY))]
+    verdicts = [(tick(ago(5)), CREATED), (tick(ago(4)), CREATED), (tick(ago(3)), Verdict(Reason.CAPACITY))]
     written = await settle(engine, SOURCE, verdicts, until=ago(2))
     assert sorted(written, key=lambda row: row.state) == [
-        Written("missed", "not created", tick(4).job),
-        Written("skipped", "capacity", tick(3).job),
+        Written("missed", "not created", tick(ago(4)).job),
+        Written("skipped", "capacity", tick(ago(3)).job),
     ]
     assert await settle(engine, SOURCE, verdicts, until=ago(3)) == []
     rows = await execute(
@@ -116,17 +123,17 @@ async def test_rows_are_written_once_and_beside_none_that_is_there(engine: Async
     )
     assert rows == [
         ("running", None, None, "j"),
-        ("missed", "not created", "detail", tick(4).job),
-        ("skipped", "capacity", None, tick(3).job),
+        ("missed", "not created", "detail", tick(ago(4)).job),
+        ("skipped", "capacity", None, tick(ago(3)).job),
     ]
     assert (period := await begin(engine, SOURCE, retention=MONTH)) is not None
     assert period.after == ago(2)  # it never goes back
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted"])
-async def test_open_rows_are_closed_by_attempt(engine: AsyncEngine, state: str) -> None:
+async def test_open_rows_are_closed_by_attempt(engine: AsyncEngine, ago: Ago, state: str) -> None:
     await run(engine, ago(9), state=state, finished_at=None, reason="terminated")
-    await run(engine, ago(8), state=state, lease_until=NOW + timedelta(hours=1))
+    await run(engine, ago(8), state=state, lease_until=ago(0) + timedelta(hours=1))
     await run(engine, ago(7))
     [row] = await open_rows(engine, SOURCE)
     assert (row.tick_at, row.attempt, row.said, row.job) == (ago(9), 1, "terminated", "j")
@@ -138,10 +145,10 @@ async def test_open_rows_are_closed_by_attempt(engine: AsyncEngine, state: str) 
     assert finished >= ago(9)
 
 
-async def test_what_expected_gives_is_what_missing_takes(engine: AsyncEngine) -> None:
+async def test_what_expected_gives_is_what_missing_takes(engine: AsyncEngine, ago: Ago) -> None:
     await in_force(engine, ago(8))
     period = await begin(engine, SOURCE, retention=MONTH)
     assert period is not None
-    ticks = expected(period.intervals, after=period.after, until=NOW)
+    ticks = expected(period.intervals, after=period.after, until=ago(0))
     assert [item.tick_at for item in ticks] == [ago(n) for n in range(7, -1, -1)]
     assert [item for item, _ in await missing(engine, SOURCE, ticks)] == ticks
