@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 _LOST, _TOLD, _API_AWAY, _TOLD_TOO_EARLY = 75, 0, 69, -15
 
-_AT_THE_END = ("Timer 'reconcile' did not exit in time", "Timer 'reconcile' is cancelled")
-"""How what kopf says of a reconcile begins that SIGTERM had it cancel."""
+_AT_THE_END = (
+    "Timer 'reconcile' did not exit in time",
+    "Timer 'reconcile' is cancelled",
+    "query cancellation interrupted (CancelledError)",
+)
+"""How what kopf and psycopg say begins of a reconcile that SIGTERM had kopf cancel, amid a statement of it."""
 
 _DATABASE = frozenset({Lane.DATABASE})
 _API = frozenset({Lane.API_SERVER})

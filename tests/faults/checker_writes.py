@@ -1,7 +1,7 @@
 """Whether the right one wrote, and whether what was deleted was to be deleted. Pure.
 
-Believes the API server's audit log about who wrote what and when, and the operators' logs about when a reconcile ended:
-what a reconcile deletes it read after the end of the one before.
+Believes the API server's audit log about who wrote what and when, the rows of job_run about ticks that never began, and
+the operators' logs about when a reconcile ended: what a reconcile deletes it read after the end of the one before.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def writes(history: History) -> Iterator[Violation]:
     yield from _not_by_the_leader(history)
     yield from _not_asked_for(history)
     yield from _too_many_deleted(history)
+    yield from _ticks_cut_off(history)
 
 
 def _not_by_the_leader(history: History) -> Iterator[Violation]:
@@ -53,15 +54,9 @@ def _not_by_the_leader(history: History) -> Iterator[Violation]:
 
 
 def _deletes(history: History) -> list[Write]:
-    """Return what operators deleted, in order, but for the Jobs of ticks that had waited too long for a slot."""
-    told = {line.body["job"] for line in history.lines if line.event == "waiting job deleted"}
+    """Return what operators deleted, in order."""
     return sorted(
-        (
-            write
-            for write in history.writes
-            if write.by_operator and write.verb == "delete" and write.done
-            if write.resource != "jobs" or write.name not in told
-        ),
+        (write for write in history.writes if write.by_operator and write.verb == "delete" and write.done),
         key=lambda write: write.received,
     )
 
@@ -69,6 +64,8 @@ def _deletes(history: History) -> list[Write]:
 def _not_asked_for(history: History) -> Iterator[Violation]:
     """Find deletes that no state of the table asked for which the reconcile can have read, or which it should hold."""
     for write in _deletes(history):
+        if write.resource == "jobs":
+            continue
         key = write.name[-12:]
         since = _previous_end(history.lines, write)
         states = [state for state in history.table if state.since <= write.received and state.until >= since]
@@ -92,12 +89,29 @@ def _too_many_deleted(history: History) -> Iterator[Violation]:
     """
     recent: list[Write] = []
     for write in _deletes(history):
-        if write.name[-12:] in _approved(history, write.received):
+        if write.resource == "jobs" or write.name[-12:] in _approved(history, write.received):
             continue
         recent = [one for one in recent if write.received - one.received < WINDOW_SECONDS / 2] + [write]
         regions = {one.name for one in recent}
         if len(regions) > ALLOWANCE:
             yield Violation(write.received, f"{len(regions)} regions gone within {WINDOW_SECONDS / 2:.0f} s")
+
+
+def _ticks_cut_off(history: History) -> Iterator[Violation]:
+    """Find deletes of Jobs but those whose tick is on record as one that never began, and that never had a pod.
+
+    A pod's making is on record without its name; of what its controllers do to it later, the end of a Job's pods among
+    that, each line has it.
+    """
+    refused = {refusal.job: refusal.at for refusal in history.refusals}
+    had_pods = {write.name.rpartition("-")[0] for write in history.writes if write.resource == "pods"}
+    for write in _deletes(history):
+        if write.resource != "jobs":
+            continue
+        if refused.get(write.name, math.inf) > write.received:
+            yield Violation(write.received, f"{write.identity} deletes jobs {write.name}: its tick has no final row")
+        elif write.name in had_pods:
+            yield Violation(write.received, f"{write.identity} deletes jobs {write.name}, which had a pod")
 
 
 def _previous_end(lines: Sequence[Line], write: Write) -> float:

@@ -126,6 +126,14 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row of job_run that says of a tick that it never began (skipped or missed), and when that was written down."""
+
+    job: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """All of it. `quiet` is from when to when everything was healed, cluster and table were equal and nobody was told
     to stop, None where that never was; `cronjobs` and `scheduler` are what stood at the end.
@@ -139,6 +147,7 @@ class History:
     lines: tuple[Line, ...]
     cronjobs: tuple[Mapping[str, Any], ...]
     scheduler: Mapping[str, Any]
+    refusals: tuple[Refusal, ...] = ()
     quiet: tuple[float, float] | None = None
 
     @property

@@ -24,7 +24,7 @@ from tests.cluster.proxy import Proxy
 from tests.faults import causes
 from tests.faults.checker import differences
 from tests.faults.course import ALLOWANCE, OPERATORS, WINDOW_SECONDS, Action, Course, Deed, Edit, Lane
-from tests.faults.history import Approval, History, Span, TableState, Write
+from tests.faults.history import Approval, History, Refusal, Span, TableState, Write
 from tests.faults.slot import Slot
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ _PUT = (
     "INSERT INTO region_index (id, code, name, cron_schedule, active) VALUES (%s, %s, 'Region', %s, %s)"
     " ON CONFLICT (id) DO UPDATE SET code = excluded.code, cron_schedule = excluded.cron_schedule,"
     " active = excluded.active"
+)
+_REFUSED = (
+    "SELECT job_name, extract(epoch FROM finished_at) FROM region_tick.job_run WHERE state IN ('skipped', 'missed')"
 )
 _DATABASE = {
     Deed.KILLED: causes.killed,
@@ -328,5 +331,6 @@ class Run:
             lines=tuple(sorted((line for _, lines in ended for line in lines), key=lambda line: line.at)),
             cronjobs=tuple(self._kubectl.get("cronjobs")["items"]),
             scheduler=self._kubectl.scheduler(),
+            refusals=tuple(Refusal(job, float(at)) for job, at in self._site.sql(_REFUSED)),
             quiet=quiet,
         )

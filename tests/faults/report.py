@@ -47,7 +47,8 @@ def explain(course: Course, history: History, violations: Sequence[Violation]) -
 
 def summarise(history: History) -> str:
     """Say in a line how much happened: a run in which nothing did would prove nothing."""
-    ours = [write for write in history.writes if write.by_operator and write.resource == "cronjobs" and write.done]
+    done = [write for write in history.writes if write.by_operator and write.done]
+    ours = [write for write in done if write.resource == "cronjobs"]
     terms = [write.identity for write in history.writes if write.resource == "leases" and write.done and write.identity]
     ends = Counter(process.code for process in history.processes)
     counts = {
@@ -57,6 +58,7 @@ def summarise(history: History) -> str:
         "leaders": len([*groupby(terms)]),
         "CronJobs written": sum(write.verb != "delete" for write in ours),
         "deleted": sum(write.verb == "delete" for write in ours),
+        "waiting Jobs deleted": sum(write.verb == "delete" and write.resource == "jobs" for write in done),
         "approvals": len(history.approvals),
         "reconciles failed": sum(line.event == "not reconciled" for line in history.lines),
     }

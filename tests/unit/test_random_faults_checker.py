@@ -14,7 +14,17 @@ from region_operator.region import Region
 from region_operator.schedule import parse_schedule
 from tests.faults.checker import check, differences
 from tests.faults.course import ALLOWANCE, Deed, Edit, Lane, Row, Table
-from tests.faults.history import AFTERMATH_SECONDS, Approval, History, Line, Process, Span, TableState, Write
+from tests.faults.history import (
+    AFTERMATH_SECONDS,
+    Approval,
+    History,
+    Line,
+    Process,
+    Refusal,
+    Span,
+    TableState,
+    Write,
+)
 from tests.unit.examples import scheduler
 
 ROWS = tuple(Row(f"id-{number}", f"R-{number}", "*/5 * * * *") for number in range(20))
@@ -231,6 +241,29 @@ class TestDeletes:
         assert message == f"{ALLOWANCE + 1} regions gone within 30 s"
 
 
+class TestJobs:
+    JOB = f"{name(ROWS[0])}-29000000"
+    DELETE = replace(write(NOW - 100, A, "delete"), resource="jobs", name=JOB)
+
+    def test_of_a_tick_without_a_final_row(self) -> None:
+        words = f"host_a deletes jobs {self.JOB}: its tick has no final row"
+        assert only(history(writes=(self.DELETE,))) == words
+        assert only(history(writes=(self.DELETE,), refusals=(Refusal("another", NOW - 101),))) == words
+        assert only(history(writes=(self.DELETE,), refusals=(Refusal(self.JOB, NOW - 99),))) == words
+
+    def test_of_one_that_had_a_pod(self) -> None:
+        pod = replace(self.DELETE, received=NOW - 99, identity="", resource="pods", name=f"{self.JOB}-x7f2q")
+        refusals = (Refusal(self.JOB, NOW - 101),)
+        words = f"host_a deletes jobs {self.JOB}, which had a pod"
+        assert only(history(writes=(self.DELETE, pod), refusals=refusals)) == words
+        other = replace(pod, name=f"{name(ROWS[1])}-29000000-x7f2q")
+        assert found(history(writes=(self.DELETE, other), refusals=refusals)) == []
+
+    def test_it_is_whoever_leads_that_deletes(self) -> None:
+        late = replace(self.DELETE, received=NOW + 1)
+        assert "does not hold the Lease" in only(history(writes=(late,), refusals=(Refusal(self.JOB, NOW - 101),)))
+
+
 class TestErrors:
     def test_a_traceback(self) -> None:
         message = only(history(lines=(line(NOW, "reconcile failed", "error", traceback="Traceback: boom"),)))
@@ -256,8 +289,14 @@ class TestErrors:
             told = line(at, "quarantined", "warning", **{"region.id": f"id-{row}"})
             assert (found(history(*states, lines=(told,))) == []) is fine
 
-    def test_what_kopf_says_of_a_reconcile_that_is_cancelled(self) -> None:
-        said = "Timer 'reconcile' did not exit in time. Leaving it orphaned."
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "Timer 'reconcile' did not exit in time. Leaving it orphaned.",
+            "query cancellation interrupted (CancelledError): closing connection",
+        ],
+    )
+    def test_what_libraries_say_of_a_reconcile_that_is_cancelled(self, said: str) -> None:
         assert found(history(lines=(line(NOW + 499.5, said, "warning"),))) == []
         assert said in only(history(lines=(line(NOW + 10, said, "warning"),)))
 
