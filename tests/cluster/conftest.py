@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 import pytest
 
 from devcluster import start_local
+from tests.cluster.guard import INSERT
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.operator_process import CHECKOUT, OperatorProcess
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +28,12 @@ class RunOperator(Protocol):
     """Starts the operator on the test's namespace and database; keywords are further environment variables."""
 
     def __call__(self, **environment: str) -> AbstractContextManager[OperatorProcess]: ...
+
+
+class Standing(Protocol):
+    """Starts it where a table has so many regions, R1 and so on, and waits until each has its CronJob."""
+
+    def __call__(self, regions: int, **environment: str) -> AbstractContextManager[OperatorProcess]: ...
 
 
 @pytest.fixture(scope="package")  # each package that imports it has one, after the other
@@ -78,3 +87,17 @@ def run_operator(operator_environment: dict[str, str], tmp_path: Path) -> RunOpe
         return OperatorProcess(log, operator_environment | environment)
 
     return run
+
+
+@pytest.fixture
+def standing(run_operator: RunOperator, kubectl: Kubectl, sql: Any) -> Standing:
+    """Start the operator on a table with regions; to be used as a context manager."""
+
+    @contextmanager
+    def stand(regions: int, **environment: str) -> Iterator[OperatorProcess]:
+        sql(INSERT, 1, regions)
+        with run_operator(**environment) as operator:
+            eventually(lambda: kubectl.ready().get("status") == "True", what=f"{regions} CronJobs", seconds=90)
+            yield operator
+
+    return stand

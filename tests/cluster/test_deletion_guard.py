@@ -1,4 +1,4 @@
-"""The deletion guard on a real control plane: however a table loses its rows, no more regions go than may."""
+"""The deletion guard on a real control plane: how many may go, and who lets the rest go."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import signal
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 
 from region_operator.api import connect
@@ -14,7 +13,7 @@ from region_operator.database.store import Store
 from region_operator.failures import ReconcileError
 from region_operator.observe import observe
 from region_operator.reconcile import Reconciler
-from tests.cluster.audit import audit_lines, is_renewal, sent_by
+from tests.cluster.guard import EVERY_SECOND, INSERT, approve, count, deletes, held, wait_for_count, widen
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -22,11 +21,8 @@ if TYPE_CHECKING:
 
     from devcluster.local import LocalCluster
     from region_operator.observe import Observation
-    from tests.cluster.conftest import RunOperator
+    from tests.cluster.conftest import RunOperator, Standing
     from tests.cluster.kubectl import Kubectl
-    from tests.cluster.operator_process import OperatorProcess
-
-EVERY_SECOND = {"REGION_REFRESH_INTERVAL_MS": "1000"}
 
 SCHEDULER = """
 apiVersion: region-tick.dev/v1alpha1
@@ -34,236 +30,12 @@ kind: RegionScheduler
 metadata: {name: default}
 """
 
-INSERT = (
-    "INSERT INTO region_index (id, code, name, cron_schedule)"
-    " SELECT md5(n::text)::uuid, 'R' || n, 'Region ' || n, '0 0 1 1 *' FROM generate_series(%s::int, %s::int) n"
-)
-
-
-def deletes(cluster: LocalCluster, kubectl: Kubectl) -> set[str]:
-    """Return the CronJobs that the API server deleted because the operator asked for it."""
-    return {
-        line["objectRef"]["name"]
-        for line in audit_lines(cluster, kubectl.namespace)
-        if line["verb"] == "delete" and sent_by(line) and line["responseStatus"]["code"] == 200
-    }
-
-
-def held(kubectl: Kubectl) -> dict[str, Any]:
-    """Return the condition DeletionsHeld, empty where it does not stand."""
-    conditions = kubectl.scheduler().get("status", {}).get("conditions", [])
-    return next((condition for condition in conditions if condition["type"] == "DeletionsHeld"), {})
-
-
-def count(kubectl: Kubectl) -> int:
-    return len(kubectl("get", "cronjobs", "--output", "name").splitlines())
-
-
-def wait_for_count(kubectl: Kubectl, wanted: int) -> None:
-    eventually(lambda: count(kubectl) == wanted, what=f"{wanted} CronJobs")
-
-
-def wait_for_reconciles(operator: OperatorProcess, more: int) -> None:
-    before = operator.reconciles
-    eventually(lambda: operator.reconciles >= before + more, what=f"{more} reconciles")
-
-
-def approve(kubectl: Kubectl) -> None:
-    """Do what the condition says."""
-    command = held(kubectl)["message"].rpartition("kubectl ")[2]
-    kubectl(*command.split())
-
-
-def test_a_truncated_table_deletes_nothing_until_it_is_approved(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
-) -> None:
-    sql(INSERT, 1, 500)
-    with run_operator(**EVERY_SECOND) as operator:
-        eventually(lambda: kubectl.ready().get("status") == "True", what="500 CronJobs", seconds=90)
-        assert count(kubectl) == 500
-        before = {code: item["metadata"]["resourceVersion"] for code, item in kubectl.cronjobs().items()}
-
-        sql("TRUNCATE region_index")
-        sql(INSERT, 501, 501)
-        message = eventually(lambda: held(kubectl), what="the hold is a condition")["message"]
-        eventually(lambda: "R501" in kubectl.cronjobs(), what="a creation goes on")
-        sql("UPDATE region_index SET cron_schedule = '@hourly' WHERE code = 'R501'")
-        eventually(lambda: kubectl.cronjobs()["R501"]["spec"]["schedule"] == "@hourly", what="an update goes on")
-        wait_for_reconciles(operator, 1)
-        mark = control_plane.audit_log.stat().st_size
-        wait_for_reconciles(operator, 3)
-        since = [line for line in audit_lines(control_plane, kubectl.namespace, since=mark) if not is_renewal(line)]
-        assert [line["requestURI"] for line in since] == []
-
-        after = kubectl.cronjobs()
-        assert {code: after[code]["metadata"]["resourceVersion"] for code in before} == before
-        assert not any(item["spec"]["suspend"] for item in after.values())
-        assert kubectl.scheduler()["status"]["regions"]["held"] == 500
-        assert operator.metric("region_operator_held_deletions") == 500
-        events = [event for event in kubectl.get("events")["items"] if event["reason"] == "DeletionsHeld"]
-        assert [(event["type"], event["message"]) for event in events] == [("Warning", message)]
-        [line] = operator.logged("deletions held")
-        assert line["reason"] == message
-        printed = [line.split()[4] for line in kubectl("get", "rsched", "--output", "wide").splitlines()]
-        assert printed == ["HELD", "500"]
-
-        for first in range(1, 500, 50):  # in pieces: the last ones must not go as soon as they are few
-            sql(INSERT, first, first + 49)
-        eventually(lambda: not held(kubectl), what="the hold goes with its cause")
-        wait_for_reconciles(operator, 1)
-        assert kubectl.scheduler()["status"]["regions"]["held"] == 0
-        assert operator.metric("region_operator_held_deletions") == 0
-        assert kubectl.ready()["reason"] == "InSync"
-        assert deletes(control_plane, kubectl) == set()
-
-        sql("TRUNCATE region_index")
-        eventually(lambda: held(kubectl), what="it holds again")
-        approve(kubectl)
-        eventually(lambda: count(kubectl) == 0, what="what was approved goes", seconds=30)
-        eventually(lambda: not held(kubectl), what="the hold is over")
-        wait_for_reconciles(operator, 1)
-        assert len(deletes(control_plane, kubectl)) == 501
-        assert "approvedDeletions" not in kubectl.scheduler()["status"]
-
-
-def empty_by_truncate(sql: Any, kubectl: Kubectl) -> None:  # noqa: ARG001 - like the others
-    sql("TRUNCATE region_index")
-
-
-def empty_by_where(sql: Any, kubectl: Kubectl) -> None:  # noqa: ARG001 - like the others
-    sql("UPDATE region_index SET active = false WHERE code <> 'no such code'")
-
-
-def empty_by_view(sql: Any, kubectl: Kubectl) -> None:
-    sql("CREATE VIEW current_regions AS SELECT * FROM region_index WHERE name = 'lost in a join'")
-    kubectl("patch", "rsched", "default", "--type=merge", '--patch={"spec": {"source": {"table": "current_regions"}}}')
-
-
-def empty_by_another_table(sql: Any, kubectl: Kubectl) -> None:
-    """As from a wrong database: the table is there, and its rows are others."""
-    sql("CREATE SCHEMA staging")
-    sql("CREATE TABLE staging.region_index (LIKE region_index INCLUDING ALL)")
-    kubectl(
-        "patch", "rsched", "default", "--type=merge", '--patch={"spec": {"source": {"table": "staging.region_index"}}}'
-    )
-
-
-@pytest.mark.parametrize("empty", [empty_by_truncate, empty_by_where, empty_by_view, empty_by_another_table])
-def test_however_the_rows_were_lost_nothing_is_deleted(
-    run_operator: RunOperator,
-    kubectl: Kubectl,
-    control_plane: LocalCluster,
-    sql: Any,
-    empty: Callable[[Any, Kubectl], None],
-) -> None:
-    sql(INSERT, 1, 30)
-    with run_operator(**EVERY_SECOND) as operator:
-        eventually(lambda: kubectl.ready().get("status") == "True", what="30 CronJobs")
-        empty(sql, kubectl)
-        eventually(lambda: held(kubectl), what="it holds")
-        wait_for_reconciles(operator, 3)
-        assert count(kubectl) == 30
-        assert deletes(control_plane, kubectl) == set()
-
-
-def test_a_wrong_database_deletes_nothing(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, empty_database: str
-) -> None:
-    sql(INSERT, 1, 30)
-    with run_operator() as operator:
-        eventually(lambda: kubectl.ready().get("status") == "True", what="30 CronJobs")
-        assert operator.stop() == 0
-    with run_operator(DATABASE_URL=empty_database, **EVERY_SECOND) as operator:
-        eventually(lambda: held(kubectl), what="it holds")
-        wait_for_reconciles(operator, 3)
-        assert operator.stop() == 0
-    assert count(kubectl) == 30
-    with run_operator():
-        eventually(lambda: not held(kubectl), what="the right database ends the hold")
-    assert deletes(control_plane, kubectl) == set()
-
-
-@pytest.mark.parametrize("regions", [2, 10])
-@pytest.mark.parametrize("empty", [empty_by_truncate, empty_by_where, empty_by_another_table])
-def test_a_small_table_that_is_empty_is_not_believed(
-    run_operator: RunOperator,
-    kubectl: Kubectl,
-    control_plane: LocalCluster,
-    sql: Any,
-    empty: Callable[[Any, Kubectl], None],
-    regions: int,
-) -> None:
-    sql(INSERT, 1, regions)
-    with run_operator(**EVERY_SECOND) as operator:
-        eventually(lambda: kubectl.ready().get("status") == "True", what="the CronJobs")
-        wait_for_count(kubectl, regions)
-        empty(sql, kubectl)
-        eventually(lambda: held(kubectl), what="it holds")
-        wait_for_reconciles(operator, 3)
-        assert count(kubectl) == regions
-        assert deletes(control_plane, kubectl) == set()
-
-
-def test_a_small_installation_outlives_a_wrong_database_and_what_that_brings(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, empty_database: str
-) -> None:
-    """Without a table at first, so that one is made; then with rows of its own, which do not end the hold."""
-    sql(INSERT, 1, 3)
-    with run_operator() as operator:
-        eventually(lambda: kubectl.ready().get("status") == "True", what="3 CronJobs")
-        assert operator.stop() == 0
-    with run_operator(DATABASE_URL=empty_database, **EVERY_SECOND) as operator:
-        eventually(lambda: held(kubectl), what="it holds")
-        with psycopg.connect(empty_database, autocommit=True) as connection:
-            connection.execute(INSERT, (101, 140))
-        wait_for_count(kubectl, 43)
-        wait_for_reconciles(operator, 3)
-        assert held(kubectl)
-        assert count(kubectl) == 43
-        operator.signal(signal.SIGKILL)
-        operator.wait()
-    with run_operator(DATABASE_URL=empty_database, **EVERY_SECOND) as operator:
-        eventually(lambda: operator.reconciles >= 2, what="another process", seconds=60)
-        assert count(kubectl) == 43
-        assert deletes(control_plane, kubectl) == set()
-        approve(kubectl)
-        wait_for_count(kubectl, 40)
-    assert len(deletes(control_plane, kubectl)) == 3
-
-
-def test_of_two_regions_one_may_go_and_then_the_other_is_held(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
-) -> None:
-    sql(INSERT, 1, 2)
-    with run_operator(**EVERY_SECOND) as operator:
-        eventually(lambda: kubectl.ready().get("status") == "True", what="2 CronJobs")
-        sql("DELETE FROM region_index WHERE code = 'R1'")
-        wait_for_count(kubectl, 1)
-        sql("DELETE FROM region_index WHERE code = 'R2'")
-        eventually(lambda: held(kubectl), what="the last one is held")
-        wait_for_reconciles(operator, 2)
-        assert kubectl.cronjobs().keys() == {"R2"}
-        sql(INSERT, 2, 2)
-        eventually(lambda: not held(kubectl), what="its row is back")
-    assert len(deletes(control_plane, kubectl)) == 1
-
-
-def test_the_only_region_may_go(run_operator: RunOperator, kubectl: Kubectl, sql: Any) -> None:
-    sql(INSERT, 1, 1)
-    with run_operator(**EVERY_SECOND):
-        wait_for_count(kubectl, 1)
-        sql("DELETE FROM region_index")
-        wait_for_count(kubectl, 0)
-        assert not held(kubectl)
-
 
 def test_what_is_held_can_be_stopped_and_started(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    standing: Standing, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
 ) -> None:
     """All at once by spec.suspend, as the condition says, or one by the annotation."""
-    sql(INSERT, 1, 3)
-    with run_operator(**EVERY_SECOND):
-        eventually(lambda: kubectl.ready().get("status") == "True", what="3 CronJobs")
+    with standing(3, **EVERY_SECOND):
         sql("UPDATE region_index SET active = false")
         message = eventually(lambda: held(kubectl), what="it holds")["message"]
         assert "to stop all and keep them, set spec.suspend" in message
@@ -282,11 +54,9 @@ def test_what_is_held_can_be_stopped_and_started(
 
 
 def test_a_guard_that_is_off_frees_a_hold_of_which_somebody_deleted_one(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+    standing: Standing, kubectl: Kubectl, sql: Any
 ) -> None:
-    sql(INSERT, 1, 20)
-    with run_operator(**EVERY_SECOND):
-        eventually(lambda: kubectl.ready().get("status") == "True", what="20 CronJobs")
+    with standing(20, **EVERY_SECOND):
         sql("TRUNCATE region_index")
         eventually(lambda: held(kubectl), what="it holds")
         kubectl("delete", "cronjob", kubectl.cronjobs()["R7"]["metadata"]["name"])
@@ -295,12 +65,8 @@ def test_a_guard_that_is_off_frees_a_hold_of_which_somebody_deleted_one(
         eventually(lambda: not held(kubectl), what="the hold is over")
 
 
-def test_few_deletions_go_at_once(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
-) -> None:
-    sql(INSERT, 1, 30)
-    with run_operator() as operator:
-        eventually(lambda: kubectl.ready().get("status") == "True", what="30 CronJobs")
+def test_few_deletions_go_at_once(standing: Standing, kubectl: Kubectl, control_plane: LocalCluster, sql: Any) -> None:
+    with standing(30) as operator:
         eventually(lambda: operator.logged("listening"), what="the operator listens")
         sql("DELETE FROM region_index WHERE right(code, 1) = '7'")
         eventually(lambda: count(kubectl) == 27, what="three go", seconds=5)
@@ -309,12 +75,10 @@ def test_few_deletions_go_at_once(
 
 
 def test_single_deletions_in_a_row_are_held_like_one_of_all(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    run_operator: RunOperator, standing: Standing, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
 ) -> None:
     """Over many reconciles, over a kill between them: what went before is known from the status alone."""
-    sql(INSERT, 1, 60)
-    with run_operator() as operator:
-        eventually(lambda: kubectl.ready().get("status") == "True", what="60 CronJobs")
+    with standing(60) as operator:
         eventually(lambda: operator.logged("listening"), what="the operator listens")
         for number in range(1, 7):
             sql("DELETE FROM region_index WHERE code = %s", f"R{number}")
@@ -383,17 +147,11 @@ spec: {{policyName: {name}, validationActions: [Deny]}}
 """
 
 
-def widen(kubectl: Kubectl) -> None:
-    kubectl("patch", "rsched", "default", "--type=merge", '--patch={"spec": {"deletionGuard": {"maxPercent": 100}}}')
-
-
 @pytest.mark.parametrize("release", [approve, widen])
 def test_what_a_person_says_is_heard_at_once(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any, release: Callable[[Kubectl], None]
+    standing: Standing, kubectl: Kubectl, sql: Any, release: Callable[[Kubectl], None]
 ) -> None:
-    sql(INSERT, 1, 20)
-    with run_operator() as operator:
-        eventually(lambda: kubectl.ready().get("status") == "True", what="20 CronJobs")
+    with standing(20) as operator:
         eventually(lambda: operator.logged("listening"), what="the operator listens")
         sql("TRUNCATE region_index")
         eventually(lambda: held(kubectl), what="it holds")
