@@ -77,6 +77,6 @@ def test_who_has_to_find_the_cause_is_told_the_seed_the_course_and_what_happened
     assert "quiet" not in around
     assert text.endswith(str(course))
     assert summarise(history) == (
-        "1 edits, 1 commands, 1 faults, 0 leaders, 1 CronJobs written, 0 deleted,"
+        "1 edits, 1 commands, 1 faults, 0 leaders, 1 CronJobs written, 0 deleted, 0 waiting Jobs deleted,"
         " 0 approvals, 0 reconciles failed; operators ended: 1 with -9"
     )
