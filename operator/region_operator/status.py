@@ -47,6 +47,7 @@ class ReadyReason(StrEnum):
     FORBIDDEN = "Forbidden"
     THROTTLED = "Throttled"
     OUTDATED_CRD = "OutdatedCustomResourceDefinition"
+    TIMED_OUT = "TimedOut"
     INTERNAL = "InternalError"
 
 
