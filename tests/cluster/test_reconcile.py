@@ -191,24 +191,6 @@ def test_a_missing_secret_is_said_and_its_creation_is_enough(
         eventually(lambda: operator.get("/readyz")[0] == 200, what="ready")
 
 
-def test_knobs_make_the_scheduler_and_never_take_a_users_field(run_operator: RunOperator, kubectl: Kubectl) -> None:
-    with run_operator(CONCURRENCY="7", REGION_REFRESH_INTERVAL_MS="60000") as operator:
-        eventually(lambda: kubectl.ready().get("status") == "True", what="a scheduler from the knobs")
-        assert kubectl.scheduler()["spec"]["concurrency"] == 7
-        assert kubectl.scheduler()["spec"]["refreshInterval"] == "60s"
-        kubectl("patch", "rsched", "default", "--type", "merge", "--patch", '{"spec": {"concurrency": 2}}')
-        eventually(
-            lambda: kubectl.get("resourcequota", "region-tick")["spec"]["hard"] == {"pods": "2"},
-            what="an edited scheduler acts at once",
-        )
-        assert operator.stop() == 0
-    with run_operator(CONCURRENCY="9", REGION_REFRESH_INTERVAL_MS="90000") as operator:
-        [line] = eventually(lambda: operator.logged("knobs overruled"), what="the overruled knob is reported")
-        assert line["fields"] == ["concurrency"]
-        eventually(lambda: kubectl.scheduler()["spec"]["refreshInterval"] == "90s", what="the other knob")
-        assert kubectl.scheduler()["spec"]["concurrency"] == 2
-
-
 def test_a_scheduler_can_be_deleted_while_the_operator_runs_and_while_it_does_not(
     run_operator: RunOperator, kubectl: Kubectl, sql: Any
 ) -> None:
