@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from region_operator.crd import format_time
 from region_operator.policy import STATUS_FIELDS, explain_hold
+from region_operator.region import NAMED_REGIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from region_operator.policy import Decision
     from region_operator.region import Quarantined
 
-NAMED_REGIONS = 3
 MESSAGE_LIMIT = 1024
+"""Of a condition's message, and of an Event's, which may not be longer (core/validation/events.go, NoteLengthLimit)."""
 HELD = "DeletionsHeld"
 
 Status = dict[str, Any]
@@ -116,7 +118,7 @@ def succeeded(scheduler: Scheduler, outcome: Outcome, *, now: datetime) -> Statu
         },
         "conditions": _conditions(scheduler, ready=True, reason=reason, message=message, now=now),
     }
-    return status | ({"lastChangeTime": _timestamp(now)} if outcome.changed else {})
+    return status | ({"lastChangeTime": format_time(now)} if outcome.changed else {})
 
 
 def failed(scheduler: Scheduler, reason: ReadyReason, message: str, *, now: datetime) -> Status:
@@ -149,7 +151,7 @@ def _condition(
         "observedGeneration": scheduler.generation,
         "reason": reason,
         "message": message[:MESSAGE_LIMIT],
-        "lastTransitionTime": _since(scheduler.status, kind, str(state)) or _timestamp(now),
+        "lastTransitionTime": _since(scheduler.status, kind, str(state)) or format_time(now),
     }
 
 
@@ -165,7 +167,3 @@ def _name(quarantined: Sequence[Quarantined]) -> str:
     named = "; ".join(f"{row.code or row.id}: {row.reason}" for row in quarantined[:NAMED_REGIONS])
     rest = len(quarantined) - NAMED_REGIONS
     return f"{named}; and {rest} more" if rest > 0 else named
-
-
-def _timestamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -14,7 +14,7 @@ import pytest
 from region_operator.api import connect
 from region_operator.apply import apply_plan
 from region_operator.cronjob import cronjob_name, render_cronjob
-from region_operator.plan import Desired, Plan, Reason, Write
+from region_operator.plan import ChangeReason, Desired, Plan, Write
 from region_operator.schedule import parse_schedule
 from region_operator.seen import Seen
 from tests.cluster.audit import audit_lines, sent_by
@@ -300,7 +300,7 @@ async def test_a_creation_adopts_nothing_that_was_made_since_the_listing(
     here = scheduler().model_copy(update={"namespace": kubectl.namespace})
     manifest = render_cronjob(PARIS, desired.schedule, here, name=name, tick_image="tick", suspend=False)
     manifest["metadata"].pop("ownerReferences")  # the owner is none, so it would be collected
-    plan = Plan(writes=(Write(Reason.ADDED, desired, manifest),))
+    plan = Plan(writes=(Write(ChangeReason.ADDED, desired, manifest),))
     async with connect("test") as api:
         assert await apply_plan(api, plan, kubectl.namespace, Seen(), {}) == 1  # is to be decided anew
         assert kubectl.get("cronjob", name)["spec"]["schedule"] == "@hourly"
