@@ -23,6 +23,8 @@ PLURAL = "regionschedulers"
 API_VERSION = f"{GROUP}/{VERSION}"
 DEFAULT_NAME = "default"
 """The only name a RegionScheduler may have: one per namespace, so that quota and names are never shared."""
+UNOBSERVED = {"observedGeneration": -1}
+"""The status before anybody wrote one: the schema's default, lest who waits by kstatus takes none for a good one."""
 APPROVAL_ANNOTATION = f"{GROUP}/approve-deletions"
 """Whose value, on a RegionScheduler, approves the deletions that it names."""
 

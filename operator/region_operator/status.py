@@ -1,9 +1,10 @@
 """A RegionScheduler's status, computed from what a reconcile found. Pure: written only where it differs from what
 stands there.
 
-Conditions follow kstatus: `Ready` always stands, `Stalled` and `DeletionsHeld` only while true. Per-region detail is
-not here (it grows with the table), but for the keys that the guard must remember; Ready's message names the first few
-quarantined regions, the log and the Events name all.
+Conditions follow kstatus: `Ready` always stands, `Reconciling`, `Stalled` and `DeletionsHeld` only while true (see
+docs/decisions/0016-reconciling-means-unfinished.md). Per-region detail is not here (it grows with the table), but for
+the keys that the guard must remember; Ready's message names the first few quarantined regions, the log and the Events
+name all.
 """
 
 from __future__ import annotations
@@ -116,7 +117,8 @@ def succeeded(scheduler: Scheduler, outcome: Outcome, *, now: datetime) -> Statu
             "held": outcome.held,
             "paused": outcome.paused,
         },
-        "conditions": _conditions(scheduler, ready=True, reason=reason, message=message, now=now),
+        "conditions": _conditions(scheduler, ready=True, reason=reason, message=message, now=now)
+        + _reconciling(scheduler, outcome.unfinished, now),
     }
     return status | ({"lastChangeTime": format_time(now)} if outcome.changed else {})
 
@@ -140,6 +142,12 @@ def _conditions(
         _condition(scheduler, kind, state, reason=reason.value, message=message, now=now)
         for kind, state in states.items()
     ] + kept
+
+
+def _reconciling(scheduler: Scheduler, unfinished: str, now: datetime) -> list[dict[str, Any]]:
+    if not unfinished:
+        return []
+    return [_condition(scheduler, "Reconciling", True, reason="Unfinished", message=unfinished, now=now)]
 
 
 def _condition(
