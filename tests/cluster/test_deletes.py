@@ -33,9 +33,9 @@ async def reconciling(database: str, before_delete: Callable[[str], object]) -> 
     """Reconcile by hand; each path that is to be deleted is handed over the moment before."""
 
     class Raced(Api):
-        async def delete(self, path: str, *, uid: str, resource_version: str) -> bool:
+        async def delete(self, path: str, **keywords: Any) -> bool:
             before_delete(path.rpartition("/")[2])
-            return await super().delete(path, uid=uid, resource_version=resource_version)
+            return await super().delete(path, **keywords)
 
     async with connect("test") as api, Store(lambda: database, may_migrate=False) as store:
         yield Reconciler(Raced(api._client), store, tick_image="tick")
