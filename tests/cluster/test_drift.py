@@ -18,6 +18,7 @@ from region_operator.plan import ChangeReason, Desired, Plan, Write
 from region_operator.schedule import parse_schedule
 from region_operator.seen import Seen
 from tests.cluster.audit import audit_lines, sent_by
+from tests.cluster.test_status import is_observed
 from tests.unit.examples import PARIS, scheduler
 from tests.waiting import eventually
 
@@ -50,6 +51,7 @@ def marked(operator: OperatorProcess, kubectl: Kubectl) -> float:
     """Have one reconcile that has nothing to do with CronJobs, and return how many there have been then."""
     token = secrets.token_hex(4)
     kubectl("patch", "rsched", "default", "--type", "merge", "--patch", json.dumps({"spec": {"tick": {"env": []}}}))
+    eventually(lambda: is_observed(kubectl), what="the edits before this one have had their reconciles")
     before = operator.reconciles
     minutes = 60 + int(token, 16) % 10_000
     kubectl(
