@@ -14,6 +14,7 @@ import math
 import os
 import re
 from contextlib import asynccontextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -40,6 +41,14 @@ _ESCAPE = re.compile(r"\\(?:ud[89ab]..\\ud[c-f]..|.)")
 APPLY = "application/apply-patch+yaml; charset=utf-8"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+
+
+class Propagation(StrEnum):
+    """What becomes of an object's dependents."""
+
+    ORPHAN = "Orphan"
+    BACKGROUND = "Background"
+    """They are deleted too."""
 
 
 class ApiUnavailableError(Exception):
@@ -132,15 +141,17 @@ class Api:
                 return
             query["continue"] = token
 
-    async def delete(self, path: str, *, uid: str, resource_version: str) -> bool:
-        """Delete an object as it was seen, leaving its dependents. False where it is gone already.
+    async def delete(
+        self, path: str, *, uid: str, resource_version: str, propagation: Propagation = Propagation.ORPHAN
+    ) -> bool:
+        """Delete an object as it was seen. False where it is gone already.
 
         Raises ApiException 409 where it is no longer the same.
         """
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": "Orphan",
+            "propagationPolicy": propagation,
             "preconditions": {"uid": uid, "resourceVersion": resource_version},
         }
         try:

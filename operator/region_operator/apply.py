@@ -21,7 +21,7 @@ from region_operator import metrics
 from region_operator.api import CONCURRENT_REQUESTS, ERRORS, Api
 from region_operator.cronjob import FIELD_MANAGER, Manifest
 from region_operator.ownership import foreign, is_ours, readable, removal
-from region_operator.plan import Delete, Live, Reason, Write
+from region_operator.plan import ChangeReason, Delete, Live, Write
 from region_operator.refusal import in_words
 
 if TYPE_CHECKING:
@@ -221,6 +221,6 @@ def _keys(change: Write | Delete) -> dict[str, str]:
     }
     if change.live and change.live.schedule != keys["cron"]:
         keys["was"] = change.live.schedule
-    if change.live and (change.reason is Reason.RESTORED or foreign(change.manifest, change.live.body)):
+    if change.live and (change.reason is ChangeReason.RESTORED or foreign(change.manifest, change.live.body)):
         keys |= culprits(change.manifest, change.live.body)
     return keys

@@ -1,7 +1,9 @@
 """RegionScheduler `default` from the process's knobs: made where there is none, never taken from a user.
 
-The knobs are applied without force under a manager of their own, so a field that somebody else set stays theirs and is
-reported.
+The knobs are applied without force under a manager of their own, so a field that somebody else wrote stays theirs and
+is reported. A default that nobody wrote is nobody's, although to the API server it belongs to whoever made the object:
+it defaults what it is sent before it asks whose it is, but for a server-side apply. What `kubectl apply` was given
+stands in an annotation; where there is none, whoever made the object may have written it.
 """
 
 from __future__ import annotations
@@ -12,16 +14,27 @@ from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException
 from kubernetes.aio.utils.retry import Backoff, on_error
+from pydantic import BaseModel, ValidationError
 
-from region_operator.crd import API_VERSION, DEFAULT_NAME, KIND, scheduler_path
+from region_operator.crd import API_VERSION, DEFAULT_NAME, KIND, Spec, scheduler_path
 
 if TYPE_CHECKING:
     from region_operator.api import Api
+    from region_operator.cronjob import Manifest
 
 log = logging.getLogger(__name__)
 
 FIELD_MANAGER = "region-operator-knobs"
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_REMEDY = (
+    "unset the knob or the field of RegionScheduler default; where nobody set that, it is a default that counts as its"
+    " maker's: make it by kubectl apply, which tells what was set"
+)
 _CRD_WAIT = Backoff(steps=7, duration=0.5, factor=2.0, jitter=0.5)
+
+
+class _LastApplied(BaseModel):
+    spec: dict[str, Any] = {}
 
 
 async def bootstrap(api: Api, namespace: str, spec: dict[str, Any]) -> None:
@@ -31,25 +44,36 @@ async def bootstrap(api: Api, namespace: str, spec: dict[str, Any]) -> None:
     await on_error(_CRD_WAIT, _is_not_served, lambda: _apply(api, namespace, spec))
 
 
-async def _apply(api: Api, namespace: str, spec: dict[str, Any]) -> None:
+async def _apply(api: Api, namespace: str, spec: dict[str, Any], *, over: Manifest | None = None) -> None:
+    """Apply `spec`; over an object exactly as it was read also what others own of it."""
     path = scheduler_path(namespace, DEFAULT_NAME)
-    body = {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": {"name": DEFAULT_NAME, "namespace": namespace},
-        "spec": spec,
-    }
+    meta = {"name": DEFAULT_NAME, "namespace": namespace}
+    if over:
+        meta["resourceVersion"] = over["metadata"]["resourceVersion"]
+    body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": meta, "spec": spec}
     try:
-        await api.apply(path, body, manager=FIELD_MANAGER, force=False)
+        await api.apply(path, body, manager=FIELD_MANAGER, force=over is not None)
     except ApiException as error:
-        taken = _conflicting_fields(error) & spec.keys()
-        if not taken:
+        conflicting = _conflicting_fields(error) & spec.keys()
+        if not conflicting:
             raise
-        log.warning(
-            "knobs overruled",
-            extra={"fields": sorted(taken), "remedy": "unset the knob or the field of RegionScheduler default"},
-        )
-        await _apply(api, namespace, {key: value for key, value in spec.items() if key not in taken})
+        found = await api.get(path) or {}
+        taken = conflicting - _unwritten(found)
+        if taken:
+            log.warning("knobs overruled", extra={"fields": sorted(taken), "remedy": _REMEDY})
+        rest = {key: value for key, value in spec.items() if key not in taken}
+        await _apply(api, namespace, rest, over=found if conflicting - taken else None)
+
+
+def _unwritten(scheduler: Manifest) -> set[str]:
+    """Return the fields of spec that have their defaults and that nobody wrote, as far as that is known."""
+    annotations = scheduler.get("metadata", {}).get("annotations", {})
+    try:
+        written = _LastApplied.model_validate_json(annotations.get(_LAST_APPLIED, "")).spec
+    except ValidationError:
+        return set()
+    unwritten = scheduler["spec"].keys() - written.keys()
+    return {field for field in unwritten if Spec.model_validate({field: scheduler["spec"][field]}) == Spec()}
 
 
 def _is_not_served(error: Exception) -> bool:

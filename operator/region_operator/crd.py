@@ -9,7 +9,7 @@ fields are ignored: a newer CRD may know them.
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -23,6 +23,8 @@ PLURAL = "regionschedulers"
 API_VERSION = f"{GROUP}/{VERSION}"
 DEFAULT_NAME = "default"
 """The only name a RegionScheduler may have: one per namespace, so that quota and names are never shared."""
+UNOBSERVED = {"observedGeneration": -1}
+"""The status before anybody wrote one: the schema's default, lest who waits by kstatus takes none for a good one."""
 APPROVAL_ANNOTATION = f"{GROUP}/approve-deletions"
 """Whose value, on a RegionScheduler, approves the deletions that it names."""
 
@@ -46,6 +48,11 @@ def format_duration(value: timedelta) -> str:
     """Write a timedelta as a Go duration, in whole seconds where that is exact, else in milliseconds."""
     milliseconds = round(value / timedelta(milliseconds=1))
     return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+
+
+def format_time(moment: datetime) -> str:
+    """Write a moment as the API server writes its own, in whole seconds of UTC (apimachinery, metav1.Time)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from region_operator.api import ERRORS, Api
+from region_operator.crd import format_time
 from region_operator.cronjob import FIELD_MANAGER
+from region_operator.status import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MESSAGE_LIMIT = 1024  # apis/core/validation/events.go, NoteLengthLimit
 EVENTS_AT_ONCE = 10
 POST_LIMIT_SECONDS = 5
 
@@ -36,7 +37,7 @@ async def warn_each(api: Api, scheduler: Scheduler, *, reason: str, messages: Se
 
 async def warn(api: Api, scheduler: Scheduler, *, reason: str, message: str) -> None:
     """Post a Warning on the RegionScheduler. An Event that cannot be posted is logged and no more."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = format_time(datetime.now(UTC))
     event = {
         "apiVersion": "v1",
         "kind": "Event",

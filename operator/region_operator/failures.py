@@ -6,14 +6,17 @@ from http import HTTPStatus
 
 import sqlalchemy.exc
 from kubernetes.aio.client import ApiException
+from psycopg import errors
 from pydantic import ValidationError
 
 from region_operator.apply import ApplyError
+from region_operator.database.engine import first_line
 from region_operator.database.store import SchemaError
 from region_operator.refusal import in_words
 from region_operator.settings import MissingDatabaseUrlError
-from region_operator.source import SlowSourceError
+from region_operator.source import SlowSourceError, UnreadableSourceError
 from region_operator.status import ReadyReason
+from region_tick.contract import SCHEMA
 from region_tick.database_url import DatabaseUrlError
 
 
@@ -40,14 +43,17 @@ def explain(error: Exception) -> ReconcileError | None:
             return ReconcileError(ReadyReason.SCHEMA_MISMATCH, str(error))
         case SlowSourceError():
             return ReconcileError(ReadyReason.SOURCE_SLOW, str(error))
-        case sqlalchemy.exc.ProgrammingError() | sqlalchemy.exc.DataError():
+        case UnreadableSourceError():
+            return ReconcileError(ReadyReason.SOURCE_UNREADABLE, str(error))
+        case sqlalchemy.exc.ProgrammingError() | sqlalchemy.exc.DataError():  # of ours: the user's table has its own
             return ReconcileError(
-                ReadyReason.SOURCE_UNREADABLE, f"the region table cannot be read: {_first_line(error.orig)}"
+                ReadyReason.SCHEMA_MISMATCH,
+                f"the operator's own schema {SCHEMA} cannot be used: {first_line(error.orig)}: {_remedy(error.orig)}",
             )
         case sqlalchemy.exc.SQLAlchemyError() | OSError() | TimeoutError():
             cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
             return ReconcileError(
-                ReadyReason.DATABASE_UNAVAILABLE, f"the database cannot be reached: {_first_line(cause)}"
+                ReadyReason.DATABASE_UNAVAILABLE, f"the database cannot be reached: {first_line(cause)}"
             )
         case ApplyError():
             return ReconcileError(_reason(error.first), str(error))
@@ -61,6 +67,12 @@ def refused(error: ApiException) -> ReconcileError:
     return ReconcileError(_reason(error), f"the API server refused: {in_words(error)}")
 
 
+def _remedy(cause: BaseException | None) -> str:
+    if isinstance(cause, errors.InsufficientPrivilege):
+        return "let the operator's role own it, or GRANT it the use of the schema and all rights on its tables"
+    return "run `region-operator migrate`, which makes it anew where it is gone; a lone table comes back from a backup"
+
+
 def _reason(error: Exception) -> ReadyReason:
     match error:
         case ApiException(status=HTTPStatus.FORBIDDEN):
@@ -68,8 +80,3 @@ def _reason(error: Exception) -> ReadyReason:
         case ApiException(status=HTTPStatus.TOO_MANY_REQUESTS):
             return ReadyReason.THROTTLED
     return ReadyReason.APPLY_FAILED
-
-
-def _first_line(error: object) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

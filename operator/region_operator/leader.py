@@ -26,7 +26,7 @@ from kubernetes.aio.client import ApiException
 
 from region_operator import metrics
 from region_operator.api import ERRORS, ApiUnavailableError
-from region_operator.crd import DEFAULT_NAME, scheduler_path
+from region_operator.crd import DEFAULT_NAME, UNOBSERVED, scheduler_path
 from region_operator.health import NOT_RECONCILED
 from region_operator.lease import API_VERSION, LEASE_SECONDS, NAME, Record, Step, decide, held, released
 from region_operator.refusal import in_words
@@ -178,7 +178,8 @@ class Leader:
         """Whether there may be a leader although no Lease was ever seen: each reconcile writes a status, a failed one
         too. Nobody needs to be waited for in a new namespace.
         """
-        return bool((await self._api.get(self._scheduler) or {}).get("status"))
+        scheduler = await self._api.get(self._scheduler) or {}
+        return bool(scheduler.get("status", UNOBSERVED) != UNOBSERVED)
 
     async def _release(self) -> None:
         """Let the next one lead at once. Where that fails, it waits the Lease's duration, as after a crash."""

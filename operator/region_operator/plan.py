@@ -36,7 +36,7 @@ from region_operator.region import Quarantined, Region, shown
 from region_operator.schedule import Schedule, ScheduleError, parse_schedule
 
 
-class Reason(StrEnum):
+class ChangeReason(StrEnum):
     """Why a CronJob is written or deleted; the words of the log."""
 
     ADDED = "added"
@@ -95,7 +95,7 @@ class Live:
 class Write:
     """A CronJob to apply; `live` is what stands there now, None where nothing does."""
 
-    reason: Reason
+    reason: ChangeReason
     desired: Desired
     manifest: Manifest
     live: Live | None = None
@@ -106,7 +106,7 @@ class Delete:
     """A CronJob to delete, exactly as it was seen; `instead` is what keeps it true while its deletion is held."""
 
     live: Live
-    reason: Reason = Reason.REMOVED
+    reason: ChangeReason = ChangeReason.REMOVED
     instead: Write | None = None
 
 
@@ -222,7 +222,7 @@ def _deletes(
         if live.key not in rows:
             yield Delete(live, instead=_instead(live, render))
         elif live is not live_by_key[live.key]:
-            yield Delete(live, Reason.DUPLICATE)
+            yield Delete(live, ChangeReason.DUPLICATE)
 
 
 def _instead(live: Live, render: Render) -> Write | None:
@@ -241,7 +241,7 @@ def _instead(live: Live, render: Render) -> Write | None:
 
 def _write(desired: Desired, live: Live | None, render: Render) -> Write | None:
     if live is None:
-        return Write(Reason.ADDED, desired, render(desired, cronjob_name(desired.region)))
+        return Write(ChangeReason.ADDED, desired, render(desired, cronjob_name(desired.region)))
     if live.paused:
         desired = replace(desired, suspend=True)
     manifest = render(desired, live.name)
@@ -250,12 +250,12 @@ def _write(desired: Desired, live: Live | None, render: Render) -> Write | None:
     return Write(_reason(desired, manifest, live), desired, manifest, live)
 
 
-def _reason(desired: Desired, manifest: Manifest, live: Live) -> Reason:
+def _reason(desired: Desired, manifest: Manifest, live: Live) -> ChangeReason:
     if has_digest(manifest, live.body):
-        return Reason.RESTORED
+        return ChangeReason.RESTORED
     suspend = manifest["spec"]["suspend"]
     if suspend and not live.suspended:
-        return Reason.PAUSED if live.paused else Reason.SUSPENDED
+        return ChangeReason.PAUSED if live.paused else ChangeReason.SUSPENDED
     if live.suspended and not suspend:
-        return Reason.RESUMED
-    return Reason.UPDATED if live.schedule == desired.schedule.source else Reason.RESCHEDULED
+        return ChangeReason.RESUMED
+    return ChangeReason.UPDATED if live.schedule == desired.schedule.source else ChangeReason.RESCHEDULED

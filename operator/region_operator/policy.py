@@ -33,13 +33,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from region_operator.crd import APPROVAL_ANNOTATION, KIND, format_duration
+from region_operator.crd import APPROVAL_ANNOTATION, KIND, format_duration, format_time
 from region_operator.cronjob import CODE_ANNOTATION
-from region_operator.plan import Reason
-from region_operator.region import shown
+from region_operator.plan import ChangeReason
+from region_operator.region import NAMED_REGIONS, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
 Regions = frozenset[str]
 """Regions by the values of their CronJobs' region label."""
-
-NAMED_REGIONS = 3
 
 _NONE: Regions = frozenset()
 
@@ -76,7 +74,7 @@ class Hold:
     @property
     def approval(self) -> str:
         """What approves the deletion of exactly these, now and never again."""
-        return hashlib.sha256(f"{_timestamp(self.since)} {_join(self.regions)}".encode()).hexdigest()[:12]
+        return hashlib.sha256(f"{format_time(self.since)} {_join(self.regions)}".encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +91,10 @@ class History:
         hold = status.get("heldDeletions")
         return cls(
             gone=tuple(
-                Gone(_moment(item["at"]), _split(item["regions"])) for item in status.get("recentDeletions", [])
+                Gone(datetime.fromisoformat(item["at"]), _split(item["regions"]))
+                for item in status.get("recentDeletions", [])
             ),
-            hold=Hold(_moment(hold["since"]), _split(hold["regions"])) if hold else None,
+            hold=Hold(datetime.fromisoformat(hold["since"]), _split(hold["regions"])) if hold else None,
             approved=_split(status.get("approvedDeletions", "")),
         )
 
@@ -104,11 +103,11 @@ class History:
         status: dict[str, Any] = {}
         if self.gone:
             status["recentDeletions"] = [
-                {"at": _timestamp(item.at), "regions": _join(item.regions)} for item in self.gone
+                {"at": format_time(item.at), "regions": _join(item.regions)} for item in self.gone
             ]
         if self.hold:
             status["heldDeletions"] = {
-                "since": _timestamp(self.hold.since),
+                "since": format_time(self.hold.since),
                 "approval": self.hold.approval,
                 "regions": _join(self.hold.regions),
             }
@@ -134,7 +133,7 @@ def apply_policy(
     wrote to approve a hold.
     """
     now = now.replace(microsecond=0)
-    asked = frozenset(_region(delete) for delete in plan.deletes if delete.reason is not Reason.DUPLICATE)
+    asked = frozenset(_region(delete) for delete in plan.deletes if delete.reason is not ChangeReason.DUPLICATE)
     approved = (history.approved | _approved_by(approval, history.hold)) & asked
     others = asked - approved
     hold = history.hold if history.hold and history.hold.regions & others else None
@@ -227,11 +226,3 @@ def _join(regions: Regions) -> str:
 
 def _split(text: str) -> Regions:
     return frozenset(text.split())
-
-
-def _timestamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _moment(timestamp: str) -> datetime:
-    return datetime.fromisoformat(timestamp)

@@ -7,6 +7,7 @@ and `pace` tries again.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from kubernetes.aio.client import ApiException
 
 from region_operator import events, metrics, status
 from region_operator.account import Ledger
-from region_operator.api import MERGE, Api
+from region_operator.api import MERGE, Api, ApiUnavailableError
 from region_operator.apply import ApplyError, apply_plan
 from region_operator.crd import Scheduler, scheduler_path
 from region_operator.database.region_table import Trigger
@@ -39,6 +40,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LIMIT_SECONDS = 600
+"""No reconcile may take longer: one that hangs in spite of its requests' own timeouts must not end all that follow."""
+
+TELL_LIMIT_SECONDS = 20
+"""How long a failure waits to be in the status before it is told without."""
+
+RACES_BEFORE_FAILURE = 8
+"""How often in a row others may be faster before that is a failure. After so many back-offs they were so for half a
+minute.
+"""
+
+
+class RaceError(Exception):
+    """Somebody changed the RegionScheduler amid a reconcile, which has done nothing yet."""
+
+    def __init__(self) -> None:
+        super().__init__("the RegionScheduler was changed meanwhile")
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -51,7 +70,7 @@ class Ended:
 
 
 class Reconciler:
-    """Makes the cluster true to the table, as often as it is asked. One at a time: its caller sees to that.
+    """Makes the cluster true to the table, as often as it is asked; whoever asks meanwhile waits.
 
     `last_seen` are the CronJobs as it last saw them or left them behind.
     """
@@ -62,6 +81,8 @@ class Reconciler:
         self._tick_image = tick_image
         self._quarantined: dict[str, Quarantined] = {}
         self._quota_taken = ""
+        self._races = 0
+        self._one_at_a_time = asyncio.Lock()
         self.last_seen = Seen()
         self.ledger = Ledger(api, retention=store.retention)
 
@@ -77,7 +98,8 @@ class Reconciler:
         server is away.
         """
         try:
-            return await self._reconcile(namespace, name)
+            async with self._one_at_a_time:
+                return await self._reconcile(namespace, name)
         except ApiException as error:
             raise refused(error) from error
 
@@ -86,18 +108,24 @@ class Reconciler:
         if body is None or "deletionTimestamp" in body["metadata"]:
             return None
         scheduler = Scheduler.from_object(body | {"spec": {}})  # enough to write the status of a spec that is no good
+        limit = asyncio.timeout(LIMIT_SECONDS)
         try:
             scheduler = Scheduler.from_object(body)
-            database = await self._store.open()
-            seen = await self._observe(database, scheduler)
-            for lost in self.last_seen.all(live.body for live in seen.cronjobs):
-                log.info("deleted by another", extra={"cronjob": lost})
-            scheduler = await self._remember(scheduler, seen.decision)
-            await self._report(scheduler, seen.outcome.quarantined)
-            await self._report_quota(scheduler, seen.outcome.quota_taken)
-            stale = await self._apply(scheduler, seen, database)
+            async with limit:
+                database = await self._store.open()
+                seen = await self._observe(database, scheduler)
+                for lost in self.last_seen.all(live.body for live in seen.cronjobs):
+                    log.info("deleted by another", extra={"cronjob": lost})
+                scheduler = await self._remember(scheduler, seen.decision)
+                await self._report(scheduler, seen.outcome.quarantined)
+                await self._report_quota(scheduler, seen.outcome.quota_taken)
+                stale = await self._apply(scheduler, seen, database)
+        except ApiUnavailableError:
+            raise
+        except RaceError as race:
+            return await self._lost_race(scheduler, race)
         except Exception as error:
-            failure = explain(error)
+            failure = _outlasted() if limit.expired() else explain(error)
             await self._tell(scheduler, failure or _internal(error))
             if failure is None:
                 raise
@@ -129,9 +157,8 @@ class Reconciler:
         except ApiException as error:
             if error.status != 409:
                 raise
-            raise ReconcileError(
-                ReadyReason.APPLY_FAILED, "the RegionScheduler was changed amid a reconcile, which is begun anew"
-            ) from error
+            raise RaceError from error
+        self._races = 0
         if scheduler.status != wanted:
             raise ReconcileError(
                 ReadyReason.OUTDATED_CRD,
@@ -148,6 +175,17 @@ class Reconciler:
         if hold_before and not hold:
             log.info("hold ended", extra={"approved": len(decision.history.approved)})
         return scheduler
+
+    async def _lost_race(self, scheduler: Scheduler, race: RaceError) -> Ended:
+        """End as one that is to be begun anew, and leave the status alone. Raises ReconcileError where that goes on."""
+        self._races += 1
+        if self._races <= RACES_BEFORE_FAILURE:
+            return Ended(scheduler.spec.refresh_interval, str(race))
+        failure = ReconcileError(
+            ReadyReason.APPLY_FAILED, f"{race}, {self._races} times in a row: its managedFields say by whom"
+        )
+        await self._tell(scheduler, failure)
+        raise failure from race
 
     async def _apply(self, scheduler: Scheduler, seen: Observation, database: Database) -> int:
         if seen.quota.drifted:
@@ -198,9 +236,13 @@ class Reconciler:
     async def _tell(self, scheduler: Scheduler, failure: ReconcileError) -> None:
         """Write a failure into the status; what keeps it out of there must not hide it from the log and readiness."""
         try:
-            await self._write_status(scheduler, status.failed(scheduler, failure.reason, str(failure), now=_now()))
+            async with asyncio.timeout(TELL_LIMIT_SECONDS):
+                await self._write_status(scheduler, status.failed(scheduler, failure.reason, str(failure), now=_now()))
         except ApiException as error:
             log.warning("status not written", extra={"reason": in_words(error)})
+        except (ApiUnavailableError, TimeoutError) as error:
+            reason = str(error) or f"no answer within {TELL_LIMIT_SECONDS} s"
+            log.warning("status not written", extra={"reason": reason})
 
     async def _write_status(self, scheduler: Scheduler, new: Status, *, as_read: bool = False) -> Scheduler:
         """Write what of the status is another; return the scheduler with the status that it has now. `as_read` raises
@@ -220,6 +262,11 @@ class Reconciler:
 
 def _internal(error: Exception) -> ReconcileError:
     return ReconcileError(ReadyReason.INTERNAL, f"an error of the operator itself, see its log: {error!r}")
+
+
+def _outlasted() -> ReconcileError:
+    message = f"not done within {LIMIT_SECONDS} s, and begun anew: its log says how far it came"
+    return ReconcileError(ReadyReason.TIMED_OUT, message)
 
 
 def _unfinished(*, stale: int, awaited: int) -> str:

@@ -33,7 +33,8 @@ TIMEOUT_LIMITS = (timedelta(seconds=1), timedelta(days=1))
 """What a region's own timeout may be: an attempt a day later would not know its minute any more (claim.py)."""
 
 _CORNERS = ("bbox_min_lon", "bbox_min_lat", "bbox_max_lon", "bbox_max_lat")
-_NAMED_REGIONS = 3
+NAMED_REGIONS = 3
+"""How many a message names, of many."""
 _LINE_ENDS_AND_CONTROLS = frozenset({"Cc", "Zl", "Zp"})
 _NOT_SEEN = _LINE_ENDS_AND_CONTROLS | {"Cf"}
 """Categories of Unicode. Cf are the zero-width characters: names in Persian, Hindi or emoji need some of them."""
@@ -148,7 +149,7 @@ class _Rivals:
 
 def _rivals(ids: Mapping[str, None], holders: Set[str]) -> _Rivals:
     by_right = ids.keys() & holders
-    return _Rivals(tuple(ids)[: _NAMED_REGIONS + 1], by_right.pop() if len(by_right) == 1 else None)
+    return _Rivals(tuple(ids)[: NAMED_REGIONS + 1], by_right.pop() if len(by_right) == 1 else None)
 
 
 def _parse(same: Sequence[Mapping[str, Any]], rivals: _Rivals, *, source: str) -> Region | Quarantined:
@@ -197,7 +198,7 @@ def _problems_of_code(code: str, region_id: str, rivals: _Rivals) -> Iterator[st
         return
     if code != code.strip():
         yield f'code has blanks around it: write "{shown(code.strip())}"'
-    others = [other for other in rivals.ids if other != region_id][:_NAMED_REGIONS]
+    others = [other for other in rivals.ids if other != region_id][:NAMED_REGIONS]
     if rivals.holder and rivals.holder != region_id:
         yield f"code is that of id {shown(rivals.holder)}, which ticks for it: give this region a code of its own"
     elif others and not rivals.holder:

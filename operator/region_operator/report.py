@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from region_operator.cronjob import ID_ANNOTATION, PAUSED_ANNOTATION
 from region_operator.ownership import foreign
-from region_operator.plan import Reason
+from region_operator.plan import ChangeReason
 from region_operator.policy import History, explain_hold, region_code
 
 if TYPE_CHECKING:
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 ACTIONS = {
-    Reason.ADDED: "create",
-    Reason.RESCHEDULED: "reschedule",
-    Reason.UPDATED: "update",
-    Reason.RESTORED: "restore",
-    Reason.SUSPENDED: "suspend",
-    Reason.PAUSED: "pause",
-    Reason.RESUMED: "resume",
-    Reason.REMOVED: "delete",
-    Reason.DUPLICATE: "delete",
+    ChangeReason.ADDED: "create",
+    ChangeReason.RESCHEDULED: "reschedule",
+    ChangeReason.UPDATED: "update",
+    ChangeReason.RESTORED: "restore",
+    ChangeReason.SUSPENDED: "suspend",
+    ChangeReason.PAUSED: "pause",
+    ChangeReason.RESUMED: "resume",
+    ChangeReason.REMOVED: "delete",
+    ChangeReason.DUPLICATE: "delete",
 }
 HOLD = "hold"
 
@@ -122,7 +122,7 @@ def _lines(decision: Decision, quarantined: Mapping[str, str]) -> Iterator[Line]
     for write in decision.plan.writes:
         yield _write(write, quarantined)
     for delete in decision.plan.deletes:
-        why = "the region has an older one" if delete.reason is Reason.DUPLICATE else "no active row"
+        why = "the region has an older one" if delete.reason is ChangeReason.DUPLICATE else "no active row"
         yield _delete(ACTIONS[delete.reason], delete, why)
     for delete in decision.held:
         yield _delete(HOLD, delete, "no active row, but too many or all would go")
@@ -135,17 +135,17 @@ def _place(line: Line) -> tuple[int, str]:
 def _write(write: Write, quarantined: Mapping[str, str]) -> Line:
     region, schedule = write.desired.region, write.desired.schedule.source
     match write.reason:
-        case Reason.ADDED:
+        case ChangeReason.ADDED:
             why = "an active row without a CronJob"
-        case Reason.RESCHEDULED if write.live:
+        case ChangeReason.RESCHEDULED if write.live:
             why = f"was {write.live.schedule}"
-        case Reason.SUSPENDED:
+        case ChangeReason.SUSPENDED:
             why = quarantined.get(region.id, "")
-        case Reason.PAUSED:
+        case ChangeReason.PAUSED:
             why = f"its CronJob's annotation {PAUSED_ANNOTATION}"
-        case Reason.RESUMED:
+        case ChangeReason.RESUMED:
             why = "nothing suspends it any more"
-        case Reason.RESTORED if write.live:
+        case ChangeReason.RESTORED if write.live:
             others = sorted({other.manager for other in foreign(write.manifest, write.live.body)})
             why = f"changed by {', '.join(others) or 'somebody'}"
         case _:

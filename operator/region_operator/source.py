@@ -1,7 +1,7 @@
 """Reading the regions from the user's table or view. It is read, never written.
 
-A table that cannot be read raises, so that nobody downstream can mistake it for a table without rows. One that is read
-too slowly raises an error of its own: the database is there, and what is to be done is another thing.
+A table that cannot be read raises, so that nobody downstream can mistake it for a table without rows. What is wrong
+with the table, and not with the database, raises errors of its own: what is to be done is another thing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 from psycopg import errors
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, ProgrammingError
 
-from region_operator.database.engine import transaction
+from region_operator.database.engine import first_line, transaction
 from region_operator.database.region_table import Trigger, look_at_trigger
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 READ_TIMEOUT_SECONDS = 30
 LOCK_TIMEOUT_SECONDS = 5
+
+
+class UnreadableSourceError(Exception):
+    """The table, a column or the right to it is missing, or is not what is believed; the message says which."""
 
 
 class SlowSourceError(Exception):
@@ -59,8 +63,8 @@ class Reading:
 
 
 async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: str) -> Reading:
-    """Read the table, after a look at its trigger. Raises SlowSourceError, and what SQLAlchemy raises where the table
-    cannot be read.
+    """Read the table, after a look at its trigger. Raises UnreadableSourceError, SlowSourceError, and what SQLAlchemy
+    raises where the database is away.
     """
     table = Table.parse(source.table, default_schema=default_schema)
     try:
@@ -69,6 +73,8 @@ async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: s
         ) as connection:
             trigger = await look_at_trigger(connection, schema=table.schema, table=table.name)
             rows = (await connection.execute(_select(table, source.columns))).mappings().all()
+    except (ProgrammingError, DataError) as error:
+        raise UnreadableSourceError(f"the region table {table} cannot be read: {first_line(error.orig)}") from error
     except DBAPIError as error:
         raise (_slow(table, error.orig) or error) from error
     return Reading(rows, trigger)

@@ -1,9 +1,10 @@
 """A RegionScheduler's status, computed from what a reconcile found. Pure: written only where it differs from what
 stands there.
 
-Conditions follow kstatus: `Ready` always stands, `Stalled` and `DeletionsHeld` only while true. Per-region detail is
-not here (it grows with the table), but for the keys that the guard must remember; Ready's message names the first few
-quarantined regions, the log and the Events name all.
+Conditions follow kstatus: `Ready` always stands, `Reconciling`, `Stalled` and `DeletionsHeld` only while true (see
+docs/decisions/0016-reconciling-means-unfinished.md). Per-region detail is not here (it grows with the table), but for
+the keys that the guard must remember; Ready's message names the first few quarantined regions, the log and the Events
+name all.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from region_operator.crd import format_time
 from region_operator.policy import STATUS_FIELDS, explain_hold
+from region_operator.region import NAMED_REGIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +25,8 @@ if TYPE_CHECKING:
     from region_operator.policy import Decision
     from region_operator.region import Quarantined
 
-NAMED_REGIONS = 3
 MESSAGE_LIMIT = 1024
+"""Of a condition's message, and of an Event's, which may not be longer (core/validation/events.go, NoteLengthLimit)."""
 HELD = "DeletionsHeld"
 
 Status = dict[str, Any]
@@ -47,6 +50,7 @@ class ReadyReason(StrEnum):
     FORBIDDEN = "Forbidden"
     THROTTLED = "Throttled"
     OUTDATED_CRD = "OutdatedCustomResourceDefinition"
+    TIMED_OUT = "TimedOut"
     INTERNAL = "InternalError"
 
 
@@ -113,9 +117,10 @@ def succeeded(scheduler: Scheduler, outcome: Outcome, *, now: datetime) -> Statu
             "held": outcome.held,
             "paused": outcome.paused,
         },
-        "conditions": _conditions(scheduler, ready=True, reason=reason, message=message, now=now),
+        "conditions": _conditions(scheduler, ready=True, reason=reason, message=message, now=now)
+        + _reconciling(scheduler, outcome.unfinished, now),
     }
-    return status | ({"lastChangeTime": _timestamp(now)} if outcome.changed else {})
+    return status | ({"lastChangeTime": format_time(now)} if outcome.changed else {})
 
 
 def failed(scheduler: Scheduler, reason: ReadyReason, message: str, *, now: datetime) -> Status:
@@ -139,6 +144,12 @@ def _conditions(
     ] + kept
 
 
+def _reconciling(scheduler: Scheduler, unfinished: str, now: datetime) -> list[dict[str, Any]]:
+    if not unfinished:
+        return []
+    return [_condition(scheduler, "Reconciling", True, reason="Unfinished", message=unfinished, now=now)]
+
+
 def _condition(
     scheduler: Scheduler, kind: str, state: bool, *, reason: str, message: str, now: datetime
 ) -> dict[str, Any]:
@@ -148,7 +159,7 @@ def _condition(
         "observedGeneration": scheduler.generation,
         "reason": reason,
         "message": message[:MESSAGE_LIMIT],
-        "lastTransitionTime": _since(scheduler.status, kind, str(state)) or _timestamp(now),
+        "lastTransitionTime": _since(scheduler.status, kind, str(state)) or format_time(now),
     }
 
 
@@ -164,7 +175,3 @@ def _name(quarantined: Sequence[Quarantined]) -> str:
     named = "; ".join(f"{row.code or row.id}: {row.reason}" for row in quarantined[:NAMED_REGIONS])
     rest = len(quarantined) - NAMED_REGIONS
     return f"{named}; and {rest} more" if rest > 0 else named
-
-
-def _timestamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -24,6 +24,7 @@ from region_operator.crd import APPROVAL_ANNOTATION, GROUP, PLURAL, VERSION
 from region_operator.cronjob import APP
 from region_operator.failures import ReconcileError
 from region_operator.pace import Backoffs
+from region_operator.reconcile import LIMIT_SECONDS
 from region_operator.streak import Streak
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from region_operator.reconcile import Ended, Reconciler
 
 log = logging.getLogger(__name__)
-
-RECONCILE_LIMIT_SECONDS = 600
-"""No reconcile may take longer: one that hangs in spite of its requests' own timeouts must not end all that follow."""
 
 IDLE_INTERVAL = timedelta(minutes=5)
 """Between looks for a RegionScheduler that is gone, until its timer ends."""
@@ -150,7 +148,7 @@ async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_
         memo.health.expect_nothing()
         return
     if uid not in memo.seen:
-        _expect(memo, uid, RECONCILE_LIMIT_SECONDS)
+        _expect(memo, uid, LIMIT_SECONDS)
     said = (meta["generation"], meta.annotations.get(APPROVAL_ANNOTATION))  # an annotation changes no generation
     if memo.seen.get(uid) != said:
         memo.seen[uid] = said
@@ -191,11 +189,10 @@ async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **k
 
 
 async def _attempt(namespace: str, name: str, uid: str, memo: Memo) -> None:
-    _expect(memo, uid, RECONCILE_LIMIT_SECONDS)
+    _expect(memo, uid, LIMIT_SECONDS)
     started = time.monotonic()
     try:
-        async with asyncio.timeout(RECONCILE_LIMIT_SECONDS):
-            ended = await memo.reconciler.reconcile(namespace, name)
+        ended = await memo.reconciler.reconcile(namespace, name)
     except ReconcileError as error:
         reason = error.reason.value
         delay = _failed(memo, str(error))

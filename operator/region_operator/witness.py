@@ -17,7 +17,7 @@ from urllib.parse import quote
 from kubernetes.aio.client import ApiException
 
 from region_operator import metrics
-from region_operator.api import CONCURRENT_REQUESTS, ERRORS, Api, ApiUnavailableError
+from region_operator.api import CONCURRENT_REQUESTS, ERRORS, Api, ApiUnavailableError, Propagation
 from region_operator.cronjob import APP
 from region_operator.jobs import JOB_NAME_LABEL, Job, Jobs, JobState, trouble_of_event, trouble_of_pod
 from region_operator.refusal import in_words
@@ -145,12 +145,18 @@ class Witness:
         async def delete(job: Job) -> None:
             async with slots:
                 try:
-                    await self._api.request("DELETE", f"{_jobs_path(namespace)}/{job.name}", body=_as_seen(job))
+                    there = await self._api.delete(
+                        f"{_jobs_path(namespace)}/{job.name}",
+                        uid=job.uid,
+                        resource_version=job.resource_version,
+                        propagation=Propagation.BACKGROUND,
+                    )
                 except ERRORS as error:
-                    if not (isinstance(error, ApiException) and error.status in (404, 409)):
+                    if not (isinstance(error, ApiException) and error.status == 409):
                         refused.append(error)
                 else:
-                    deleted.append(job)
+                    if there:
+                        deleted.append(job)
 
         try:
             async with asyncio.timeout(DELETE_SECONDS):
@@ -169,15 +175,6 @@ class Witness:
             kind, words = f"{error.status} {error.reason}", in_words(error)  # the kind names no Job: each has its own
         if keys := self._streak.failed(kind):
             log.warning("jobs not deleted", extra={"jobs": count, "error": words} | keys)
-
-
-def _as_seen(job: Job) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "DeleteOptions",
-        "propagationPolicy": "Background",
-        "preconditions": {"uid": job.uid, "resourceVersion": job.resource_version},
-    }
 
 
 def _is_known(job: Job | None) -> bool:

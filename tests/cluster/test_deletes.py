@@ -33,12 +33,16 @@ async def reconciling(database: str, before_delete: Callable[[str], object]) -> 
     """Reconcile by hand; each path that is to be deleted is handed over the moment before."""
 
     class Raced(Api):
-        async def delete(self, path: str, *, uid: str, resource_version: str) -> bool:
+        async def delete(self, path: str, **keywords: Any) -> bool:
             before_delete(path.rpartition("/")[2])
-            return await super().delete(path, uid=uid, resource_version=resource_version)
+            return await super().delete(path, **keywords)
 
     async with connect("test") as api, Store(lambda: database, may_migrate=False) as store:
         yield Reconciler(Raced(api._client), store, tick_image="tick")
+
+
+def conditions(kubectl: Kubectl) -> set[str]:
+    return {condition["type"] for condition in kubectl.scheduler()["status"]["conditions"]}
 
 
 async def test_a_cronjob_that_changes_before_it_is_deleted_is_looked_at_again(
@@ -123,9 +127,11 @@ def test_a_region_that_is_back_before_its_cronjob_is_gone_gets_a_new_one(
         eventually(lambda: operator.logged("removed"), what="it is deleted")
         sql("UPDATE region_index SET active = true")
         eventually(lambda: "wait until" in kubectl.ready()["message"], what="the status says what it waits for")
+        assert conditions(kubectl) == {"Ready", "Reconciling"}
         leave = json.dumps({"metadata": {"finalizers": None}})
         kubectl("patch", "cronjob", old["name"], "--type", "merge", "--patch", leave)
         new = eventually(lambda: kubectl.cronjobs().get("R1"), what="a new one")
         assert new["metadata"]["uid"] != old["uid"]
         assert operator.logged("deleted by another") == []
         eventually(lambda: kubectl.ready()["message"] == "1 of 1 active regions are scheduled", what="the status")
+        assert conditions(kubectl) == {"Ready"}

@@ -14,10 +14,11 @@ import pytest
 from region_operator.api import connect
 from region_operator.apply import apply_plan
 from region_operator.cronjob import cronjob_name, render_cronjob
-from region_operator.plan import Desired, Plan, Reason, Write
+from region_operator.plan import ChangeReason, Desired, Plan, Write
 from region_operator.schedule import parse_schedule
 from region_operator.seen import Seen
 from tests.cluster.audit import audit_lines, sent_by
+from tests.cluster.test_status import is_observed
 from tests.unit.examples import PARIS, scheduler
 from tests.waiting import eventually
 
@@ -50,6 +51,7 @@ def marked(operator: OperatorProcess, kubectl: Kubectl) -> float:
     """Have one reconcile that has nothing to do with CronJobs, and return how many there have been then."""
     token = secrets.token_hex(4)
     kubectl("patch", "rsched", "default", "--type", "merge", "--patch", json.dumps({"spec": {"tick": {"env": []}}}))
+    eventually(lambda: is_observed(kubectl), what="the edits before this one have had their reconciles")
     before = operator.reconciles
     minutes = 60 + int(token, 16) % 10_000
     kubectl(
@@ -300,7 +302,7 @@ async def test_a_creation_adopts_nothing_that_was_made_since_the_listing(
     here = scheduler().model_copy(update={"namespace": kubectl.namespace})
     manifest = render_cronjob(PARIS, desired.schedule, here, name=name, tick_image="tick", suspend=False)
     manifest["metadata"].pop("ownerReferences")  # the owner is none, so it would be collected
-    plan = Plan(writes=(Write(Reason.ADDED, desired, manifest),))
+    plan = Plan(writes=(Write(ChangeReason.ADDED, desired, manifest),))
     async with connect("test") as api:
         assert await apply_plan(api, plan, kubectl.namespace, Seen(), {}) == 1  # is to be decided anew
         assert kubectl.get("cronjob", name)["spec"]["schedule"] == "@hourly"

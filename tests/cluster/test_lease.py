@@ -150,6 +150,13 @@ async def test_a_lease_that_somebody_edited_is_taken_after_its_duration(
     await assert_it_is_had_after_its_duration(kubectl, caplog)
 
 
+@pytest.mark.usefixtures("quick")
+async def test_a_lease_of_a_namespace_where_nobody_led_yet_is_had_at_once(kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", stdin=SCHEDULER)
+    async with candidate(kubectl, "a", Clock()) as a, asyncio.timeout(10), a.leading():
+        assert holder(kubectl) == "a"
+
+
 async def assert_it_is_had_after_its_duration(kubectl: Kubectl, caplog: pytest.LogCaptureFixture) -> None:
     """And not a moment before."""
     caplog.set_level(logging.INFO)

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError
 
-from region_operator.database.engine import make_engine, transaction
+from region_operator.database.engine import make_engine
 from region_operator.database.migrate import MigrationError, SchemaState, migrate, newest_revision, schema_state
-from region_operator.database.partitions import ensure_partitions, partition_name
 from region_operator.database.region_table import RegionTable, Trigger
-from region_operator.database.tables import job_run
-from region_tick.contract import State
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
 DAYS = 15
 
@@ -126,133 +118,9 @@ async def test_a_newer_schema(database: str) -> None:
         await migrate(DatabaseUrl.parse(database))
 
 
-@pytest.mark.parametrize(
-    ("relation", "trigger"),
-    [
-        ("CREATE TABLE region_index (id bigint PRIMARY KEY, cron_schedule text)", Trigger.CREATED),
-        ("CREATE TABLE region_index (id bigint) PARTITION BY HASH (id)", Trigger.CREATED),
-        ("CREATE VIEW region_index AS SELECT 1::bigint AS id", Trigger.NO_TABLE),
-        ("CREATE MATERIALIZED VIEW region_index AS SELECT 1::bigint AS id", Trigger.NO_TABLE),
-    ],
-)
-async def test_a_table_that_is_there_is_left_as_it_is(empty_database: str, relation: str, trigger: Trigger) -> None:
-    run(empty_database, relation)
-    report = await migrate(DatabaseUrl.parse(empty_database))
-    assert (report.region_table, report.trigger) == (RegionTable.FOUND, trigger)
-    assert value(empty_database, "SELECT pg_typeof((SELECT max(id) FROM region_index))::text") == "bigint"
-
-
-@pytest.mark.parametrize("schema", ["app", 'Odd " name: %s'])
-async def test_the_schema_of_the_url(empty_database: str, schema: str) -> None:
-    report = await migrate(replace(DatabaseUrl.parse(empty_database), schema=schema))
-    assert (report.region_table, report.trigger) == (RegionTable.CREATED, Trigger.CREATED)
-    assert value(empty_database, "SELECT schemaname FROM pg_tables WHERE tablename = 'region_index'") == schema
-
-
-async def test_a_dropped_table_is_not_made_again(database: str) -> None:
-    run(database, "ALTER TABLE region_index RENAME TO away")
-    report = await migrate(DatabaseUrl.parse(database))
-    assert (report.region_table, report.trigger) == (RegionTable.MISSING, Trigger.NO_TABLE)
-
-
-async def test_a_locked_table_gets_its_trigger_another_time(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("region_operator.database.migrate.LOCK_TIMEOUT_SECONDS", 0.1)
-    run(database, "DROP TRIGGER region_tick_notify ON region_index")
-    with psycopg.connect(database) as writer:
-        writer.execute("UPDATE region_index SET active = active")
-        assert (await migrate(DatabaseUrl.parse(database))).trigger is Trigger.REFUSED
-    assert (await migrate(DatabaseUrl.parse(database))).trigger is Trigger.CREATED
-
-
 async def test_without_any_right(stranger: Callable[[str], str], empty_database: str) -> None:
     url = stranger(empty_database)
     with pytest.raises(MigrationError, match=r"may not make the schema region_tick.*Grant it CREATE") as caught:
         await migrate(DatabaseUrl.parse(url))
     assert url.partition("@")[0] not in str(caught.value)
     assert await state(url) is SchemaState.MISSING
-
-
-async def test_without_rights_on_the_users_table(stranger: Callable[[str], str], empty_database: str) -> None:
-    url = stranger(empty_database)
-    run(
-        empty_database,
-        "CREATE TABLE region_index (id bigint PRIMARY KEY)",
-        f"CREATE SCHEMA region_tick AUTHORIZATION {urlsplit(url).username}",
-    )
-    report = await migrate(DatabaseUrl.parse(url))
-    assert (report.region_table, report.trigger) == (RegionTable.FOUND, Trigger.REFUSED)
-    run(empty_database, f"GRANT TRIGGER ON region_index TO {urlsplit(url).username}")
-    assert (await migrate(DatabaseUrl.parse(url))).trigger is Trigger.CREATED
-
-
-async def test_without_the_right_to_make_the_users_table(stranger: Callable[[str], str], empty_database: str) -> None:
-    url = stranger(empty_database)
-    run(empty_database, f"CREATE SCHEMA region_tick AUTHORIZATION {urlsplit(url).username}")
-    report = await migrate(DatabaseUrl.parse(url))
-    assert (report.region_table, report.trigger) == (RegionTable.MISSING, Trigger.NO_TABLE)
-    assert await state(url) is SchemaState.CURRENT
-
-
-def row(at: datetime) -> dict[str, object]:
-    """Return a job_run row."""
-    return {
-        "source": "s",
-        "region_id": "1",
-        "tick_at": at,
-        "region_code": "c",
-        "cron": "* * * * *",
-        "state": State.MISSED,
-    }
-
-
-async def test_rows_go_to_the_partition_of_their_utc_day(engine: AsyncEngine) -> None:
-    midnight = datetime(2030, 3, 31, tzinfo=UTC)
-    async with transaction(engine) as connection:
-        assert await ensure_partitions(connection, midnight.date(), 0) == [midnight.date()]
-        moments = [
-            midnight - timedelta(seconds=1),
-            midnight,
-            midnight + timedelta(days=1, seconds=-1),
-            midnight + timedelta(days=1),
-        ]
-        await connection.execute(insert(job_run), [row(at) for at in moments])
-        partitions = await connection.execute(
-            text("SELECT tableoid::regclass::text FROM region_tick.job_run ORDER BY tick_at")
-        )
-        ours = f"region_tick.{partition_name(midnight.date())}"
-        assert list(partitions.scalars()) == ["region_tick.job_run_default", ours, ours, "region_tick.job_run_default"]
-
-
-async def test_only_missing_partitions_are_made(engine: AsyncEngine) -> None:
-    today = date(2030, 1, 1)
-    async with transaction(engine) as connection:
-        assert await ensure_partitions(connection, today, 1) == [today, today + timedelta(days=1)]
-        assert await ensure_partitions(connection, today, 2) == [today + timedelta(days=2)]
-        assert await ensure_partitions(connection, today, 2) == []
-
-
-async def test_a_day_whose_rows_are_in_the_default_partition_keeps_them_there(engine: AsyncEngine) -> None:
-    today = date(2030, 1, 1)
-    async with transaction(engine) as connection:
-        await connection.execute(insert(job_run), row(datetime(2030, 1, 2, 12, tzinfo=UTC)))
-        assert await ensure_partitions(connection, today, 2) == [today, today + timedelta(days=2)]
-    async with transaction(engine) as connection:
-        assert (await connection.execute(text("SELECT count(*) FROM region_tick.job_run"))).scalar_one() == 1
-        assert await ensure_partitions(connection, today, 2) == []
-
-
-async def test_a_long_reader_is_given_way_to(engine: AsyncEngine) -> None:
-    day = date(2030, 1, 1)
-    async with transaction(engine, lock_timeout_seconds=0.1) as connection:
-        async with transaction(engine) as reader:
-            await reader.execute(text("SELECT FROM region_tick.job_run"))
-            assert await ensure_partitions(connection, day, 3) == []
-        assert await ensure_partitions(connection, day, 0) == [day]
-
-
-async def test_partitions_are_made_beside_a_running_tick(engine: AsyncEngine) -> None:
-    now = datetime.now(UTC)
-    async with transaction(engine) as tick:
-        await tick.execute(insert(job_run), row(now))
-        async with transaction(engine, lock_timeout_seconds=0.5) as connection:
-            assert await ensure_partitions(connection, date(2030, 1, 1), 0) == [date(2030, 1, 1)]

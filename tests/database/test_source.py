@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import exc, text
+from sqlalchemy import text
 
 from region_operator.crd import Columns, Source
 from region_operator.region import Bbox, Quarantined, Region, parse_rows
-from region_operator.source import Reading, SlowSourceError, Table, read_regions
+from region_operator.source import Reading, SlowSourceError, Table, UnreadableSourceError, read_regions
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -83,9 +83,9 @@ async def test_a_table_may_have_columns_for_handler_and_timeout(kind: str, engin
 
 
 async def test_a_table_that_cannot_be_read_is_no_table_without_rows(engine: AsyncEngine) -> None:
-    with pytest.raises(exc.ProgrammingError, match="nowhere"):
+    with pytest.raises(UnreadableSourceError, match="nowhere"):
         await read_regions(engine, Source(table="nowhere"), default_schema="public")
-    with pytest.raises(exc.ProgrammingError, match="crontab"):
+    with pytest.raises(UnreadableSourceError, match="crontab"):
         await read_regions(engine, Source(columns=Columns(cron_schedule="crontab")), default_schema="public")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from devcluster.postgres import StopMode
+from region_operator.database.migrate import migrate
 from region_operator.status import ReadyReason
+from region_tick.database_url import DatabaseUrl
 from tests.cluster.proxy import Proxy
 from tests.pgbouncer import PgBouncer
 
@@ -172,6 +175,16 @@ def without_right(site: Site, _way: object) -> Iterator[None]:
 
 
 @contextmanager
+def without_schema(site: Site, _way: object) -> Iterator[None]:
+    """Somebody drops all tables that are ours, and the trigger with them, until somebody makes them anew."""
+    site.sql("DROP SCHEMA region_tick CASCADE")
+    try:
+        yield
+    finally:
+        asyncio.run(migrate(DatabaseUrl.parse(site.url)))
+
+
+@contextmanager
 def locked(site: Site, _way: object) -> Iterator[None]:
     """Somebody holds the table for himself for a while."""
     with site.holding("LOCK TABLE region_index IN ACCESS EXCLUSIVE MODE"):
@@ -248,6 +261,7 @@ FAULTS = [
     Fault(without_table, UNREADABLE, ("region_index", "does not exist")),
     Fault(without_column, UNREADABLE, ("cron_schedule", "does not exist")),
     Fault(without_right, UNREADABLE, ("permission denied", "region_index")),
+    Fault(without_schema, ReadyReason.SCHEMA_MISMATCH, ("region_tick", "does not exist", "region-operator migrate")),
     Fault(locked, SLOW, ("region_index", "locked for more than 5 s", "pg_locks")),
     Fault(slow_view, SLOW, ("region_index", "not read within 30 s", "statement timeout"), failures=1),
     Fault(read_only),

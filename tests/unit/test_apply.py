@@ -10,7 +10,7 @@ from kubernetes.aio import client
 
 from region_operator.api import Api
 from region_operator.apply import ATTEMPTS, GIVE_UP_AFTER, ApplyError, apply_plan
-from region_operator.plan import Desired, Plan, Reason, Write
+from region_operator.plan import ChangeReason, Desired, Plan, Write
 from region_operator.schedule import parse_schedule
 from region_operator.seen import Seen
 from tests.unit.examples import PARIS
@@ -78,7 +78,7 @@ class Overtaken(Refusing):
 
 def writes(count: int) -> Plan:
     desired = Desired(PARIS, parse_schedule(PARIS.cron_schedule))
-    return Plan(writes=tuple(Write(Reason.ADDED, desired, {"metadata": {"name": f"n{n}"}}) for n in range(count)))
+    return Plan(writes=tuple(Write(ChangeReason.ADDED, desired, {"metadata": {"name": f"n{n}"}}) for n in range(count)))
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

@@ -17,11 +17,11 @@ from region_operator.cronjob import (
     render_cronjob,
 )
 from region_operator.plan import (
+    ChangeReason,
     Delete,
     Desired,
     Live,
     Plan,
-    Reason,
     Write,
     holders_by_code,
     make_plan,
@@ -91,29 +91,31 @@ HOURLY = replace(PARIS, cron_schedule="0 * * * *")
 @pytest.mark.parametrize(
     ("row", "current", "reasons"),
     [
-        pytest.param(PARIS, None, [Reason.ADDED], id="active, none"),
+        pytest.param(PARIS, None, [ChangeReason.ADDED], id="active, none"),
         pytest.param(PARIS, live(PARIS), [], id="active, in sync"),
-        pytest.param(HOURLY, live(PARIS), [Reason.RESCHEDULED], id="active, other schedule"),
-        pytest.param(replace(PARIS, name="Lutetia"), live(PARIS), [Reason.UPDATED], id="active, other name"),
-        pytest.param(PARIS, live(PARIS, edited=True), [Reason.RESTORED], id="active, edited"),
-        pytest.param(HOURLY, live(PARIS, edited=True), [Reason.RESCHEDULED], id="active, edited and other schedule"),
-        pytest.param(PARIS, live(PARIS, suspended=True), [Reason.RESUMED], id="active, suspended"),
-        pytest.param(PARIS, live(PARIS, paused=True), [Reason.PAUSED], id="active, paused"),
+        pytest.param(HOURLY, live(PARIS), [ChangeReason.RESCHEDULED], id="active, other schedule"),
+        pytest.param(replace(PARIS, name="Lutetia"), live(PARIS), [ChangeReason.UPDATED], id="active, other name"),
+        pytest.param(PARIS, live(PARIS, edited=True), [ChangeReason.RESTORED], id="active, edited"),
+        pytest.param(
+            HOURLY, live(PARIS, edited=True), [ChangeReason.RESCHEDULED], id="active, edited and other schedule"
+        ),
+        pytest.param(PARIS, live(PARIS, suspended=True), [ChangeReason.RESUMED], id="active, suspended"),
+        pytest.param(PARIS, live(PARIS, paused=True), [ChangeReason.PAUSED], id="active, paused"),
         pytest.param(PARIS, live(PARIS, paused=True, suspended=True), [], id="active, paused and suspended"),
         pytest.param(PARIS, live(PARIS, going=True), [], id="active, going"),
         pytest.param(BAD, None, [], id="quarantined, none"),
-        pytest.param(BAD, live(PARIS), [Reason.SUSPENDED], id="quarantined, live"),
+        pytest.param(BAD, live(PARIS), [ChangeReason.SUSPENDED], id="quarantined, live"),
         pytest.param(BAD, live(PARIS, suspended=True), [], id="quarantined, suspended"),
         pytest.param(NO_CODE, None, [], id="quarantined as a whole, none"),
-        pytest.param(NO_CODE, live(PARIS), [Reason.SUSPENDED], id="quarantined as a whole, live"),
+        pytest.param(NO_CODE, live(PARIS), [ChangeReason.SUSPENDED], id="quarantined as a whole, live"),
         pytest.param(NO_CODE, live(PARIS, suspended=True), [], id="quarantined as a whole, suspended"),
         pytest.param(NO_CODE, live(PARIS, going=True), [], id="quarantined as a whole, going"),
-        pytest.param(None, live(PARIS), [Reason.REMOVED], id="missing"),
-        pytest.param(None, live(PARIS, paused=True), [Reason.REMOVED], id="missing, paused"),
+        pytest.param(None, live(PARIS), [ChangeReason.REMOVED], id="missing"),
+        pytest.param(None, live(PARIS, paused=True), [ChangeReason.REMOVED], id="missing, paused"),
         pytest.param(None, live(PARIS, going=True), [], id="missing, going"),
     ],
 )
-def test_decision_table(row: Region | Quarantined | None, current: Live | None, reasons: list[Reason]) -> None:
+def test_decision_table(row: Region | Quarantined | None, current: Live | None, reasons: list[ChangeReason]) -> None:
     outcome = plan([row] if row else [], [current] if current else [])
     changes: list[Write | Delete] = [*outcome.writes, *outcome.deletes]
     assert [change.reason for change in changes] == reasons
@@ -149,7 +151,7 @@ def test_of_duplicates_the_oldest_stays() -> None:
     ):
         item.body["metadata"]["creationTimestamp"] = created
     outcome = plan([PARIS], [young, going, old])
-    assert (outcome.writes, outcome.deletes) == ((), (Delete(young, Reason.DUPLICATE),))
+    assert (outcome.writes, outcome.deletes) == ((), (Delete(young, ChangeReason.DUPLICATE),))
 
 
 @pytest.mark.parametrize("keep_last", [False, True])
@@ -168,10 +170,10 @@ def test_while_its_deletion_is_held_a_cronjob_is_kept_true() -> None:
     assert in_sync.instead is None
     [delete] = plan([], [live(PARIS, edited=True)]).deletes
     assert delete.instead
-    assert (delete.instead.reason, delete.instead.desired.region) == (Reason.RESTORED, PARIS)
+    assert (delete.instead.reason, delete.instead.desired.region) == (ChangeReason.RESTORED, PARIS)
     [delete] = plan([], [live(PARIS, paused=True)]).deletes
     assert delete.instead
-    assert delete.instead.reason is Reason.PAUSED
+    assert delete.instead.reason is ChangeReason.PAUSED
 
 
 def test_while_its_deletion_is_held_a_cronjob_that_is_known_no_more_is_left_alone_unless_it_is_to_stop() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from region_operator.crd import DeletionGuard
-from region_operator.plan import Delete, Live, Plan, Reason
+from region_operator.plan import ChangeReason, Delete, Live, Plan
 from region_operator.policy import STATUS_FIELDS, Decision, Gone, History, Hold, Regions, apply_policy
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
@@ -299,6 +299,6 @@ def test_an_approval_lets_go_what_was_named_and_nothing_else(
 
 def test_a_duplicate_goes_and_is_no_region_that_goes() -> None:
     current = [live(key) for key in "abcdefgh"]
-    plan = Plan(deletes=tuple(Delete(item, Reason.DUPLICATE) for item in current))
+    plan = Plan(deletes=tuple(Delete(item, ChangeReason.DUPLICATE) for item in current))
     decision = apply_policy(plan, current, guard=GUARD, history=History(), approval="", now=NOW)
     assert (goes(decision), held(decision), decision.history) == ("abcdefgh", "", History())

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from region_operator.cronjob import region_key
-from region_operator.plan import Delete, Desired, Live, Plan, Reason, Write
+from region_operator.plan import ChangeReason, Delete, Desired, Live, Plan, Write
 from region_operator.policy import Decision, History, Hold
 from region_operator.region import Quarantined, Region
 from region_operator.report import ACTIONS, Report, make_report
@@ -40,17 +40,17 @@ def live(number: int) -> Live:
     )
 
 
-def write(reason: Reason, number: int, schedule: str, *, of: Live | None = None) -> Write:
+def write(reason: ChangeReason, number: int, schedule: str, *, of: Live | None = None) -> Write:
     manifest = {"metadata": {"name": of.name if of else f"r{number}-new"}}
     return Write(reason, Desired(region(number), parse_schedule(schedule)), manifest, of)
 
 
 PLAN = Plan(
     writes=(
-        write(Reason.ADDED, 1, "*/5 * * * *"),
-        write(Reason.RESCHEDULED, 2, "@hourly", of=live(2)),
-        write(Reason.UPDATED, 3, "@daily", of=live(3)),
-        write(Reason.SUSPENDED, 7, "@daily", of=live(7)),
+        write(ChangeReason.ADDED, 1, "*/5 * * * *"),
+        write(ChangeReason.RESCHEDULED, 2, "@hourly", of=live(2)),
+        write(ChangeReason.UPDATED, 3, "@daily", of=live(3)),
+        write(ChangeReason.SUSPENDED, 7, "@daily", of=live(7)),
     ),
     deletes=(Delete(live(4)),),
     unchanged=45,
@@ -128,7 +128,7 @@ def test_there_is_something_to_do_where_anything_is_not_as_the_table_says() -> N
 
 
 def test_every_reason_has_its_word() -> None:
-    assert ACTIONS.keys() == set(Reason)
+    assert ACTIONS.keys() == set(ChangeReason)
 
 
 def test_what_others_did_and_what_an_annotation_asks_for_is_said() -> None:
@@ -139,13 +139,13 @@ def test_what_others_did_and_what_an_annotation_asks_for_is_said() -> None:
     writes = tuple(
         replace(item, manifest={"metadata": {"name": "r", "annotations": {}}, "spec": {"schedule": "@daily"}})
         for item in (
-            write(Reason.RESTORED, 1, "@daily", of=edited),
-            write(Reason.RESTORED, 2, "@daily", of=removed),
-            write(Reason.PAUSED, 3, "@daily", of=live(3)),
-            write(Reason.RESUMED, 4, "@daily", of=live(4)),
+            write(ChangeReason.RESTORED, 1, "@daily", of=edited),
+            write(ChangeReason.RESTORED, 2, "@daily", of=removed),
+            write(ChangeReason.PAUSED, 3, "@daily", of=live(3)),
+            write(ChangeReason.RESUMED, 4, "@daily", of=live(4)),
         )
     )
-    plan = Plan(writes=writes, deletes=(Delete(live(5), Reason.DUPLICATE),))
+    plan = Plan(writes=writes, deletes=(Delete(live(5), ChangeReason.DUPLICATE),))
     assert [(line.action, line.reason) for line in report(replace(DECISION, plan=plan, held=())).lines] == [
         ("restore", "changed by kubectl-edit"),
         ("restore", "changed by somebody"),

@@ -149,9 +149,22 @@ def test_without_anything_to_remember_nothing_is_written() -> None:
     assert guarded(scheduler(), lost(""), now=NOW) == {}
 
 
-def test_what_is_unfinished_is_said() -> None:
-    status = succeeded(scheduler(), replace(UNCHANGED, unfinished="1 had changed meanwhile"), now=NOW)
-    assert status["conditions"][0]["message"].endswith("are scheduled; 1 had changed meanwhile")
+def test_what_is_unfinished_is_said_as_long_as_it_is() -> None:
+    some = replace(UNCHANGED, unfinished="1 had changed meanwhile")
+    first = succeeded(scheduler(), some, now=NOW)
+    assert first["conditions"][0]["message"].endswith("are scheduled; 1 had changed meanwhile")
+    [reconciling] = [condition for condition in first["conditions"] if condition["type"] == "Reconciling"]
+    assert (reconciling["status"], reconciling["reason"], reconciling["message"]) == (
+        "True",
+        "Unfinished",
+        "1 had changed meanwhile",
+    )
+    second = scheduler(status=first)
+    assert succeeded(second, some, now=LATER) == first
+    assert [condition["type"] for condition in succeeded(second, UNCHANGED, now=LATER)["conditions"]] == ["Ready"]
+    assert [condition["type"] for condition in failed(second, ReadyReason.INTERNAL, "", now=LATER)["conditions"]] == [
+        "Ready"
+    ]
 
 
 def test_a_quota_that_is_not_ours_is_said_and_quarantine_named_first() -> None:

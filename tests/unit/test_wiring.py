@@ -19,7 +19,7 @@ from region_operator.dispatch import Dispatcher
 from region_operator.failures import ReconcileError
 from region_operator.health import PATIENCE_SECONDS, Health
 from region_operator.pace import Pace
-from region_operator.reconcile import Ended
+from region_operator.reconcile import LIMIT_SECONDS, Ended
 from region_operator.status import ReadyReason
 from region_tick.logs import JsonFormatter
 
@@ -108,7 +108,7 @@ async def test_a_reconcile_that_outlasts_its_limit_is_no_progress() -> None:
     hanging = memo(clock, hang)
     task = asyncio.ensure_future(reconcile(hanging))
     await asyncio.sleep(0.01)
-    assert await live_after(hanging, clock, wiring.RECONCILE_LIMIT_SECONDS + PATIENCE_SECONDS)
+    assert await live_after(hanging, clock, LIMIT_SECONDS + PATIENCE_SECONDS)
     assert not await live_after(hanging, clock, 1)
     task.cancel()
 
@@ -128,7 +128,7 @@ async def test_a_scheduler_whose_timer_never_begins_is_noticed() -> None:
     seen = memo(clock, succeed)
     assert await live_after(seen, clock, 1e9)
     await wiring._on_event(type="ADDED", uid="u", meta=META, memo=seen)
-    assert not await live_after(seen, clock, wiring.RECONCILE_LIMIT_SECONDS + PATIENCE_SECONDS + 1)
+    assert not await live_after(seen, clock, LIMIT_SECONDS + PATIENCE_SECONDS + 1)
 
 
 async def test_a_failure_that_lasts_is_logged_once_and_once_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:

@@ -75,3 +75,9 @@ async def set_timeouts(connection: AsyncConnection, *, statement_seconds: float,
         text("SELECT set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true)"),
         {"statement": f"{statement_seconds * 1000:.0f}", "lock": f"{lock_seconds * 1000:.0f}"},
     )
+
+
+def first_line(error: BaseException | None) -> str:
+    """Return what an error says, without the statement and the hints that Postgres adds to it."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""`region-operator plan` and `reconcile --once`, as processes of their own."""
+"""once.py, as people and programs use it: `region-operator plan` and `reconcile --once`, as processes of their own."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_plan_needs_no_schema_of_ours(command: Command, kubectl: Kubectl, empt
     kubectl("apply", "-f", "-", stdin=SCHEDULER)
     done = command("plan", DATABASE_URL=empty_database)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("region-operator: the region table cannot be read: ")
+    assert done.stderr.startswith("region-operator: the region table public.region_index cannot be read: ")
     with psycopg.connect(empty_database) as connection:
         connection.execute(
             "CREATE TABLE region_index (id int, code text, name text, bbox_min_lon float, bbox_min_lat float,"

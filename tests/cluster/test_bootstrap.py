@@ -1,0 +1,108 @@
+"""bootstrap.py on a real API server: what knobs may say of a RegionScheduler, and who said what before."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from region_operator.api import connect
+from region_operator.bootstrap import bootstrap
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from tests.cluster.conftest import RunOperator
+    from tests.cluster.kubectl import Kubectl
+
+KNOBS = {"refreshInterval": "90s", "concurrency": 9}
+
+
+def manifest(**spec: Any) -> str:
+    scheduler = {"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}
+    return json.dumps(scheduler | {"spec": spec})
+
+
+async def start(kubectl: Kubectl, caplog: pytest.LogCaptureFixture, knobs: dict[str, Any] = KNOBS) -> list[str]:
+    """Do what an operator that starts does; return the knobs that it says are overruled."""
+    caplog.clear()
+    async with connect("a test") as api:
+        await bootstrap(api, kubectl.namespace, knobs)
+    lines = [vars(record) for record in caplog.records if record.message == "knobs overruled"]
+    assert len(lines) <= 1
+    return lines[0]["fields"] if lines else []
+
+
+def spec(kubectl: Kubectl) -> tuple[str, int]:
+    found = kubectl.scheduler()["spec"]
+    return found["refreshInterval"], found["concurrency"]
+
+
+@pytest.fixture(autouse=True)
+def at_this_cluster(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
+
+
+def test_knobs_make_the_scheduler_and_never_take_a_users_field(run_operator: RunOperator, kubectl: Kubectl) -> None:
+    with run_operator(CONCURRENCY="7", REGION_REFRESH_INTERVAL_MS="60000") as operator:
+        eventually(lambda: kubectl.ready().get("status") == "True", what="a scheduler from the knobs")
+        assert kubectl.scheduler()["spec"]["concurrency"] == 7
+        assert kubectl.scheduler()["spec"]["refreshInterval"] == "60s"
+        kubectl("patch", "rsched", "default", "--type", "merge", "--patch", '{"spec": {"concurrency": 2}}')
+        eventually(
+            lambda: kubectl.get("resourcequota", "region-tick")["spec"]["hard"] == {"pods": "2"},
+            what="an edited scheduler acts at once",
+        )
+        assert operator.stop() == 0
+    with run_operator(CONCURRENCY="9", REGION_REFRESH_INTERVAL_MS="90000") as operator:
+        [line] = eventually(lambda: operator.logged("knobs overruled"), what="the overruled knob is reported")
+        assert line["fields"] == ["concurrency"]
+        eventually(lambda: kubectl.scheduler()["spec"]["refreshInterval"] == "90s", what="the other knob")
+        assert kubectl.scheduler()["spec"]["concurrency"] == 2
+
+
+MAKE = [("apply",), ("apply", "--server-side"), ("create", "--save-config")]
+"""How a person makes one. To the API server a field that it defaulted is the maker's, but where he applies at it."""
+
+
+@pytest.mark.parametrize("make", MAKE, ids=" ".join)
+async def test_a_default_that_nobody_wrote_is_nobodys(
+    make: tuple[str, ...], kubectl: Kubectl, caplog: pytest.LogCaptureFixture
+) -> None:
+    kubectl(*make, "-f", "-", stdin=manifest(concurrency=4))
+    for _ in range(2):
+        assert await start(kubectl, caplog) == ["concurrency"]
+        assert spec(kubectl) == ("90s", 4)
+    again = ("apply", "--server-side", "--force-conflicts") if "--server-side" in make else ("apply",)
+    kubectl(*again, "-f", "-", stdin=manifest(concurrency=4))
+    assert spec(kubectl) == ("90s", 4)
+    kubectl(*again, "-f", "-", stdin=manifest(concurrency=4, refreshInterval="2m"))
+    assert await start(kubectl, caplog) == ["concurrency", "refreshInterval"]
+    assert spec(kubectl) == ("2m", 4)
+
+
+@pytest.mark.parametrize("make", MAKE, ids=" ".join)
+async def test_a_default_that_somebody_wrote_is_his(
+    make: tuple[str, ...], kubectl: Kubectl, caplog: pytest.LogCaptureFixture
+) -> None:
+    kubectl(*make, "-f", "-", stdin=manifest(refreshInterval="5m"))
+    assert await start(kubectl, caplog) == ["refreshInterval"]
+    assert spec(kubectl) == ("5m", 9)
+
+
+async def test_what_somebody_patched_is_his(kubectl: Kubectl, caplog: pytest.LogCaptureFixture) -> None:
+    kubectl("apply", "-f", "-", stdin=manifest())
+    kubectl("patch", "rsched", "default", "--type=merge", '--patch={"spec": {"refreshInterval": "2m"}}')
+    assert await start(kubectl, caplog) == ["refreshInterval"]
+    assert spec(kubectl) == ("2m", 9)
+
+
+async def test_where_nobody_can_tell_nothing_is_taken_and_the_remedy_says_so(
+    kubectl: Kubectl, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was created without a record of what was written may have been written."""
+    kubectl("create", "-f", "-", stdin=manifest())
+    assert await start(kubectl, caplog) == ["concurrency", "refreshInterval"]
+    assert spec(kubectl) == ("5m", 4)
+    [line] = [vars(record) for record in caplog.records if record.message == "knobs overruled"]
+    assert "kubectl apply" in line["remedy"]

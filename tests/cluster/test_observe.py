@@ -1,0 +1,95 @@
+"""observe.py on a real API server and a real Postgres: what a look finds, and that it is no more than a look."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from region_operator.api import Api, connect
+from region_operator.crd import Scheduler
+from region_operator.database.region_table import Trigger
+from region_operator.database.store import Store
+from region_operator.observe import Observation, observe
+from region_operator.plan import ChangeReason
+from region_operator.policy import region_code
+from region_operator.reconcile import Reconciler
+from region_operator.source import UnreadableSourceError
+from tests.cluster.audit import audit_lines, sent_by
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from devcluster.local import LocalCluster
+    from tests.cluster.kubectl import Kubectl
+
+SCHEDULER = '{"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}'
+INSERT = "INSERT INTO region_index (code, name, cron_schedule) VALUES (%s, '', %s)"
+
+
+class Look:
+    """Looks, and reconciles when it is told to."""
+
+    def __init__(self, api: Api, store: Store, kubectl: Kubectl) -> None:
+        self._api, self._store, self._kubectl = api, store, kubectl
+
+    async def observe(self) -> Observation:
+        scheduler = Scheduler.from_object(self._kubectl.scheduler())
+        database = await self._store.open()
+        return await observe(self._api, database, scheduler, tick_image="tick:1", now=datetime.now(UTC))
+
+    async def reconcile(self) -> None:
+        await Reconciler(self._api, self._store, tick_image="tick:1").reconcile(self._kubectl.namespace, "default")
+
+
+@pytest.fixture
+async def look(kubectl: Kubectl, database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Look]:
+    monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
+    kubectl("apply", "-f", "-", stdin=SCHEDULER)
+    async with connect("a test") as api, Store(lambda: database, may_migrate=False) as store:
+        yield Look(api, store, kubectl)
+
+
+def changes(seen: Observation) -> dict[str, ChangeReason]:
+    plan = seen.decision.plan
+    writes = {write.desired.region.code: write.reason for write in plan.writes}
+    return writes | {region_code(delete.live): delete.reason for delete in plan.deletes}
+
+
+async def test_a_look_finds_what_is_to_be_done_and_does_nothing(
+    look: Look, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+) -> None:
+    kubectl("create", "cronjob", "foreign", "--image=busybox", "--schedule=@daily")
+    sql(INSERT, "STAYS", "0 0 1 1 *")
+    sql(INSERT, "MOVES", "0 0 1 1 *")
+    sql(INSERT, "GOES", "0 0 1 1 *")
+    await look.reconcile()
+    mark = control_plane.audit_log.stat().st_size
+    seen = await look.observe()
+    assert changes(seen) == {}
+    assert (seen.outcome.changed, seen.outcome.active, seen.outcome.scheduled) == (False, 3, 3)
+    assert {live.name for live in seen.cronjobs} - {live.name for live in seen.ours} == {"foreign"}
+    assert (seen.quota.drifted, seen.trigger) == (False, Trigger.FOUND)
+
+    sql("UPDATE region_index SET cron_schedule = '0 1 1 1 *' WHERE code = 'MOVES'")
+    sql("DELETE FROM region_index WHERE code = 'GOES'")
+    sql(INSERT, "COMES", "0 0 1 1 *")
+    sql(INSERT, "BAD", "61 * * * *")
+    seen = await look.observe()
+    assert changes(seen) == {
+        "MOVES": ChangeReason.RESCHEDULED,
+        "GOES": ChangeReason.REMOVED,
+        "COMES": ChangeReason.ADDED,
+    }
+    assert (seen.outcome.changed, seen.outcome.active, seen.outcome.scheduled) == (True, 4, 3)
+    assert [row.code for row in seen.outcome.quarantined] == ["BAD"]
+    assert [line for line in audit_lines(control_plane, kubectl.namespace, since=mark) if sent_by(line)] == []
+
+
+async def test_a_table_that_cannot_be_read_is_not_planned_with(look: Look, sql: Any) -> None:
+    sql(INSERT, "A", "0 0 1 1 *")
+    await look.reconcile()
+    sql("ALTER TABLE region_index RENAME TO away")
+    with pytest.raises(UnreadableSourceError, match="region_index"):
+        await look.observe()

@@ -1,0 +1,38 @@
+"""metrics.py: names as Prometheus wants them, and none in the docs that is not counted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY, Metric
+
+from region_operator import metrics
+
+CHECKOUT = Path(__file__).parents[2]
+DOCS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
+
+OURS = [family for family in REGISTRY.collect() if family.name.startswith("region_operator_")]
+SAMPLES = {sample.name for family in OURS for sample in family.samples} | {
+    f"{family.name}_total" if family.type == "counter" else family.name for family in OURS
+}
+
+
+def test_each_metric_of_the_module_is_served() -> None:
+    declared = [name for name, value in vars(metrics).items() if name.isupper() and hasattr(value, "collect")]
+    assert len(declared) == len(OURS)
+
+
+@pytest.mark.parametrize("family", OURS, ids=lambda family: family.name)
+def test_a_name_tells_its_unit_and_the_help_what_is_counted(family: Metric) -> None:
+    assert re.fullmatch(r"region_operator(_[a-z]+)+", family.name)
+    assert family.documentation.endswith(".")
+    if family.type == "histogram":
+        assert family.name.endswith("_seconds")
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_what_the_docs_name_is_there(path: Path) -> None:
+    named = set(re.findall(r"\bregion_operator_[a-z_]+", path.read_text()))
+    assert named - SAMPLES == set()
