@@ -35,7 +35,7 @@ def test_an_end_that_is_cut_off_in_mid_commit_is_written_on_a_fresh_connection(
         with closing(connect(asked.database)) as connection:
             claimed = first(database, connection)
             observer.connection.execute(HELD_UP.encode())
-            recorded = pool.submit(record, asked, claimed, SUCCESS, connection=connection)
+            recorded = pool.submit(record, asked, claimed, SUCCESS, connection=connection, within=60)
             eventually(lambda: observer.connection.execute(END_WHO_WAITS).fetchall(), what="COMMIT waits")
             observer.connection.execute("SELECT pg_advisory_unlock(1)")
             assert recorded.result(timeout=60) is ExitCode.FINAL

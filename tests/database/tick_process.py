@@ -109,6 +109,7 @@ from region_tick.environment import Environment
 knobs = dict(word.split("=") for word in sys.argv[1:])
 run.PATIENCE_SECONDS = float(knobs.pop("patience", run.PATIENCE_SECONDS))
 run.FAILSAFE_SECONDS = float(knobs.pop("failsafe", run.FAILSAFE_SECONDS))
+run.ANSWER_SECONDS = float(knobs.pop("answer", run.ANSWER_SECONDS))
 sys.exit(run.run(Environment.read(os.environ), **{name: float(value) for name, value in knobs.items()}))
 """
 SHORT_LEASE = ("lease_seconds=2", "renewal_seconds=0.2")

@@ -84,13 +84,19 @@ class Ending:
     error: BaseException | None = None
 
 
-def connect(database: DatabaseUrl) -> psycopg.Connection:
-    """Connect in autocommit mode, without prepared statements; within the URL's connect_timeout.
+def connect(database: DatabaseUrl, *, within: float | None = None) -> psycopg.Connection:
+    """Connect in autocommit mode, without prepared statements; within so many seconds (2 at least, which is libpq's
+    rule), or the URL's connect_timeout.
 
     Transactions are READ COMMITTED, whatever the server's default: with a snapshot of their own, a renewal of the lease
     in mid-transaction would be a serialization failure. Raises psycopg.OperationalError.
     """
-    connection = psycopg.connect(database.conninfo, autocommit=True, prepare_threshold=None)
+    connection = psycopg.connect(
+        database.conninfo,
+        autocommit=True,
+        prepare_threshold=None,
+        connect_timeout=None if within is None else int(within),
+    )
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     return connection
 

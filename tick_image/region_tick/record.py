@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from region_tick.answer import answered
 from region_tick.claim import Claimed, Ending, connect, finish
 from region_tick.contract import ExitCode
 from region_tick.handlers import PermanentError
@@ -21,12 +22,12 @@ log = logging.getLogger("region_tick")
 
 
 def record(
-    environment: Environment, claimed: Claimed, ending: Ending, *, connection: psycopg.Connection | None
+    environment: Environment, claimed: Claimed, ending: Ending, *, connection: psycopg.Connection | None, within: float
 ) -> ExitCode:
-    """Write the ending, on the handler's connection where that is free again."""
+    """Write the ending, on the handler's connection where that is free again; give it up after `within` seconds."""
     about = _about(claimed, ending)
     try:
-        written = _finish(environment, claimed, ending, connection)
+        written = _finish(environment, claimed, ending, connection, until=time.monotonic() + within)
     except psycopg.Error as error:
         log.error("not recorded", extra=about | {"database": str(error)}, exc_info=ending.error)
         return refusal(error)
@@ -51,11 +52,19 @@ def refusal(error: psycopg.Error) -> ExitCode:
     return ExitCode.NOT_PERMITTED if refused else ExitCode.AGAIN
 
 
-def _finish(environment: Environment, claimed: Claimed, ending: Ending, connection: psycopg.Connection | None) -> bool:
+def _finish(
+    environment: Environment, claimed: Claimed, ending: Ending, connection: psycopg.Connection | None, *, until: float
+) -> bool:
     if connection and not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE:
-        with suppress(psycopg.Error):  # cut meanwhile, perhaps: a fresh one shows whether more is wrong
+        with (
+            suppress(psycopg.Error),  # cut meanwhile, perhaps: a fresh one shows whether more is wrong
+            answered(connection, within=(until - time.monotonic()) / 2),
+        ):
             return finish(connection, claimed, ending, job_name=environment.job_name)
-    with closing(connect(environment.database)) as fresh:
+    with (
+        closing(connect(environment.database, within=until - time.monotonic())) as fresh,
+        answered(fresh, within=until - time.monotonic()),
+    ):
         return finish(fresh, claimed, ending, job_name=environment.job_name)
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 import psycopg
 
 from region_tick import logs
+from region_tick.answer import answered
 from region_tick.claim import Claimed, Ending, Final, Leased, claim, connect
 from region_tick.contract import TERMINATION_GRACE_SECONDS, ExitCode, Reason, State
 from region_tick.effects import Effects
@@ -41,6 +42,10 @@ PATIENCE_SECONDS = 8.0
 """How long a handler may take to end once it is told to; the rest of the pod's grace is for writing its row."""
 EXIT_SECONDS = 1.0
 """How long the interpreter may take to end once the tick has its row."""
+ANSWER_SECONDS = 12.0
+"""How long a claim, or the write of the end, waits for a server that hangs: longer than the server's own bounds for a
+statement, shorter than the failsafe.
+"""
 FAILSAFE_SECONDS = TERMINATION_GRACE_SECONDS - 1
 """How long after SIGTERM or the deadline the process is ended whatever hangs; unlike SIGKILL it shows the stacks."""
 
@@ -123,17 +128,25 @@ def _await_claim(
     deadline: float,
     lease_seconds: float,
 ) -> Claimed | Final | None:
-    """Claim, waiting while another attempt holds the lease; None when told to stop or when time is over before that."""
+    """Claim, waiting while another attempt holds the lease or anybody a lock; None when told to stop, or when time is
+    over, before that.
+    """
     pause = 0.0
     while time.monotonic() + pause < deadline:
         with suppress(Empty):
             log.warning("not claimed", extra={"reason": news.get(timeout=pause)})
             return None
-        verdict = claim(connection, environment, lease_seconds=lease_seconds)
-        if not isinstance(verdict, Leased):
-            return verdict
-        if not pause:
+        about: dict[str, object]
+        try:
+            with answered(connection, within=ANSWER_SECONDS):
+                verdict = claim(connection, environment, lease_seconds=lease_seconds)
+        except psycopg.errors.LockNotAvailable as error:
+            about = {"error": str(error)}
+        else:
+            if not isinstance(verdict, Leased):
+                return verdict
             about = {"tick_at": verdict.key.tick_at, "leased_by": verdict.attempt, "leased_until": verdict.until}
+        if not pause:
             log.info("waiting", extra=about)
         pause = random.uniform(0.5, 1.5)  # noqa: S311
     log.warning("not claimed", extra={"reason": Reason.TIMEOUT})
@@ -174,7 +187,8 @@ def _work(
     if effects.finished:
         code = acknowledge(claimed, effects.finished, after=ending.error)
     else:
-        code = record(environment, claimed, ending, connection=None if hung else tick.connection)
+        within = FAILSAFE_SECONDS - PATIENCE_SECONDS - EXIT_SECONDS if tick.stopping.is_set() else ANSWER_SECONDS
+        code = record(environment, claimed, ending, connection=None if hung else tick.connection, within=within)
     if hung:
         os._exit(code)  # nothing ends the thread, and it uses the connection that an orderly exit would close
     return code
