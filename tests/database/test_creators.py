@@ -102,6 +102,34 @@ def test_who_waits_keeps_nobody_from_being_due_where_there_are_too_many(
     assert ([creator.id for creator in found.due], found.waiting) == ([due], 1)
 
 
+@pytest.mark.parametrize("result", [None, TransientError("timeout"), RefusedError("404"), ThrottledError("429", 1.0)])
+def test_where_there_are_too_many_it_is_everybodys_turn(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, result: FetchError | None
+) -> None:
+    """Whatever comes of them: three at a time of nine are all asked in three ticks, and in three more once again."""
+    monkeypatch.setattr("region_tick.creators.CREATORS_LIMIT", 3)
+    creators = {add(connection, f"https://upstream.test/{number}") for number in range(9)}
+    for _ in range(2):
+        asked = []
+        for _ in range(3):
+            due = read(connection, at=datetime.now(UTC) + timedelta(hours=1)).due
+            asked += [creator.id for creator in due]
+            for creator in due:
+                save(connection, creator, result)
+            connection.execute("UPDATE region_tick.creator SET not_before = not_before - interval '1 day'")
+        assert sorted(asked) == sorted(creators)
+
+
+def test_who_failed_the_last_time_has_a_turn_too_but_after_the_others(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("region_tick.creators.CREATORS_LIMIT", 2)
+    failed = add(connection, "https://upstream.test/1", last_polled_at=AT - timedelta(hours=3), last_error="was ill")
+    well = add(connection, "https://upstream.test/2", last_polled_at=AT - timedelta(hours=2))
+    add(connection, "https://upstream.test/3", last_polled_at=AT - timedelta(hours=1))
+    assert [creator.id for creator in read(connection).due] == [well, failed]
+
+
 def test_a_locked_table_does_not_hold_the_tick(connection: psycopg.Connection, database: str) -> None:
     with psycopg.connect(database) as other:
         other.execute("LOCK TABLE region_tick.creator")
@@ -150,7 +178,7 @@ def test_an_answer_without_validators_forgets_the_old_ones(connection: psycopg.C
 @pytest.mark.parametrize(
     ("error", "failures", "wait"),
     [
-        (TransientError("timeout"), 5, None),
+        (TransientError("timeout"), 5, 0.0),
         (ThrottledError("429", 120.0), 0, 120.0),
         (ThrottledError("429", None), 0, THROTTLED_SECONDS),
         (CredentialsError("no key"), 10, CREDENTIALS_SECONDS),
@@ -159,7 +187,7 @@ def test_an_answer_without_validators_forgets_the_old_ones(connection: psycopg.C
         (RefusedError("404"), 10**6, REFUSED_LIMIT_SECONDS),
     ],
 )
-def test_how_long_an_error_keeps_a_creator_waiting(error: FetchError, failures: int, wait: float | None) -> None:
+def test_how_long_an_error_keeps_a_creator_waiting(error: FetchError, failures: int, wait: float) -> None:
     assert seconds_to_wait(error, failures) == wait
 
 
@@ -170,11 +198,7 @@ def test_an_error_is_on_record_and_what_is_known_stays(connection: psycopg.Conne
     kept = row(connection)
     assert (kept["last_error"], kept["etag"]) == (str(error), '"1"')
     assert kept["failures"] == (2 if isinstance(error, RefusedError) else 1)
-    wait = seconds_to_wait(error, 1)
-    if wait is None:
-        assert kept["not_before"] is None
-    else:
-        assert abs((kept["not_before"] - kept["now"]).total_seconds() - wait) < 30
+    assert abs((kept["not_before"] - kept["now"]).total_seconds() - seconds_to_wait(error, 1)) < 30
 
 
 @pytest.mark.parametrize("error", [TransientError("timeout"), ThrottledError("429", 0.0), CredentialsError("x")])

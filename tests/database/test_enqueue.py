@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from region_tick.contract import ExitCode, Variable
 from region_tick.effects import Effects
 from region_tick.handlers import LeaseLostError, Tick, Window
-from region_tick.handlers.enqueue import ENQUEUE, FETCH, QUEUE, enqueue
+from region_tick.handlers.enqueue import ENQUEUE, FETCH, LIMIT, QUEUE, enqueue
 from tests.database.tick_process import Process, Ticks
 from tests.database.ticks import SOURCE, TICK_AT, Observer, environment, first, variables
 from tests.pgbouncer import PgBouncer
@@ -59,7 +59,7 @@ def test_a_task_for_each_creator_that_is_due(ticks: Ticks, observer: Observer) -
     well, failing = add(observer, 1), add(observer, 2, failures=3)
     add(observer, 3, not_before="infinity")
     add(observer, 4, region_id="43")
-    assert run(ticks, observer) == {"enqueued": 2, "already_queued": 0, "waiting": 1}
+    assert run(ticks, observer) == {"enqueued": 2, "already_queued": 0, "left": 0, "waiting": 1}
     assert [
         (job["queue_name"], job["task_name"], job["status"], job["priority"], job["queueing_lock"])
         for job in jobs(observer)
@@ -75,7 +75,7 @@ def test_a_queue_that_is_slower_than_the_schedule_does_not_grow(ticks: Ticks, ob
     assert run(ticks, observer)["enqueued"] == 3
     observer.connection.execute("UPDATE region_tick.procrastinate_jobs SET status = 'doing' WHERE id = 1")
     later = run(ticks, observer, TICK_AT + timedelta(hours=1))
-    assert later == {"enqueued": 1, "already_queued": 2, "waiting": 0}
+    assert later == {"enqueued": 1, "already_queued": 2, "left": 0, "waiting": 0}
     assert len(jobs(observer)) == 4
 
 
@@ -143,10 +143,41 @@ def test_behind_a_pgbouncer_in_transaction_mode(ticks: Ticks, observer: Observer
     assert events == [("deferred",)]
 
 
-def test_many_at_once(ticks: Ticks, observer: Observer) -> None:
+def add_many(observer: Observer, count: int) -> None:
     observer.connection.execute(
         "INSERT INTO region_tick.creator (source, region_id, platform, url)"
-        " SELECT %s, '42', 'http', 'https://upstream.test/' || n FROM generate_series(1, 10000) AS n",
-        (SOURCE,),
+        " SELECT %s, '42', 'http', 'https://upstream.test/' || n FROM generate_series(1, %s) AS n",
+        (SOURCE, count),
     )
-    assert run(ticks, observer)["enqueued"] == 10_000
+
+
+def enqueued(observer: Observer) -> set[int]:
+    return {int(job["args"]["creator_id"]) for job in jobs(observer)}
+
+
+def test_of_too_many_for_one_tick_the_rest_is_the_next_ones(ticks: Ticks, observer: Observer) -> None:
+    """Also where the queue is empty again by then."""
+    add_many(observer, LIMIT + 10)
+    assert run(ticks, observer) == {"enqueued": LIMIT, "already_queued": 0, "left": 10, "waiting": 0}
+    first_ones = enqueued(observer)
+    later = run(ticks, observer, TICK_AT + timedelta(minutes=1))
+    assert later == {"enqueued": 10, "already_queued": LIMIT, "left": 0, "waiting": 0}
+    observer.connection.execute("DELETE FROM region_tick.procrastinate_jobs")
+    observer.connection.execute(
+        "UPDATE region_tick.creator SET last_polled_at = %s WHERE id = ANY(%s)", (TICK_AT, list(first_ones))
+    )
+    run(ticks, observer, TICK_AT + timedelta(minutes=2))
+    assert len(enqueued(observer) - first_ones) == 10
+
+
+@pytest.mark.parametrize("column", ["last_polled_at", "not_before"])
+def test_who_was_asked_longest_ago_comes_first(
+    database: str, connection: psycopg.Connection, effects: Effects, observer: Observer, column: str, monkeypatch: Any
+) -> None:
+    """Answered or not: `not_before` says until when one was left alone who did not answer."""
+    monkeypatch.setattr("region_tick.handlers.enqueue.LIMIT", 2)
+    add(observer, 1, **{column: TICK_AT - timedelta(hours=1)})
+    longest = add(observer, 2, **{column: TICK_AT - timedelta(hours=2)})
+    never = add(observer, 3)
+    enqueue(handed(database, connection, effects))
+    assert enqueued(observer) == {longest, never}

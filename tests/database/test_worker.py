@@ -12,7 +12,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from region_tick.contract import ExitCode
-from region_tick.handlers.enqueue import ENQUEUE, FETCH, QUEUE
+from region_tick.handlers.enqueue import ENQUEUE, FETCH, LIMIT, QUEUE
 from tests.database.tick_process import Process
 from tests.database.ticks import SOURCE, TICK_AT
 from tests.pgbouncer import PgBouncer
@@ -66,7 +66,7 @@ class Queue:
     def enqueue(self) -> None:
         """Do as the handler `enqueue` does."""
         about = {"queue": QUEUE, "task": FETCH, "source": SOURCE, "region_id": "42", "region_code": "ch-zrh"}
-        self.connection.execute(ENQUEUE, about | {"tick_at": TICK_AT})
+        self.connection.execute(ENQUEUE, about | {"tick_at": TICK_AT, "limit": LIMIT})
 
     def start(self, *knobs: str, **environment: str) -> Process:
         pod = {"DATABASE_URL": self.database, "POLL_ALLOW_NETWORKS": "127.0.0.0/8"} | environment

@@ -41,13 +41,20 @@ ITEM_ID_LIMIT = 512
 _TEXT_LIMIT = 2000
 
 CREATORS = """
-SELECT id, platform, handle, url, etag, last_modified, platform_id, last_polled_at, failures,
-    coalesce(not_before > clock_timestamp(), false) AS waiting
-FROM region_tick.creator
-WHERE source = %(source)s::text AND region_id = %(region_id)s::text
-  AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
-ORDER BY waiting, last_error IS NOT NULL, last_polled_at NULLS FIRST, id
-LIMIT %(limit)s::bigint
+SELECT id, platform, handle, url, etag, last_modified, platform_id, last_polled_at, failures, waiting
+FROM (
+    SELECT *, greatest(last_polled_at, not_before) AS asked,
+        coalesce(not_before > clock_timestamp(), false) AS waiting
+    FROM region_tick.creator
+    WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+      AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
+    ORDER BY waiting, asked NULLS FIRST, id
+    LIMIT %(limit)s::bigint
+) AS creator
+ORDER BY waiting, last_error IS NOT NULL, asked NULLS FIRST, id
+"""
+"""Who failed has its turn as everybody, but is asked after the others: `not_before` of one who need not wait any more
+is about when it was asked.
 """
 
 CREATOR = """
@@ -89,7 +96,7 @@ class Creators:
     """A region's creators that a tick has not polled yet."""
 
     due: Sequence[Creator]
-    """In the order in which to poll them: the longest without first, but after all that did not fail the last time."""
+    """In the order in which to poll them: who was asked longest ago comes first, but who failed, after the others."""
     waiting: int
     """How many more there are whom to leave alone for now."""
 
@@ -131,15 +138,13 @@ def save(connection: Connection, creator: Creator, result: Found | FetchError | 
     return _insert(connection, creator.id, kept.items) if written and kept.items else 0
 
 
-def seconds_to_wait(error: FetchError, failures: int) -> float | None:
-    """Return for how long not to poll a creator after an error that follows `failures` refusals; None: no longer than
-    until the next tick.
-    """
+def seconds_to_wait(error: FetchError, failures: int) -> float:
+    """Return for how long not to poll a creator after an error that follows `failures` refusals."""
     match error:
         case ThrottledError(seconds=seconds):
             return THROTTLED_SECONDS if seconds is None else seconds
         case TransientError():
-            return None
+            return 0.0
         case CredentialsError():
             return CREDENTIALS_SECONDS
         case _:

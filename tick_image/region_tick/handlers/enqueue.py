@@ -17,26 +17,38 @@ QUEUE = "region_tick"
 FETCH = "region_tick.fetch"
 """The name of the task; its arguments are `creator_id`, `tick_at` (ISO 8601) and `region_code`."""
 
+LIMIT = 10_000
+"""How many tasks a tick defers: a statement may take 10 s. The others' turn is the next tick's."""
+
 ENQUEUE = """
 WITH creators AS (
-    SELECT id, failures, coalesce(not_before > clock_timestamp(), false) AS waiting
+    SELECT id, failures, greatest(last_polled_at, not_before) AS asked,
+        coalesce(not_before > clock_timestamp(), false) AS waiting,
+        EXISTS (SELECT FROM region_tick.procrastinate_jobs AS job
+                WHERE job.queueing_lock = 'creator ' || creator.id AND job.status = 'todo') AS queued
     FROM region_tick.creator
     WHERE source = %(source)s::text AND region_id = %(region_id)s::text
       AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
+), chosen AS (
+    SELECT id, failures FROM creators WHERE NOT waiting AND NOT queued
+    ORDER BY asked NULLS FIRST, id
+    LIMIT %(limit)s::bigint
 ), deferred AS (
     INSERT INTO region_tick.procrastinate_jobs (queue_name, task_name, priority, queueing_lock, args)
     SELECT %(queue)s::text, %(task)s::text, CASE WHEN failures > 0 THEN -1 ELSE 0 END, 'creator ' || id,
         jsonb_build_object('creator_id', id, 'tick_at', %(tick_at)s::timestamptz, 'region_code', %(region_code)s::text)
-    FROM creators WHERE NOT waiting
+    FROM chosen
     ORDER BY id
     ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM deferred), count(*) FILTER (WHERE NOT waiting), count(*) FILTER (WHERE waiting)
+SELECT (SELECT count(*) FROM deferred), (SELECT count(*) FROM chosen),
+    count(*) FILTER (WHERE NOT waiting), count(*) FILTER (WHERE NOT waiting AND queued), count(*) FILTER (WHERE waiting)
 FROM creators
 """
-"""In the order of ids, so that two ticks of a region at a time do not wait for each other in a circle. Who is due is
-what `creators` says of it too, whose HTTP would be imported with it.
+"""Chosen are those who were asked longest ago; the order of ids is so that two ticks of a region at a time do not wait
+for each other in a circle. Who is due, and since when, is what `creators` says of it too, whose HTTP would be imported
+with it.
 """
 
 
@@ -52,10 +64,17 @@ def enqueue(tick: Tick) -> None:
         "region_id": tick.region.id,
         "region_code": tick.region.code,
         "tick_at": tick.tick_at,
+        "limit": LIMIT,
     }
     tick.check()
     with tick.transaction() as connection:
         row = connection.execute(ENQUEUE, parameters).fetchone()
         assert row is not None  # noqa: S101 - for the type checker: an aggregate has one row
-        enqueued, due, waiting = row
-        tick.finish(Outcome({"enqueued": enqueued, "already_queued": due - enqueued, "waiting": waiting}))
+        enqueued, chosen, due, queued, waiting = row
+        counts = {
+            "enqueued": enqueued,
+            "already_queued": queued + chosen - enqueued,
+            "left": due - queued - chosen,
+            "waiting": waiting,
+        }
+        tick.finish(Outcome(counts))
