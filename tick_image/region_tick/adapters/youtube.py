@@ -57,9 +57,11 @@ class YouTube:
         handle = (creator.handle or "").strip()
         if self._key is not None:
             return self._by_api(creator, handle, self._key, ask)
-        if not _CHANNEL.fullmatch(handle):
-            raise RefusedError(
-                f"YouTube's feed takes no handle {handle[:80]!r}: write the channel's id (UC...) or set YOUTUBE_API_KEY"
+        if not handle:
+            raise _without_handle()
+        if not _CHANNEL.fullmatch(handle):  # a matter of the key, and no creator's fault, as long as there is none
+            raise CredentialsError(
+                f"YouTube's feed takes no handle {handle[:80]!r}: set YOUTUBE_API_KEY or write the channel's id (UC...)"
             )
         response = ask(
             Request(url=f"{self._feed_url}?{urlencode({'channel_id': handle})}", headers=conditions(creator))
@@ -86,7 +88,7 @@ class YouTube:
 
     def _uploads(self, handle: str, key: Secret, ask: Ask) -> str:
         if not handle:
-            raise RefusedError('a creator of platform "youtube" has no handle: write the channel\'s id or @handle')
+            raise _without_handle()
         by = {"id": handle} if _CHANNEL.fullmatch(handle) else {"forHandle": handle}
         response = self._list(ask, key, "channels", {"part": "contentDetails", **by}, headers={})
         channels = _items(response)
@@ -159,6 +161,10 @@ def _detailed_reasons(response: Response | None) -> list[str]:
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
+
+
+def _without_handle() -> RefusedError:
+    return RefusedError('a creator of platform "youtube" has no handle: write the channel\'s id or @handle')
 
 
 def _unreadable(response: Response) -> RefusedError:
