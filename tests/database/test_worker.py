@@ -35,6 +35,8 @@ pace = Pace(**{name: float(value) for name, value in knobs.items()})
 asyncio.run(work(WorkerSettings.read(os.environ), pace))
 """
 FAST = ("heartbeat=0.5", "stalled=2", "poll=0.2")
+THE_ONE = ["1-1", "1-2"]
+"""The items of creator 1."""
 FEED = "<rss><channel><item><guid>{0}-1</guid></item><item><guid>{0}-2</guid></item></channel></rss>"
 
 
@@ -72,6 +74,15 @@ class Queue:
         pod = {"DATABASE_URL": self.database, "POLL_ALLOW_NETWORKS": "127.0.0.0/8"} | environment
         self.processes.append(Process(self.folder, pod, "-c", DRIVER, *FAST, *knobs))
         return self.processes[-1]
+
+    def start_busy(self, *knobs: str) -> tuple[Process, Event]:
+        """Start a worker that has the one task there is, whose upstream does not answer until the event is set."""
+        released = Event()
+        self.insert(blocking(self.server, 1, released))
+        self.enqueue()
+        worker = self.start(*knobs)
+        eventually(lambda: self.server.asked, what="the upstream is asked")
+        return worker, released
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         return self.connection.execute(query.encode()).fetchall()
@@ -183,43 +194,31 @@ def test_a_killed_worker_loses_no_task(queue: Queue, server: Upstream) -> None:
     )
 
 
-def test_a_frozen_workers_task_is_anothers_and_it_starts_afresh_when_it_thaws(queue: Queue, server: Upstream) -> None:
-    released = Event()
-    queue.insert(blocking(server, 1, released))
-    queue.enqueue()
-    frozen = queue.start()
-    eventually(lambda: server.asked, what="the upstream is asked")
+def test_a_frozen_workers_task_is_anothers_and_it_starts_afresh_when_it_thaws(queue: Queue) -> None:
+    frozen, released = queue.start_busy()
     frozen.popen.send_signal(signal.SIGSTOP)
     queue.start()
     queue.until_empty()
     frozen.popen.send_signal(signal.SIGCONT)
     released.set()
     assert frozen.exit_code() != ExitCode.FINAL
-    assert queue.items() == ["1-1", "1-2"]
+    assert queue.items() == THE_ONE
 
 
-def test_sigterm_lets_what_is_under_way_end(queue: Queue, server: Upstream) -> None:
-    released = Event()
-    queue.insert(blocking(server, 1, released))
-    queue.enqueue()
-    worker = queue.start()
-    eventually(lambda: server.asked, what="the upstream is asked")
+def test_sigterm_lets_what_is_under_way_end(queue: Queue) -> None:
+    worker, released = queue.start_busy()
     worker.popen.send_signal(signal.SIGTERM)
     worker.until("stopping")
     queue.add(2)
     queue.enqueue()
     released.set()
     assert worker.exit_code() == ExitCode.FINAL
-    assert queue.items() == ["1-1", "1-2"]
+    assert queue.items() == THE_ONE
     assert [job["status"] for job in queue.jobs()] == ["todo", "todo"]
 
 
-def test_sigterm_gives_back_what_takes_too_long(queue: Queue, server: Upstream) -> None:
-    released = Event()
-    queue.insert(blocking(server, 1, released))
-    queue.enqueue()
-    worker = queue.start("graceful=0.5")
-    eventually(lambda: server.asked, what="the upstream is asked")
+def test_sigterm_gives_back_what_takes_too_long(queue: Queue) -> None:
+    worker, released = queue.start_busy("graceful=0.5")
     worker.popen.send_signal(signal.SIGTERM)
     assert worker.exit_code() == ExitCode.FINAL
     (job,) = queue.jobs()
@@ -227,7 +226,7 @@ def test_sigterm_gives_back_what_takes_too_long(queue: Queue, server: Upstream) 
     released.set()
     queue.start()
     queue.until_empty()
-    assert queue.items() == ["1-1", "1-2"]
+    assert queue.items() == THE_ONE
 
 
 def test_what_may_pass_is_tried_again_later(queue: Queue, server: Upstream) -> None:
@@ -237,7 +236,7 @@ def test_what_may_pass_is_tried_again_later(queue: Queue, server: Upstream) -> N
     worker = queue.start()
     worker.until("creator not fetched")
     queue.until_empty()
-    assert queue.items() == ["1-1", "1-2"]
+    assert queue.items() == THE_ONE
     assert server.paths() == ["/1"] * 4
 
 
@@ -281,22 +280,18 @@ def test_a_retry_gives_way_to_the_creators_next_task(queue: Queue, server: Upstr
     assert [job["status"] for job in queue.jobs()] == ["doing", "todo"]
     released.set()
     queue.until_empty()
-    assert queue.items() == ["1-1", "1-2"]
+    assert queue.items() == THE_ONE
 
 
-def test_a_stalled_task_gives_way_to_the_creators_next_one(queue: Queue, server: Upstream) -> None:
-    released = Event()
-    queue.insert(blocking(server, 1, released))
-    queue.enqueue()
-    victim = queue.start()
-    eventually(lambda: server.asked, what="the upstream is asked")
+def test_a_stalled_task_gives_way_to_the_creators_next_one(queue: Queue) -> None:
+    victim, released = queue.start_busy()
     victim.popen.kill()
     queue.enqueue()
     assert [job["status"] for job in queue.jobs()] == ["doing", "todo"]
     released.set()
     queue.start()
     queue.until_empty()
-    assert queue.items() == ["1-1", "1-2"]
+    assert queue.items() == THE_ONE
 
 
 def test_a_task_that_kills_its_workers_does_not_for_ever(queue: Queue) -> None:
@@ -308,13 +303,9 @@ def test_a_task_that_kills_its_workers_does_not_for_ever(queue: Queue) -> None:
     assert queue.server.asked == []
 
 
-def test_a_worker_that_cannot_write_how_a_task_ended_ends_itself(queue: Queue, server: Upstream) -> None:
+def test_a_worker_that_cannot_write_how_a_task_ended_ends_itself(queue: Queue) -> None:
     """Its job would be `doing` as long as it lives: heartbeats go on."""
-    released = Event()
-    queue.insert(blocking(server, 1, released))
-    queue.enqueue()
-    worker = queue.start()
-    eventually(lambda: server.asked, what="the upstream is asked")
+    worker, released = queue.start_busy()
     queue.connection.execute(
         "ALTER FUNCTION region_tick.procrastinate_finish_job_v1 RENAME TO procrastinate_finish_job_away"
     )
@@ -326,7 +317,7 @@ def test_a_worker_that_cannot_write_how_a_task_ended_ends_itself(queue: Queue, s
     )
     queue.start()
     queue.until_empty()
-    assert queue.items() == ["1-1", "1-2"]
+    assert queue.items() == THE_ONE
 
 
 def test_a_worker_whose_connections_are_cut_goes_on_or_starts_afresh_and_loses_nothing(queue: Queue) -> None:
