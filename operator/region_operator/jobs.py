@@ -24,6 +24,13 @@ MOST = 20_000
 
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 _DEADLINE_EXCEEDED = "DeadlineExceeded"
+_FAILED_SCHEDULING = "FailedScheduling"
+PODS_EVENTS = ("Failed", _FAILED_SCHEDULING)
+"""The reasons of Events of pods that did not start; a pod that is deleted no longer says why, or is gone at once."""
+_STAYS_PENDING = "its pod stays pending"
+_GENERATED_NAME_BASE, _GENERATED_NAME_END = 58, 5
+"""A pod's name is that of its Job and a hyphen, cut to so many characters, and so many at random
+(k8s.io/apiserver/pkg/storage/names/generate.go)."""
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
 
 
@@ -42,6 +49,11 @@ class Trouble:
 
     reason: Reason
     detail: str
+
+    @property
+    def vague(self) -> bool:
+        """Whether others may know more: a pod whose end is near no longer says why it did not start."""
+        return self.detail == _STAYS_PENDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +143,8 @@ class Jobs:
                 self._maybe_succeeded[name] = None
 
     def trouble(self, name: str, trouble: Trouble) -> None:
-        """Note what troubles a Job's pods."""
-        if name in self._jobs:
+        """Note what troubles a Job's pods; nothing vague about one of which more is known."""
+        if name in self._jobs and not (trouble.vague and name in self._troubles):
             self._troubles[name] = trouble
 
     def all(self, jobs: Iterable[Job], now: datetime) -> None:
@@ -188,7 +200,7 @@ def trouble_of_pod(pod: Mapping[str, Any]) -> Trouble | None:
     if unscheduled:
         return Trouble(Reason.NO_NODE, _words(unscheduled))
     if status.get("phase") == "Pending":
-        return Trouble(Reason.NOT_STARTED, "its pod stays pending")
+        return Trouble(Reason.NOT_STARTED, _STAYS_PENDING)
     return None
 
 
@@ -196,6 +208,29 @@ def trouble_of_event(event: Mapping[str, Any]) -> Trouble:
     """Read an Event FailedCreate of a Job: whether the quota refused the pod, or something else."""
     message: str = event.get("message", "")
     return Trouble(Reason.CAPACITY if "exceeded quota" in message else Reason.REFUSED, message)
+
+
+def trouble_of_start(event: Mapping[str, Any]) -> Trouble:
+    """Read one of PODS_EVENTS: what kept a pod from being scheduled, or the kubelet from starting its container
+    (pkg/kubelet/images, pkg/kubelet/kuberuntime).
+    """
+    message: str = event.get("message", "")
+    if event["reason"] == _FAILED_SCHEDULING:
+        return Trouble(Reason.NO_NODE, message)
+    image = message.startswith("Failed to pull image") or message.removeprefix("Error: ") in _IMAGE
+    return Trouble(Reason.IMAGE if image else Reason.NOT_STARTED, message)
+
+
+def how_telling(event: Mapping[str, Any]) -> tuple[bool, int]:
+    """Order PODS_EVENTS: what came after scheduling tells more, and the longest says most."""
+    return event["reason"] != _FAILED_SCHEDULING, len(event.get("message", ""))
+
+
+def job_of_pod(name: str, seen: datetime, jobs: Iterable[Job]) -> Job | None:
+    """Return which of some Jobs a pod of that name was of, which was seen then."""
+    base = name[:-_GENERATED_NAME_END]
+    of_base = (job for job in jobs if f"{job.name}-"[:_GENERATED_NAME_BASE] == base)
+    return next((job for job in of_base if job.was_active(seen, seen)), None)
 
 
 def _trouble_of_container(container: Mapping[str, Any]) -> Trouble | None:

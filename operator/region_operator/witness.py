@@ -19,12 +19,23 @@ from kubernetes.aio.client import ApiException
 from region_operator import metrics
 from region_operator.api import CONCURRENT_REQUESTS, ERRORS, Api, ApiUnavailableError, Propagation
 from region_operator.cronjob import APP
-from region_operator.jobs import JOB_NAME_LABEL, Job, Jobs, JobState, trouble_of_event, trouble_of_pod
+from region_operator.jobs import (
+    JOB_NAME_LABEL,
+    PODS_EVENTS,
+    Job,
+    Jobs,
+    JobState,
+    how_telling,
+    job_of_pod,
+    trouble_of_event,
+    trouble_of_pod,
+    trouble_of_start,
+)
 from region_operator.refusal import in_words
 from region_operator.streak import Streak
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 
 log = logging.getLogger(__name__)
 
@@ -88,18 +99,25 @@ class Witness:
         return seen | {job.name: job for job in there}
 
     async def look_for_trouble(self, jobs: Iterable[Job], namespace: str) -> None:
-        """See why Jobs get no further: by their pods, or by the Events of those that have none."""
+        """See why Jobs get no further: by their pods, or by the Events of those that have none, or had."""
         jobs = list(jobs)
         await self.look_at_pods([job for job in jobs if job.had_pod], namespace)
-        without = {job.name for job in jobs if not job.had_pod and self.jobs.trouble_of(job.name) is None}
-        if not without:
-            return
-        path = f"/api/v1/namespaces/{namespace}/events?fieldSelector=" + quote(
-            "reason=FailedCreate,involvedObject.kind=Job"
-        )
-        async for event in self._api.items(path):
-            if event["involvedObject"]["name"] in without:
-                self.jobs.trouble(event["involvedObject"]["name"], trouble_of_event(event))
+        unclear = [job for job in jobs if (known := self.jobs.trouble_of(job.name)) is None or known.vague]
+        without = {job.name for job in unclear if not job.had_pod}
+        if without:
+            async for event in self._events(namespace, "Job", "FailedCreate"):
+                if event["involvedObject"]["name"] in without:
+                    self.jobs.trouble(event["involvedObject"]["name"], trouble_of_event(event))
+        if had_pod := [job for job in unclear if job.had_pod]:
+            events = [event for reason in PODS_EVENTS async for event in self._events(namespace, "Pod", reason)]
+            for event in sorted(events, key=how_telling):
+                seen = datetime.fromisoformat(event["metadata"]["creationTimestamp"])
+                if job := job_of_pod(event["involvedObject"]["name"], seen, had_pod):
+                    self.jobs.trouble(job.name, trouble_of_start(event))
+
+    def _events(self, namespace: str, kind: str, reason: str) -> AsyncIterator[Any]:
+        selector = quote(f"reason={reason},involvedObject.kind={kind}")
+        return self._api.items(f"/api/v1/namespaces/{namespace}/events?fieldSelector={selector}")
 
     async def look_at_pods(self, jobs: Collection[Job], namespace: str) -> None:
         """See what keeps the pods of Jobs from doing their ticks."""

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from region_operator import jobs as memory
-from region_operator.jobs import Jobs, JobState, Trouble, trouble_of_event, trouble_of_pod
+from region_operator.jobs import (
+    Jobs,
+    JobState,
+    Trouble,
+    how_telling,
+    job_of_pod,
+    trouble_of_event,
+    trouble_of_pod,
+    trouble_of_start,
+)
 from region_tick.contract import Reason
 from tests.unit.examples import JOB_AT as AT
 from tests.unit.examples import job
@@ -50,6 +60,50 @@ def test_what_a_pod_says(status: dict[str, Any], reason: Reason | None) -> None:
 def test_what_an_event_says() -> None:
     assert trouble_of_event({"message": "pods is forbidden: exceeded quota: region-tick"}).reason is Reason.CAPACITY
     assert trouble_of_event({"message": "no PriorityClass with name region-tick"}).reason is Reason.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('Failed to pull image "x": failed to resolve reference "x": connection refused', Reason.IMAGE),
+        ("Error: ImagePullBackOff", Reason.IMAGE),
+        ("Error: InvalidImageName", Reason.IMAGE),
+        ('Error: secret "absent" not found', Reason.NOT_STARTED),
+    ],
+)
+def test_what_the_kubelet_says_of_a_container_that_does_not_start(message: str, reason: Reason) -> None:
+    event = {"reason": "Failed", "message": message}
+    assert trouble_of_start(event) == Trouble(reason, message)
+    assert trouble_of_start({"reason": "FailedScheduling", "message": message}) == Trouble(Reason.NO_NODE, message)
+
+
+def test_the_most_telling_event_comes_last() -> None:
+    unscheduled = {"reason": "FailedScheduling", "message": "0/1 nodes are available"}
+    failed = [{"reason": "Failed", "message": message} for message in ("Error: x", "Failed to pull image")]
+    assert sorted([failed[1], failed[0], unscheduled], key=how_telling) == [unscheduled, *failed]
+
+
+@pytest.mark.parametrize("name", [NAME, "r" * 52 + "-29925240"])
+def test_a_pod_is_of_the_job_of_its_name_that_was_there_then(name: str) -> None:
+    """Of a long name the pod's leaves out some digits of the minute."""
+    pod = f"{name}-"[:58] + "x7z2k"
+    found = job(TIMED_OUT, name=name)
+    before = replace(found, name=f"{name[:-1]}9", created=AT - timedelta(hours=1), ended=AT - timedelta(minutes=59))
+    assert job_of_pod(pod, AT, [before, replace(found, ended=LATER)]) == replace(found, ended=LATER)
+    assert job_of_pod(pod, LATER, [before, replace(found, ended=LATER)]) is None
+    assert job_of_pod(f"{pod}x", AT, [before, replace(found, ended=LATER)]) is None
+
+
+def test_what_is_vague_takes_the_place_of_nothing() -> None:
+    seen = Jobs()
+    seen.see(job(active=1))
+    vague = trouble_of_pod({"status": {"phase": "Pending"}})
+    assert vague is not None
+    seen.trouble(NAME, vague)
+    assert seen.trouble_of(NAME) == vague
+    seen.trouble(NAME, IMAGE)
+    seen.trouble(NAME, vague)
+    assert seen.trouble_of(NAME) == IMAGE
 
 
 def test_a_job_is_overdue_only_while_it_is_active() -> None:
