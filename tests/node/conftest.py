@@ -11,24 +11,14 @@ import pytest
 from devcluster import images, start_local
 from devcluster.postgres import Postgres
 from region_tick.contract import VERSION
-from tests.cluster.kubectl import Kubectl
 from tests.cluster.operator_process import CHECKOUT
-from tests.node.installation import (
-    MANIFESTS,
-    NAMESPACE,
-    NEXT_VERSION,
-    USERS_DOCKERFILE,
-    USERS_IMAGE,
-    create_secret,
-    retagged,
-    uninstall,
-    wait_until_ready,
-)
+from tests.node.installation import NEXT_VERSION, USERS_DOCKERFILE, USERS_IMAGE, Installation, retagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from devcluster.local import LocalCluster
+    from tests.cluster.kubectl import Kubectl
 
 
 @pytest.fixture(scope="package")
@@ -48,27 +38,31 @@ def node() -> Iterator[LocalCluster]:
         yield cluster
 
 
-@pytest.fixture
-def installed(node: LocalCluster) -> Iterator[Kubectl]:
-    """The manifests applied to the cluster; in the end they are deleted, which has to end."""
-    kubectl = Kubectl(node.kubeconfig, NAMESPACE)
-    kubectl("apply", "-f", str(MANIFESTS))
-    yield kubectl
-    uninstall(kubectl)
-
-
-@pytest.fixture
-def database(node: LocalCluster) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection to a Postgres that pods reach too."""
+@pytest.fixture(scope="package")
+def shared_database(node: LocalCluster) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A connection to the database of the shared installation."""
     with Postgres.temporary() as server:
         server.start(("127.0.0.1", node.host_address))
         with psycopg.connect(server.url(), autocommit=True) as connection:
             yield connection
 
 
+@pytest.fixture(scope="package")
+def installation(node: LocalCluster, shared_database: psycopg.Connection[tuple[Any, ...]]) -> Installation:
+    """The one that tests share which do not install themselves; it comes with the first of them and ends with the
+    cluster, or before a test that installs.
+    """
+    return Installation(node, shared_database)
+
+
 @pytest.fixture
-def running(installed: Kubectl, database: psycopg.Connection[tuple[Any, ...]], node: LocalCluster) -> Kubectl:
-    """The operator, ready."""
-    create_secret(installed, database, node)
-    wait_until_ready(installed)
-    return installed
+def running(installation: Installation) -> Kubectl:
+    """The operator, ready, with a RegionScheduler that is as new and no regions."""
+    installation.renew()
+    return installation.kubectl
+
+
+@pytest.fixture
+def database(shared_database: psycopg.Connection[tuple[Any, ...]]) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection to a Postgres that pods reach too."""
+    return shared_database

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import tarfile
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.cluster.kubectl import Kubectl
 from tests.cluster.operator_process import CHECKOUT
 from tests.waiting import eventually
 
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     import psycopg
 
     from devcluster.local import LocalCluster
-    from tests.cluster.kubectl import Kubectl
 
 MANIFESTS = CHECKOUT / "manifests"
 NAMESPACE = "region-tick"
@@ -26,6 +28,59 @@ EVERY_MINUTE = "* * * * *"
 ONCE_A_YEAR = "0 0 1 1 *"
 USERS_DOCKERFILE = CHECKOUT / "tests/node/image/Dockerfile"
 USERS_IMAGE = "users/handlers:1"
+SCHEDULER = {
+    "apiVersion": "region-tick.dev/v1alpha1",
+    "kind": "RegionScheduler",
+    "metadata": {"name": "default", "namespace": NAMESPACE},
+}
+
+
+@dataclass(slots=True)
+class Installation:
+    """What a user has installed, for tests that do not do so themselves; `stands` while it does."""
+
+    node: LocalCluster
+    connection: psycopg.Connection[Any]
+    stands: bool = False
+
+    @property
+    def kubectl(self) -> Kubectl:
+        return Kubectl(self.node.kubeconfig, NAMESPACE)
+
+    def renew(self) -> None:
+        """Install, or take away what earlier tests left: a RegionScheduler takes all with it that is its own."""
+        if self.stands:
+            self.kubectl("delete", "regionscheduler", "default", "--ignore-not-found")
+            eventually(self._nothing_left, what="its CronJobs, Jobs and pods go with it", seconds=60)
+            empty(self.connection)
+            self.kubectl("create", "-f", "-", stdin=json.dumps(SCHEDULER))
+        else:
+            empty(self.connection)
+            self.kubectl("apply", "-f", str(MANIFESTS))
+            self.stands = True
+            create_secret(self.kubectl, self.connection, self.node)
+        wait_until_ready(self.kubectl)
+
+    def remove(self) -> None:
+        """Uninstall, where it stands."""
+        if self.stands:
+            uninstall(self.kubectl)
+            self.stands = False
+
+    def _nothing_left(self) -> bool:
+        owned = "cronjobs,jobs,pods,resourcequotas"
+        return not self.kubectl.get(owned, "--selector", "app.kubernetes.io/component=tick")["items"]
+
+
+def empty(connection: psycopg.Connection[Any]) -> None:
+    """Take all rows out of the database, but for what migrations put there, and the user's own table."""
+    tables = connection.execute(
+        "SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables"
+        " WHERE schemaname IN ('region_tick', 'public') AND tablename !~ 'version'"
+    ).fetchall()
+    if tables:
+        connection.execute(f"TRUNCATE {', '.join(table for (table,) in tables)} CASCADE".encode())
+    connection.execute("DROP TABLE IF EXISTS public.effects")
 
 
 def create_secret(kubectl: Kubectl, connection: psycopg.Connection[Any], node: LocalCluster) -> None:
@@ -73,16 +128,26 @@ def started_tick(kubectl: Kubectl, connection: psycopg.Connection[Any], *, pods:
     use_handler(kubectl, connection, "long")
     add_regions(connection, "R1", cron=ONCE_A_YEAR)
     cronjob = eventually(lambda: kubectl.cronjobs().get("R1"), what="a CronJob")
-    template = cronjob["spec"]["jobTemplate"]
-    name = f"{cronjob['metadata']['name']}-{int(time.time()) // 60}"
-    job = {
+    job = job_of(cronjob, int(time.time()) // 60)
+    job["spec"] |= {"parallelism": pods, "completions": pods}
+    kubectl("create", "-f", "-", stdin=json.dumps(job))
+    return str(job["metadata"]["name"])
+
+
+def job_of(cronjob: dict[str, Any], minute: int) -> dict[str, Any]:
+    """Return the Job that a CronJob's controller makes for a minute, in minutes since 1970."""
+    template, name = cronjob["spec"]["jobTemplate"], cronjob["metadata"]["name"]
+    owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": name, "controller": True}
+    return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "labels": template["metadata"]["labels"]},
-        "spec": template["spec"] | {"parallelism": pods, "completions": pods},
+        "metadata": {
+            "name": f"{name}-{minute}",
+            "labels": template["metadata"]["labels"],
+            "ownerReferences": [owner | {"uid": cronjob["metadata"]["uid"]}],
+        },
+        "spec": copy.deepcopy(template["spec"]),
     }
-    kubectl("create", "-f", "-", stdin=json.dumps(job))
-    return name
 
 
 def runs(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:

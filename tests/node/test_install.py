@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 import yaml
 
+from devcluster.postgres import Postgres
 from region_tick.contract import VERSION
+from tests.cluster.kubectl import Kubectl
 from tests.node.installation import (
     MANIFESTS,
+    NAMESPACE,
     NEXT_VERSION,
     add_regions,
     create_secret,
@@ -21,14 +25,40 @@ from tests.node.installation import (
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    import psycopg
-
     from devcluster.local import LocalCluster
-    from tests.cluster.kubectl import Kubectl
+    from tests.node.installation import Installation
 
 pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture
+def installed(installation: Installation, node: LocalCluster) -> Iterator[Kubectl]:
+    """The manifests applied to a cluster without any; in the end they are deleted, which has to end."""
+    installation.remove()
+    kubectl = Kubectl(node.kubeconfig, NAMESPACE)
+    kubectl("apply", "-f", str(MANIFESTS))
+    yield kubectl
+    uninstall(kubectl)
+
+
+@pytest.fixture
+def database(node: LocalCluster) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A connection to a new Postgres that pods reach too."""
+    with Postgres.temporary() as server:
+        server.start(("127.0.0.1", node.host_address))
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            yield connection
+
+
+@pytest.fixture
+def running(installed: Kubectl, database: psycopg.Connection[tuple[Any, ...]], node: LocalCluster) -> Kubectl:
+    """The operator, ready."""
+    create_secret(installed, database, node)
+    wait_until_ready(installed)
+    return installed
 
 
 def test_a_missing_secret_is_a_state_and_no_crash_loop(

@@ -9,7 +9,6 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +25,7 @@ from tests.node.installation import (
     runs,
     started_tick,
 )
+from tests.node.pods import pods_at_work, tick_process
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def test_a_tick_whose_process_is_killed_is_taken_over(
     running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]
 ) -> None:
     name = started_tick(running, database, pods=2)
-    kill(tick_process(pod_at_work(database)))
+    (pod,) = pods_at_work(database)
+    kill(tick_process(pod))
     eventually(lambda: running.get("job", name)["status"].get("succeeded") == 2, what="the Job ends", seconds=180)
     assert effects(database) == [("R1", 2)]
     assert runs(database) == [(name, "succeeded", "ok", 2)]
@@ -113,7 +114,7 @@ def test_a_tick_whose_pod_has_to_go_says_so_and_is_done_by_the_next(
     running: Kubectl, database: psycopg.Connection[tuple[Any, ...]], disrupt: Disruption
 ) -> None:
     name = started_tick(running, database, pods=1)
-    pod = pod_at_work(database)
+    (pod,) = pods_at_work(database)
     with disrupt(running, pod):
         eventually(
             lambda: runs(database) == [(name, "interrupted", "terminated", 1)], what="it is on record", seconds=60
@@ -121,26 +122,6 @@ def test_a_tick_whose_pod_has_to_go_says_so_and_is_done_by_the_next(
     eventually(lambda: running.get("job", name)["status"].get("succeeded") == 1, what="the Job ends", seconds=120)
     assert effects(database) == [("R1", 2)]
     assert runs(database) == [(name, "succeeded", "ok", 2)]
-
-
-def pod_at_work(connection: psycopg.Connection[Any]) -> str:
-    """Return the pod that has the one claim."""
-    statement = "SELECT pod FROM region_tick.job_run WHERE state = 'running'"
-    [(pod,)] = eventually(lambda: connection.execute(statement).fetchall(), what="one pod has the claim", seconds=60)
-    return str(pod)
-
-
-def tick_process(pod: str) -> int:
-    """Return the pid, on this machine, of a pod's tick."""
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                environment, command = (folder / "environ").read_bytes(), (folder / "cmdline").read_bytes()
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
-                continue
-            if f"POD_NAME={pod}".encode() in environment.split(b"\0") and b"region_tick" in command:
-                return int(folder.name)
-    raise AssertionError(f"no process of pod {pod}")
 
 
 def kill(process: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack, contextmanager
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from tests.upstream import Asked, replying, upstream
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psycopg
 
     from devcluster.local import LocalCluster
@@ -39,7 +42,7 @@ def test_tasks_of_a_tick_are_fetched_although_a_worker_is_killed(
         released.wait(120)
         asked.answer(200, FEED.format(asked.path[1:]).encode())
 
-    with upstream(address=str(node.host_address)) as server:
+    with upstream(address=str(node.host_address)) as server, ExitStack() as stack:
         add_regions(database, "R1", cron=ONCE_A_YEAR)
         for number in range(10):
             url = server.on(f"/{number}", block, replying(200, FEED.format(number).encode()))
@@ -49,8 +52,7 @@ def test_tasks_of_a_tick_are_fetched_although_a_worker_is_killed(
                 (url,),
             )
         # In one go: pods of a first revision, which may not ask the test's server, would go on while they end.
-        running("apply", "-f", "-", stdin=json.dumps(worker(POLL_ALLOW_NETWORKS=f"{node.host_address}/32")))
-        running("rollout", "status", "deployment/region-worker", "--timeout=110s")
+        stack.enter_context(workers(running, POLL_ALLOW_NETWORKS=f"{node.host_address}/32"))
         running(
             *("patch", "regionscheduler", "default", "--type=merge"),
             *("--patch", '{"spec": {"tick": {"handler": "enqueue"}}}'),
@@ -64,6 +66,16 @@ def test_tasks_of_a_tick_are_fetched_although_a_worker_is_killed(
         assert database.execute("SELECT state, counts->>'enqueued' FROM region_tick.job_run").fetchall() == [
             ("succeeded", "10")
         ]
+
+
+@contextmanager
+def workers(kubectl: Kubectl, **environment: str) -> Iterator[None]:
+    kubectl("apply", "-f", "-", stdin=json.dumps(worker(**environment)))
+    try:
+        kubectl("rollout", "status", "deployment/region-worker", "--timeout=110s")
+        yield
+    finally:
+        kubectl("delete", "deployment", "region-worker", "--cascade=foreground", "--timeout=60s")
 
 
 def worker(**environment: str) -> Any:

@@ -17,6 +17,14 @@ def long(tick: Tick) -> None:
     _work(tick, seconds=8)
 
 
+def hungry(tick: Tick) -> None:
+    """Take memory until the kernel refuses more of it."""
+    taken = []
+    while True:
+        tick.check()
+        taken.append(bytearray(b"x" * 2**24))
+
+
 def _work(tick: Tick, *, seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:

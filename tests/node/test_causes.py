@@ -1,0 +1,174 @@
+"""Ticks whose pods cannot do them: the ledger's causes, from what a real kubelet says of real pods.
+
+Every tick of these tests is expected, by a schedule of one minute to come. Its Job is made by the test ahead of the
+controller, from its CronJob's own template with one thing changed, as a mistake in `spec.tick` would change it: so that
+one minute shows all causes, and each alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.node.installation import USERS_IMAGE, add_regions, effects, job_of
+from tests.node.pods import kubelet, pods_at_work, tick_process
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+    from devcluster.local import LocalCluster
+    from tests.cluster.kubectl import Kubectl
+
+pytestmark = pytest.mark.timeout(900)
+
+Change = Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], object]
+"""Of a Job's spec, its pod's spec and its container."""
+
+PYTHON = "/opt/region-tick/bin/python"
+QUICK = {"image": USERS_IMAGE, "timeout": "10s", "retries": 0, "startDeadline": "10s"}
+
+
+def memory(limit: str, handler: str = "poke") -> Change:
+    def change(_job: dict[str, Any], _pod: dict[str, Any], container: dict[str, Any]) -> None:
+        container["resources"] = {"limits": {"memory": limit}}
+        _variable(container, "TICK_HANDLER")["value"] = handler
+
+    return change
+
+
+def _variable(container: dict[str, Any], name: str) -> dict[str, Any]:
+    (variable,) = [variable for variable in container["env"] if variable["name"] == name]
+    found: dict[str, Any] = variable
+    return found
+
+
+def lasting(seconds: int) -> Change:
+    """Have the Job's time be over after so long."""
+
+    def change(job: dict[str, Any], _pod: dict[str, Any], _container: dict[str, Any]) -> None:
+        job["activeDeadlineSeconds"] = seconds
+
+    return change
+
+
+def pod(**changes: Any) -> Change:
+    return lambda _job, pod, _container: pod.update(changes)
+
+
+def container(**changes: Any) -> Change:
+    return lambda _job, _pod, container: container.update(changes)
+
+
+def database_url(url: str) -> Change:
+    def change(_job: dict[str, Any], _pod: dict[str, Any], container: dict[str, Any]) -> None:
+        variable = _variable(container, "DATABASE_URL")
+        del variable["valueFrom"]
+        variable["value"] = url
+
+    return change
+
+
+CAUSES: dict[str, tuple[Change, tuple[str, str, str]]] = {
+    "hungry": (memory("96Mi", handler="work:hungry"), ("failed", "out of memory", "killed")),
+    "starved": (memory("14Mi"), ("missed", "out of memory", "killed")),
+    "no-image": (container(image="127.0.0.1:1/nobody/has-this:1"), ("missed", "image", "nobody/has-this:1")),
+    "no-secret": (
+        container(envFrom=[{"secretRef": {"name": "absent"}}]),
+        ("missed", "pod not started", 'secret "absent" not found'),
+    ),
+    "no-program": (container(command=["/absent"]), ("missed", "pod not started", "/absent")),
+    "no-node": (pod(nodeSelector={"there-is": "none"}), ("missed", "no node", "node affinity/selector")),
+    "refused": (container(securityContext={}), ("missed", "pod refused", "PodSecurity")),
+    "breaks": (container(command=[PYTHON, "-c", "raise SystemExit(1)"]), ("missed", "pod failed", "exit code 1")),
+    "no-database": (database_url("postgresql://127.0.0.1:1/none"), ("missed", "database away", "exit code 75")),
+}
+"""What is changed of a tick's Job, and what the row says: state, reason, and a part of its message."""
+
+
+def test_every_tick_that_its_pod_could_not_do_has_one_final_row_that_says_why(
+    running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    minute = expect_ticks(running, database, *CAUSES)
+    for code, (change, _) in CAUSES.items():
+        start_tick(running, code, minute, change)
+    eventually(lambda: len(final_rows(database)) == len(CAUSES), what="every tick has its row", seconds=240)
+    found = final_rows(database)
+    assert found == {code: [(minute, state, reason)] for code, (_, (state, reason, _)) in CAUSES.items()}
+    said = dict(database.execute("SELECT region_code, error_message FROM region_tick.job_run").fetchall())
+    assert [code for code, (_, (_, _, part)) in CAUSES.items() if part not in said[code]] == []
+
+
+ON_A_LOST_NODE: dict[str, tuple[Change, tuple[str, str]]] = {
+    "over-before": (lasting(50), ("failed", "node lost")),
+    "over-meanwhile": (lasting(95), ("failed", "node lost")),
+    "over-later": (lasting(600), ("succeeded", "ok")),
+}
+"""By when their time is over: before the node's pods are given up (80 s after its last word), before it returns, or
+after that.
+"""
+
+
+def test_ticks_on_a_node_that_is_lost_and_returns_are_done_later_or_have_a_row_that_says_so(
+    running: Kubectl, database: psycopg.Connection[tuple[Any, ...]], node: LocalCluster
+) -> None:
+    database.execute("CREATE TABLE public.effects (region text, tick_at timestamptz, attempt int)")
+    minute = expect_ticks(running, database, *ON_A_LOST_NODE, handler="work:long")
+    for code, (change, _) in ON_A_LOST_NODE.items():
+        start_tick(running, code, minute, change)
+    pods = pods_at_work(database, len(ON_A_LOST_NODE))
+    with frozen(kubelet(node)):
+        for pod in pods:
+            os.kill(tick_process(pod), signal.SIGKILL)
+        eventually(lambda: "over-before" in final_rows(database), what="the first is given up", seconds=200)
+    eventually(lambda: len(final_rows(database)) == len(pods), what="every tick has its row", seconds=150)
+    assert final_rows(database) == {code: [(minute, *row)] for code, (_, row) in ON_A_LOST_NODE.items()}
+    assert effects(database) == [("over-later", 2)]
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def expect_ticks(kubectl: Kubectl, connection: psycopg.Connection[Any], *codes: str, **tick: object) -> datetime:
+    """Have ticks expected, in one minute soon; return that."""
+    spec = {"refreshInterval": "2s", "concurrency": len(codes), "tick": QUICK | tick}
+    kubectl("patch", "regionscheduler", "default", "--type=merge", "--patch", json.dumps({"spec": spec}))
+    minute = (datetime.now(UTC) + timedelta(seconds=75)).replace(second=0, microsecond=0)
+    add_regions(connection, *codes, cron=f"{minute.minute} {minute.hour} {minute.day} {minute.month} *")
+    eventually(lambda: len(kubectl.cronjobs()) == len(codes), what="CronJobs")
+    return minute
+
+
+def start_tick(kubectl: Kubectl, code: str, minute: datetime, change: Change) -> str:
+    """Make a region's Job of that minute; return its name."""
+    job = job_of(kubectl.cronjobs()[code], int(minute.timestamp()) // 60)
+    pod = job["spec"]["template"]["spec"]
+    change(job["spec"], pod, pod["containers"][0])
+    kubectl("create", "-f", "-", stdin=json.dumps(job))
+    return str(job["metadata"]["name"])
+
+
+def final_rows(connection: psycopg.Connection[Any]) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the minute, state and reason of each final row, by region."""
+    rows: dict[str, list[tuple[Any, ...]]] = {}
+    for code, *row in connection.execute(
+        "SELECT region_code, tick_at, state, reason FROM region_tick.job_run"
+        " WHERE state NOT IN ('running', 'interrupted') ORDER BY tick_at"
+    ):
+        rows.setdefault(code, []).append(tuple(row))
+    return rows
