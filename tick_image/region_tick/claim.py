@@ -95,7 +95,7 @@ def connect(database: DatabaseUrl, *, within: float | None = None) -> psycopg.Co
         database.conninfo,
         autocommit=True,
         prepare_threshold=None,
-        connect_timeout=None if within is None else int(within),
+        connect_timeout=None if within is None else max(2, int(within)),
     )
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     return connection
