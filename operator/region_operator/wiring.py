@@ -166,7 +166,7 @@ async def _on_cronjob(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -
 
 async def _on_job(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
     memo.dispatcher.see_job(body, deleted=type == "DELETED")
-    await memo.reconciler.ledger.witness.see(body, body["metadata"]["namespace"], deleted=type == "DELETED")
+    memo.reconciler.ledger.witness.see(body, deleted=type == "DELETED")
 
 
 async def _on_quota(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
