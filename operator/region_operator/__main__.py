@@ -166,6 +166,8 @@ async def _lead(settings: Settings, state: health.Health, leader: Leader) -> Non
         beside = [
             asyncio.create_task(listen(settings.read_direct_url, pace.wake), name="listen"),
             asyncio.create_task(dispatcher.run(api, settings.namespace), name="dispatch"),
+            asyncio.create_task(reconciler.ledger.run(), name="ledger"),
+            asyncio.create_task(reconciler.ledger.witness.run(settings.namespace), name="witness"),
         ]
         for task in beside:
             task.add_done_callback(_tell_of_its_end)

@@ -10,7 +10,9 @@
 | failed              | had a pod, ran out of time                     | missed: pod not started         |
 | failed              | had a pod, ran out of retries                  | missed: pod failed              |
 | gone                |                                                | missed: job deleted             |
+| there was none      | its schedule was suspended                     | skipped: suspended              |
 | there was none      | the region's Job before was active             | skipped: still running          |
+| there was none      | it was suspended within its start deadline     | skipped: suspended              |
 | there was none      | its schedule ended within its start deadline   | skipped: schedule changed       |
 | there was none      | somebody looked when it should have been made  | missed: not created             |
 | there was none      | nobody did                                     | missed: operator or cluster away|
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 
     from region_operator.ledger import Tick
 
-_SKIPPED = frozenset({Reason.STILL_RUNNING, Reason.CAPACITY, Reason.CHANGED})
-"""Refused on purpose: by Forbid, by the cap, by whoever ended the schedule."""
+_SKIPPED = frozenset({Reason.STILL_RUNNING, Reason.CAPACITY, Reason.CHANGED, Reason.SUSPENDED})
+"""Refused on purpose: by Forbid, by the cap, by whoever ended or suspended the schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,12 @@ def judge_open(job: Job | None, trouble: Trouble | None, said: Reason | str | No
 
 
 def _without_job(tick: Tick, evidence: Evidence) -> Reason:
+    if tick.terms.suspended:
+        return Reason.SUSPENDED
     if evidence.overlapped:
         return Reason.STILL_RUNNING
-    if tick.ended is not None and tick.ended <= tick.latest_start:
-        return Reason.CHANGED
+    if tick.ended_in_time:
+        return Reason.SUSPENDED if tick.stopped else Reason.CHANGED
     return Reason.NOT_CREATED if tick.latest_start >= evidence.watched_since else Reason.UNOBSERVED
 
 

@@ -1,9 +1,10 @@
 """Which schedules are in force: what the CronJobs say, and what of region_schedule has to change for it. Pure.
 
-A region ticks as its CronJob says, not as its row does: so a schedule is in force while a CronJob that is not suspended
-has it, whoever edited what and whether or not an apply failed. Since when is the time at which the CronJob was last
-changed (managedFields; the API server's clock, whole seconds), so it does not matter when it is written down here, nor
-by which process. A CronJob that is gone tells no time: its schedule ends when that is noticed.
+A region ticks as its CronJob says, not as its row does: so a schedule is in force while a CronJob has it, whoever
+edited what and whether or not an apply failed. One that is suspended has it too: its ticks are expected, and will not
+be. Since when is the time at which the CronJob was last changed (managedFields; the API server's clock, whole seconds),
+so it does not matter when it is written down here, nor by which process. A CronJob that is gone tells no time: its
+schedule ends when that is noticed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Terms:
     code: str
     cronjob: str
     start_deadline_seconds: int
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +53,6 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What the CronJobs say: the schedules in force, and since when regions are suspended."""
-
-    running: Mapping[Key, Interval]
-    suspended: Mapping[Key, datetime]
-
-
-@dataclass(frozen=True, slots=True)
 class Changes:
     """What to write: rows that end, with their `valid_to`, and new ones. Empty where the table says it already."""
 
@@ -69,51 +63,47 @@ class Changes:
         return bool(self.ended or self.begun)
 
 
-def look(cronjobs: Iterable[Mapping[str, Any]]) -> Found:
-    """Read CronJobs of ours. Of two that a region has for a moment, the older one counts: the other is about to go."""
-    running: dict[Key, Interval] = {}
-    suspended: dict[Key, datetime] = {}
+def look(cronjobs: Iterable[Mapping[str, Any]]) -> dict[Key, Interval]:
+    """Read CronJobs of ours: the schedules in force. Of two that a region has for a moment, the older one counts: the
+    other is about to go.
+    """
+    found: dict[Key, Interval] = {}
     for body in sorted(cronjobs, key=lambda body: str(body["metadata"]["creationTimestamp"]), reverse=True):
         meta, spec, told = body["metadata"], body["spec"], _told_by(body)
         region_id, source = meta.get("annotations", {}).get(ID_ANNOTATION), told.get(Variable.SOURCE)
         if not region_id or not source or "deletionTimestamp" in meta:
-            continue
-        key, since = (source, region_id), datetime.fromisoformat(changed_at(body))
-        if spec.get("suspend"):
-            suspended[key] = since
-            running.pop(key, None)
             continue
         terms = Terms(
             cron=spec["schedule"],
             code=told.get(Variable.REGION_CODE, ""),
             cronjob=meta["name"],
             start_deadline_seconds=spec.get("startingDeadlineSeconds") or 0,
+            suspended=bool(spec.get("suspend")),
         )
-        suspended.pop(key, None)
-        running[key] = Interval(source=source, region_id=region_id, terms=terms, valid_from=since)
-    return Found(running, suspended)
+        since = datetime.fromisoformat(changed_at(body))
+        found[source, region_id] = Interval(source=source, region_id=region_id, terms=terms, valid_from=since)
+    return found
 
 
-def sources_of(cronjobs: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Return the tables that CronJobs of ours tick for."""
-    return {source for body in cronjobs if (source := _told_by(body).get(Variable.SOURCE))}
+def changes(current: Iterable[Interval], found: Mapping[Key, Interval], *, now: datetime) -> Changes:
+    """Compare the rows that are in force with what was found. `now` is the database's time.
 
-
-def changes(current: Iterable[Interval], found: Found, *, now: datetime) -> Changes:
-    """Compare the rows that are in force with what was found. `now` is the database's time."""
+    A CronJob that ticks for another table from now on ends what it did before when it begins the other.
+    """
     ended: list[Interval] = []
     begun: list[Interval] = []
     before = {interval.key: interval for interval in current}
+    moved = {there.terms.cronjob: there.valid_from for key, there in found.items() if key not in before}
     for key, row in before.items():
-        there = found.running.get(key)
+        there = found.get(key)
         if there is not None and there.terms == row.terms:
             continue
-        since = there.valid_from if there else found.suspended.get(key, now)
+        since = there.valid_from if there else moved.get(row.terms.cronjob, now)
         end = max(since, row.valid_from + _INSTANT)
         ended.append(replace(row, valid_to=end))
         if there is not None:
             begun.append(replace(there, valid_from=end))
-    begun += [there for key, there in found.running.items() if key not in before]
+    begun += [there for key, there in found.items() if key not in before]
     return Changes(tuple(ended), tuple(begun))
 
 

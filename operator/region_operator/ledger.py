@@ -1,22 +1,24 @@
 """Which ticks were to be expected, and when their fate is known. Pure: no clock, no I/O.
 
-A tick is expected where a schedule was in force when it was due. Its own claim can make its row only for so long (the
-tick's rule, in contract); from then on, unless a Job of its own is active, it may be given one, and not before.
+A tick is expected where a schedule was in force when it was due, of a suspended region too. Its own claim can make its
+row only for so long (the tick's rule, in contract); from then on, unless a Job of its own is active, it may be given
+one, and not before.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from region_operator.schedule import Schedule, ScheduleError, parse_schedule
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, job_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from region_operator.in_force import Interval, Terms
 
@@ -26,17 +28,30 @@ SETTLING = timedelta(seconds=LATENESS_TOLERANCE_SECONDS + 5)
 SLICE = timedelta(minutes=15)
 """How much time is accounted for at once, so that a long absence costs time and not memory."""
 
+_INSTANT = timedelta(microseconds=1)
+
 _parse = lru_cache(maxsize=20_000)(parse_schedule)
+
+
+Key: TypeAlias = tuple[str, datetime]
+"""A tick of a source: region's id and time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A tick that was to be expected; `ended` is when its schedule ended, None where it is still in force."""
+    """A tick that was to be expected; `ended` is when its schedule ended, None where it is still in force, and
+    `stopped` whether that was by a suspension.
+    """
 
     region_id: str
     terms: Terms
     tick_at: datetime
     ended: datetime | None
+    stopped: bool = False
+
+    @property
+    def key(self) -> Key:
+        return self.region_id, self.tick_at
 
     @property
     def job(self) -> str:
@@ -47,6 +62,18 @@ class Tick:
     def latest_start(self) -> datetime:
         """Up to when the controller may make its Job."""
         return self.tick_at + timedelta(seconds=self.terms.start_deadline_seconds)
+
+    @property
+    def ended_in_time(self) -> bool:
+        """Whether its schedule ended before the controller had to have made its Job."""
+        return self.ended is not None and self.ended <= self.latest_start
+
+    @property
+    def may_have_job(self) -> bool:
+        """Whether there can be a Job: a CronJob that is resumed makes that of the last tick within its start deadline
+        (cronjob_controllerv2.go, syncCronJob; nextScheduleTime).
+        """
+        return not self.terms.suspended or self.ended_in_time
 
     def may_be_claimed(self, now: datetime) -> bool:
         """Whether a claim can still make its row."""
@@ -61,9 +88,10 @@ def slices(after: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
         after = end
 
 
-def expected(intervals: Iterable[Interval], *, after: datetime, until: datetime) -> list[Tick]:
+def expected(intervals: Collection[Interval], *, after: datetime, until: datetime) -> list[Tick]:
     """Return the ticks strictly after one moment and up to another that schedules in force make expected."""
     ticks: list[Tick] = []
+    suspensions = {(row.region_id, row.valid_from) for row in intervals if row.terms.suspended}
     times: dict[str, Sequence[datetime]] = {}
     for interval in intervals:
         cron = interval.terms.cron
@@ -74,13 +102,30 @@ def expected(intervals: Iterable[Interval], *, after: datetime, until: datetime)
             continue
         first = bisect_right(of_cron, max(after, interval.valid_from))
         last = bisect_right(of_cron, min(until, interval.valid_to or until))
-        ticks += [Tick(interval.region_id, interval.terms, at, interval.valid_to) for at in of_cron[first:last]]
+        end = interval.valid_to
+        stopped = (interval.region_id, end) in suspensions
+        ticks += [Tick(interval.region_id, interval.terms, at, end, stopped) for at in of_cron[first:last]]
     return ticks
 
 
-def accounted_until(pending: Iterable[Tick], until: datetime) -> datetime:
+def again(intervals: Iterable[Interval], keys: Iterable[Key]) -> list[Tick]:
+    """Return some ticks as schedules in force make them expected by now, without those that they no longer do."""
+    of_region: defaultdict[str, list[Interval]] = defaultdict(list)
+    for interval in intervals:
+        of_region[interval.region_id].append(interval)
+    regions: defaultdict[datetime, list[str]] = defaultdict(list)
+    for region_id, tick_at in keys:
+        regions[tick_at].append(region_id)
+    ticks: list[Tick] = []
+    for tick_at, ids in regions.items():
+        of_those = [interval for region_id in ids for interval in of_region[region_id]]
+        ticks += expected(of_those, after=tick_at - _INSTANT, until=tick_at)
+    return ticks
+
+
+def accounted_until(pending: Iterable[Key], until: datetime) -> datetime:
     """Return up to when everything is settled, where some ticks up to `until` are not."""
-    return min((tick.tick_at - timedelta(microseconds=1) for tick in pending), default=until)
+    return min((tick_at - _INSTANT for _, tick_at in pending), default=until)
 
 
 def _times(cron: str, after: datetime, until: datetime) -> list[datetime]:

@@ -65,6 +65,7 @@ async def reconcile(settings: Settings) -> None:
         leader = Leader(api, Health(), namespace=settings.namespace, identity=identity)
         async with leader.leading(patient=False), working(settings, leader) as (_, reconciler):
             ended = await reconciler.reconcile(settings.namespace, DEFAULT_NAME)
+            await reconciler.ledger.settle()
     if ended is None:
         raise MissingSchedulerError(settings.namespace)
     if ended.unfinished:

@@ -97,6 +97,7 @@ class Reconciler:
         Raises ReconcileError after the status was written, where it could be, and ApiUnavailableError where the API
         server is away.
         """
+        self.ledger.begin()
         try:
             async with self._one_at_a_time:
                 return await self._reconcile(namespace, name)
@@ -190,14 +191,13 @@ class Reconciler:
     async def _apply(self, scheduler: Scheduler, seen: Observation, database: Database) -> int:
         if seen.quota.drifted:
             await apply_quota(self._api, seen.quota)
-        before = [live.body for live in seen.ours]
         left = {live.name: live.body for live in seen.ours}
         try:
             stale = await apply_plan(self._api, seen.decision.plan, scheduler.namespace, self.last_seen, left)
         except ApplyError:
-            await self.ledger.account(database, scheduler, before=before, after=left.values())
+            await self.ledger.note(database, scheduler, left.values())
             raise
-        await self.ledger.account(database, scheduler, before=before, after=left.values())
+        await self.ledger.note(database, scheduler, left.values())
         outcome = seen.outcome
         counts = {
             "active": outcome.active,

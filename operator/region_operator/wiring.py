@@ -145,6 +145,7 @@ def _exists(uid: str, memo: Memo, **_: Any) -> bool:
 async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
     if type == "DELETED":
         memo.gone.add(uid)
+        memo.reconciler.ledger.doubt()
         memo.health.expect_nothing()
         return
     if uid not in memo.seen:
@@ -161,12 +162,13 @@ async def _on_cronjob(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -
     if seen.is_news(body, deleted=deleted):
         await asyncio.sleep(ECHO_SECONDS)
         if seen.is_news(body, deleted=deleted):
+            memo.reconciler.ledger.doubt()
             memo.pace.wake()
 
 
 async def _on_job(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
     memo.dispatcher.see_job(body, deleted=type == "DELETED")
-    await memo.reconciler.ledger.witness.see(body, body["metadata"]["namespace"], deleted=type == "DELETED")
+    memo.reconciler.ledger.witness.see(body, deleted=type == "DELETED")
 
 
 async def _on_quota(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
 from kubernetes.aio.client import ApiException
@@ -45,6 +45,9 @@ OVERDUE = timedelta(seconds=60)
 DELETE_SECONDS = 5
 """No settling waits longer for its deletions: an admission webhook may take its time, for each."""
 
+PODS_SECONDS = 30
+"""No batch of pods is waited for longer while others begin to fail."""
+
 NAMED_AT_ONCE = 50
 ASKED_ONE_BY_ONE = 200
 """From so many on, everything is listed instead."""
@@ -57,20 +60,35 @@ class Witness:
         self._api = api
         self.jobs = Jobs()
         self._final: set[str] = set()
+        self._failing: dict[str, Job] = {}
+        self._fails = asyncio.Event()
         self._streak = Streak()
 
-    async def see(self, body: Mapping[str, Any], namespace: str, *, deleted: bool) -> None:
-        """Note an event of a Job of ours; of one that begins to fail, look at the pods while there are any."""
+    def see(self, body: Mapping[str, Any], *, deleted: bool) -> None:
+        """Note an event of a Job of ours, and one that begins to fail as to be looked at while it has pods."""
         job = Job.from_object(body)
         before = self.jobs.get(job.name)
         self.jobs.see(job)
         if deleted:
             self.jobs.gone(job.name, datetime.now(UTC))
         elif job.failing and job.had_pod and not (before and before.failing):
+            self._failing[job.name] = job
+            self._fails.set()
+
+    async def run(self, namespace: str) -> NoReturn:
+        """Look at the pods of Jobs that begin to fail, of all that did so meanwhile at once; until cancelled.
+
+        What cannot be seen is left to the settling, which looks too, if pods last that long.
+        """
+        while True:
+            await self._fails.wait()
+            self._fails.clear()
+            jobs, self._failing = self._failing, {}
             try:
-                await self.look_at_pods([job], namespace)
-            except ERRORS as error:
-                log.debug("pods not seen", extra={"job": job.name, "error": str(error)})
+                async with asyncio.timeout(PODS_SECONDS):
+                    await self.look_at_pods(jobs.values(), namespace)
+            except (*ERRORS, TimeoutError) as error:
+                log.debug("pods not seen", extra={"jobs": len(jobs), "error": str(error)})
 
     async def look(self, namespace: str, now: datetime) -> None:
         """See all Jobs that did not succeed. Raises what `api.ERRORS` lists."""

@@ -19,9 +19,12 @@ HOUR = {"REGION_REFRESH_INTERVAL_MS": "3600000"}
 
 
 def history(database: str) -> list[tuple[Any, ...]]:
-    """Return the rows of region_schedule: code, cron, from, to."""
+    """Return the rows of region_schedule: code, cron, from, to, suspended."""
     with psycopg.connect(database, autocommit=True) as connection:
-        query = "SELECT code, cron, valid_from, valid_to FROM region_tick.region_schedule ORDER BY code, valid_from"
+        query = (
+            "SELECT code, cron, valid_from, valid_to, suspended FROM region_tick.region_schedule"
+            " ORDER BY code, valid_from"
+        )
         return connection.execute(query).fetchall()
 
 
@@ -35,8 +38,8 @@ def test_every_way_in_which_a_schedule_begins_and_ends(
     def when(check: Callable[[list[tuple[Any, ...]]], object], what: str) -> list[tuple[Any, ...]]:
         return eventually(lambda: rows if check(rows := history(database)) else None, what=what)
 
-    def in_force(rows: list[tuple[Any, ...]]) -> dict[str, str]:
-        return {code: cron for code, cron, _, ended in rows if ended is None}
+    def in_force(rows: list[tuple[Any, ...]], *, suspended: bool = False) -> dict[str, str]:
+        return {code: cron for code, cron, _, ended, stops in rows if ended is None and stops is suspended}
 
     daily = dict.fromkeys("abcd", "0 0 * * *")
     with run_operator(**HOUR) as operator:
@@ -53,6 +56,10 @@ def test_every_way_in_which_a_schedule_begins_and_ends(
         sql("UPDATE region_index SET cron_schedule = 'nonsense' WHERE code = 'c'")
         kubectl("annotate", "cronjob", kubectl.cronjobs()["d"]["metadata"]["name"], "region-tick.dev/paused=true")
         rows = when(lambda rows: in_force(rows) == {"a": "1 0 * * *"}, "edited, gone, quarantined, paused")
+        assert in_force(rows, suspended=True) == dict.fromkeys("cd", "0 0 * * *")
+        for code in "cd":
+            [ran, stopped] = [row for row in rows if row[0] == code]
+            assert ran[3] == stopped[2]
         [before, after] = [row for row in rows if row[0] == "a"]
         assert before[3] == after[2]
         assert operator.stop() == 0
@@ -66,8 +73,8 @@ def test_every_way_in_which_a_schedule_begins_and_ends(
             lambda rows: in_force(rows) == {"a": "1 0 * * *", "c": "0 0 * * *", "d": "0 0 * * *"}, "after a restart"
         )
         known = len(rows)
-        assert known == 7
+        assert known == 9
         kubectl("patch", "rsched", "default", "--type", "merge", "--patch", '{"spec": {"suspend": true}}')
         rows = when(lambda rows: not in_force(rows), "all are suspended")
-        assert len(rows) == known
+        assert len(rows) == known + 3
         assert not operator.logged("not accounted")

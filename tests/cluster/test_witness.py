@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.api import connect
+from region_operator.api import Api, connect
 from region_operator.jobs import Job, JobState
 from region_operator.witness import OVERDUE, Witness
 from region_tick.contract import Reason
@@ -179,10 +180,38 @@ async def test_each_job_is_found_as_it_is(kubectl: Kubectl) -> None:
             }
 
 
+class Counting(Api):
+    """Counts the times that pods are asked for."""
+
+    asked = 0
+
+    async def request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        self.asked += "/pods" in path
+        return await super().request(method, path, **arguments)
+
+
+async def test_jobs_that_fail_at_once_are_looked_at_together(kubectl: Kubectl) -> None:
+    names = [f"again-{number}" for number in range(5)]
+    for name in names:
+        create(kubectl, name)
+        end(kubectl, name, "Failed", 75)
+    jobs = [kubectl.get("job", name) for name in names]
+    assert {Job.from_object(job).state for job in jobs} == {JobState.FAILED}
+    async with connect("test") as api:
+        counting = Counting(api._client)
+        witness = Witness(counting)
+        for job in [*jobs, *jobs]:
+            witness.see(job, deleted=False)
+        running = asyncio.create_task(witness.run(kubectl.namespace))
+        await asyncio.to_thread(eventually, lambda: all(map(witness.jobs.trouble_of, names)), what="all are seen")
+        running.cancel()
+    assert {trouble.reason for name in names if (trouble := witness.jobs.trouble_of(name))} == {Reason.DATABASE}
+    assert counting.asked == 1
+
+
 async def test_what_troubles_a_job_is_seen(kubectl: Kubectl) -> None:
-    create(kubectl, "again")
     create(kubectl, "refused", priorityClassName="no-such-class")
-    kubectl("create", "quota", "pods", "--hard=pods=1")
+    kubectl("create", "quota", "pods", "--hard=pods=0")
     eventually(lambda: kubectl.get("quota", "pods")["status"].get("used"), what="the quota counts")
     create(kubectl, "waiting")
 
@@ -196,12 +225,8 @@ async def test_what_troubles_a_job_is_seen(kubectl: Kubectl) -> None:
         await witness.look(kubectl.namespace, datetime.now(UTC))
         jobs = await witness.find(["refused", "waiting"], kubectl.namespace)
         await witness.look_for_trouble(jobs.values(), kubectl.namespace)
-        end(kubectl, "again", "Failed", 75)
-        await witness.see(kubectl.get("job", "again"), kubectl.namespace, deleted=False)
-        found = {name: witness.jobs.trouble_of(name) for name in ("again", "refused", "waiting")}
+        found = {name: witness.jobs.trouble_of(name) for name in ("refused", "waiting")}
     assert {name: trouble.reason for name, trouble in found.items() if trouble} == {
-        "again": Reason.DATABASE,
         "refused": Reason.REFUSED,
         "waiting": Reason.CAPACITY,
     }
-    assert Job.from_object(kubectl.get("job", "again")).state is JobState.FAILED

@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from region_operator.causes import Verdict
 from region_operator.database.in_force import write_in_force
-from region_operator.database.ledger import Written, begin, close, missing, open_rows, settle
-from region_operator.in_force import Found, Interval, Terms
+from region_operator.database.ledger import Period, Written, begin, close, missing, open_rows, settle
+from region_operator.in_force import Interval, Terms
 from region_operator.ledger import Tick, expected
 from region_tick.contract import Reason
 
@@ -69,28 +69,49 @@ async def run(engine: AsyncEngine, at: datetime, *, region: str = "1", **values:
     )
 
 
-async def in_force(engine: AsyncEngine, since: datetime) -> None:
-    row = Interval(source=SOURCE, region_id="1", terms=TERMS, valid_from=since)
-    await write_in_force(engine, Found({row.key: row}, {}), sources={SOURCE})
+async def in_force(
+    engine: AsyncEngine, since: datetime, *, source: str = SOURCE, scheduler: str = "uid", end: datetime | None = None
+) -> None:
+    row = Interval(source=source, region_id="1", terms=TERMS, valid_from=since)
+    await write_in_force(engine, {row.key: row}, source=source, scheduler=scheduler)
+    if end is not None:
+        await execute(
+            engine,
+            "UPDATE region_tick.region_schedule SET valid_to = :end WHERE source = :source",
+            end=end,
+            source=source,
+        )
+
+
+async def periods(engine: AsyncEngine, *, retention: timedelta = MONTH) -> list[Period]:
+    return (await begin(engine, scheduler="uid", retention=retention))[1]
 
 
 async def test_the_account_begins_with_the_first_schedule_and_not_long_ago(engine: AsyncEngine, ago: Ago) -> None:
-    assert await begin(engine, SOURCE, retention=MONTH) is None
+    assert await periods(engine) == []
     await in_force(engine, ago(60))
-    period = await begin(engine, SOURCE, retention=MONTH)
-    assert period is not None
-    assert timedelta(minutes=9) < period.now - period.after <= timedelta(minutes=11)
+    now, [period] = await begin(engine, scheduler="uid", retention=MONTH)
+    assert timedelta(minutes=9) < now - period.after <= timedelta(minutes=11)
     assert [row.terms for row in period.intervals] == [TERMS]
-    assert (again := await begin(engine, SOURCE, retention=MONTH)) is not None
-    assert again.after == period.after
+    [again] = await periods(engine)
+    assert again.after == again.accounted_until == period.after
 
 
 async def test_an_account_that_is_older_than_the_retention_is_cut(engine: AsyncEngine, ago: Ago) -> None:
     await in_force(engine, ago(5))
-    await begin(engine, SOURCE, retention=MONTH)
-    period = await begin(engine, SOURCE, retention=timedelta(minutes=1))
-    assert period is not None
-    assert period.after == period.now - timedelta(minutes=1)
+    now, [period] = await begin(engine, scheduler="uid", retention=timedelta(minutes=1))
+    assert period.accounted_until == ago(5) < period.after == now - timedelta(minutes=1)
+
+
+async def test_a_source_that_was_left_is_accounted_for_to_its_end(engine: AsyncEngine, ago: Ago) -> None:
+    await in_force(engine, ago(9), source="public.left", end=ago(3))
+    await in_force(engine, ago(3))
+    await in_force(engine, ago(9), source="public.other", scheduler="another")
+    left, current = await periods(engine)
+    assert (left.source, current.source) == ("public.left", SOURCE)
+    assert [row.valid_to for row in left.intervals] == [ago(3)]
+    await settle(engine, "public.left", [], until=ago(2))
+    assert [period.source for period in await periods(engine)] == [SOURCE]
 
 
 async def test_ticks_without_a_row_are_found_and_those_that_another_overlapped_told(
@@ -109,7 +130,6 @@ async def test_ticks_without_a_row_are_found_and_those_that_another_overlapped_t
 
 async def test_rows_are_written_once_and_beside_none_that_is_there(engine: AsyncEngine, ago: Ago) -> None:
     await in_force(engine, ago(60))
-    await begin(engine, SOURCE, retention=MONTH)
     await run(engine, ago(5), state="running")
     verdicts = [(tick(ago(5)), CREATED), (tick(ago(4)), CREATED), (tick(ago(3)), Verdict(Reason.CAPACITY))]
     written = await settle(engine, SOURCE, verdicts, until=ago(2))
@@ -126,29 +146,30 @@ async def test_rows_are_written_once_and_beside_none_that_is_there(engine: Async
         ("missed", "not created", "detail", tick(ago(4)).job),
         ("skipped", "capacity", None, tick(ago(3)).job),
     ]
-    assert (period := await begin(engine, SOURCE, retention=MONTH)) is not None
+    [period] = await periods(engine)
     assert period.after == ago(2)  # it never goes back
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted"])
 async def test_open_rows_are_closed_by_attempt(engine: AsyncEngine, ago: Ago, state: str) -> None:
+    await in_force(engine, ago(60))
     await run(engine, ago(9), state=state, finished_at=None, reason="terminated")
+    await run(engine, ago(9), state=state, source="public.other")
     await run(engine, ago(8), state=state, lease_until=ago(0) + timedelta(hours=1))
     await run(engine, ago(7))
-    [row] = await open_rows(engine, SOURCE)
-    assert (row.tick_at, row.attempt, row.said, row.job) == (ago(9), 1, "terminated", "j")
+    [row] = await open_rows(engine, scheduler="uid")
+    assert (row.source, row.tick_at, row.attempt, row.said, row.job) == (SOURCE, ago(9), 1, "terminated", "j")
     verdict = Verdict(Reason.LOST)
-    assert await close(engine, SOURCE, [(replace(row, attempt=2), verdict)]) == []
-    assert await close(engine, SOURCE, [(row, verdict)]) == [Written("failed", "lost", "j")]
-    assert await close(engine, SOURCE, [(row, verdict)]) == []
+    assert await close(engine, [(replace(row, attempt=2), verdict)]) == []
+    assert await close(engine, [(row, verdict)]) == [Written("failed", "lost", "j")]
+    assert await close(engine, [(row, verdict)]) == []
     [(finished,)] = await execute(engine, "SELECT finished_at FROM region_tick.job_run WHERE state = 'failed'")
     assert finished >= ago(9)
 
 
 async def test_what_expected_gives_is_what_missing_takes(engine: AsyncEngine, ago: Ago) -> None:
     await in_force(engine, ago(8))
-    period = await begin(engine, SOURCE, retention=MONTH)
-    assert period is not None
+    [period] = await periods(engine)
     ticks = expected(period.intervals, after=period.after, until=ago(0))
     assert [item.tick_at for item in ticks] == [ago(n) for n in range(7, -1, -1)]
     assert [item for item, _ in await missing(engine, SOURCE, ticks)] == ticks

@@ -24,9 +24,9 @@ AT = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 REGION = {"source": "public.region_index", "region_id": "7"}
 RUN = REGION | {"tick_at": AT, "region_code": "de-by", "cron": "*/5 * * * *", "state": State.RUNNING}
 CURSOR = REGION | {"handler": "poll", "window_end": AT}
-CRONJOB = {"cronjob": "de-by-0123456789ab", "start_deadline_seconds": 100}
+CRONJOB = {"cronjob": "de-by-0123456789ab", "start_deadline_seconds": 100, "suspended": True}
 SCHEDULE = REGION | CRONJOB | {"code": "de-by", "cron": "*/5 * * * *", "valid_from": AT}
-LEDGER = {"source": "public.region_index", "accounted_until": AT}
+LEDGER = {"source": "public.region_index", "accounted_until": AT, "scheduler": "uid"}
 CREATOR = REGION | {"platform": "youtube", "handle": "@someone"}
 
 EVERYTHING = r"""

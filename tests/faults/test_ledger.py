@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from tests.cluster.kubectl import Kubectl
 
 MINUTE = timedelta(minutes=1)
-QUICK = {"REGION_REFRESH_INTERVAL_MS": "5000", "CONCURRENCY": "8"}
+SELDOM = {"REGION_REFRESH_INTERVAL_MS": "3600000", "CONCURRENCY": "8"}
+"""No reconcile comes by itself: the ledger has a clock of its own."""
 TICK = {"timeout": "1s", "retries": 0, "startDeadline": "10s"}
 """A Job that gets no pod fails 41 s after its tick."""
 SUCCEEDED = (State.SUCCEEDED, Reason.OK)
 FULL = (State.SKIPPED, Reason.CAPACITY)
 STOPPED = (State.MISSED, Reason.NOT_CREATED)
+PAUSED = (State.SKIPPED, Reason.SUSPENDED)
 
 
 def until(moment: datetime) -> None:
@@ -55,7 +57,7 @@ def stopped_controllers(cluster: LocalCluster) -> Iterator[None]:
 @contextmanager
 def full_quota(kubectl: Kubectl) -> Iterator[None]:
     """Take every slot with pods that are nobody's tick."""
-    count = int(QUICK["CONCURRENCY"])
+    count = int(SELDOM["CONCURRENCY"])
     spec = {
         "priorityClassName": "region-tick",
         "containers": [{"name": "c", "image": "none"}],
@@ -96,12 +98,12 @@ def test_every_expected_tick_has_one_final_row_with_its_cause(
 
     sql(
         "INSERT INTO region_index (code, name, cron_schedule)"
-        " SELECT code, code, '* * * * *' FROM unnest('{steady,edited,deactivated}'::text[]) code"
+        " SELECT code, code, '* * * * *' FROM unnest('{steady,edited,paused,deactivated}'::text[]) code"
     )
     with StandInKubelet(kubectl, database):
         if datetime.now(UTC).second > 30:  # so that all stands before the first tick
             until(datetime.now(UTC).replace(second=0, microsecond=0) + MINUTE)
-        with run_operator(**QUICK) as operator:
+        with run_operator(**SELDOM) as operator:
             eventually(lambda: kubectl.ready().get("status") == "True", what="ready")
             kubectl("patch", "rsched", "default", "--type", "merge", "--patch", json.dumps({"spec": {"tick": TICK}}))
             eventually(
@@ -112,15 +114,18 @@ def test_every_expected_tick_has_one_final_row_with_its_cause(
             until(first + timedelta(seconds=25))
             sql("UPDATE region_index SET cron_schedule = '*/2 * * * *' WHERE code = 'edited'")
             sql("UPDATE region_index SET active = false WHERE code = 'deactivated'")
-            eventually(lambda: len(kubectl.cronjobs()) == 2, what="deactivated")
+            paused = kubectl.cronjobs()["paused"]["metadata"]["name"]
+            kubectl("annotate", "cronjob", paused, "region-tick.dev/paused=true")
+            eventually(lambda: len(kubectl.cronjobs()) == 3, what="deactivated")
+            eventually(lambda: kubectl.cronjobs()["paused"]["spec"]["suspend"], what="paused")
             eventually(lambda: kubectl.cronjobs()["edited"]["spec"]["schedule"] == "*/2 * * * *", what="the edit shows")
             operator.signal(signal.SIGKILL)
-        with run_operator(**QUICK) as operator:
+        with run_operator(**SELDOM) as operator:
             until(first + MINUTE - timedelta(seconds=8))
             with full_quota(kubectl):
                 until(first + MINUTE + timedelta(seconds=48))
             assert operator.stop() == 0
-        with run_operator(**QUICK) as operator:
+        with run_operator(**SELDOM) as operator:
             eventually(lambda: operator.get("/readyz")[0] == 200, what="it leads")
             until(first + 2 * MINUTE - timedelta(seconds=3))
             with stopped_controllers(control_plane):
@@ -130,6 +135,7 @@ def test_every_expected_tick_has_one_final_row_with_its_cause(
             for number, outcome in enumerate((SUCCEEDED, FULL, STOPPED, SUCCEEDED)):
                 at = first + number * MINUTE
                 expected["steady", at] = outcome
+                expected["paused", at] = outcome if number == 0 else PAUSED
                 if number == 0 or at.minute % 2 == 0:
                     expected["edited", at] = outcome
             until(last + timedelta(seconds=30))
@@ -149,7 +155,7 @@ def test_of_500_ticks_of_one_minute_those_that_got_no_job_are_named(
             "INSERT INTO region_index (code, name, cron_schedule)"
             f" SELECT 'R' || n, 'Region', '0 0 1 1 *' FROM generate_series(1, {count}) n"
         )
-        with StandInKubelet(kubectl, database), run_operator(**QUICK) as operator:
+        with StandInKubelet(kubectl, database), run_operator(**SELDOM) as operator:
             tick = json.dumps({"spec": {"tick": TICK | {"startDeadline": f"{seconds}s"}}})
             eventually(lambda: kubectl.ready().get("status") == "True", what="ready", seconds=60)
             kubectl("patch", "rsched", "default", "--type", "merge", "--patch", tick)

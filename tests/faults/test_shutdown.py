@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections import Counter
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from region_operator.api import CONCURRENT_REQUESTS
+from region_operator.database.migrate import migrate
 from region_operator.failsafe import EXIT_LIMIT_SECONDS
+from region_tick.database_url import DatabaseUrl
 from tests.cluster.audit import audit_lines, sent_by
 from tests.waiting import eventually
 
@@ -52,12 +55,16 @@ def test_told_to_stop_amid_five_thousand_cronjobs_it_ends_and_the_next_start_fin
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_while_the_database_hangs_it_ends(
-    site: Site, run_operator: RunOperator, kubectl: Kubectl, number: signal.Signals
+    site: Site, run_operator: RunOperator, number: signal.Signals
 ) -> None:
+    asyncio.run(migrate(DatabaseUrl.parse(site.url)))
+    site.sql("ALTER TABLE region_tick.job_run RENAME lease_until TO away")  # so that the ledger tries again and again
     with run_operator(DATABASE_URL_FILE=str(site.url_file), REGION_REFRESH_INTERVAL_MS="1000") as operator:
-        eventually(lambda: kubectl.ready().get("status") == "True", what="a first reconcile")
+        eventually(lambda: operator.logged("not accounted"), what="a first reconcile")
         with site.server.frozen():
-            eventually(lambda: time.time() - operator.metric(LAST_SUCCESS) > 3, what="a reconcile hangs")
+            eventually(
+                lambda: time.time() - operator.metric(LAST_SUCCESS) > 3, what="a reconcile hangs, and the ledger"
+            )
             operator.signal(number)
             assert operator.wait(EXIT_LIMIT_SECONDS) == 0
         assert operator.lines[-1]["event"] == "stopped"

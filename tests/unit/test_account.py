@@ -26,7 +26,7 @@ async def test_a_database_that_went_away_is_counted_and_logged_once(caplog: pyte
     before = LEDGER_FAILURES._value.get()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            await ledger.account(Database(engine, "public"), scheduler(), before=[], after=[])
+            await ledger.note(Database(engine, "public"), scheduler(), [])
     assert LEDGER_FAILURES._value.get() == before + 2
     [told] = caplog.records
     assert (told.message, bool(told.exc_info), vars(told)["attempts"]) == ("not accounted", False, 1)

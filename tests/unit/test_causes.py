@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,10 @@ TERMS = Terms(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadli
 TICK = Tick("1", TERMS, AT, None)
 CHANGED = Tick("1", TERMS, AT, AT + timedelta(seconds=1))
 CHANGED_LATER = Tick("1", TERMS, AT, AT + timedelta(seconds=21))
+STOPPED = replace(CHANGED, stopped=True)
+STOPPED_LATER = replace(CHANGED_LATER, stopped=True)
+SUSPENDED = Tick("1", replace(TERMS, suspended=True), AT, None)
+RESUMED = replace(SUSPENDED, ended=AT + timedelta(seconds=1))
 LATER = AT + timedelta(minutes=5)
 
 
@@ -49,6 +54,12 @@ IMAGE = Trouble(Reason.IMAGE, "ImagePullBackOff")
         (TICK, None, None, True, AT, State.SKIPPED, Reason.STILL_RUNNING),
         (CHANGED, None, None, False, AT, State.SKIPPED, Reason.CHANGED),
         (CHANGED_LATER, None, None, False, AT, State.MISSED, Reason.NOT_CREATED),
+        (STOPPED, None, None, False, AT, State.SKIPPED, Reason.SUSPENDED),
+        (STOPPED, job(TIRED, failed=3), None, False, AT, State.MISSED, Reason.POD_FAILED),
+        (STOPPED_LATER, None, None, False, AT, State.MISSED, Reason.NOT_CREATED),
+        (SUSPENDED, None, None, True, LATER, State.SKIPPED, Reason.SUSPENDED),
+        (RESUMED, None, None, False, AT, State.SKIPPED, Reason.SUSPENDED),
+        (RESUMED, job(), None, False, AT, State.SKIPPED, Reason.CAPACITY),
         (TICK, None, None, False, AT + timedelta(seconds=20), State.MISSED, Reason.NOT_CREATED),
         (TICK, None, None, False, LATER, State.MISSED, Reason.UNOBSERVED),
     ],

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from region_operator.cronjob import cronjob_name, render_cronjob
-from region_operator.in_force import Changes, Found, Interval, Terms, changes, look, sources_of
+from region_operator.in_force import Changes, Interval, Terms, changes, look
 from region_operator.schedule import parse_schedule
 from tests.unit.examples import PARIS, scheduler
 
@@ -23,6 +23,7 @@ LATER = AT + timedelta(minutes=7)
 NOW = AT + timedelta(minutes=30)
 KEY = (PARIS.source, PARIS.id)
 TERMS = Terms(cron="*/5 * * * *", code="FR-75", cronjob=cronjob_name(PARIS), start_deadline_seconds=100)
+STOPPED = replace(TERMS, suspended=True)
 ROW = Interval(source=PARIS.source, region_id=PARIS.id, terms=TERMS, valid_from=AT)
 
 
@@ -45,41 +46,40 @@ def cronjob(
 
 
 def test_a_cronjob_says_since_when_its_region_ticks_and_how() -> None:
-    assert look([cronjob()]) == Found({KEY: ROW}, {})
-    assert look([cronjob(applied=LATER)]) == Found({KEY: replace(ROW, valid_from=LATER)}, {})
-    assert look([cronjob(applied=LATER, suspend=True)]) == Found({}, {KEY: LATER})
-    assert sources_of([cronjob()]) == {PARIS.source}
+    assert look([cronjob()]) == {KEY: ROW}
+    assert look([cronjob(applied=LATER)]) == {KEY: replace(ROW, valid_from=LATER)}
+    assert look([cronjob(applied=LATER, suspend=True)]) == {KEY: replace(ROW, terms=STOPPED, valid_from=LATER)}
 
 
 def test_what_a_person_changed_counts_from_then() -> None:
     body = cronjob()
     body["spec"]["schedule"] = "@hourly"
     body["metadata"]["managedFields"] += [{"manager": "kubectl-edit", "operation": "Update", "time": stamp(LATER)}]
-    assert look([body]).running[KEY] == replace(ROW, terms=replace(TERMS, cron="@hourly"), valid_from=LATER)
+    assert look([body])[KEY] == replace(ROW, terms=replace(TERMS, cron="@hourly"), valid_from=LATER)
 
 
 def test_one_whose_managed_fields_were_lost_counts_from_its_creation() -> None:
     body = cronjob(applied=LATER)
     del body["metadata"]["managedFields"]
-    assert look([body]).running[KEY].valid_from == AT
+    assert look([body])[KEY].valid_from == AT
 
 
 def test_one_that_is_going_starts_nothing_any_more() -> None:
     body = cronjob()
     body["metadata"]["deletionTimestamp"] = stamp(LATER)
-    assert look([body]) == Found({}, {})
+    assert look([body]) == {}
 
 
 def test_of_two_the_older_counts() -> None:
     copy = cronjob(replace(PARIS, code="copy"), created=LATER)
     for bodies in ([cronjob(), copy], [copy, cronjob()]):
-        assert look(bodies).running[KEY].terms.cronjob == cronjob_name(PARIS)
+        assert look(bodies)[KEY].terms.cronjob == cronjob_name(PARIS)
 
 
 def test_one_without_its_marks_is_left_out() -> None:
     body = cronjob()
     del body["metadata"]["annotations"]
-    assert look([body]) == Found({}, {})
+    assert look([body]) == {}
 
 
 OTHER = replace(TERMS, cron="@hourly")
@@ -88,30 +88,45 @@ OTHER = replace(TERMS, cron="@hourly")
 @pytest.mark.parametrize(
     ("current", "found", "expected"),
     [
-        pytest.param([], Found({KEY: ROW}, {}), Changes(begun=(ROW,)), id="created"),
-        pytest.param([ROW], Found({KEY: replace(ROW, valid_from=LATER)}, {}), Changes(), id="another image"),
+        pytest.param([], [ROW], Changes(begun=(ROW,)), id="created"),
+        pytest.param([ROW], [replace(ROW, valid_from=LATER)], Changes(), id="another image"),
         pytest.param(
             [ROW],
-            Found({KEY: replace(ROW, terms=OTHER, valid_from=LATER)}, {}),
+            [replace(ROW, terms=OTHER, valid_from=LATER)],
             Changes((replace(ROW, valid_to=LATER),), (replace(ROW, terms=OTHER, valid_from=LATER),)),
             id="rescheduled",
         ),
-        pytest.param([ROW], Found({}, {KEY: LATER}), Changes(ended=(replace(ROW, valid_to=LATER),)), id="suspended"),
-        pytest.param([], Found({}, {KEY: LATER}), Changes(), id="still suspended"),
-        pytest.param([ROW], Found({}, {}), Changes(ended=(replace(ROW, valid_to=NOW),)), id="gone"),
-        pytest.param([], Found({}, {}), Changes(), id="nothing"),
+        pytest.param(
+            [ROW],
+            [replace(ROW, terms=STOPPED, valid_from=LATER)],
+            Changes((replace(ROW, valid_to=LATER),), (replace(ROW, terms=STOPPED, valid_from=LATER),)),
+            id="suspended",
+        ),
+        pytest.param([], [replace(ROW, terms=STOPPED)], Changes(begun=(replace(ROW, terms=STOPPED),)), id="made so"),
+        pytest.param(
+            [ROW],
+            [replace(ROW, source="public.other", valid_from=LATER)],
+            Changes((replace(ROW, valid_to=LATER),), (replace(ROW, source="public.other", valid_from=LATER),)),
+            id="of another table",
+        ),
+        pytest.param([ROW], [], Changes(ended=(replace(ROW, valid_to=NOW),)), id="gone"),
+        pytest.param([], [], Changes(), id="nothing"),
     ],
 )
-def test_the_changes(current: list[Interval], found: Found, expected: Changes) -> None:
-    assert changes(current, found, now=NOW) == expected
+def test_the_changes(current: list[Interval], found: list[Interval], expected: Changes) -> None:
+    assert changes(current, {row.key: row for row in found}, now=NOW) == expected
 
 
 def test_an_edit_in_the_second_of_the_one_before_is_an_edit_all_the_same() -> None:
     edited = replace(ROW, terms=OTHER)
-    done = changes([ROW], Found({KEY: edited}, {}), now=NOW)
+    done = changes([ROW], {KEY: edited}, now=NOW)
     [ended], [begun] = done.ended, done.begun
     assert ended.valid_to is not None
     assert ROW.valid_from < ended.valid_to == begun.valid_from < AT + timedelta(seconds=1)
+
+
+def term(text: str) -> Terms:
+    return replace(TERMS, suspended=True) if text == "suspended" else replace(TERMS, cron=text)
 
 
 MOMENTS = st.integers(0, 40).map(lambda seconds: AT + timedelta(seconds=seconds))
@@ -125,17 +140,15 @@ STATES = st.dictionaries(
 def test_after_any_history_the_rows_say_what_is_and_none_overlaps(history: list[tuple[Any, datetime]]) -> None:
     rows: list[Interval] = []
     for states, now in history:
-        running = {
-            key: Interval(source=key[0], region_id=key[1], terms=replace(TERMS, cron=text), valid_from=since)
+        found = {
+            key: Interval(source=key[0], region_id=key[1], terms=term(text), valid_from=since)
             for key, (text, since) in states.items()
-            if text != "suspended"
         }
-        found = Found(running, {key: since for key, (text, since) in states.items() if text == "suspended"})
         done = changes([row for row in rows if row.valid_to is None], found, now=now)
         ended = {row.key: row for row in done.ended}
         rows = [ended.get(row.key, row) if row.valid_to is None else row for row in rows] + list(done.begun)
         current = [row for row in rows if row.valid_to is None]
-        assert {row.key: row.terms for row in current} == {key: row.terms for key, row in running.items()}
-        assert len(current) == len(running)
+        assert {row.key: row.terms for row in current} == {key: row.terms for key, row in found.items()}
+        assert len(current) == len(found)
         assert all(row.valid_to > row.valid_from for row in rows if row.valid_to is not None)
         assert not changes(current, found, now=now)

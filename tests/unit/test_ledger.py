@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from region_operator.in_force import Interval, Terms
-from region_operator.ledger import SETTLING, SLICE, Tick, accounted_until, expected, slices
+from region_operator.ledger import SETTLING, SLICE, Tick, accounted_until, again, expected, slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,10 @@ def minute(number: float) -> datetime:
     return AT + timedelta(minutes=number)
 
 
-def interval(cron: str, start: datetime, end: datetime | None = None, *, region: str = "1") -> Interval:
-    terms = Terms(cron=cron, code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
+def interval(
+    cron: str, start: datetime, end: datetime | None = None, *, region: str = "1", suspended: bool = False
+) -> Interval:
+    terms = Terms(cron=cron, code="a", cronjob="a-0123456789ab", start_deadline_seconds=20, suspended=suspended)
     return Interval(source="s", region_id=region, terms=terms, valid_from=start, valid_to=end)
 
 
@@ -40,6 +42,32 @@ def test_the_first_tick_is_strictly_after_the_start_and_the_last_not_after_the_e
 def test_an_edited_schedule_has_each_minute_once() -> None:
     rows = [interval("* * * * *", AT, minute(2.5)), interval("*/2 * * * *", minute(2.5))]
     assert times(*rows, after=AT, until=minute(8)) == [minute(n) for n in (1, 2, 4, 6, 8)]
+
+
+def test_a_suspended_region_has_its_ticks_and_the_one_before_knows_what_ended_it() -> None:
+    row = interval("* * * * *", AT, minute(1.1))
+    suspended = interval("* * * * *", minute(1.1), minute(3.1), suspended=True)
+    resumed = interval("* * * * *", minute(3.1))
+    ticks = expected([row, suspended, resumed], after=AT, until=minute(4))
+    assert [tick.tick_at for tick in ticks] == [minute(n) for n in (1, 2, 3, 4)]
+    assert [tick.stopped for tick in ticks] == [True, False, False, False]
+    assert [tick.may_have_job for tick in ticks] == [True, False, True, True]
+
+
+def test_a_region_that_another_ones_suspension_does_not_concern() -> None:
+    rows = [interval("* * * * *", AT, minute(1)), interval("* * * * *", minute(1), region="2", suspended=True)]
+    assert not any(tick.stopped for tick in expected(rows, after=AT, until=minute(2)))
+
+
+def test_what_was_pending_is_what_schedules_say_by_now() -> None:
+    before = expected([interval("* * * * *", AT), interval("* * * * *", AT, region="2")], after=AT, until=minute(2))
+    rows = [
+        interval("* * * * *", AT, minute(1.2)),
+        interval("@hourly", minute(1.2)),
+        interval("* * * * *", AT, region="2"),
+    ]
+    found = again(rows, [tick.key for tick in before if tick.key != ("2", minute(1))])
+    assert [(tick.key, tick.ended) for tick in found] == [(("1", minute(1)), minute(1.2)), (("2", minute(2)), None)]
 
 
 def test_a_text_that_is_no_schedule_of_ours_expects_nothing() -> None:
@@ -88,4 +116,4 @@ def test_a_tick_may_be_claimed_until_its_deadline_is_over_and_settled() -> None:
 def test_what_is_pending_holds_the_account_back() -> None:
     ticks: list[Tick] = expected([interval("* * * * *", AT)], after=AT, until=minute(3))
     assert accounted_until([], minute(5)) == minute(5)
-    assert minute(1) < accounted_until(ticks[1:], minute(5)) < minute(2)
+    assert minute(1) < accounted_until([tick.key for tick in ticks[1:]], minute(5)) < minute(2)

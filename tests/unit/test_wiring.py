@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kopf import Body, OperatorSettings
 from kopf._core.actions.loggers import LocalObjectLogger
+from kubernetes.aio import client
 
 from region_operator import wiring
+from region_operator.account import Ledger
+from region_operator.api import Api
 from region_operator.dispatch import Dispatcher
 from region_operator.failures import ReconcileError
 from region_operator.health import PATIENCE_SECONDS, Health
 from region_operator.pace import Pace
 from region_operator.reconcile import LIMIT_SECONDS, Ended
+from region_operator.seen import Seen
 from region_operator.status import ReadyReason
 from region_tick.logs import JsonFormatter
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
 RAW: Any = {"metadata": {"generation": 1}}
 META = Body(RAW).meta
+CRONJOB: Any = {"name": "a-0123456789ab", "uid": "u", "generation": 1}
 
 
 class Clock:
@@ -40,9 +45,12 @@ class Clock:
 
 class StandIn:
     database = "database: here"
+    last_seen = Seen()
 
-    def __init__(self, act: Callable[[], Awaitable[Ended | None]]) -> None:
+    def __init__(self, act: Callable[[], Awaitable[Ended | None]], clock: Clock) -> None:
         self._act = act
+        api = Api(client.ApiClient(client.Configuration()))
+        self.ledger = Ledger(api, retention=timedelta(days=30), clock=clock)
 
     async def reconcile(self, _namespace: str, _name: str) -> Ended | None:
         return await self._act()
@@ -77,7 +85,7 @@ async def crash() -> None:
 
 def memo(clock: Clock, act: Callable[[], Awaitable[Ended | None]]) -> wiring.Memo:
     health, pace = Health(clock=clock), Pace(clock=clock, uniform=lambda _low, high: high)
-    return wiring.Memo(StandIn(act), pace, health, Dispatcher())  # type: ignore[arg-type]
+    return wiring.Memo(StandIn(act, clock), pace, health, Dispatcher())  # type: ignore[arg-type]
 
 
 async def reconcile(memo: wiring.Memo) -> None:
@@ -121,6 +129,22 @@ async def test_nothing_is_expected_of_a_scheduler_that_is_gone() -> None:
     await wiring._on_event(type="DELETED", **event)
     await reconcile(gone)  # one that was under way
     assert await live_after(gone, clock, 1e9)
+
+
+@pytest.mark.parametrize(
+    ("on", "event"),
+    [
+        (wiring._on_event, {"type": "DELETED", "uid": "u", "meta": META}),
+        (wiring._on_cronjob, {"type": "MODIFIED", "body": {"metadata": CRONJOB}}),
+    ],
+)
+async def test_what_others_change_is_in_force_unknown_to_the_ledger(on: Any, event: dict[str, Any]) -> None:
+    clock = Clock()
+    doubting = memo(clock, succeed)
+    before = doubting.reconciler.ledger.unsettled
+    await on(**event, memo=doubting)
+    clock.now += 100
+    assert doubting.reconciler.ledger.unsettled == before + timedelta(seconds=100)
 
 
 async def test_a_scheduler_whose_timer_never_begins_is_noticed() -> None:

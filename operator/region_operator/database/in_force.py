@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from region_operator.database.engine import transaction
-from region_operator.in_force import Found, Interval, Terms, changes
+from region_operator.in_force import Interval, Terms, changes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
     from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-COLUMNS = "source, region_id, cron, code, cronjob, start_deadline_seconds, valid_from, valid_to"
+    from region_operator.in_force import Key
+
+COLUMNS = "source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, valid_from, valid_to"
 
 NOW = text("SELECT clock_timestamp()")
+
+_ACCOUNTED = text("SELECT source FROM region_tick.ledger WHERE scheduler = :scheduler")
 
 _CURRENT = text(
     f"SELECT {COLUMNS} FROM region_tick.region_schedule"  # noqa: S608 - a constant
@@ -32,24 +36,37 @@ WHERE row.source = ended.source AND row.region_id = ended.region_id AND row.vali
 """)
 
 _BEGIN = text("""
-INSERT INTO region_tick.region_schedule (source, region_id, cron, code, cronjob, start_deadline_seconds, valid_from)
-SELECT source, region_id, cron, code, cronjob, start_deadline_seconds, greatest(valid_from, (
+INSERT INTO region_tick.region_schedule
+    (source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, valid_from)
+SELECT source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, greatest(valid_from, (
     SELECT max(valid_to) FROM region_tick.region_schedule AS past
     WHERE past.source = begun.source AND past.region_id = begun.region_id))
 FROM unnest(
     CAST(:source AS text[]), CAST(:region_id AS text[]), CAST(:cron AS text[]), CAST(:code AS text[]),
-    CAST(:cronjob AS text[]), CAST(:start_deadline_seconds AS integer[]), CAST(:valid_from AS timestamptz[]))
-    AS begun (source, region_id, cron, code, cronjob, start_deadline_seconds, valid_from)
+    CAST(:cronjob AS text[]), CAST(:start_deadline_seconds AS integer[]), CAST(:suspended AS boolean[]),
+    CAST(:valid_from AS timestamptz[]))
+    AS begun (source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, valid_from)
 ON CONFLICT DO NOTHING
 """)
 
+_ACCOUNT = text("""
+INSERT INTO region_tick.ledger (source, accounted_until, scheduler)
+SELECT source, greatest(min(valid_from), clock_timestamp() - interval '10 minutes'), :scheduler
+FROM region_tick.region_schedule WHERE source = ANY(CAST(:sources AS text[])) GROUP BY source
+ON CONFLICT (source) DO UPDATE SET scheduler = excluded.scheduler
+""")
+"""Of a time before the first schedule was written down, nothing is known."""
 
-async def write_in_force(engine: AsyncEngine, found: Found, *, sources: Collection[str]) -> int:
-    """Bring region_schedule to what was found; return how many rows that took: none where nothing changed.
 
-    `sources` are those whose schedules end where they were not found. Raises sqlalchemy.exc.DBAPIError.
+async def write_in_force(engine: AsyncEngine, found: Mapping[Key, Interval], *, source: str, scheduler: str) -> int:
+    """Bring region_schedule to what was found; return how many of its rows that took: none where nothing changed.
+
+    `scheduler` accounts from now on for `source`, which it reads, and for all that was found; of those, and of what it
+    accounted for before, schedules end that were not found. Raises sqlalchemy.exc.DBAPIError.
     """
     async with transaction(engine) as connection:
+        accounted = set((await connection.execute(_ACCOUNTED, {"scheduler": scheduler})).scalars())
+        sources = accounted | {source} | {source for source, _ in found}
         rows = (await connection.execute(_CURRENT, {"sources": list(sources)})).mappings()
         current = [interval(row) for row in rows]
         todo = changes(current, found, now=(await connection.execute(NOW)).scalar_one())
@@ -57,6 +74,8 @@ async def write_in_force(engine: AsyncEngine, found: Found, *, sources: Collecti
             await connection.execute(_END, _keys(todo.ended) | {"valid_to": [row.valid_to for row in todo.ended]})
         if todo.begun:
             await connection.execute(_BEGIN, _keys(todo.begun) | _terms(todo.begun))
+        if new := sources - accounted:
+            await connection.execute(_ACCOUNT, {"sources": list(new), "scheduler": scheduler})
         return len(todo.ended) + len(todo.begun)
 
 
@@ -67,6 +86,7 @@ def interval(row: RowMapping) -> Interval:
         code=row["code"],
         cronjob=row["cronjob"],
         start_deadline_seconds=row["start_deadline_seconds"],
+        suspended=row["suspended"],
     )
     return Interval(
         source=row["source"],
@@ -87,5 +107,6 @@ def _terms(rows: tuple[Interval, ...]) -> dict[str, list[Any]]:
         "code": [row.terms.code for row in rows],
         "cronjob": [row.terms.cronjob for row in rows],
         "start_deadline_seconds": [row.terms.start_deadline_seconds for row in rows],
+        "suspended": [row.terms.suspended for row in rows],
         "valid_from": [row.valid_from for row in rows],
     }

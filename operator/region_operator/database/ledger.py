@@ -29,15 +29,15 @@ BATCH = 10_000
 PATIENCE_SECONDS = 60
 """How long after its lease an open row is left to those who may take it over."""
 
-_BEGIN = text("""
-INSERT INTO region_tick.ledger (source, accounted_until)
-SELECT CAST(:source AS text), greatest(min(valid_from), clock_timestamp() - interval '10 minutes')
-FROM region_tick.region_schedule WHERE source = :source HAVING min(valid_from) IS NOT NULL
-ON CONFLICT DO NOTHING
+_UNSETTLED = text("""
+SELECT source, accounted_until FROM region_tick.ledger
+WHERE scheduler = :scheduler AND EXISTS (
+    SELECT FROM region_tick.region_schedule AS schedule
+    WHERE schedule.source = ledger.source
+        AND (schedule.valid_to IS NULL OR schedule.valid_to > ledger.accounted_until))
+ORDER BY source
 """)
-"""Of a time before the first schedule was written down, nothing is known."""
-
-_ACCOUNTED = text("SELECT accounted_until FROM region_tick.ledger WHERE source = :source")
+"""Where a schedule is in force, or ended and has ticks that are not accounted for."""
 
 _INTERVALS = text(
     f"SELECT {COLUMNS} FROM region_tick.region_schedule"  # noqa: S608 - a constant
@@ -81,8 +81,9 @@ UPDATE region_tick.ledger SET accounted_until = :until WHERE source = :source AN
 """)
 
 _OPEN = text("""
-SELECT region_id, tick_at, manual_uid, attempt, reason, job_name FROM region_tick.job_run
-WHERE source = :source AND state IN ('running', 'interrupted')
+SELECT source, region_id, tick_at, manual_uid, attempt, reason, job_name FROM region_tick.job_run
+WHERE source IN (SELECT source FROM region_tick.ledger WHERE scheduler = :scheduler)
+    AND state IN ('running', 'interrupted')
     AND lease_until < clock_timestamp() - make_interval(secs => :patience)
 ORDER BY tick_at LIMIT :batch
 """)
@@ -92,10 +93,10 @@ UPDATE region_tick.job_run AS run SET
     state = 'failed', reason = given.reason, error_message = coalesce(run.error_message, given.detail),
     finished_at = coalesce(run.finished_at, clock_timestamp())
 FROM unnest(
-    CAST(:region_id AS text[]), CAST(:tick_at AS timestamptz[]), CAST(:manual_uid AS text[]),
+    CAST(:source AS text[]), CAST(:region_id AS text[]), CAST(:tick_at AS timestamptz[]), CAST(:manual_uid AS text[]),
     CAST(:attempt AS integer[]), CAST(:reason AS text[]), CAST(:detail AS text[]))
-    AS given (region_id, tick_at, manual_uid, attempt, reason, detail)
-WHERE run.source = :source AND run.region_id = given.region_id AND run.tick_at = given.tick_at
+    AS given (source, region_id, tick_at, manual_uid, attempt, reason, detail)
+WHERE run.source = given.source AND run.region_id = given.region_id AND run.tick_at = given.tick_at
     AND run.manual_uid = given.manual_uid AND run.attempt = given.attempt
     AND run.state IN ('running', 'interrupted')
     AND run.lease_until < clock_timestamp() - make_interval(secs => :patience)
@@ -105,9 +106,12 @@ RETURNING run.state, run.reason, run.job_name
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """What is to be accounted for: the schedules that were in force after a moment, up to `now`, the database's."""
+    """What is to be accounted for of a source: the schedules that were in force after a moment. `accounted_until` is
+    what its ledger says, which may be longer ago than anybody is to ask for.
+    """
 
-    now: datetime
+    source: str
+    accounted_until: datetime
     after: datetime
     intervals: list[Interval]
 
@@ -116,6 +120,7 @@ class Period:
 class OpenRow:
     """A row whose attempt neither finished nor renewed its lease. `said` is its own last word."""
 
+    source: str
     region_id: str
     tick_at: datetime
     manual_uid: str
@@ -133,19 +138,16 @@ class Written:
     job: str
 
 
-async def begin(engine: AsyncEngine, source: str, *, retention: timedelta) -> Period | None:
-    """Return what is to be accounted for; None where no schedule ever was in force."""
+async def begin(engine: AsyncEngine, *, scheduler: str, retention: timedelta) -> tuple[datetime, list[Period]]:
+    """Return the database's time, and what is to be accounted for of each source of a RegionScheduler, by its uid."""
+    periods: list[Period] = []
     async with transaction(engine) as connection:
         now: datetime = (await connection.execute(NOW)).scalar_one()
-        after = (await connection.execute(_ACCOUNTED, {"source": source})).scalar_one_or_none()
-        if after is None:
-            await connection.execute(_BEGIN, {"source": source})
-            after = (await connection.execute(_ACCOUNTED, {"source": source})).scalar_one_or_none()
-        if after is None:
-            return None
-        after = max(after, now - retention)
-        rows = (await connection.execute(_INTERVALS, {"source": source, "after": after})).mappings()
-        return Period(now, after, [interval(row) for row in rows])
+        for source, accounted in (await connection.execute(_UNSETTLED, {"scheduler": scheduler})).all():
+            after = max(accounted, now - retention)
+            rows = (await connection.execute(_INTERVALS, {"source": source, "after": after})).mappings()
+            periods.append(Period(source, accounted, after, [interval(row) for row in rows]))
+    return now, periods
 
 
 async def missing(engine: AsyncEngine, source: str, ticks: Sequence[Tick]) -> list[tuple[Tick, bool]]:
@@ -184,21 +186,24 @@ async def settle(
     return written
 
 
-async def open_rows(engine: AsyncEngine, source: str) -> list[OpenRow]:
-    """Return the oldest rows whose lease has been over for PATIENCE_SECONDS, a batch of them."""
-    parameters = {"source": source, "patience": PATIENCE_SECONDS, "batch": BATCH}
+async def open_rows(engine: AsyncEngine, *, scheduler: str) -> list[OpenRow]:
+    """Return the oldest rows whose lease has been over for PATIENCE_SECONDS, a batch of them, of all sources of a
+    RegionScheduler.
+    """
+    parameters = {"scheduler": scheduler, "patience": PATIENCE_SECONDS, "batch": BATCH}
     async with transaction(engine) as connection:
         rows = (await connection.execute(_OPEN, parameters)).all()
     return [
-        OpenRow(row.region_id, row.tick_at, row.manual_uid, row.attempt, row.reason, row.job_name or "") for row in rows
+        OpenRow(row.source, row.region_id, row.tick_at, row.manual_uid, row.attempt, row.reason, row.job_name or "")
+        for row in rows
     ]
 
 
-async def close(engine: AsyncEngine, source: str, verdicts: Sequence[tuple[OpenRow, Verdict]]) -> list[Written]:
+async def close(engine: AsyncEngine, verdicts: Sequence[tuple[OpenRow, Verdict]]) -> list[Written]:
     """End rows as failed, each only as it was read; return those that were."""
     parameters: dict[str, Any] = {
-        "source": source,
         "patience": PATIENCE_SECONDS,
+        "source": [row.source for row, _ in verdicts],
         "region_id": [row.region_id for row, _ in verdicts],
         "tick_at": [row.tick_at for row, _ in verdicts],
         "manual_uid": [row.manual_uid for row, _ in verdicts],

@@ -140,13 +140,15 @@ region_schedule = Table(
     _time("valid_to"),
     Column("cronjob", Text, nullable=False),
     Column("start_deadline_seconds", Integer, nullable=False),
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("source", "region_id", "valid_from"),
     CheckConstraint(text("valid_to > valid_from"), name="valid"),
     schema=SCHEMA,
 )
 """Which schedule was in force, as a CronJob, after when and up to when (null: still is): the ledger's ground.
 
-The first tick is the first strictly after `valid_from`, as the CronJob controller has it.
+`suspended`: its ticks are expected, but no Job is made for them. The first tick is the first strictly after
+`valid_from`, as the CronJob controller has it.
 """
 
 region_schedule_current = Index(
@@ -163,9 +165,12 @@ ledger = Table(
     metadata,
     Column("source", Text, primary_key=True),
     _time("accounted_until", nullable=False),
+    Column("scheduler", Text),
     schema=SCHEMA,
 )
-"""Up to when every expected tick of a source has its row."""
+"""Up to when every expected tick of a source has its row, and which RegionScheduler (its uid) accounts for it: the last
+that wrote down its schedules, whether or not it still reads that table.
+"""
 
 creator = Table(
     "creator",

@@ -1,0 +1,171 @@
+"""One settling of the ledger: what is due of each source gets its rows, from what the cluster still tells.
+
+A tick whose Job hangs holds its source's account back for as long as that Job may live, which can be a day. What was
+settled after it is remembered here, so that meanwhile each settling looks at what is pending and at what is new, and at
+nothing twice. That memory is an economy: a process that has none begins where the database's account ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from region_operator import metrics
+from region_operator.causes import Evidence, Verdict, judge, judge_open
+from region_operator.cronjob import region_key
+from region_operator.database.ledger import begin, close, missing, open_rows, settle
+from region_operator.ledger import Key, Tick, accounted_until, again, expected, slices
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from region_operator.crd import Scheduler
+    from region_operator.database.ledger import Period, Written
+    from region_operator.jobs import Job
+    from region_operator.witness import Witness
+
+log = logging.getLogger(__name__)
+
+LOOKED_EVERY = timedelta(minutes=4)
+"""How long Jobs may not have been looked at before one can have come and gone unseen: a settling a minute, which takes
+two at most, and one to spare.
+"""
+REMEMBERED = timedelta(hours=1)
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a source is settled: up to `until`, but for `pending`. `accounted` is what the database was told."""
+
+    accounted: datetime
+    until: datetime
+    pending: frozenset[Key]
+
+
+class Settling:
+    """Settles the sources of one RegionScheduler in one database, again and again. One at a time: its caller sees to
+    that.
+    """
+
+    def __init__(self, engine: AsyncEngine, scheduler: Scheduler, witness: Witness, *, retention: timedelta) -> None:
+        self._engine = engine
+        self._namespace = scheduler.namespace
+        self._uid = scheduler.uid
+        self._witness = witness
+        self._retention = retention
+        self._progress: dict[str, Progress] = {}
+        self._looked = self._watched_since = _LONG_AGO
+
+    def is_for(self, engine: AsyncEngine, scheduler: Scheduler) -> bool:
+        """Whether it settles for them."""
+        return (engine, scheduler.namespace, scheduler.uid) == (self._engine, self._namespace, self._uid)
+
+    async def settle(self, unsettled: timedelta) -> None:
+        """Settle what is due, but for the time just past of such a length: what was in force then is not known yet.
+
+        Raises sqlalchemy.exc.SQLAlchemyError, TimeoutError and what `api.ERRORS` lists; what was settled stays.
+        """
+        asked = time.monotonic()
+        now, periods = await begin(self._engine, scheduler=self._uid, retention=self._retention)
+        until = now - unsettled - timedelta(seconds=time.monotonic() - asked)
+        await self._witness.look(self._namespace, now)
+        if now - self._looked > LOOKED_EVERY:
+            self._watched_since = now
+        self._looked = now
+        await self._witness.delete_overdue(self._namespace, now)
+        await self._close()
+        self._progress = {period.source: self._known(period) for period in periods}
+        for period in periods:
+            await self._advance(period, now, until)
+        await self._witness.delete_waiting(self._namespace)
+        progress = self._progress.values()
+        metrics.LEDGER_UNTIL.set(min((known.accounted for known in progress), default=until).timestamp())
+        oldest = min([until, *(tick_at for known in progress for _, tick_at in known.pending)])
+        self._witness.jobs.forget(oldest - REMEMBERED)
+
+    def _known(self, period: Period) -> Progress:
+        """Return what is known of a source, unless somebody else has settled it meanwhile."""
+        known = self._progress.get(period.source)
+        if known is None or known.accounted != period.accounted_until:
+            return Progress(period.accounted_until, period.after, frozenset())
+        return known
+
+    async def _advance(self, period: Period, now: datetime, until: datetime) -> None:
+        """Settle a source: what was pending, then what is new."""
+        known = self._progress[period.source]
+        before = [key for key in known.pending if key[1] > period.after]
+        ticks = await asyncio.to_thread(again, period.intervals, before)
+        pending = await self._settle(period, ticks, frozenset(), now, known.until)
+        for start, end in slices(known.until, until):
+            ticks = await asyncio.to_thread(expected, period.intervals, after=start, until=end)
+            pending = await self._settle(period, ticks, pending, now, end)
+
+    async def _settle(
+        self, period: Period, ticks: Sequence[Tick], pending: frozenset[Key], now: datetime, until: datetime
+    ) -> frozenset[Key]:
+        """Settle ticks, the last that there were up to `until`; return those that are `pending` with them."""
+        without = await missing(self._engine, period.source, ticks)
+        verdicts = await self._judge(
+            [(tick, overlapped) for tick, overlapped in without if not tick.may_be_claimed(now)]
+        )
+        pending |= {tick.key for tick, _ in without} - {tick.key for tick, _ in verdicts}
+        accounted = accounted_until(pending, until)
+        written = await settle(self._engine, period.source, verdicts, until=accounted)
+        self._progress[period.source] = Progress(max(accounted, period.accounted_until), until, pending)
+        _count(written)
+        self._witness.final(row.job for row in written)
+        return pending
+
+    async def _judge(self, due: Sequence[tuple[Tick, bool]]) -> list[tuple[Tick, Verdict]]:
+        jobs = await self._witness.find([tick.job for tick, _ in due if tick.may_have_job], self._namespace)
+        await self._witness.look_for_trouble(jobs.values(), self._namespace)
+        others = self._witness.jobs.by_region()
+        verdicts = []
+        for tick, overlapped in due:
+            evidence = Evidence(
+                job=jobs.get(tick.job),
+                trouble=self._witness.jobs.trouble_of(tick.job),
+                overlapped=overlapped or _blocked(tick, others.get(region_key(tick.region_id), ())),
+                watched_since=self._watched_since,
+            )
+            if verdict := judge(tick, evidence):
+                verdicts.append((tick, verdict))
+        return verdicts
+
+    async def _close(self) -> None:
+        """Close the rows whose attempts ended without a word, and will not be tried again."""
+        rows = await open_rows(self._engine, scheduler=self._uid)
+        if not rows:
+            return
+        jobs = await self._witness.find({row.job for row in rows if row.job}, self._namespace)
+        await self._witness.look_at_pods([job for job in jobs.values() if job.failing], self._namespace)
+        verdicts = []
+        for row in rows:
+            verdict = judge_open(jobs.get(row.job), self._witness.jobs.trouble_of(row.job), row.said)
+            if verdict:
+                verdicts.append((row, verdict))
+        if verdicts:
+            _count(await close(self._engine, verdicts))
+
+
+def _blocked(tick: Tick, others: Sequence[Job]) -> bool:
+    return any(job.name != tick.job and job.was_active(tick.tick_at, tick.latest_start) for job in others)
+
+
+def _count(written: Sequence[Written]) -> None:
+    if not written:
+        return
+    counts = Counter((row.state, row.reason) for row in written)
+    for (state, reason), count in counts.items():
+        metrics.LEDGER_ROWS.labels(state, reason).inc(count)
+    told = {f"{state}: {reason}": count for (state, reason), count in sorted(counts.items())}
+    log.info("accounted", extra={"rows": told})
