@@ -351,3 +351,13 @@ def test_a_write_when_all_is_done() -> None:
     assert "though nothing was to be done" in only(history(writes=(write(NOW + 410, B),)))
     assert found(history(writes=(lease(NOW + 410, B), write(NOW + 430, B)))) == []
     assert "never became equal" in only(replace(history(), quiet=None))
+
+
+def test_a_write_of_the_status_when_the_guard_forgets() -> None:
+    status = replace(write(NOW + 410, B), resource="regionschedulers", subresource="status", name="default")
+    gone = history((NOW - 500, NOW + 300, ALL), (NOW + 300, math.inf, without(ROWS[0])))
+    for seconds, fine in ((61, True), (30, False), (90, False)):
+        deletion = write(NOW + 410 - seconds, B, "delete")
+        messages = found(replace(gone, writes=(*gone.writes, deletion, status)))
+        assert any("nothing was to be done" in message for message in messages) is not fine
+        assert len(messages) == (not fine)
