@@ -39,15 +39,15 @@ Key: TypeAlias = tuple[str, datetime]
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A tick that was to be expected; `ended` is when its schedule ended, None where it is still in force, and
-    `stopped` whether that was by a suspension.
+    """A tick that was to be expected; `ended` is when its schedule ended, None where it is still in force, and `then`
+    what took its place at once, if anything did.
     """
 
     region_id: str
     terms: Terms
     tick_at: datetime
     ended: datetime | None
-    stopped: bool = False
+    then: Terms | None = None
 
     @property
     def key(self) -> Key:
@@ -60,13 +60,21 @@ class Tick:
 
     @property
     def latest_start(self) -> datetime:
-        """Up to when the controller may make its Job."""
-        return self.tick_at + timedelta(seconds=self.terms.start_deadline_seconds)
+        """Up to when the controller may make its Job: it goes by what is in force when it looks, so that a longer start
+        deadline counts which came after the tick was due.
+        """
+        later = self.then.start_deadline_seconds if self.then else 0
+        return self.tick_at + timedelta(seconds=max(self.terms.start_deadline_seconds, later))
 
     @property
     def ended_in_time(self) -> bool:
         """Whether its schedule ended before the controller had to have made its Job."""
         return self.ended is not None and self.ended <= self.latest_start
+
+    @property
+    def stopped(self) -> bool:
+        """Whether its schedule ended by a suspension."""
+        return self.then is not None and self.then.suspended
 
     @property
     def may_have_job(self) -> bool:
@@ -91,7 +99,7 @@ def slices(after: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
 def expected(intervals: Collection[Interval], *, after: datetime, until: datetime) -> list[Tick]:
     """Return the ticks strictly after one moment and up to another that schedules in force make expected."""
     ticks: list[Tick] = []
-    suspensions = {(row.region_id, row.valid_from) for row in intervals if row.terms.suspended}
+    began = {(row.region_id, row.valid_from): row.terms for row in intervals}
     times: dict[str, Sequence[datetime]] = {}
     for interval in intervals:
         cron = interval.terms.cron
@@ -103,8 +111,8 @@ def expected(intervals: Collection[Interval], *, after: datetime, until: datetim
         first = bisect_right(of_cron, max(after, interval.valid_from))
         last = bisect_right(of_cron, min(until, interval.valid_to or until))
         end = interval.valid_to
-        stopped = (interval.region_id, end) in suspensions
-        ticks += [Tick(interval.region_id, interval.terms, at, end, stopped) for at in of_cron[first:last]]
+        then = began.get((interval.region_id, end)) if end else None
+        ticks += [Tick(interval.region_id, interval.terms, at, end, then) for at in of_cron[first:last]]
     return ticks
 
 

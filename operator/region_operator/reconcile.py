@@ -11,7 +11,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kubernetes.aio.client import ApiException
 
@@ -31,7 +31,7 @@ from region_operator.source import Table
 from region_operator.status import ReadyReason, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
     from datetime import timedelta
 
     from region_operator.database.store import Database, Store
@@ -40,11 +40,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 LIMIT_SECONDS = 600
 """No reconcile may take longer: one that hangs in spite of its requests' own timeouts must not end all that follow."""
 
 TELL_LIMIT_SECONDS = 20
-"""How long a failure waits to be in the status before it is told without."""
+"""How long the end of a reconcile waits to be in the status; a failure is told without then."""
 
 RACES_BEFORE_FAILURE = 8
 """How often in a row others may be faster before that is a failure. After so many back-offs they were so for half a
@@ -97,19 +99,19 @@ class Reconciler:
         Raises ReconcileError after the status was written, where it could be, and ApiUnavailableError where the API
         server is away.
         """
-        self.ledger.begin()
         try:
             async with self._one_at_a_time:
+                self.ledger.begin()
                 return await self._reconcile(namespace, name)
         except ApiException as error:
             raise refused(error) from error
 
     async def _reconcile(self, namespace: str, name: str) -> Ended | None:
-        body = await self._api.get(scheduler_path(namespace, name))
+        limit = asyncio.timeout(LIMIT_SECONDS)
+        body = await _answered(self._api.get(scheduler_path(namespace, name)), seconds=LIMIT_SECONDS)
         if body is None or "deletionTimestamp" in body["metadata"]:
             return None
         scheduler = Scheduler.from_object(body | {"spec": {}})  # enough to write the status of a spec that is no good
-        limit = asyncio.timeout(LIMIT_SECONDS)
         try:
             scheduler = Scheduler.from_object(body)
             async with limit:
@@ -132,7 +134,8 @@ class Reconciler:
                 raise
             raise failure from error
         outcome = replace(seen.outcome, unfinished=_unfinished(stale=stale, awaited=seen.decision.plan.awaited))
-        await self._write_status(scheduler, status.succeeded(scheduler, outcome, now=_now()))
+        told = self._write_status(scheduler, status.succeeded(scheduler, outcome, now=_now()))
+        await _answered(told, seconds=TELL_LIMIT_SECONDS)
         return Ended(scheduler.spec.refresh_interval, outcome.unfinished)
 
     async def _observe(self, database: Database, scheduler: Scheduler) -> Observation:
@@ -236,13 +239,12 @@ class Reconciler:
     async def _tell(self, scheduler: Scheduler, failure: ReconcileError) -> None:
         """Write a failure into the status; what keeps it out of there must not hide it from the log and readiness."""
         try:
-            async with asyncio.timeout(TELL_LIMIT_SECONDS):
-                await self._write_status(scheduler, status.failed(scheduler, failure.reason, str(failure), now=_now()))
+            told = self._write_status(scheduler, status.failed(scheduler, failure.reason, str(failure), now=_now()))
+            await _answered(told, seconds=TELL_LIMIT_SECONDS)
         except ApiException as error:
             log.warning("status not written", extra={"reason": in_words(error)})
-        except (ApiUnavailableError, TimeoutError) as error:
-            reason = str(error) or f"no answer within {TELL_LIMIT_SECONDS} s"
-            log.warning("status not written", extra={"reason": reason})
+        except ApiUnavailableError as error:
+            log.warning("status not written", extra={"reason": str(error)})
 
     async def _write_status(self, scheduler: Scheduler, new: Status, *, as_read: bool = False) -> Scheduler:
         """Write what of the status is another; return the scheduler with the status that it has now. `as_read` raises
@@ -262,6 +264,17 @@ class Reconciler:
 
 def _internal(error: Exception) -> ReconcileError:
     return ReconcileError(ReadyReason.INTERNAL, f"an error of the operator itself, see its log: {error!r}")
+
+
+async def _answered(request: Awaitable[T], *, seconds: float) -> T:
+    """Wait for a request with all its retries, of which the API server may want each much later. Raises
+    ApiUnavailableError.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await request
+    except TimeoutError as error:
+        raise ApiUnavailableError(f"no answer within {seconds:g} s") from error
 
 
 def _outlasted() -> ReconcileError:

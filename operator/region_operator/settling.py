@@ -51,6 +51,19 @@ class Progress:
     pending: frozenset[Key]
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When a tick is to be judged: when nothing can claim it any more, and what was in force is known up to the last
+    moment in which its Job can have been made.
+    """
+
+    now: datetime
+    known_until: datetime
+
+    def has(self, tick: Tick) -> bool:
+        return not tick.may_be_claimed(self.now) and tick.latest_start <= self.known_until
+
+
 class Settling:
     """Settles the sources of one RegionScheduler in one database, again and again. One at a time: its caller sees to
     that.
@@ -104,19 +117,18 @@ class Settling:
         known = self._progress[period.source]
         before = [key for key in known.pending if key[1] > period.after]
         ticks = await asyncio.to_thread(again, period.intervals, before)
-        pending = await self._settle(period, ticks, frozenset(), now, known.until)
+        due = Due(now, until)
+        pending = await self._settle(period, ticks, frozenset(), due, known.until)
         for start, end in slices(known.until, until):
             ticks = await asyncio.to_thread(expected, period.intervals, after=start, until=end)
-            pending = await self._settle(period, ticks, pending, now, end)
+            pending = await self._settle(period, ticks, pending, due, end)
 
     async def _settle(
-        self, period: Period, ticks: Sequence[Tick], pending: frozenset[Key], now: datetime, until: datetime
+        self, period: Period, ticks: Sequence[Tick], pending: frozenset[Key], due: Due, until: datetime
     ) -> frozenset[Key]:
         """Settle ticks, the last that there were up to `until`; return those that are `pending` with them."""
         without = await missing(self._engine, period.source, ticks)
-        verdicts = await self._judge(
-            [(tick, overlapped) for tick, overlapped in without if not tick.may_be_claimed(now)]
-        )
+        verdicts = await self._judge([(tick, overlapped) for tick, overlapped in without if due.has(tick)])
         pending |= {tick.key for tick, _ in without} - {tick.key for tick, _ in verdicts}
         accounted = accounted_until(pending, until)
         written = await settle(self._engine, period.source, verdicts, until=accounted)

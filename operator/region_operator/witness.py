@@ -89,6 +89,8 @@ class Witness:
                     await self.look_at_pods(jobs.values(), namespace)
             except (*ERRORS, TimeoutError) as error:
                 log.debug("pods not seen", extra={"jobs": len(jobs), "error": str(error)})
+            except Exception as error:  # the next ones are to be looked at all the same
+                log.error("pods not seen", extra={"jobs": len(jobs), "error": repr(error)}, exc_info=True)
 
     async def look(self, namespace: str, now: datetime) -> None:
         """See all Jobs that did not succeed. Raises what `api.ERRORS` lists."""

@@ -129,6 +129,17 @@ async def test_of_what_is_not_known_yet_nothing_is_said(
     assert {at for at in await rows(engine) if at < ago(1)} == {ago(n) for n in range(2, 7)}
 
 
+async def test_a_tick_is_not_judged_before_it_is_known_what_came_of_its_schedule(
+    engine: AsyncEngine, new_settling: Callable[[], Settling], ago: Callable[[float], datetime]
+) -> None:
+    await in_force(engine, replace(TERMS, start_deadline_seconds=100), ago(6.5))
+    settling = new_settling()
+    await settling.settle(datetime.now(UTC) - ago(3))
+    assert await rows(engine) == are(CREATED, ago(6), ago(5))
+    await settling.settle(NOTHING)
+    assert ago(4) in await rows(engine)
+
+
 async def test_what_hangs_is_waited_for_and_nothing_else_is_looked_at_twice(
     engine: AsyncEngine,
     kubectl: Kubectl,

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from devcluster.postgres import Postgres, StopMode
-from region_operator.database.engine import POOL_SIZE, make_engine, transaction
+from region_operator.database.engine import NEEDED, POOL_SIZE, make_engine, transaction
 from region_operator.database.migrate import SchemaState, migrate, schema_state
 from region_tick.database_url import DatabaseUrl
 
@@ -74,7 +74,7 @@ async def test_a_server_that_hangs_does_not_hang_us(monkeypatch: pytest.MonkeyPa
         await engine.dispose()
 
 
-@pytest.mark.parametrize(("connection_limit", "expected"), [(None, POOL_SIZE), (2, 2)])
+@pytest.mark.parametrize(("connection_limit", "expected"), [(None, POOL_SIZE), (2, 2), (1, NEEDED)])
 async def test_connections_are_few(database: str, connection_limit: int | None, expected: int) -> None:
     engine = make_engine(replace(DatabaseUrl.parse(database), connection_limit=connection_limit))
     all_in_use = asyncio.Barrier(expected)

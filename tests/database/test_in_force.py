@@ -93,8 +93,30 @@ async def test_a_source_that_is_left_ends_also_where_nobody_saw_it_go(engine: As
 
 async def test_a_source_belongs_to_who_wrote_it_last(engine: AsyncEngine) -> None:
     await write(engine, found("1"), scheduler="before")
-    assert await write(engine, found("1")) == 0
+    await write(engine, found("1"))
     assert await accounts(engine) == {SOURCE: "uid"}
+    [(_, _, began, ended, _), (_, _, then, now, _)] = await rows(engine)
+    assert began == AT < ended == then  # a CronJob that outlived its RegionScheduler ticked all the time
+    assert now is None
+
+
+async def test_between_two_installations_nothing_was_in_force(engine: AsyncEngine) -> None:
+    await write(engine, found("1", "2"), scheduler="before")
+    again = datetime.now(UTC)
+    await write(engine, found("1", since=again))
+    ends = {row[0]: row[3] for row in await rows(engine) if row[3]}
+    assert ends.keys() == {"1", "2"}
+    assert max(ends.values()) < again - timedelta(minutes=9)
+    assert [row[:3] for row in await rows(engine) if row[3] is None] == [("1", TERMS.cron, again)]
+
+
+async def test_what_ticks_for_the_table_of_another_is_not_ours_to_account_for(engine: AsyncEngine) -> None:
+    """As where deletions are held of a table that is left, and another has taken it over."""
+    await write(engine, found("1", source="public.other"), source="public.other", scheduler="another")
+    before = await rows(engine)
+    assert await write(engine, found("2", source="public.other")) == 0
+    assert await rows(engine) == before
+    assert (await accounts(engine))["public.other"] == "another"
 
 
 async def test_a_region_that_comes_back_begins_no_earlier_than_it_ended(engine: AsyncEngine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,16 @@ def test_a_suspended_region_has_its_ticks_and_the_one_before_knows_what_ended_it
     assert [tick.tick_at for tick in ticks] == [minute(n) for n in (1, 2, 3, 4)]
     assert [tick.stopped for tick in ticks] == [True, False, False, False]
     assert [tick.may_have_job for tick in ticks] == [True, False, True, True]
+
+
+def test_a_longer_start_deadline_counts_also_for_a_tick_that_was_due_before() -> None:
+    suspended = interval("* * * * *", AT, minute(1.5), suspended=True)
+    resumed = interval("* * * * *", minute(1.5))
+    resumed = replace(resumed, terms=replace(resumed.terms, start_deadline_seconds=600))
+    [tick, _] = expected([suspended, resumed], after=AT, until=minute(2))
+    assert tick.latest_start == minute(11)
+    assert tick.may_have_job
+    assert tick.may_be_claimed(minute(11))
 
 
 def test_a_region_that_another_ones_suspension_does_not_concern() -> None:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from region_tick.database_url import DatabaseUrl
 
 POOL_SIZE = 4
-"""Connections of one operator where the URL has no connection_limit; it needs one or two at a time."""
+"""Connections of one operator where the URL has no connection_limit."""
+
+NEEDED = 2
+"""Whatever the URL says: reconciles and the ledger would wait for each other beyond what a pool has patience for."""
 
 GRACE_SECONDS = 5
 """How much longer than the server's own timeouts we wait for the server to tell of them."""
@@ -40,7 +43,7 @@ def make_engine(url: DatabaseUrl) -> AsyncEngine:
             prepare_threshold=None,
             fallback_application_name="region-operator",
         ),
-        pool_size=url.connection_limit or POOL_SIZE,
+        pool_size=max(NEEDED, url.connection_limit or POOL_SIZE),
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=True,  # a restarted database or pooler costs a round trip, not an error

@@ -21,7 +21,18 @@ COLUMNS = "source, region_id, cron, code, cronjob, start_deadline_seconds, suspe
 
 NOW = text("SELECT clock_timestamp()")
 
-_ACCOUNTED = text("SELECT source FROM region_tick.ledger WHERE scheduler = :scheduler")
+_OWNERS = text("""
+SELECT source, scheduler FROM region_tick.ledger
+WHERE scheduler = :scheduler OR source = ANY(CAST(:sources AS text[]))
+""")
+
+_HAND_OVER = text("""
+UPDATE region_tick.region_schedule AS row
+SET valid_to = greatest(ledger.accounted_until, row.valid_from + interval '1 microsecond')
+FROM region_tick.ledger
+WHERE row.source = :source AND ledger.source = row.source AND row.valid_to IS NULL
+""")
+"""What another RegionScheduler had in force ended with it: nobody knows when, but up to when it was accounted for."""
 
 _CURRENT = text(
     f"SELECT {COLUMNS} FROM region_tick.region_schedule"  # noqa: S608 - a constant
@@ -61,14 +72,21 @@ ON CONFLICT (source) DO UPDATE SET scheduler = excluded.scheduler
 async def write_in_force(engine: AsyncEngine, found: Mapping[Key, Interval], *, source: str, scheduler: str) -> int:
     """Bring region_schedule to what was found; return how many of its rows that took: none where nothing changed.
 
-    `scheduler` accounts from now on for `source`, which it reads, and for all that was found; of those, and of what it
-    accounted for before, schedules end that were not found. Raises sqlalchemy.exc.DBAPIError.
+    `scheduler` accounts from now on for `source`, which it reads, also where another did before, and for what was found
+    of sources that are nobody else's; of those, and of what it accounted for before, schedules end that were not found.
+    Raises sqlalchemy.exc.DBAPIError.
     """
     async with transaction(engine) as connection:
-        accounted = set((await connection.execute(_ACCOUNTED, {"scheduler": scheduler})).scalars())
-        sources = accounted | {source} | {source for source, _ in found}
-        rows = (await connection.execute(_CURRENT, {"sources": list(sources)})).mappings()
-        current = [interval(row) for row in rows]
+        wanted = {source} | {source for source, _ in found}
+        rows = await connection.execute(_OWNERS, {"scheduler": scheduler, "sources": list(wanted)})
+        owners = {row.source: row.scheduler for row in rows}
+        accounted = {source for source, owner in owners.items() if owner == scheduler}
+        sources = accounted | {source} | {other for other in wanted if owners.get(other) is None}
+        found = {key: interval for key, interval in found.items() if interval.source in sources}
+        if owners.get(source) not in (None, scheduler):
+            await connection.execute(_HAND_OVER, {"source": source})
+        in_force = (await connection.execute(_CURRENT, {"sources": list(sources)})).mappings()
+        current = [interval(row) for row in in_force]
         todo = changes(current, found, now=(await connection.execute(NOW)).scalar_one())
         if todo.ended:
             await connection.execute(_END, _keys(todo.ended) | {"valid_to": [row.valid_to for row in todo.ended]})
