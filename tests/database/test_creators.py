@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -26,6 +27,11 @@ from region_tick.retry import ThrottledError
 
 SOURCE = "public.region_index"
 AT = datetime.now(UTC).replace(second=0, microsecond=0)
+
+TEN_MINUTES_LATER = """
+UPDATE region_tick.creator
+SET last_polled_at = last_polled_at - interval '10 minutes', not_before = not_before - interval '10 minutes'
+"""
 
 
 def add(connection: psycopg.Connection, url: str = "https://upstream.test/", **columns: Any) -> int:
@@ -79,7 +85,8 @@ def test_who_answered_since_the_ticks_time_is_done(connection: psycopg.Connectio
 
 def test_who_failed_the_last_time_comes_last(connection: psycopg.Connection) -> None:
     """Hosts that hang must not use up the time of those that do not, tick after tick."""
-    hangs = add(connection, "https://upstream.test/1", last_error="timeout")
+    asked = AT - timedelta(minutes=15)
+    hangs = add(connection, "https://upstream.test/1", last_error="timeout", not_before=asked)
     recently = add(connection, "https://upstream.test/2", last_polled_at=AT - timedelta(minutes=5))
     assert [creator.id for creator in read(connection).due] == [recently, hangs]
 
@@ -120,14 +127,32 @@ def test_where_there_are_too_many_it_is_everybodys_turn(
         assert sorted(asked) == sorted(creators)
 
 
-def test_who_failed_the_last_time_has_a_turn_too_but_after_the_others(
+def test_who_failed_the_last_time_counts_as_asked_an_hour_later(
     connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("region_tick.creators.CREATORS_LIMIT", 2)
-    failed = add(connection, "https://upstream.test/1", last_polled_at=AT - timedelta(hours=3), last_error="was ill")
-    well = add(connection, "https://upstream.test/2", last_polled_at=AT - timedelta(hours=2))
-    add(connection, "https://upstream.test/3", last_polled_at=AT - timedelta(hours=1))
+    failed = add(connection, "https://upstream.test/1", last_polled_at=AT - timedelta(minutes=150), last_error="ill")
+    well = add(connection, "https://upstream.test/2", last_polled_at=AT - timedelta(minutes=120))
+    add(connection, "https://upstream.test/3", last_polled_at=AT - timedelta(minutes=60))
     assert [creator.id for creator in read(connection).due] == [well, failed]
+
+
+@pytest.mark.parametrize("error", [TransientError("timeout"), RefusedError("404"), ThrottledError("429", 1.0)])
+def test_who_failed_once_has_its_turn_again_where_no_tick_has_time_for_all(
+    connection: psycopg.Connection, error: FetchError
+) -> None:
+    """Nine creators, two of whom a tick has time for, every ten minutes: never does a tick get to its end."""
+    ill, *_ = (add(connection, f"https://upstream.test/{number}") for number in range(9))
+    turns = []
+    for tick in range(18):
+        for creator in read(connection, at=datetime.now(UTC) + timedelta(hours=1)).due[:2]:
+            if creator.id == ill:
+                turns.append(tick)
+            save(connection, creator, error if creator.id == ill else None)
+        connection.execute(TEN_MINUTES_LATER)
+    assert turns[0] == 0
+    assert len(turns) >= 2, "asked once, never again"
+    assert all(later - earlier <= 12 for earlier, later in pairwise(turns))
 
 
 def test_a_locked_table_does_not_hold_the_tick(connection: psycopg.Connection, database: str) -> None:

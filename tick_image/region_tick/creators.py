@@ -41,20 +41,18 @@ ITEM_ID_LIMIT = 512
 _TEXT_LIMIT = 2000
 
 CREATORS = """
-SELECT id, platform, handle, url, etag, last_modified, platform_id, last_polled_at, failures, waiting
-FROM (
-    SELECT *, greatest(last_polled_at, not_before) AS asked,
-        coalesce(not_before > clock_timestamp(), false) AS waiting
-    FROM region_tick.creator
-    WHERE source = %(source)s::text AND region_id = %(region_id)s::text
-      AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
-    ORDER BY waiting, asked NULLS FIRST, id
-    LIMIT %(limit)s::bigint
-) AS creator
-ORDER BY waiting, last_error IS NOT NULL, asked NULLS FIRST, id
+SELECT id, platform, handle, url, etag, last_modified, platform_id, last_polled_at, failures,
+    coalesce(not_before > clock_timestamp(), false) AS waiting
+FROM region_tick.creator
+WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+  AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
+ORDER BY waiting, greatest(last_polled_at, not_before)
+    + CASE WHEN last_error IS NULL THEN interval '0' ELSE interval '1 hour' END NULLS FIRST, id
+LIMIT %(limit)s::bigint
 """
-"""Who failed has its turn as everybody, but is asked after the others: `not_before` of one who need not wait any more
-is about when it was asked.
+"""Whoever was asked longest ago comes first; `not_before` of one who need not wait any more is about when it was asked.
+Who failed counts as asked an hour later, so that hosts that hang use up nobody else's time tick after tick. It is no
+more than that: where no tick has time for all, who comes after all others never comes.
 """
 
 CREATOR = """
@@ -96,7 +94,7 @@ class Creators:
     """A region's creators that a tick has not polled yet."""
 
     due: Sequence[Creator]
-    """In the order in which to poll them: who was asked longest ago comes first, but who failed, after the others."""
+    """In the order in which to poll them: who was asked longest ago comes first; who failed, as if an hour later."""
     waiting: int
     """How many more there are whom to leave alone for now."""
 
