@@ -63,10 +63,24 @@ def test_a_task_for_each_creator_that_is_due(ticks: Ticks, observer: Observer) -
     assert [
         (job["queue_name"], job["task_name"], job["status"], job["priority"], job["queueing_lock"])
         for job in jobs(observer)
-    ] == [(QUEUE, FETCH, "todo", 0, f"creator {well}"), (QUEUE, FETCH, "todo", -1, f"creator {failing}")]
+    ] == [(QUEUE, FETCH, "todo", 0, f"creator {well}"), (QUEUE, FETCH, "todo", 0, f"creator {failing}")]
     arguments = jobs(observer)[0]["args"]
     assert datetime.fromisoformat(arguments.pop("tick_at")) == TICK_AT
     assert arguments == {"creator_id": well, "region_code": "ch-zrh"}
+
+
+def test_who_was_refused_has_its_turn_in_a_queue_that_is_never_empty(ticks: Ticks, observer: Observer) -> None:
+    """First come, first served: a lower priority would never be fetched while others come after it."""
+    refused = add(observer, 1, failures=3, last_error="404")
+    run(ticks, observer)
+    for number in range(2, 4):
+        add(observer, number)
+    run(ticks, observer, TICK_AT + timedelta(minutes=1))
+    statement = "SELECT args FROM region_tick.procrastinate_fetch_job_v2(%s::varchar[], %s)"
+    with observer.connection.transaction():
+        observer.connection.execute("SET LOCAL search_path = region_tick")
+        fetched = observer.connection.execute(statement, ([QUEUE], None)).fetchall()
+    assert [args["creator_id"] for (args,) in fetched] == [refused]
 
 
 def test_a_queue_that_is_slower_than_the_schedule_does_not_grow(ticks: Ticks, observer: Observer) -> None:

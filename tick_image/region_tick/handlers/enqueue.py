@@ -22,7 +22,7 @@ LIMIT = 10_000
 
 ENQUEUE = """
 WITH creators AS (
-    SELECT id, failures, greatest(last_polled_at, not_before) AS asked,
+    SELECT id, greatest(last_polled_at, not_before) AS asked,
         coalesce(not_before > clock_timestamp(), false) AS waiting,
         EXISTS (SELECT FROM region_tick.procrastinate_jobs AS job
                 WHERE job.queueing_lock = 'creator ' || creator.id AND job.status = 'todo') AS queued
@@ -30,12 +30,12 @@ WITH creators AS (
     WHERE source = %(source)s::text AND region_id = %(region_id)s::text
       AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
 ), chosen AS (
-    SELECT id, failures FROM creators WHERE NOT waiting AND NOT queued
+    SELECT id FROM creators WHERE NOT waiting AND NOT queued
     ORDER BY asked NULLS FIRST, id
     LIMIT %(limit)s::bigint
 ), deferred AS (
-    INSERT INTO region_tick.procrastinate_jobs (queue_name, task_name, priority, queueing_lock, args)
-    SELECT %(queue)s::text, %(task)s::text, CASE WHEN failures > 0 THEN -1 ELSE 0 END, 'creator ' || id,
+    INSERT INTO region_tick.procrastinate_jobs (queue_name, task_name, queueing_lock, args)
+    SELECT %(queue)s::text, %(task)s::text, 'creator ' || id,
         jsonb_build_object('creator_id', id, 'tick_at', %(tick_at)s::timestamptz, 'region_code', %(region_code)s::text)
     FROM chosen
     ORDER BY id
@@ -47,8 +47,8 @@ SELECT (SELECT count(*) FROM deferred), (SELECT count(*) FROM chosen),
 FROM creators
 """
 """Chosen are those who were asked longest ago; the order of ids is so that two ticks of a region at a time do not wait
-for each other in a circle. Who is due, and since when, is what `creators` says of it too, whose HTTP would be imported
-with it.
+for each other in a circle. All have one priority: of a queue that is never empty, a lower one is never fetched. Who is
+due, and since when, is what `creators` says of it too, whose HTTP would be imported with it.
 """
 
 
