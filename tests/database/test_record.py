@@ -1,9 +1,12 @@
-"""The end of an attempt is written although the handler's connection breaks under it."""
+"""The end of an attempt is written although the handler's connection breaks or hangs under it, and what was written is
+known to be.
+"""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +17,9 @@ from tests.database.ticks import SUCCESS, TICK_AT, Observer, environment, first
 from tests.pgbouncer import PgBouncer
 from tests.waiting import eventually
 
+if TYPE_CHECKING:
+    import psycopg
+
 HELD_UP = f"""
 CREATE FUNCTION held_up() RETURNS trigger LANGUAGE plpgsql
     AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
@@ -22,6 +28,8 @@ CREATE CONSTRAINT TRIGGER held_up AFTER UPDATE ON region_tick.job_run_{TICK_AT:%
 SELECT pg_advisory_lock(1)
 """
 """From now on COMMIT waits for whoever says this."""
+END_IDLE = "SELECT pg_terminate_backend(%s, 5000)"
+WHO_WAITS_FOR_A_ROW = "SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
 END_WHO_WAITS = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
 
@@ -40,3 +48,36 @@ def test_an_end_that_is_cut_off_in_mid_commit_is_written_on_a_fresh_connection(
             observer.connection.execute("SELECT pg_advisory_unlock(1)")
             assert recorded.result(timeout=60) is ExitCode.FINAL
     assert observer.row()["state"] == "succeeded"
+
+
+def test_an_end_whose_commit_was_answered_too_late_is_known_to_be_written(
+    database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
+    """The server goes on with a COMMIT whose client has left."""
+    claimed = first(database, connection)
+    observer.connection.execute(HELD_UP.encode())
+    with ThreadPoolExecutor(1) as pool:
+        recorded = pool.submit(record, environment(database), claimed, SUCCESS, connection=connection, within=4)
+        eventually(lambda: observer.connection.execute(WHO_WAITS_FOR_A_ROW).fetchall(), what="the second try waits")
+        observer.connection.execute("SELECT pg_advisory_unlock(1)")
+        assert recorded.result(timeout=60) is ExitCode.FINAL
+    row = observer.row()
+    assert (row["state"], row["attempt"]) == ("succeeded", 1)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"attempt": 2, "state": "succeeded", "reason": "ok"},
+        {"state": "failed", "reason": "lost"},
+        {"state": "running", "lease_until": "-infinity"},
+    ],
+    ids=["another attempt", "closed by the ledger", "open"],
+)
+def test_an_end_that_somebody_else_wrote_is_not_ours(
+    columns: dict[str, object], database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
+    claimed = first(database, connection)
+    observer.change(**columns)
+    observer.connection.execute(END_IDLE, (connection.info.backend_pid,))
+    assert record(environment(database), claimed, SUCCESS, connection=connection, within=20) is ExitCode.AGAIN

@@ -19,7 +19,7 @@ from psycopg.rows import TupleRow, tuple_row
 
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, RUNS_CHANNEL, State
 from region_tick.handlers import Window
-from region_tick.statements import BOUNDS, CLAIM, FINISH, GUARD, MANUAL_LOCK, MANUAL_TICK_AT, NOTIFY, RENEW
+from region_tick.statements import BOUNDS, CLAIM, FINISH, FINISHED, GUARD, MANUAL_LOCK, MANUAL_TICK_AT, NOTIFY, RENEW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,6 +168,14 @@ def finish_within(connection: psycopg.Connection, claimed: Claimed, ending: Endi
     if written:
         _notify(connection, job_name)
     return written
+
+
+def is_finished(connection: psycopg.Connection, claimed: Claimed, ending: Ending) -> bool:
+    """Tell whether the attempt's row says this very ending. Raises psycopg.Error."""
+    parameters = _fence(claimed) | {"state": ending.state, "reason": ending.reason}
+    with connection.transaction():
+        bound(connection)
+        return _cursor(connection).execute(FINISHED, parameters).rowcount == 1
 
 
 def guard_within(connection: psycopg.Connection, claimed: Claimed) -> bool:

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from region_tick.answer import answered
-from region_tick.claim import Claimed, Ending, connect, finish
+from region_tick.claim import Claimed, Ending, connect, finish, is_finished
 from region_tick.contract import ExitCode
 from region_tick.handlers import PermanentError
 
@@ -55,7 +55,9 @@ def refusal(error: psycopg.Error) -> ExitCode:
 def _finish(
     environment: Environment, claimed: Claimed, ending: Ending, connection: psycopg.Connection | None, *, until: float
 ) -> bool:
+    tried = False
     if connection and not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE:
+        tried = True
         with (
             suppress(psycopg.Error),  # cut meanwhile, perhaps: a fresh one shows whether more is wrong
             answered(connection, within=(until - time.monotonic()) / 2),
@@ -65,7 +67,9 @@ def _finish(
         closing(connect(environment.database, within=until - time.monotonic())) as fresh,
         answered(fresh, within=until - time.monotonic()),
     ):
-        return finish(fresh, claimed, ending, job_name=environment.job_name)
+        if finish(fresh, claimed, ending, job_name=environment.job_name):
+            return True
+        return tried and is_finished(fresh, claimed, ending)  # a COMMIT may be done that was not answered
 
 
 def _about(claimed: Claimed, ending: Ending) -> dict[str, object]:

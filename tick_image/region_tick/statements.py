@@ -104,6 +104,15 @@ WITH finished AS (
 SELECT FROM finished
 """
 
+FINISHED = """
+SELECT FROM region_tick.job_run
+WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+  AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
+  AND attempt = %(attempt)s::integer AND state = %(state)s::text AND reason = %(reason)s::text
+  AND finished_at IS NOT NULL
+"""
+"""The reason tells our end from the ledger's, which closes what stayed open as failed, too."""
+
 NOTIFY = """
 SELECT pg_catalog.pg_notify(%(channel)s::text, %(job_name)s::text)
 """
