@@ -27,26 +27,28 @@ class NoAnswerError(psycopg.OperationalError):
 def answered(connection: psycopg.Connection, *, within: float) -> Iterator[None]:
     """Cut the connection after `within` seconds, in which all that is asked inside has to be answered.
 
-    Raises NoAnswerError.
+    Raises NoAnswerError, also where the answer and the cut crossed; RuntimeError where no thread can start.
     """
     cut = Event()
-    wire = socket.socket(fileno=os.dup(connection.fileno()))
+    message = f"no answer within {within:.0f} s: the server hangs, or is out of reach"
+    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
 
-    def shut() -> None:
-        cut.set()
-        with suppress(OSError):  # the server was faster
-            wire.shutdown(socket.SHUT_RDWR)
+        def shut() -> None:
+            cut.set()
+            with suppress(OSError):  # the server was faster
+                wire.shutdown(socket.SHUT_RDWR)
 
-    timer = Timer(within, shut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except psycopg.Error as error:
-        if cut.is_set():
-            raise NoAnswerError(f"no answer within {within:.0f} s: the server hangs, or is out of reach") from error
-        raise
-    finally:
-        timer.cancel()
-        timer.join()
-        wire.close()
+        timer = Timer(within, shut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except psycopg.Error as error:
+            if cut.is_set():
+                raise NoAnswerError(message) from error
+            raise
+        finally:
+            timer.cancel()
+            timer.join()
+        if cut.is_set():  # answered in its very moment: the connection is dead
+            raise NoAnswerError(message)
