@@ -43,8 +43,9 @@ PATIENCE_SECONDS = 8.0
 EXIT_SECONDS = 1.0
 """How long the interpreter may take to end once the tick has its row."""
 ANSWER_SECONDS = 12.0
-"""How long a claim, or the write of the end, waits for a server that hangs: longer than the server's own bounds for a
-statement, shorter than the failsafe.
+"""How long a claim, or the write of the end, waits for a server that hangs; shorter than the failsafe. A claim so
+outlasts the server's own bounds (statements.BOUNDS: 5 s for a lock, 10 s for a statement). The write of the end has
+half of it on the handler's connection, which outlasts the bound for a lock only, and the rest on a fresh one (record).
 """
 FAILSAFE_SECONDS = TERMINATION_GRACE_SECONDS - 1
 """How long after SIGTERM or the deadline the process is ended whatever hangs; unlike SIGKILL it shows the stacks."""
