@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 from region_tick.contract import ExitCode, Variable
 from tests.database.tick_process import Process, Ticks
-from tests.database.ticks import SOURCE, TICK_AT, Observer, variables
+from tests.database.ticks import SOURCE, Observer, variables
 from tests.upstream import NO_KEY, Asked, Upstream, conditional, http_date, replying, upstream
 from tests.waiting import eventually
 
@@ -30,6 +30,7 @@ class Polls:
 
     def __init__(self, ticks: Ticks, observer: Observer) -> None:
         self._ticks, self._connection = ticks, observer.connection
+        self._first = datetime.now(UTC).replace(second=0, microsecond=0)
         self._number = -1
 
     def add(self, url: str | None = None, *, platform: str = "http", handle: str | None = None) -> int:
@@ -42,9 +43,11 @@ class Polls:
         return int(added[0])
 
     def start(self, environment: Mapping[str, str] | None = None, *, again: bool = False) -> Process:
-        """Start the next tick, or the same one again: the first of this minute, each an hour after the other."""
+        """Start the next tick, or the same one again: the first of the minute in which the test began, each an
+        hour after the other, which is later than whatever the other asked.
+        """
         self._number += not again
-        tick_at = TICK_AT + timedelta(hours=self._number)
+        tick_at = self._first + timedelta(hours=self._number)
         pod = variables(self._ticks.database, tick_at=tick_at, HANDLER="poll")
         settings = {"POLL_ALLOW_NETWORKS": "127.0.0.0/8", **(environment or {})}
         self._ticks.processes.append(Process(self._ticks.folder, pod | settings, "-m", "region_tick"))

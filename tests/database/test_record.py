@@ -13,24 +13,29 @@ import pytest
 from region_tick.claim import connect
 from region_tick.contract import ExitCode
 from region_tick.record import record
-from tests.database.ticks import SUCCESS, TICK_AT, Observer, environment, first
+from tests.database.ticks import SUCCESS, Observer, environment, first
 from tests.pgbouncer import PgBouncer
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import psycopg
 
-HELD_UP = f"""
+HELD_UP = """
 CREATE FUNCTION held_up() RETURNS trigger LANGUAGE plpgsql
     AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
-CREATE CONSTRAINT TRIGGER held_up AFTER UPDATE ON region_tick.job_run_{TICK_AT:%Y%m%d} INITIALLY DEFERRED
+CREATE CONSTRAINT TRIGGER held_up AFTER UPDATE ON {} INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION held_up();
 SELECT pg_advisory_lock(1)
 """
-"""From now on COMMIT waits for whoever says this."""
 END_IDLE = "SELECT pg_terminate_backend(%s, 5000)"
 WHO_WAITS_FOR_A_ROW = "SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
 END_WHO_WAITS = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+def hold_up(connection: psycopg.Connection) -> None:
+    """Have COMMIT of a change of the one row wait, from now on, for whoever says this."""
+    (partition,) = connection.execute("SELECT tableoid::regclass::text FROM region_tick.job_run")
+    connection.execute(HELD_UP.format(*partition).encode())
 
 
 @pytest.mark.parametrize("pooled", [False, True], ids=["direct", "pooled"])
@@ -42,7 +47,7 @@ def test_an_end_that_is_cut_off_in_mid_commit_is_written_on_a_fresh_connection(
         asked = environment(bouncer.url if bouncer else database)
         with closing(connect(asked.database)) as connection:
             claimed = first(database, connection)
-            observer.connection.execute(HELD_UP.encode())
+            hold_up(observer.connection)
             recorded = pool.submit(record, asked, claimed, SUCCESS, connection=connection, within=60)
             eventually(lambda: observer.connection.execute(END_WHO_WAITS).fetchall(), what="COMMIT waits")
             observer.connection.execute("SELECT pg_advisory_unlock(1)")
@@ -55,7 +60,7 @@ def test_an_end_whose_commit_was_answered_too_late_is_known_to_be_written(
 ) -> None:
     """The server goes on with a COMMIT whose client has left."""
     claimed = first(database, connection)
-    observer.connection.execute(HELD_UP.encode())
+    hold_up(observer.connection)
     with ThreadPoolExecutor(1) as pool:
         recorded = pool.submit(record, environment(database), claimed, SUCCESS, connection=connection, within=4)
         eventually(lambda: observer.connection.execute(WHO_WAITS_FOR_A_ROW).fetchall(), what="the second try waits")

@@ -19,7 +19,7 @@ LEASE = 30.0
 SUCCESS = Ending(state=State.SUCCEEDED, reason=Reason.OK)
 
 TICK_AT = datetime.now(UTC).replace(second=0, microsecond=0)
-"""The minute in which the tests began; the default start deadline is so long that it is never late."""
+"""The minute in which the tests began, maybe hours ago; the default start deadline is so long that it is never late."""
 
 
 def variables(database: str, *, tick_at: datetime | None = None, **changes: str) -> dict[str, str]:
