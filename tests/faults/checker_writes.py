@@ -101,7 +101,8 @@ def _ticks_cut_off(history: History) -> Iterator[Violation]:
     """Find deletes of Jobs but those whose tick is on record as one that never began, and that never had a pod.
 
     A pod's making is on record without its name; of what its controllers do to it later, the end of a Job's pods among
-    that, each line has it.
+    that, each line has it. That name is read back to the Job's, which holds for Jobs of up to 57 characters, as all are
+    here: of a longer one's name and a hyphen, its pods keep 58 (apiserver/pkg/storage/names/generate.go).
     """
     refused = {refusal.job: refusal.at for refusal in history.refusals}
     had_pods = {write.name.rpartition("-")[0] for write in history.writes if write.resource == "pods"}
