@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from region_operator.api import Api, connect
 from region_operator.database.store import Store
 from region_operator.reconcile import Reconciler
-from tests.cluster.test_drift import HOUR, INSERT, marked, settled
+from tests.cluster.quiet import HOUR, INSERT, marked, settled
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ The refresh interval is an hour throughout, so that nothing but the watch can be
 from __future__ import annotations
 
 import json
-import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +17,7 @@ from region_operator.plan import ChangeReason, Desired, Plan, Write
 from region_operator.schedule import parse_schedule
 from region_operator.seen import Seen
 from tests.cluster.audit import audit_lines, sent_by
-from tests.cluster.test_status import is_observed
+from tests.cluster.quiet import HOUR, INSERT, marked, settled
 from tests.unit.examples import PARIS, scheduler
 from tests.waiting import eventually
 
@@ -28,37 +27,6 @@ if TYPE_CHECKING:
     from devcluster.local import LocalCluster
     from tests.cluster.conftest import RunOperator
     from tests.cluster.kubectl import Kubectl
-    from tests.cluster.operator_process import OperatorProcess
-
-HOUR = {"REGION_REFRESH_INTERVAL_MS": "3600000"}
-INSERT = (
-    "INSERT INTO region_index (code, name, cron_schedule)"
-    " SELECT 'R' || n, 'Region ' || n, '*/5 * * * *' FROM generate_series(1, %s) n"
-)
-
-
-def settled(operator: OperatorProcess, kubectl: Kubectl, *, regions: int) -> dict[str, dict[str, Any]]:
-    """Return the CronJobs once they are there, and once nothing of the start can still cause a reconcile."""
-    eventually(lambda: kubectl.ready().get("status") == "True", what="ready", seconds=60)
-    eventually(lambda: operator.logged("listening"), what="it listens")
-    before = kubectl.cronjobs()
-    assert len(before) == regions
-    marked(operator, kubectl)
-    return before
-
-
-def marked(operator: OperatorProcess, kubectl: Kubectl) -> float:
-    """Have one reconcile that has nothing to do with CronJobs, and return how many there have been then."""
-    token = secrets.token_hex(4)
-    kubectl("patch", "rsched", "default", "--type", "merge", "--patch", json.dumps({"spec": {"tick": {"env": []}}}))
-    eventually(lambda: is_observed(kubectl), what="the edits before this one have had their reconciles")
-    before = operator.reconciles
-    minutes = 60 + int(token, 16) % 10_000
-    kubectl(
-        "patch", "rsched", "default", "--type", "merge", "--patch", f'{{"spec": {{"refreshInterval": "{minutes}m"}}}}'
-    )
-    eventually(lambda: operator.reconciles > before, what="a reconcile")
-    return operator.reconciles
 
 
 def shape(cronjob: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from kubernetes.aio.client import ApiException
 from region_operator.api import connect
 from region_operator.quota import apply_quota, look_at_quota
 from tests.cluster.audit import audit_lines, sent_by
-from tests.cluster.test_drift import HOUR, marked, settled
+from tests.cluster.quiet import HOUR, marked, settled
 from tests.unit.examples import scheduler
 from tests.waiting import eventually
 

@@ -15,7 +15,7 @@ from region_operator.in_force import Interval, Terms
 from region_operator.settling import Settling
 from region_operator.witness import Witness
 from region_tick.contract import job_name
-from tests.cluster.test_witness import create
+from tests.cluster.jobs import create
 from tests.unit.examples import scheduler
 
 if TYPE_CHECKING:

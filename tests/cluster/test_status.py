@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from region_operator.api import connect
 from region_operator.database.store import Store
 from region_operator.reconcile import Reconciler
+from tests.cluster.quiet import is_observed
 
 if TYPE_CHECKING:
     import pytest
@@ -15,14 +16,6 @@ if TYPE_CHECKING:
 
 SCHEDULER = '{"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}'
 WAIT = ("wait", "rsched/default", "--for=condition=Ready", "--timeout=2s")
-
-
-def is_observed(kubectl: Kubectl) -> bool:
-    """Whether the status is of this generation: kstatus' first question, which it does not ask of an object without
-    observedGeneration (cli-utils, pkg/kstatus/status/generic.go).
-    """
-    scheduler = kubectl.scheduler()
-    return bool(scheduler["status"]["observedGeneration"] == scheduler["metadata"]["generation"])
 
 
 async def test_nobody_who_waits_takes_an_old_status_or_none_for_an_answer(

@@ -13,6 +13,7 @@ from region_operator.api import Api, connect
 from region_operator.jobs import Job, JobState
 from region_operator.witness import OVERDUE, Witness
 from region_tick.contract import Reason
+from tests.cluster.jobs import create
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -26,24 +27,6 @@ HOUR = timedelta(hours=1)
 @pytest.fixture(autouse=True)
 def _cluster(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
-
-
-def create(kubectl: Kubectl, name: str, **pod: Any) -> None:
-    """Make a Job as the controller makes a tick's, and wait until its own controller has looked at it."""
-    labels = {"app": "region-tick", "region-tick.dev/region": "0123456789ab"}
-    spec = {"restartPolicy": "Never", "containers": [{"name": "tick", "image": "none"}]} | pod
-    job = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": name, "labels": labels},
-        "spec": {
-            "activeDeadlineSeconds": 3600,
-            "backoffLimit": 0,
-            "template": {"metadata": {"labels": labels}, "spec": spec},
-        },
-    }
-    kubectl("create", "-f", "-", stdin=json.dumps(job))
-    eventually(lambda: "startTime" in kubectl.get("job", name)["status"], what="its controller has seen it")
 
 
 def pod_of(kubectl: Kubectl, name: str) -> str:

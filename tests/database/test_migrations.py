@@ -7,14 +7,13 @@ import shutil
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from region_operator.database.engine import make_engine
-from region_operator.database.migrate import MigrationError, SchemaState, migrate, newest_revision, schema_state
+from region_operator.database.migrate import MigrationError, SchemaState, migrate, newest_revision
 from region_operator.database.region_table import RegionTable, Trigger
 from region_tick.database_url import DatabaseUrl
+from tests.database.schema import run, state, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,30 +21,6 @@ if TYPE_CHECKING:
 
 
 DAYS = 15
-
-
-def run(database: str, *statements: str) -> None:
-    """Run statements as the database's owner."""
-    with psycopg.connect(database, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
-
-
-def value(database: str, query: str) -> object:
-    """Return the one value of a query."""
-    with psycopg.connect(database) as connection:
-        row = connection.execute(query.encode()).fetchone()
-    assert row is not None
-    return row[0]
-
-
-async def state(database: str) -> SchemaState:
-    """Return the state of a database's schema."""
-    engine = make_engine(DatabaseUrl.parse(database))
-    try:
-        return await schema_state(engine)
-    finally:
-        await engine.dispose()
 
 
 async def test_an_empty_database(empty_database: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from region_operator.database.migrate import SchemaState, migrate
 from region_operator.database.region_table import RegionTable, Trigger
 from region_tick.database_url import DatabaseUrl
-from tests.database.test_migrations import run, state, value
+from tests.database.schema import run, state, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,24 +11,8 @@ from hypothesis import strategies as st
 
 from region_tick.adapters import Item
 from region_tick.adapters.feed import ENTRIES_LIMIT, parse_feed, rfc3339
+from tests.unit.feeds import ATOM, RSS
 
-ATOM = b"""<?xml version="1.0" encoding="utf-8"?>
-<feed xmlns="http://www.w3.org/2005/Atom" xmlns:yt="http://www.youtube.com/xml/schemas/2015">
-  <title>Channel</title>
-  <entry>
-    <id> yt:video:abc </id><title>One &amp; <b>more</b></title>
-    <link rel="self" href="https://upstream.test/self"/><link rel="alternate" href="https://upstream.test/abc"/>
-    <published>2015-03-06T21:40:57+00:00</published><updated>2015-03-09T19:05:24.552394234+00:00</updated>
-  </entry>
-  <entry><id>b</id><link href="https://upstream.test/b"/><updated>2015-03-09T19:05:24Z</updated></entry>
-  <entry><title>without an id</title></entry>
-</feed>"""
-RSS = b"""<rss version="2.0"><channel><title>Blog</title>
-  <item><guid isPermaLink="false">1</guid><title>One</title><link>https://upstream.test/1</link>
-    <pubDate>Fri, 06 Mar 2015 22:40:57 +0100</pubDate></item>
-  <item><link>https://upstream.test/2</link><pubDate>yesterday</pubDate></item>
-  <item><description>nothing to know it by</description></item>
-</channel></rss>"""
 LAUGHS = b"""<!DOCTYPE rss [<!ENTITY a "%b">%b]><rss><channel><item><guid>&i;</guid></item></channel></rss>""" % (
     b"lol" * 1000,
     b"".join(b'<!ENTITY %c "%b">' % (98 + n, b"&%c;" % (97 + n) * 100) for n in range(8)),
