@@ -99,8 +99,7 @@ def test_every_tick_that_its_pod_could_not_do_has_one_final_row_that_says_why(
     running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]
 ) -> None:
     minute = expect_ticks(running, database, *CAUSES)
-    for code, (change, _) in CAUSES.items():
-        start_tick(running, code, minute, change)
+    start_ticks(running, minute, {code: change for code, (change, _) in CAUSES.items()})
     eventually(lambda: len(final_rows(database)) == len(CAUSES), what="every tick has its row", seconds=240)
     found = final_rows(database)
     assert found == {code: [(minute, state, reason)] for code, (_, (state, reason, _)) in CAUSES.items()}
@@ -122,9 +121,8 @@ def test_ticks_on_a_node_that_is_lost_and_returns_are_done_later_or_have_a_row_t
     running: Kubectl, database: psycopg.Connection[tuple[Any, ...]], node: LocalCluster
 ) -> None:
     database.execute("CREATE TABLE public.effects (region text, tick_at timestamptz, attempt int)")
-    minute = expect_ticks(running, database, *ON_A_LOST_NODE, handler="work:long")
-    for code, (change, _) in ON_A_LOST_NODE.items():
-        start_tick(running, code, minute, change)
+    minute = expect_ticks(running, database, *ON_A_LOST_NODE, handler="work:longest", timeout="60s")
+    start_ticks(running, minute, {code: change for code, (change, _) in ON_A_LOST_NODE.items()})
     pods = pods_at_work(database, len(ON_A_LOST_NODE))
     with frozen(kubelet(node)):
         for pod in pods:
@@ -145,22 +143,25 @@ def frozen(pid: int) -> Iterator[None]:
 
 
 def expect_ticks(kubectl: Kubectl, connection: psycopg.Connection[Any], *codes: str, **tick: object) -> datetime:
-    """Have ticks expected, in one minute soon; return that."""
+    """Have ticks expected, in one minute soon; return that, which leaves at least 45 s for their CronJobs and Jobs."""
     spec = {"refreshInterval": "2s", "concurrency": len(codes), "tick": QUICK | tick}
     kubectl("patch", "regionscheduler", "default", "--type=merge", "--patch", json.dumps({"spec": spec}))
-    minute = (datetime.now(UTC) + timedelta(seconds=75)).replace(second=0, microsecond=0)
+    minute = (datetime.now(UTC) + timedelta(seconds=105)).replace(second=0, microsecond=0)
     add_regions(connection, *codes, cron=f"{minute.minute} {minute.hour} {minute.day} {minute.month} *")
     eventually(lambda: len(kubectl.cronjobs()) == len(codes), what="CronJobs")
     return minute
 
 
-def start_tick(kubectl: Kubectl, code: str, minute: datetime, change: Change) -> str:
-    """Make a region's Job of that minute; return its name."""
-    job = job_of(kubectl.cronjobs()[code], int(minute.timestamp()) // 60)
-    pod = job["spec"]["template"]["spec"]
-    change(job["spec"], pod, pod["containers"][0])
-    kubectl("create", "-f", "-", stdin=json.dumps(job))
-    return str(job["metadata"]["name"])
+def start_ticks(kubectl: Kubectl, minute: datetime, changes: dict[str, Change]) -> None:
+    """Make regions' Jobs of that minute, by code, all at once."""
+    cronjobs = kubectl.cronjobs()
+    jobs = []
+    for code, change in changes.items():
+        job = job_of(cronjobs[code], int(minute.timestamp()) // 60)
+        pod = job["spec"]["template"]["spec"]
+        change(job["spec"], pod, pod["containers"][0])
+        jobs.append(job)
+    kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": jobs}))
 
 
 def final_rows(connection: psycopg.Connection[Any]) -> dict[str, list[tuple[Any, ...]]]:
