@@ -47,8 +47,8 @@ def delete_pod(kubectl: Kubectl, pod: str) -> Iterator[None]:
 @contextmanager
 def drain_node(kubectl: Kubectl, _pod: str) -> Iterator[None]:
     """Take the node's ticks away, as for its upgrade; it takes pods again in the end."""
-    kubectl("drain", "node", "--force", "--pod-selector=app=region-tick", "--timeout=60s")
     try:
+        kubectl("drain", "node", "--force", "--pod-selector=app=region-tick", "--timeout=60s")
         yield
     finally:
         kubectl("uncordon", "node")
