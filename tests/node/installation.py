@@ -48,7 +48,11 @@ class Installation:
         return Kubectl(self.node.kubeconfig, NAMESPACE)
 
     def renew(self) -> None:
-        """Install, or take away what earlier tests left: a RegionScheduler takes all with it that is its own."""
+        """Install, or take away what earlier tests left: a RegionScheduler takes all with it that is its own.
+
+        A settling that was under way when the tables were emptied may yet have written rows of ticks that it had read:
+        those go when the new RegionScheduler is ready, which has no region and so no tick.
+        """
         if self.stands:
             self.kubectl("delete", "regionscheduler", "default", "--ignore-not-found")
             eventually(self._nothing_left, what="its CronJobs, Jobs and pods go with it", seconds=60)
@@ -57,15 +61,16 @@ class Installation:
         else:
             empty(self.connection)
             self.kubectl("apply", "-f", str(MANIFESTS))
-            self.stands = True
             create_secret(self.kubectl, self.connection, self.node)
+            self.stands = True
         wait_until_ready(self.kubectl)
+        self.connection.execute("TRUNCATE region_tick.job_run")
 
     def remove(self) -> None:
-        """Uninstall, where it stands."""
-        if self.stands:
+        """Uninstall, where it stands or half of it does."""
+        if is_installed(self.kubectl):
             uninstall(self.kubectl)
-            self.stands = False
+        self.stands = False
 
     def _nothing_left(self) -> bool:
         owned = "cronjobs,jobs,pods,resourcequotas"
@@ -84,9 +89,11 @@ def empty(connection: psycopg.Connection[Any]) -> None:
 
 
 def create_secret(kubectl: Kubectl, connection: psycopg.Connection[Any], node: LocalCluster) -> None:
+    """Tell the operator of a database, whether it was told before or not."""
     info = connection.info
     url = f"postgresql://{info.user}:{info.password}@{node.host_address}:{info.port}/{info.dbname}"
-    kubectl("create", "secret", "generic", "region-tick-database", f"--from-literal=DATABASE_URL={url}")
+    create = ("create", "secret", "generic", "region-tick-database", f"--from-literal=DATABASE_URL={url}")
+    kubectl("apply", "-f", "-", stdin=kubectl(*create, "--dry-run=client", "--output=yaml"))
 
 
 def wait_until_ready(kubectl: Kubectl) -> None:
@@ -97,8 +104,12 @@ def wait_until_ready(kubectl: Kubectl) -> None:
 def uninstall(kubectl: Kubectl) -> None:
     """Delete everything; kubectl waits for it, and must not have to wait for more than a minute."""
     kubectl("delete", "-f", str(MANIFESTS), "--ignore-not-found", "--timeout=60s")
-    namespaces = [item["metadata"]["name"] for item in kubectl.get("namespaces")["items"]]
-    assert NAMESPACE not in namespaces
+    assert not is_installed(kubectl)
+
+
+def is_installed(kubectl: Kubectl) -> bool:
+    """Whether anything of it is left in the cluster: its namespace comes first and goes last."""
+    return NAMESPACE in [item["metadata"]["name"] for item in kubectl.get("namespaces")["items"]]
 
 
 def add_regions(connection: psycopg.Connection[Any], *codes: str, cron: str = EVERY_MINUTE) -> None:
