@@ -152,8 +152,10 @@ class Witness:
                     self.jobs.trouble(pod["metadata"]["labels"].get(JOB_NAME_LABEL, ""), trouble)
 
     async def delete_overdue(self, namespace: str, now: datetime) -> None:
-        """Delete the Jobs that are active although their time is long over."""
-        for job in await self._delete(self.jobs.overdue(now, OVERDUE), namespace):
+        """Delete the Jobs that are active although their time is long over, and see before why: their pods go too."""
+        overdue = list(self.jobs.overdue(now, OVERDUE))
+        await self.look_at_pods(overdue, namespace)
+        for job in await self._delete(overdue, namespace):
             metrics.OVERDUE_JOBS.inc()
             log.warning("overdue job deleted", extra={"job": job.name, "reason": "active beyond its deadline"})
 

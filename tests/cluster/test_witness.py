@@ -213,3 +213,17 @@ async def test_what_troubles_a_job_is_seen(kubectl: Kubectl) -> None:
         "refused": Reason.REFUSED,
         "waiting": Reason.CAPACITY,
     }
+
+
+async def test_what_kept_a_job_beyond_its_deadline_is_seen_before_it_goes(kubectl: Kubectl) -> None:
+    create(kubectl, "lost")
+    [pod] = eventually(lambda: kubectl.get("pods")["items"], what="a pod")
+    patch = json.dumps({"status": {"reason": "NodeLost"}})
+    kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--type=merge", f"--patch={patch}")
+    async with connect("test") as api:
+        witness, now = Witness(api), datetime.now(UTC)
+        await witness.look(kubectl.namespace, now)
+        await witness.delete_overdue(kubectl.namespace, now + timedelta(hours=2))
+    assert kubectl.get("jobs")["items"] == []
+    assert (trouble := witness.jobs.trouble_of("lost")) is not None
+    assert trouble.reason is Reason.NODE_LOST

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,6 @@ from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import psycopg
-
-    from devcluster.local import LocalCluster
 
 
 def pods_at_work(connection: psycopg.Connection[Any], count: int = 1) -> list[str]:
@@ -36,14 +33,3 @@ def tick_process(pod: str) -> int:
             if f"POD_NAME={pod}".encode() in environment.split(b"\0") and b"region_tick" in command:
                 return int(folder.name)
     raise AssertionError(f"no process of pod {pod}")
-
-
-def kubelet(node: LocalCluster) -> int:
-    """Return the pid, on this machine, of a cluster's kubelet."""
-    home = str(node.layout.folder).encode()
-    for folder in Path("/proc").iterdir():
-        with suppress(OSError):
-            command = (folder / "cmdline").read_bytes()
-            if command.partition(b"\0")[0].endswith(b"/kubelet") and home in command:
-                return int(folder.name)
-    raise AssertionError(f"no kubelet of {node.name}")
