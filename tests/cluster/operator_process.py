@@ -44,12 +44,17 @@ class OperatorProcess:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
+        """Its log so far, without a line that it is still writing."""
+        return [json.loads(line) for line in self._written if line.startswith("{")]
 
     @property
     def strays(self) -> list[str]:
         """What it wrote that is no line of its log."""
-        return [line for line in self._log.read_text().splitlines() if not line.startswith("{")]
+        return [line for line in self._written if not line.startswith("{")]
+
+    @property
+    def _written(self) -> list[str]:
+        return self._log.read_text().split("\n")[:-1]
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Return the lines about an event."""

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from tests.faults.site import Site
 
 MEMORY_GROWTH = 1.25
+GONE_SECONDS = 150
+"""How long a deleted CronJob may stay: the garbage collector has to let go of it first, which asks an API server that
+it lost again after 60 s at most (client-go/tools/cache/reflector.go).
+"""
 REFUSED_LIMIT = 100
 """How many writes the API server may have to refuse while a fault lasts."""
 
@@ -66,7 +70,7 @@ def test_a_fault_of_the_api_server_is_outlived(fault: ApiFault, site: Site, grou
             assert kept.now.get("/healthz") == (200, "ok\n")
 
         wanted = {f"R{number}": "*/5 * * * *" for number in range(2, 20)} | {"R1": "@hourly", "R21": "@daily"}
-        eventually(lambda: schedules(kubectl.cronjobs()) == wanted, what="it converges by itself", seconds=60)
+        eventually(lambda: schedules(kubectl.cronjobs()) == wanted, what="it converges", seconds=GONE_SECONDS)
         eventually(lambda: kubectl.ready()["status"] == "True", what="the status is well again")
         eventually(lambda: kept.readiness()[0] == 200, what="it is ready again")
         go_on(kept.now)
