@@ -221,9 +221,13 @@ def trouble_of_start(event: Mapping[str, Any]) -> Trouble:
     return Trouble(Reason.IMAGE if image else Reason.NOT_STARTED, message)
 
 
-def how_telling(event: Mapping[str, Any]) -> tuple[bool, int]:
-    """Order PODS_EVENTS: what came after scheduling tells more, and the longest says most."""
-    return event["reason"] != _FAILED_SCHEDULING, len(event.get("message", ""))
+def how_telling(event: Mapping[str, Any]) -> tuple[bool, bool, int, int]:
+    """Order PODS_EVENTS: what came after scheduling tells more, words more than a code, and more what was said more
+    often, which is no passing state of the kubelet (pkg/kubelet/util/manager/watch_based_manager.go, Get).
+    """
+    message: str = event.get("message", "")
+    in_words = " " in message.removeprefix("Error: ")
+    return event["reason"] != _FAILED_SCHEDULING, in_words, event.get("count") or 0, len(message)
 
 
 def job_of_pod(name: str, seen: datetime, jobs: Iterable[Job]) -> Job | None:

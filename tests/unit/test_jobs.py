@@ -79,8 +79,21 @@ def test_what_the_kubelet_says_of_a_container_that_does_not_start(message: str, 
 
 def test_the_most_telling_event_comes_last() -> None:
     unscheduled = {"reason": "FailedScheduling", "message": "0/1 nodes are available"}
-    failed = [{"reason": "Failed", "message": message} for message in ("Error: x", "Failed to pull image")]
-    assert sorted([failed[1], failed[0], unscheduled], key=how_telling) == [unscheduled, *failed]
+    said = {
+        "Error: ImagePullBackOff": 9,  # less than any words
+        'Error: object "default"/"absent" not registered': 1,  # by a kubelet that has let go of the pod
+        "Error: failed to sync secret cache: timed out waiting for the condition": 1,  # or that has just begun
+        'Error: secret "absent" not found': 4,
+    }
+    failed: list[dict[str, Any]] = [
+        {"reason": "Failed", "message": message, "count": count} for message, count in said.items()
+    ]
+    assert sorted([*reversed(failed), unscheduled], key=how_telling) == [unscheduled, *failed]
+
+
+def test_of_events_said_as_often_the_longest_tells_most() -> None:
+    longer, shorter = ({"reason": "Failed", "message": f"Error: {words}"} for words in ("a b c", "a b"))
+    assert sorted([longer, shorter], key=how_telling) == [shorter, longer]
 
 
 @pytest.mark.parametrize("name", [NAME, "r" * 52 + "-29925240"])
