@@ -30,7 +30,7 @@ _REMEDY = (
     "unset the knob or the field of RegionScheduler default; where nobody set that, it is a default that counts as its"
     " maker's: make it by kubectl apply, which tells what was set"
 )
-_CRD_WAIT = Backoff(steps=7, duration=0.5, factor=2.0, jitter=0.5)
+_WAIT = Backoff(steps=7, duration=0.5, factor=2.0, jitter=0.5)
 
 
 class _LastApplied(BaseModel):
@@ -39,9 +39,9 @@ class _LastApplied(BaseModel):
 
 async def bootstrap(api: Api, namespace: str, spec: dict[str, Any]) -> None:
     """Apply what the knobs say. A CRD that was installed a moment ago may not be served yet: that is waited for, about
-    half a minute.
+    half a minute; what was written after it was looked at is looked at again.
     """
-    await on_error(_CRD_WAIT, _is_not_served, lambda: _apply(api, namespace, spec))
+    await on_error(_WAIT, _is_momentary, lambda: _apply(api, namespace, spec))
 
 
 async def _apply(api: Api, namespace: str, spec: dict[str, Any], *, over: Manifest | None = None) -> None:
@@ -76,8 +76,8 @@ def _unwritten(scheduler: Manifest) -> set[str]:
     return {field for field in unwritten if Spec.model_validate({field: scheduler["spec"][field]}) == Spec()}
 
 
-def _is_not_served(error: Exception) -> bool:
-    return isinstance(error, ApiException) and error.status == 404
+def _is_momentary(error: Exception) -> bool:
+    return isinstance(error, ApiException) and error.status in (404, 409)
 
 
 def _conflicting_fields(error: ApiException) -> set[str]:

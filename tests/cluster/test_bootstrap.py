@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.api import connect
+from region_operator.api import Api, connect
 from region_operator.bootstrap import bootstrap
 from tests.waiting import eventually
 
@@ -106,3 +106,20 @@ async def test_where_nobody_can_tell_nothing_is_taken_and_the_remedy_says_so(
     assert spec(kubectl) == ("5m", 4)
     [line] = [vars(record) for record in caplog.records if record.message == "knobs overruled"]
     assert "kubectl apply" in line["remedy"]
+
+
+async def test_what_somebody_writes_after_the_look_is_his_too(
+    kubectl: Kubectl, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubectl("apply", "-f", "-", stdin=manifest())
+    get, edits = Api.get, iter(['{"spec": {"refreshInterval": "2m"}}'])
+
+    async def get_and_lose(api: Api, path: str) -> object:
+        found = await get(api, path)
+        for edit in edits:
+            kubectl("patch", "rsched", "default", "--type=merge", f"--patch={edit}")
+        return found
+
+    monkeypatch.setattr(Api, "get", get_and_lose)
+    assert await start(kubectl, caplog) == ["refreshInterval"]
+    assert spec(kubectl) == ("2m", 9)
