@@ -8,18 +8,23 @@ one minute shows all causes, and each alone.
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.node.installation import USERS_IMAGE, add_regions, job_of
+from tests.node.installation import USERS_IMAGE, add_regions, effects, job_of
+from tests.node.nodes import another_node, lost
+from tests.node.pods import pods_at_work, tick_process
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import psycopg
 
+    from devcluster.local import LocalCluster
     from tests.cluster.kubectl import Kubectl
 
 pytestmark = pytest.mark.timeout(900)
@@ -45,6 +50,15 @@ def _variable(container: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
+def lasting(seconds: int) -> Change:
+    """Have the Job's time be over after so long."""
+
+    def change(job: dict[str, Any], _pod: dict[str, Any], _container: dict[str, Any]) -> None:
+        job["activeDeadlineSeconds"] = seconds
+
+    return change
+
+
 def pod(**changes: Any) -> Change:
     return lambda _job, pod, _container: pod.update(changes)
 
@@ -68,7 +82,7 @@ CAUSES: dict[str, tuple[Change, tuple[str, str, str]]] = {
     "no-image": (container(image="127.0.0.1:1/nobody/has-this:1"), ("missed", "image", "nobody/has-this:1")),
     "no-secret": (
         container(envFrom=[{"secretRef": {"name": "absent"}}]),
-        ("missed", "pod not started", "secret"),
+        ("missed", "pod not started", 'secret "absent" not found'),
     ),
     "no-program": (container(command=["/absent"]), ("missed", "pod not started", "/absent")),
     "no-node": (pod(nodeSelector={"there-is": "none"}), ("missed", "no node", "node affinity/selector")),
@@ -88,7 +102,41 @@ def test_every_tick_that_its_pod_could_not_do_has_one_final_row_that_says_why(
     found = final_rows(database)
     assert found == {code: [(minute, state, reason)] for code, (_, (state, reason, _)) in CAUSES.items()}
     said = dict(database.execute("SELECT region_code, error_message FROM region_tick.job_run").fetchall())
-    assert [code for code, (_, (_, _, part)) in CAUSES.items() if part not in said[code]] == []
+    assert {code: said[code] for code, (_, (_, _, part)) in CAUSES.items() if part not in said[code]} == {}
+
+
+ON_A_LOST_NODE: dict[str, tuple[Change, tuple[str, str]]] = {
+    "over-before": (lasting(70), ("failed", "node lost")),
+    "over-meanwhile": (lasting(125), ("failed", "node lost")),
+    "over-later": (lasting(900), ("succeeded", "ok")),
+}
+"""By when their time is over: before the node's pods are given up (90 s after its last word at most), before it
+returns, or after that. It returns when the first has its row: a minute after its time, and by a settling after that.
+"""
+
+
+def test_ticks_on_a_node_that_is_lost_and_returns_are_done_later_or_have_a_row_that_says_so(
+    running: Kubectl, database: psycopg.Connection[tuple[Any, ...]], node: LocalCluster
+) -> None:
+    database.execute("CREATE TABLE public.effects (region text, tick_at timestamptz, attempt int)")
+    minute = expect_ticks(running, database, *ON_A_LOST_NODE, handler="work:longest", timeout="60s")
+    eventually(lambda: datetime.now(UTC) > minute - timedelta(seconds=10), what="their minute", seconds=120)
+    start_ticks(running, minute, {code: change for code, (change, _) in ON_A_LOST_NODE.items()})
+    pods = pods_at_work(database, len(ON_A_LOST_NODE))
+    with another_node(running), lost(node):
+        for pod in pods:
+            os.kill(tick_process(pod), signal.SIGKILL)
+        eventually(lambda: are_given_up(running, pods), what="its pods are given up", seconds=150)
+        eventually(lambda: "over-before" in final_rows(database), what="the first has its row", seconds=240)
+    eventually(lambda: len(final_rows(database)) == len(pods), what="every tick has its row", seconds=240)
+    assert final_rows(database) == {code: [(minute, *row)] for code, (_, row) in ON_A_LOST_NODE.items()}
+    assert effects(database) == [("over-later", 2)]
+
+
+def are_given_up(kubectl: Kubectl, names: list[str]) -> bool:
+    pods = [item for item in kubectl.get("pods")["items"] if item["metadata"]["name"] in names]
+    kinds = [{condition["type"] for condition in pod["status"]["conditions"]} for pod in pods]
+    return len(pods) == len(names) and all("DisruptionTarget" in of_pod for of_pod in kinds)
 
 
 def expect_ticks(kubectl: Kubectl, connection: psycopg.Connection[Any], *codes: str, **tick: object) -> datetime:

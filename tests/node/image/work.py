@@ -17,6 +17,10 @@ def long(tick: Tick) -> None:
     _work(tick, seconds=8)
 
 
+def longest(tick: Tick) -> None:
+    _work(tick, seconds=30)
+
+
 def hungry(tick: Tick) -> None:
     """Take memory until the kernel refuses more of it."""
     taken = []
