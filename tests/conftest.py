@@ -31,6 +31,9 @@ settings.load_profile("region-tick")
 
 NO_DOCKER = "no Docker engine for kind"
 NO_CURRENT_CLUSTER = "no cluster named for CLUSTER=current"
+TIME_ZONE = "Asia/Kolkata"
+"""Of the tests' databases: UTC+5:30, so that not even the minutes of the hour are those of UTC."""
+
 EXCUSES = (NO_DOCKER, NO_CURRENT_CLUSTER)
 """Why a test may be skipped in CI: what a machine cannot give. Everything else could run, so it must."""
 
@@ -49,10 +52,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @contextmanager
 def new_database(server: Server, *, template: str = "template1") -> Iterator[str]:
-    """Make a database with a name of its own, and drop it in the end."""
+    """Make a database with a name of its own, and drop it in the end. Its sessions are far from UTC."""
     name = f"region_tick_test_{secrets.token_hex(6)}"
     server.create_database(name, template=template)
     try:
+        with psycopg.connect(DatabaseUrl.parse(server.url()).conninfo, autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} SET timezone = '{TIME_ZONE}'".encode())
         yield name
     finally:
         server.drop_database(name)

@@ -97,7 +97,7 @@ def slices(after: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
 
 
 def expected(intervals: Collection[Interval], *, after: datetime, until: datetime) -> list[Tick]:
-    """Return the ticks strictly after one moment and up to another that schedules in force make expected."""
+    """Return the ticks strictly after one moment and up to another, in UTC, that schedules in force make expected."""
     ticks: list[Tick] = []
     began = {(row.region_id, row.valid_from): row.terms for row in intervals}
     times: dict[str, Sequence[datetime]] = {}

@@ -97,6 +97,15 @@ async def test_the_account_begins_with_the_first_schedule_and_not_long_ago(engin
     assert again.after == again.accounted_until == period.after
 
 
+async def test_what_is_read_is_in_utc_whatever_the_zone_of_the_session(engine: AsyncEngine, ago: Ago) -> None:
+    """By a zone's own minutes and hours no schedule is to be counted."""
+    await in_force(engine, ago(9), end=ago(3))
+    now, [period] = await begin(engine, scheduler="uid", retention=MONTH)
+    [row] = period.intervals
+    moments = (now, period.accounted_until, period.after, row.valid_from, row.valid_to)
+    assert [moment and moment.tzinfo for moment in moments] == [UTC] * len(moments)
+
+
 async def test_an_account_that_is_older_than_the_retention_is_cut(engine: AsyncEngine, ago: Ago) -> None:
     await in_force(engine, ago(5))
     now, [period] = await begin(engine, scheduler="uid", retention=timedelta(minutes=1))

@@ -130,7 +130,7 @@ def claim(connection: psycopg.Connection, environment: Environment, *, lease_sec
     if state.final:
         return Final(key, state, reason)
     if not mine:
-        return Leased(key, attempt, lease_until)
+        return Leased(key, attempt, lease_until.astimezone(UTC))
     return Claimed(key, attempt, asked, Window(start=since and since.astimezone(UTC), end=key.tick_at))
 
 
@@ -187,11 +187,11 @@ def guard_within(connection: psycopg.Connection, claimed: Claimed) -> bool:
 
 
 def bound(connection: psycopg.Connection) -> datetime:
-    """Bound the waits of the transaction just begun; return the database's time. Raises psycopg.Error."""
+    """Bound the waits of the transaction just begun; return the database's time, in UTC. Raises psycopg.Error."""
     row = _cursor(connection).execute(BOUNDS).fetchone()
     assert row is not None  # noqa: S101 - for the type checker: a SELECT without FROM has one row
     now: datetime = row[0]
-    return now
+    return now.astimezone(UTC)
 
 
 def _cursor(connection: psycopg.Connection) -> psycopg.Cursor[TupleRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -13,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy import RowMapping
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from region_operator.in_force import Key
 
 COLUMNS = "source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, valid_from, valid_to"
 
-NOW = text("SELECT clock_timestamp()")
+_NOW = text("SELECT clock_timestamp()")
 
 _OWNERS = text("""
 SELECT source, scheduler FROM region_tick.ledger
@@ -87,7 +88,7 @@ async def write_in_force(engine: AsyncEngine, found: Mapping[Key, Interval], *, 
             await connection.execute(_HAND_OVER, {"source": source})
         in_force = (await connection.execute(_CURRENT, {"sources": list(sources)})).mappings()
         current = [interval(row) for row in in_force]
-        todo = changes(current, found, now=(await connection.execute(NOW)).scalar_one())
+        todo = changes(current, found, now=await database_now(connection))
         if todo.ended:
             await connection.execute(_END, _keys(todo.ended) | {"valid_to": [row.valid_to for row in todo.ended]})
         if todo.begun:
@@ -97,8 +98,17 @@ async def write_in_force(engine: AsyncEngine, found: Mapping[Key, Interval], *, 
         return len(todo.ended) + len(todo.begun)
 
 
+async def database_now(connection: AsyncConnection) -> datetime:
+    """Return the database's time, in UTC: the session's own zone, in which a driver gives it, may have other minutes
+    and hours that come twice. Raises sqlalchemy.exc.DBAPIError.
+    """
+    now: datetime = (await connection.execute(_NOW)).scalar_one()
+    return now.astimezone(UTC)
+
+
 def interval(row: RowMapping) -> Interval:
-    """Read a row with COLUMNS."""
+    """Read a row with COLUMNS; its times are in UTC."""
+    valid_from, valid_to = row["valid_from"], row["valid_to"]
     terms = Terms(
         cron=row["cron"],
         code=row["code"],
@@ -110,8 +120,8 @@ def interval(row: RowMapping) -> Interval:
         source=row["source"],
         region_id=row["region_id"],
         terms=terms,
-        valid_from=row["valid_from"],
-        valid_to=row["valid_to"],
+        valid_from=valid_from.astimezone(UTC),
+        valid_to=valid_to and valid_to.astimezone(UTC),
     )
 
 

@@ -6,12 +6,13 @@ A tick's own row is never touched but where its lease is over, by attempt, and o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from region_operator.database.engine import transaction
-from region_operator.database.in_force import COLUMNS, NOW, interval
+from region_operator.database.in_force import COLUMNS, database_now, interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,11 +140,14 @@ class Written:
 
 
 async def begin(engine: AsyncEngine, *, scheduler: str, retention: timedelta) -> tuple[datetime, list[Period]]:
-    """Return the database's time, and what is to be accounted for of each source of a RegionScheduler, by its uid."""
+    """Return the database's time, and what is to be accounted for of each source of a RegionScheduler, by its uid; all
+    in UTC.
+    """
     periods: list[Period] = []
     async with transaction(engine) as connection:
-        now: datetime = (await connection.execute(NOW)).scalar_one()
-        for source, accounted in (await connection.execute(_UNSETTLED, {"scheduler": scheduler})).all():
+        now = await database_now(connection)
+        for source, moment in (await connection.execute(_UNSETTLED, {"scheduler": scheduler})).all():
+            accounted = moment.astimezone(UTC)
             after = max(accounted, now - retention)
             rows = (await connection.execute(_INTERVALS, {"source": source, "after": after})).mappings()
             periods.append(Period(source, accounted, after, [interval(row) for row in rows]))
