@@ -30,7 +30,7 @@ are more than anybody needs: a schedule that lists every value of every field ha
 """
 
 TIMEOUT_LIMITS = (timedelta(seconds=1), timedelta(days=1))
-"""What a region's own timeout may be: an attempt a day later would not know its minute any more (claim.py)."""
+"""What a region's own timeout may be."""
 
 _CORNERS = ("bbox_min_lon", "bbox_min_lat", "bbox_max_lon", "bbox_max_lat")
 NAMED_REGIONS = 3

@@ -26,6 +26,8 @@ from tests.database.ticks import (
     until_blocked,
 )
 
+DAY = 24 * 60 * 60
+
 
 def test_the_first_claim_gets_the_tick(database: str, connection: psycopg.Connection, observer: Observer) -> None:
     verdict = claim(connection, environment(database), lease_seconds=LEASE)
@@ -131,11 +133,35 @@ def test_any_other_job_is_a_manual_run_with_its_own_identity(
     assert other.attempt == 1
 
 
-def test_a_manual_run_is_found_again_after_its_minute(
+def test_a_controllers_job_that_comes_within_a_long_start_deadline_is_no_manual_run(
+    database: str, connection: psycopg.Connection
+) -> None:
+    claimed = first(database, connection, tick_at=ago(days=2), START_DEADLINE_SECONDS=str(3 * DAY))
+    assert (claimed.key.tick_at, claimed.key.manual_uid) == (ago(days=2), "")
+
+
+def test_a_tick_stays_the_same_tick_however_long_after_its_time_it_is_tried_again(
     database: str, connection: psycopg.Connection, observer: Observer
 ) -> None:
+    """Long attempts, a few of them, take more than a day."""
+    long_ago = ago(days=2)
+    first(database, connection, tick_at=long_ago, START_DEADLINE_SECONDS=str(3 * DAY))
+    assert isinstance(claim(connection, environment(database, tick_at=long_ago), lease_seconds=LEASE), Leased)
+    observer.expire()
+    again = first(database, connection, tick_at=long_ago)
+    assert (again.key.manual_uid, again.attempt) == ("", 2)
+    assert finish(connection, again, SUCCESS, job_name="job")
+    verdict = claim(connection, environment(database, tick_at=long_ago), lease_seconds=LEASE)
+    assert verdict == Final(again.key, State.SUCCEEDED, Reason.OK)
+    assert len(observer.rows()) == 1
+
+
+@pytest.mark.parametrize("age", [timedelta(minutes=7), timedelta(days=9)], ids=str)
+def test_a_manual_run_is_found_again_after_its_minute(
+    age: timedelta, database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
     manual = first(database, connection, JOB_NAME="by-hand")
-    earlier = manual.key.tick_at - timedelta(minutes=7)
+    earlier = manual.key.tick_at - age
     observer.change(tick_at=earlier)
     verdict = claim(connection, environment(database, JOB_NAME="by-hand"), lease_seconds=LEASE)
     assert isinstance(verdict, Leased)

@@ -19,7 +19,18 @@ from psycopg.rows import TupleRow, tuple_row
 
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, RUNS_CHANNEL, State
 from region_tick.handlers import Window
-from region_tick.statements import BOUNDS, CLAIM, FINISH, FINISHED, GUARD, MANUAL_LOCK, MANUAL_TICK_AT, NOTIFY, RENEW
+from region_tick.statements import (
+    BOUNDS,
+    CLAIM,
+    FINISH,
+    FINISHED,
+    GUARD,
+    MANUAL_LOCK,
+    MANUAL_TICK_AT,
+    NOTIFY,
+    RENEW,
+    ROW_OF_JOB,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +39,9 @@ if TYPE_CHECKING:
     from region_tick.environment import Environment
 
 SCHEDULED_WITHIN = timedelta(days=1)
-"""How far from the database's clock the time in a Job's name may lie; farther off, no controller wrote that name."""
+"""How far from the database's clock the time in a Job's name may lie; farther off, no controller wrote that name, but
+within a longer start deadline, or for a tick that has a row of that very Job.
+"""
 _ERROR_MESSAGE_LIMIT = 2000
 
 
@@ -200,8 +213,12 @@ def _cursor(connection: psycopg.Connection) -> psycopg.Cursor[TupleRow]:
 
 def _key(connection: psycopg.Connection, environment: Environment, now: datetime) -> Key:
     source, region_id = environment.source, environment.region.id
-    if environment.scheduled_at is not None and abs(environment.scheduled_at - now) <= SCHEDULED_WITHIN:
-        return Key(source=source, region_id=region_id, tick_at=environment.scheduled_at, manual_uid="")
+    if environment.scheduled_at is not None:
+        scheduled = Key(source=source, region_id=region_id, tick_at=environment.scheduled_at, manual_uid="")
+        start_deadline = timedelta(seconds=environment.start_deadline_seconds)
+        near = -SCHEDULED_WITHIN <= now - scheduled.tick_at <= max(SCHEDULED_WITHIN, start_deadline)
+        if near or _has_row(connection, scheduled, environment.job_name):
+            return scheduled
     manual = {"source": source, "region_id": region_id, "manual_uid": environment.job_uid}
     _cursor(connection).execute(
         MANUAL_LOCK, manual
@@ -209,6 +226,10 @@ def _key(connection: psycopg.Connection, environment: Environment, now: datetime
     row = _cursor(connection).execute(MANUAL_TICK_AT, manual).fetchone()
     assert row is not None  # noqa: S101 - as above
     return Key(source=source, region_id=region_id, tick_at=row[0].astimezone(UTC), manual_uid=environment.job_uid)
+
+
+def _has_row(connection: psycopg.Connection, key: Key, job_name: str) -> bool:
+    return _cursor(connection).execute(ROW_OF_JOB, asdict(key) | {"job_name": job_name}).rowcount == 1
 
 
 def _fence(claimed: Claimed) -> dict[str, Any]:

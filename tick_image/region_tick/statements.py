@@ -17,8 +17,15 @@ MANUAL_TICK_AT = """
 SELECT coalesce(
     (SELECT min(tick_at) FROM region_tick.job_run
      WHERE source = %(source)s::text AND region_id = %(region_id)s::text AND manual_uid = %(manual_uid)s::text
-       AND tick_at > now() - interval '1 day'),
+       AND tick_at > now() - interval '30 days'),
     date_trunc('minute', clock_timestamp()))
+"""
+"""A month is more than all attempts of a Job take; it leaves the partitions alone that are ahead of time."""
+
+ROW_OF_JOB = """
+SELECT FROM region_tick.job_run
+WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+  AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text AND job_name = %(job_name)s::text
 """
 
 CLAIM = """
