@@ -47,7 +47,7 @@ async def test_old_days_are_dropped_and_recent_ones_stay(engine: AsyncEngine) ->
 async def test_old_rows_without_a_partition_go_too(engine: AsyncEngine) -> None:
     insert = (
         "INSERT INTO region_tick.job_run (source, region_id, tick_at, region_code, cron, state)"
-        f" SELECT 's', n::text, date '{{}}', '', '', 'succeeded' FROM generate_series(1, {BATCH + 1}) n"
+        f" SELECT 's', n::text, timestamptz '{{}} 00:00Z', '', '', 'succeeded' FROM generate_series(1, {BATCH + 1}) n"
     )
     await run(engine, insert.format(CUTOFF - timedelta(days=1)))
     await run(engine, insert.format(CUTOFF))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ def test_poke_is_one_row_and_one_line(ticks: Ticks, observer: Observer) -> None:
     poke = process.event("poke")
     assert (poke["region.code"], poke["cron"], poke["attempt"]) == ("ch-zrh", "*/5 * * * *", 1)
     assert poke["timestamp"].endswith("Z")
-    assert poke["tick_at"] == row["tick_at"].strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    assert poke["tick_at"] == row["tick_at"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def test_a_done_tick_is_not_done_again(ticks: Ticks, observer: Observer) -> None:
