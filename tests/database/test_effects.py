@@ -213,6 +213,7 @@ def test_waits_are_bounded_and_nothing_of_it_stays(effects: Effects, connection:
     with effects.transaction() as inside:
         assert inside.execute("SHOW lock_timeout").fetchone() == ("5s",)
         assert inside.execute("SHOW statement_timeout").fetchone() == ("10s",)
+        assert inside.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("1min",)
     assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import psycopg
+import pytest
 
 from region_tick.contract import ExitCode
 from tests.database.tick_process import SHORT_LEASE
 from tests.database.ticks import Observer
+from tests.pgbouncer import PgBouncer
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -186,3 +188,32 @@ def test_a_tick_whose_end_is_committed_has_no_lease_to_lose(ticks: Ticks, observ
     assert process.exit_code() == ExitCode.FINAL
     assert [event["event"] for event in process.events()] == ["claimed", "finished"]
     assert process.event("finished")["level"] == "info"
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["direct", "pooled"])
+def test_one_frozen_in_mid_transaction_keeps_no_row_from_the_attempt_after_it(
+    pooled: bool, ticks: Ticks, observer: Observer
+) -> None:
+    observer.connection.execute("CREATE TABLE effect (id integer UNIQUE)")
+    with PgBouncer.before(ticks.database) if pooled else nullcontext() as bouncer:
+        pod = {"DATABASE_URL": bouncer.url} if bouncer else {}
+        frozen = ticks.start(*SHORT_LEASE, "idle_seconds=1", handler="freezes", **pod)
+        eventually(lambda: os.waitpid(frozen.popen.pid, os.WUNTRACED | os.WNOHANG) != (0, 0), what="it is frozen")
+        other = ticks.start(*SHORT_LEASE, handler="freezes", **pod)
+        assert other.exit_code() == ExitCode.FINAL, other.lines
+        row = observer.row()
+        assert (row["state"], row["attempt"], row["counts"]) == ("succeeded", 2, {"made": 1})
+        assert observer.connection.execute("SELECT id FROM effect").fetchall() == [(42,)]
+        frozen.popen.send_signal(signal.SIGCONT)
+        assert frozen.exit_code() == ExitCode.AGAIN
+        assert frozen.event("lease lost")
+    assert observer.row() | {"now": None} == row | {"now": None}
+
+
+def test_a_handler_that_does_nothing_in_a_transaction_for_too_long_is_tried_again(
+    ticks: Ticks, observer: Observer
+) -> None:
+    assert ticks.start("idle_seconds=0.2", handler="dawdles").exit_code() == ExitCode.AGAIN
+    row = observer.row()
+    assert (row["state"], row["reason"]) == ("interrupted", "error")
+    assert row["error_class"] == "psycopg.errors.IdleInTransactionSessionTimeout"

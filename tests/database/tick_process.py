@@ -13,7 +13,7 @@ from region_tick import __main__
 from tests.database.ticks import variables
 
 HANDLERS = '''
-import atexit, ctypes, os, psycopg, sys, time
+import atexit, ctypes, os, psycopg, select, signal, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from pathlib import Path
@@ -68,6 +68,19 @@ def finishes_and_lingers(tick):
     while not Path("released").exists():
         tick.check()
         tick.stopping.wait(0.02)
+
+def freezes(tick):
+    """Freeze in mid-transaction, at the first attempt."""
+    with tick.transaction() as connection:
+        connection.execute("INSERT INTO effect VALUES (42)")
+        if tick.attempt == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        tick.finish(Outcome({"made": 1}))
+
+def dawdles(tick):
+    """Do nothing in a transaction until the server has something to say about it."""
+    with tick.transaction() as connection:
+        select.select([connection.fileno()], [], [])
 
 def leaves_a_thread(tick):
     """Leave a thread behind for which an orderly exit would wait, and something that it would do."""

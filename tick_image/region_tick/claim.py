@@ -42,6 +42,11 @@ SCHEDULED_WITHIN = timedelta(days=1)
 """How far from the database's clock the time in a Job's name may lie; farther off, no controller wrote that name, but
 within a longer start deadline, or for a tick that has a row of that very Job.
 """
+IDLE_SECONDS = 60.0
+"""How long nothing may be asked in a transaction before the server ends its session, and with it the locks of a process
+that is frozen or whose node is lost: TCP keepalive takes two hours to notice. A handler that is at work may take as
+long; Kubernetes takes longer to give up the pod of a lost node (40 to 50 s until it is unreachable, and 30 s more).
+"""
 _ERROR_MESSAGE_LIMIT = 2000
 
 
@@ -199,9 +204,9 @@ def guard_within(connection: psycopg.Connection, claimed: Claimed) -> bool:
     return _cursor(connection).execute(GUARD, _fence(claimed)).rowcount == 1
 
 
-def bound(connection: psycopg.Connection) -> datetime:
+def bound(connection: psycopg.Connection, *, idle_seconds: float = IDLE_SECONDS) -> datetime:
     """Bound the waits of the transaction just begun; return the database's time, in UTC. Raises psycopg.Error."""
-    row = _cursor(connection).execute(BOUNDS).fetchone()
+    row = _cursor(connection).execute(BOUNDS, {"idle": f"{idle_seconds}s"}).fetchone()
     assert row is not None  # noqa: S101 - for the type checker: a SELECT without FROM has one row
     now: datetime = row[0]
     return now.astimezone(UTC)

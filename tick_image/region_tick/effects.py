@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from region_tick.claim import Claimed, Ending, bound, finish_within, guard_within
+from region_tick.claim import IDLE_SECONDS, Claimed, Ending, bound, finish_within, guard_within
 from region_tick.contract import State
 from region_tick.handlers import LeaseLostError, Outcome
 
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 class Effects:
     """What stands behind `Tick.transaction` and `Tick.finish`, for one attempt on one connection."""
 
-    def __init__(self, connection: psycopg.Connection, claimed: Claimed, *, job_name: str) -> None:
+    def __init__(
+        self, connection: psycopg.Connection, claimed: Claimed, *, job_name: str, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
         self.finished: Ending | None = None
         """How the tick ended, once that is committed together with effects."""
         self.finishing = False
         """Whether that is committed, or may be at any moment: from the row's end on, unless it is rolled back."""
         self._connection, self._claimed, self._job_name = connection, claimed, job_name
+        self._idle_seconds = idle_seconds
         self._inside = False
         self._outcome: Outcome | None = None
 
@@ -49,7 +52,7 @@ class Effects:
         ending: Ending | None = None
         try:
             with self._connection.transaction():
-                bound(self._connection)
+                bound(self._connection, idle_seconds=self._idle_seconds)
                 yield self._connection
                 ending = self._guard()
             self.finished = ending

@@ -25,7 +25,7 @@ import psycopg
 
 from region_tick import logs
 from region_tick.answer import answered
-from region_tick.claim import Claimed, Ending, Final, Leased, claim, connect
+from region_tick.claim import IDLE_SECONDS, Claimed, Ending, Final, Leased, claim, connect
 from region_tick.contract import TERMINATION_GRACE_SECONDS, ExitCode, Reason, State
 from region_tick.effects import Effects
 from region_tick.environment import Environment, EnvironmentVariableError
@@ -74,7 +74,11 @@ def main() -> ExitCode:
 
 
 def run(
-    environment: Environment, *, lease_seconds: float = LEASE_SECONDS, renewal_seconds: float = RENEWAL_SECONDS
+    environment: Environment,
+    *,
+    lease_seconds: float = LEASE_SECONDS,
+    renewal_seconds: float = RENEWAL_SECONDS,
+    idle_seconds: float = IDLE_SECONDS,
 ) -> ExitCode:
     """Claim, handle, finish. Only in the main thread of a process that then exits: signals and failsafe stay set."""
     deadline = time.monotonic() + environment.timeout_seconds
@@ -84,7 +88,7 @@ def run(
         with closing(connect(environment.database)) as connection:
             match _await_claim(connection, environment, news, deadline=deadline, lease_seconds=lease_seconds):
                 case Claimed() as claimed:
-                    effects = Effects(connection, claimed, job_name=environment.job_name)
+                    effects = Effects(connection, claimed, job_name=environment.job_name, idle_seconds=idle_seconds)
                     tick = _tick(environment, claimed, connection, effects, deadline)
                     seconds = {"lease_seconds": lease_seconds, "renewal_seconds": renewal_seconds}
                     lease = Lease(claimed, environment.database, effects, **seconds)

@@ -6,7 +6,8 @@ between. Each parameter has its type, because no table says it where the stateme
 
 BOUNDS = """
 SELECT clock_timestamp(),
-    pg_catalog.set_config('lock_timeout', '5s', true), pg_catalog.set_config('statement_timeout', '10s', true)
+    pg_catalog.set_config('lock_timeout', '5s', true), pg_catalog.set_config('statement_timeout', '10s', true),
+    pg_catalog.set_config('idle_in_transaction_session_timeout', %(idle)s::text, true)
 """
 
 MANUAL_LOCK = """

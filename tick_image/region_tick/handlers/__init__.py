@@ -111,8 +111,10 @@ class Tick:
     """
     transaction: Callable[[], AbstractContextManager[Connection]]
     """Begin a transaction on `connection`, which is yielded, and commit it only if this attempt still holds the tick:
-    a context manager that raises LeaseLostError else. Its waits are bounded: 5 s for a lock, 10 s for a statement
-    (`SET LOCAL statement_timeout` for more). Not to be nested; `connection.transaction()` inside makes a savepoint.
+    a context manager that raises LeaseLostError else. Its waits are bounded: 5 s for a lock, 10 s for a statement and
+    60 s without one, when the server ends the session (`SET LOCAL statement_timeout`, or
+    `idle_in_transaction_session_timeout`, for more). Not to be nested; `connection.transaction()` inside makes a
+    savepoint.
     """
     finish: Callable[[Outcome], None]
     """Finish the tick with the transaction() in which this is called: effects and row commit together, so that the
