@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from region_tick.claim import Claimed, Ending, Final, Key, Leased, claim, connect, finish, renew
+from region_tick.claim import Claimed, Ending, Final, Key, Leased, claim, connect, finish, is_finished, renew
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, RUNS_CHANNEL, Reason, State, job_name
 from region_tick.statements import MANUAL_LOCK
 from tests.database.ticks import (
@@ -181,12 +181,13 @@ def test_a_renewed_lease_holds_longer(database: str, connection: psycopg.Connect
 def test_an_ending_is_written_and_told(database: str, connection: psycopg.Connection, observer: Observer) -> None:
     claimed = first(database, connection)
     observer.connection.execute(f"LISTEN {RUNS_CHANNEL}")
-    ending = Ending(state=State.FAILED, reason="quota", counts={"fetched": 3}, error=ValueError("a\0b\udc80"))
+    ending = Ending(state=State.FAILED, reason="a\0b\udc80", counts={"a\0\ud800": 1}, error=ValueError("a\0b\udc80"))
     assert finish(connection, claimed, ending, job_name="the-job")
     row = observer.row()
     assert [row[column] for column in ("state", "reason", "counts", "error_class", "error_message")] == [
-        "failed", "quota", {"fetched": 3}, "builtins.ValueError", "ab\\udc80",
+        "failed", "ab\\udc80", {"a\\ud800": 1}, "builtins.ValueError", "ab\\udc80",
     ]  # fmt: skip
+    assert is_finished(connection, claimed, ending)
     assert row["started_at"] < row["finished_at"] <= row["now"]
     assert row["lease_until"] <= row["now"]
     (told,) = observer.connection.notifies(timeout=30, stop_after=1)

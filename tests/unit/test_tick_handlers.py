@@ -77,6 +77,12 @@ def test_counts_that_job_run_cannot_keep_are_refused_where_they_are_made(counts:
         Outcome(counts)
 
 
+@pytest.mark.parametrize("reason", [None, 3])
+def test_so_is_a_reason_that_is_no_text(reason: Any) -> None:
+    with pytest.raises(TypeError, match=r"Outcome\.reason"):
+        Outcome({}, reason)
+
+
 def a_tick(*, deadline: float = 0.0) -> Tick:
     def none(*_: object) -> Any:
         raise AssertionError("a test that needs the database stands in tests/database")

@@ -177,8 +177,8 @@ def finish_within(connection: psycopg.Connection, claimed: Claimed, ending: Endi
     """
     parameters = _fence(claimed) | {
         "state": ending.state,
-        "reason": ending.reason,
-        "counts": json.dumps(dict(ending.counts)) if ending.counts else None,
+        "reason": storable(ending.reason),
+        "counts": _counts(ending.counts) if ending.counts else None,
         "error_class": _class(ending.error) if ending.error else None,
         "error_message": _message(ending.error) if ending.error else None,
     }
@@ -190,7 +190,7 @@ def finish_within(connection: psycopg.Connection, claimed: Claimed, ending: Endi
 
 def is_finished(connection: psycopg.Connection, claimed: Claimed, ending: Ending) -> bool:
     """Tell whether the attempt's row says this very ending. Raises psycopg.Error."""
-    parameters = _fence(claimed) | {"state": ending.state, "reason": ending.reason}
+    parameters = _fence(claimed) | {"state": ending.state, "reason": storable(ending.reason)}
     with connection.transaction():
         bound(connection)
         return _cursor(connection).execute(FINISHED, parameters).rowcount == 1
@@ -210,6 +210,11 @@ def bound(connection: psycopg.Connection, *, idle_seconds: float = IDLE_SECONDS)
     assert row is not None  # noqa: S101 - for the type checker: a SELECT without FROM has one row
     now: datetime = row[0]
     return now.astimezone(UTC)
+
+
+def storable(text: str) -> str:
+    """Return a text as Postgres takes it: without NUL and lone surrogates."""
+    return text.replace("\0", "").encode(errors="backslashreplace").decode()
 
 
 def _cursor(connection: psycopg.Connection) -> psycopg.Cursor[TupleRow]:
@@ -249,6 +254,9 @@ def _class(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
+def _counts(counts: Mapping[str, int]) -> str:
+    return json.dumps({storable(name): count for name, count in counts.items()})
+
+
 def _message(error: BaseException) -> str:
-    """Return the error's text as Postgres takes it: without NUL and lone surrogates."""
-    return str(error).replace("\0", "").encode(errors="backslashreplace").decode()[:_ERROR_MESSAGE_LIMIT]
+    return storable(str(error))[:_ERROR_MESSAGE_LIMIT]

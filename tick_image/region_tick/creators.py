@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import tuple_row
 
 from region_tick.adapters import Creator, Found, Item
-from region_tick.claim import bound
+from region_tick.claim import bound, storable
 from region_tick.fetch import CredentialsError, FetchError, TransientError
 from region_tick.retry import ThrottledError
 
@@ -174,14 +174,9 @@ def _insert(connection: Connection, creator_id: int, items: Sequence[Item]) -> i
 
 
 def _item_id(text: str) -> str:
-    clean = _storable(text)
+    clean = storable(text)
     return clean if len(clean) <= ITEM_ID_LIMIT else f"sha256:{sha256(clean.encode()).hexdigest()}"
 
 
 def _text(text: str | None) -> str | None:
-    return None if text is None else _storable(text)[:_TEXT_LIMIT]
-
-
-def _storable(text: str) -> str:
-    """Return a text as Postgres takes it: without NUL and lone surrogates."""
-    return text.replace("\0", "").encode(errors="backslashreplace").decode()
+    return None if text is None else storable(text)[:_TEXT_LIMIT]

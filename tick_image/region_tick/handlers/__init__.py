@@ -135,7 +135,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a handler did. Raises TypeError for counts that job_run cannot keep."""
+    """What a handler did. Raises TypeError for counts or a reason that job_run cannot keep."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
     """Numbers for job_run.counts, e.g. {"fetched": 12, "not_modified": 40}."""
@@ -145,6 +145,8 @@ class Outcome:
         for name, count in self.counts.items():
             if not (isinstance(name, str) and isinstance(count, int)):
                 raise TypeError(f"Outcome.counts has {name!r}: {count!r}; give it names (str) with whole numbers (int)")
+        if not isinstance(self.reason, str):
+            raise TypeError(f"Outcome.reason is {self.reason!r}; give it a text (str)")
 
 
 Handler: TypeAlias = Callable[[Tick], Outcome | None]
