@@ -16,14 +16,13 @@ from region_tick.creators import (
     ITEM_ID_LIMIT,
     REFUSED_LIMIT_SECONDS,
     REFUSED_SECONDS,
-    THROTTLED_SECONDS,
     Creators,
     read_creators,
     save,
     seconds_to_wait,
 )
 from region_tick.fetch import CredentialsError, FetchError, RefusedError, TransientError
-from region_tick.retry import ThrottledError
+from region_tick.retry import THROTTLED_SECONDS, ThrottledError
 
 SOURCE = "public.region_index"
 AT = datetime.now(UTC).replace(second=0, microsecond=0)

@@ -8,7 +8,7 @@ import time
 import tracemalloc
 from functools import partial
 from ipaddress import ip_network
-from threading import Event, Lock
+from threading import Barrier, Event, Lock
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,6 +40,19 @@ class Broken(Generic):
 
     def poll(self, creator: Creator, ask: Ask) -> Found | None:  # noqa: ARG002 - it has not come to that yet
         raise ZeroDivisionError(f"about {creator.url}")
+
+
+class Throttling(Generic):
+    """An adapter that asks for two creators at a time, of which the second hears that it shall wait when `released`."""
+
+    def __init__(self, first: float | None, second: float | None) -> None:
+        self._said, self._both, self.released = (first, second), Barrier(2), Event()
+
+    def poll(self, creator: Creator, ask: Ask) -> Found | None:  # noqa: ARG002 - as above
+        self._both.wait(30)
+        if creator.id == 1:
+            assert self.released.wait(30)
+        raise ThrottledError("429", self._said[creator.id])
 
 
 class Counting(Generic):
@@ -157,6 +170,21 @@ def test_a_host_that_says_wait_is_not_asked_for_its_other_creators(server: Upstr
     throttled = [came[number] for number in range(10)]
     assert all(isinstance(one, ThrottledError) and one.seconds == 3600.0 for one in throttled)
     assert isinstance(came[10], Found)
+
+
+@pytest.mark.parametrize(("first", "second"), [(3600.0, 5.0), (3600.0, None), (None, 5.0), (5.0, 3600.0), (5.0, None)])
+def test_of_two_times_that_a_host_says_the_later_holds(first: float | None, second: float | None) -> None:
+    throttling = Throttling(first, second)
+    settings = PollSettings(concurrency_per_host=2)
+    polling = Crew({"http": throttling}, settings, until=time.monotonic() + 30, stopping=Event(), log=log)
+    came = []
+    for polled in polling.poll(creators(*["http://upstream.test/"] * 2000)):
+        if polled is not None:
+            came.append(polled)
+            throttling.released.set()
+    assert [came[0].creator.id, len(came)] == [0, 2000]
+    assert isinstance(came[-1].result, ThrottledError)
+    assert came[-1].result.seconds == max((first, second), key=lambda seconds: 60.0 if seconds is None else seconds)
 
 
 def test_when_time_is_over_the_rest_is_left(server: Upstream) -> None:

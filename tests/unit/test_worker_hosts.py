@@ -56,6 +56,16 @@ def test_a_host_that_throttles_is_left_alone_for_as_long_as_it_said() -> None:
             assert throttled.seconds == pytest.approx(seconds, abs=5)
     with hosts["other.test"].turn(until=later(), check=lambda: None) as throttled:
         assert throttled is None
-    hosts["upstream.test"].throttle(ThrottledError("429", 0.0))
-    with hosts["upstream.test"].turn(until=later(), check=lambda: None) as throttled:
+    hosts["at-once.test"].throttle(ThrottledError("429", 0.0))
+    with hosts["at-once.test"].turn(until=later(), check=lambda: None) as throttled:
         assert throttled is None
+
+
+@pytest.mark.parametrize("seconds", [0.0, 5.0, None])
+def test_what_a_host_says_later_does_not_make_it_shorter(seconds: float | None) -> None:
+    host = Hosts(2)["upstream.test"]
+    for said in (60.0, 600.0, seconds):
+        host.throttle(ThrottledError("429", said))
+    with host.turn(until=later(), check=lambda: None) as throttled:
+        assert throttled is not None
+        assert throttled.seconds == pytest.approx(600, abs=5)

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
-THROTTLED_SECONDS = 60.0
-"""How long a creator is left alone whose upstream did not say for how long."""
 CREDENTIALS_SECONDS = 60.0
 """How long a creator is left alone whose platform's keys are missing or refused."""
 REFUSED_SECONDS = 60.0
@@ -139,8 +137,8 @@ def save(connection: Connection, creator: Creator, result: Found | FetchError | 
 def seconds_to_wait(error: FetchError, failures: int) -> float:
     """Return for how long not to poll a creator after an error that follows `failures` refusals."""
     match error:
-        case ThrottledError(seconds=seconds):
-            return THROTTLED_SECONDS if seconds is None else seconds
+        case ThrottledError():
+            return error.leave_alone_seconds
         case TransientError():
             return 0.0
         case CredentialsError():

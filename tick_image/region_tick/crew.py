@@ -13,7 +13,7 @@ from collections import deque
 from contextlib import closing
 from dataclasses import dataclass
 from queue import Empty, Queue, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from region_tick.addresses import Addresses
@@ -48,6 +48,15 @@ class _Host:
     def __init__(self) -> None:
         self.waiting: deque[Creator] = deque()
         self.throttled: ThrottledError | None = None
+        self._again_at = 0.0
+        self._lock = Lock()
+
+    def throttle(self, error: ThrottledError) -> None:
+        """Ask it no more; of what it says to several threads, the later moment holds."""
+        again_at = time.monotonic() + error.leave_alone_seconds
+        with self._lock:
+            if again_at > self._again_at:
+                self.throttled, self._again_at = error, again_at
 
 
 class Crew:
@@ -132,7 +141,7 @@ class Crew:
                 continue
             polled = self._poll(creator, client)
             if isinstance(polled.result, ThrottledError):
-                host.throttled = polled.result
+                host.throttle(polled.result)
             self._results.put(polled)
 
     def _poll(self, creator: Creator, client: Client) -> Polled:

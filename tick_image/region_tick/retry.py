@@ -24,6 +24,8 @@ WAIT_LIMIT_SECONDS = 5.0
 """The longest Retry-After that is waited out; a longer one ends the asking, for a later tick."""
 RETRY_AFTER_LIMIT_SECONDS = 86_400.0
 """The longest Retry-After that is believed: a wrong one must not silence a creator for ever."""
+THROTTLED_SECONDS = 60.0
+"""How long an upstream is left alone that did not say for how long."""
 _AGAIN = frozenset({408, 425, 429})
 
 
@@ -33,6 +35,11 @@ class ThrottledError(FetchError):
     def __init__(self, message: str, seconds: float | None) -> None:
         super().__init__(message)
         self.seconds = seconds
+
+    @property
+    def leave_alone_seconds(self) -> float:
+        """How long to leave it alone: as it said, else THROTTLED_SECONDS."""
+        return THROTTLED_SECONDS if self.seconds is None else self.seconds
 
 
 def ask(

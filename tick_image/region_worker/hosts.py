@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
 
-from region_tick.creators import seconds_to_wait
 from region_tick.fetch import TransientError
 from region_tick.retry import ThrottledError
 
@@ -24,6 +23,7 @@ class Host:
         self._name = name
         self._places = BoundedSemaphore(at_once)
         self._again_at = 0.0
+        self._lock = Lock()
 
     @contextmanager
     def turn(self, *, until: float, check: Callable[[], None]) -> Iterator[ThrottledError | None]:
@@ -41,8 +41,10 @@ class Host:
             self._places.release()
 
     def throttle(self, error: ThrottledError) -> None:
-        """Leave the host alone for as long as it said."""
-        self._again_at = time.monotonic() + (seconds_to_wait(error, 0) or 0.0)
+        """Leave the host alone for as long as it said; what it said before holds where that is longer."""
+        again_at = time.monotonic() + error.leave_alone_seconds
+        with self._lock:
+            self._again_at = max(self._again_at, again_at)
 
     def _throttled(self) -> ThrottledError | None:
         seconds = self._again_at - time.monotonic()
