@@ -173,6 +173,10 @@ class Jobs:
             regions[job.region].append(job)
         return regions
 
+    def waiting(self) -> list[Job]:
+        """Return those that wait for their first pod."""
+        return [job for job in self._jobs.values() if job.waits]
+
     def overdue(self, now: datetime, patience: timedelta) -> list[Job]:
         """Return those that are active although their controller should have ended them."""
         return [job for job in self._jobs.values() if job.overdue(now, patience)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from region_operator import metrics
 from region_operator.causes import Evidence, Verdict, judge, judge_open
 from region_operator.cronjob import region_key
-from region_operator.database.ledger import begin, close, missing, open_rows, settle
+from region_operator.database.ledger import begin, close, final, missing, open_rows, settle
 from region_operator.ledger import Key, Tick, accounted_until, again, expected, slices
+from region_tick.contract import tick_at_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +100,7 @@ class Settling:
         self._progress = {period.source: self._known(period) for period in periods}
         for period in periods:
             await self._advance(period, now, until)
-        await self._witness.delete_waiting(self._namespace)
+        await self._delete_waiting(periods)
         progress = self._progress.values()
         metrics.LEDGER_UNTIL.set(min((known.accounted for known in progress), default=until).timestamp())
         oldest = min([until, *(tick_at for known in progress for _, tick_at in known.pending)])
@@ -134,7 +135,6 @@ class Settling:
         written = await settle(self._engine, period.source, verdicts, until=accounted)
         self._progress[period.source] = Progress(max(accounted, period.accounted_until), until, pending)
         _count(written)
-        self._witness.final(row.job for row in written)
         return pending
 
     async def _judge(self, due: Sequence[tuple[Tick, bool]]) -> list[tuple[Tick, Verdict]]:
@@ -167,6 +167,24 @@ class Settling:
                 verdicts.append((row, verdict))
         if verdicts:
             _count(await close(self._engine, verdicts))
+
+    async def _delete_waiting(self, periods: Sequence[Period]) -> None:
+        """Delete the Jobs that wait for their first pod and whose ticks are final, whoever wrote that and when. A
+        CronJob that is gone and settled to its end is in no period any more: its Jobs hold no region.
+        """
+        waiting: defaultdict[str, list[tuple[datetime, Job]]] = defaultdict(list)
+        for job in self._witness.jobs.waiting():
+            cronjob = job.name.rpartition("-")[0]
+            if tick_at := tick_at_of(job.name, cronjob=cronjob):
+                waiting[cronjob].append((tick_at, job))
+        jobs = {
+            (*interval.key, tick_at): job
+            for period in periods
+            for interval in period.intervals
+            for tick_at, job in waiting.get(interval.terms.cronjob, ())
+        }
+        found = await final(self._engine, list(jobs))
+        await self._witness.delete_waiting({jobs[tick] for tick in found}, self._namespace)
 
 
 def _blocked(tick: Tick, others: Sequence[Job]) -> bool:

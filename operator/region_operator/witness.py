@@ -59,7 +59,6 @@ class Witness:
     def __init__(self, api: Api) -> None:
         self._api = api
         self.jobs = Jobs()
-        self._final: set[str] = set()
         self._failing: dict[str, Job] = {}
         self._fails = asyncio.Event()
         self._streak = Streak()
@@ -159,22 +158,12 @@ class Witness:
             metrics.OVERDUE_JOBS.inc()
             log.warning("overdue job deleted", extra={"job": job.name, "reason": "active beyond its deadline"})
 
-    def final(self, names: Iterable[str]) -> None:
-        """Note Jobs whose ticks have their final row."""
-        self._final |= {name for name in names if self._waits(name)}
-
-    async def delete_waiting(self, namespace: str) -> None:
-        """Delete, of the Jobs of ticks that are final, those that still wait for their first pod: it would take a slot
-        only to find that out.
+    async def delete_waiting(self, jobs: Collection[Job], namespace: str) -> None:
+        """Delete Jobs that wait for their first pod though their ticks are final: it would take a slot only to find
+        that out.
         """
-        self._final = {name for name in self._final if self._waits(name)}
-        for job in await self._delete([job for name in self._final if (job := self.jobs.get(name))], namespace):
-            self._final.discard(job.name)
+        for job in await self._delete(jobs, namespace):
             log.info("waiting job deleted", extra={"job": job.name, "reason": "its tick has its final row"})
-
-    def _waits(self, name: str) -> bool:
-        job = self.jobs.get(name)
-        return job is not None and job.waits
 
     async def _delete(self, jobs: Collection[Job], namespace: str) -> list[Job]:
         """Delete Jobs as they were last seen, and their pods; return those that were there and had not changed."""

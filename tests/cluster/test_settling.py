@@ -165,3 +165,32 @@ async def test_what_hangs_is_waited_for_and_nothing_else_is_looked_at_twice(
     assert (await rows(engine))[ago(6)] == "pod not started"
     [(accounted,)] = await execute(engine, "SELECT accounted_until FROM region_tick.ledger")
     assert accounted > ago(2)
+
+
+async def test_a_job_that_waits_goes_in_the_settling_that_writes_its_row(
+    engine: AsyncEngine, kubectl: Kubectl, new_settling: Callable[[], Settling], ago: Callable[[float], datetime]
+) -> None:
+    create(kubectl, job_name(TERMS.cronjob, ago(6)), priorityClassName="no-such-class")
+    await in_force(engine, TERMS, ago(6.5))
+    await new_settling().settle(NOTHING)
+    assert ago(6) in await rows(engine)
+    assert not kubectl.get("jobs")["items"]
+
+
+async def test_a_job_that_waits_goes_once_its_tick_is_final_whoever_saw_that_row_written(
+    engine: AsyncEngine, kubectl: Kubectl, new_settling: Callable[[], Settling], ago: Callable[[float], datetime]
+) -> None:
+    await in_force(engine, TERMS, ago(6.5))
+    await new_settling().settle(NOTHING)
+    await execute(
+        engine,
+        "UPDATE region_tick.job_run SET state = 'running', lease_until = now() + interval '1 hour' WHERE tick_at = :at",
+        at=ago(5),
+    )
+    await execute(engine, "DELETE FROM region_tick.job_run WHERE tick_at = :at", at=ago(4))
+    final, unfinished, without = (job_name(TERMS.cronjob, ago(minutes)) for minutes in (6, 5, 4))
+    others = {unfinished, without, f"{TERMS.cronjob}-by-hand", f"b-{final}"}
+    for name in {final} | others:
+        create(kubectl, name, priorityClassName="no-such-class")
+    await new_settling().settle(NOTHING)
+    assert {job["metadata"]["name"] for job in kubectl.get("jobs")["items"]} == others

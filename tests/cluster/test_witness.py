@@ -62,7 +62,7 @@ async def test_only_a_job_beyond_its_deadline_is_deleted_and_its_pods_with_it(ku
         assert kubectl.get("jobs")["items"]
 
 
-async def test_of_final_ticks_only_the_jobs_that_wait_for_their_first_pod_are_deleted(kubectl: Kubectl) -> None:
+async def test_only_jobs_that_wait_for_their_first_pod_are_known_to_wait_and_each_goes_alone(kubectl: Kubectl) -> None:
     for name in ("at-work", "again"):
         create(kubectl, name)
     end(kubectl, "again", "Failed", 75)
@@ -71,8 +71,9 @@ async def test_of_final_ticks_only_the_jobs_that_wait_for_their_first_pod_are_de
     async with connect("test") as api:
         witness = Witness(api)
         await witness.look(kubectl.namespace, datetime.now(UTC))
-        witness.final(["at-work", "again", "waiting", "unknown"])
-        await witness.delete_waiting(kubectl.namespace)
+        waiting = {job.name: job for job in witness.jobs.waiting()}
+        assert waiting.keys() == {"waiting", "of-another-tick"}
+        await witness.delete_waiting([waiting["waiting"]], kubectl.namespace)
     eventually(lambda: "waiting" not in kubectl("get", "jobs", "--output", "name"), what="it is gone")
     left = {job["metadata"]["name"] for job in kubectl.get("jobs")["items"]}
     assert left == {"at-work", "again", "of-another-tick"}
@@ -83,12 +84,11 @@ async def test_a_job_that_changed_since_it_was_seen_is_looked_at_again_first(kub
     async with connect("test") as api:
         witness = Witness(api)
         await witness.look(kubectl.namespace, datetime.now(UTC))
-        witness.final(["waiting"])
         kubectl("annotate", "job", "waiting", "changed=meanwhile")
-        await witness.delete_waiting(kubectl.namespace)
+        await witness.delete_waiting(witness.jobs.waiting(), kubectl.namespace)
         assert "deletionTimestamp" not in kubectl.get("job", "waiting")["metadata"]
         await witness.look(kubectl.namespace, datetime.now(UTC))
-        await witness.delete_waiting(kubectl.namespace)
+        await witness.delete_waiting(witness.jobs.waiting(), kubectl.namespace)
     eventually(lambda: not kubectl.get("jobs")["items"], what="it is gone")
 
 
@@ -128,17 +128,16 @@ async def test_one_that_cannot_be_deleted_holds_up_nothing_is_told_once_and_trie
     )
     async with connect("test") as api:
         witness = Witness(api)
-        for names in (["kept", "waiting"], []):
+        for _ in range(2):
             await witness.look(kubectl.namespace, datetime.now(UTC))
-            witness.final(names)
-            await witness.delete_waiting(kubectl.namespace)
+            await witness.delete_waiting(witness.jobs.waiting(), kubectl.namespace)
         eventually(lambda: len(kubectl.get("jobs")["items"]) == 1, what="the other is gone")
         [told] = [record for record in caplog.records if record.levelname == "WARNING"]
         assert (told.message, "no deletes" in vars(told)["error"]) == ("jobs not deleted", True)
         kubectl("delete", "validatingadmissionpolicybinding", kubectl.namespace)
         eventually(lambda: not kubectl.fails("delete", "job", "kept", "--dry-run=server"), what="they are let through")
         await witness.look(kubectl.namespace, datetime.now(UTC))
-        await witness.delete_waiting(kubectl.namespace)
+        await witness.delete_waiting(witness.jobs.waiting(), kubectl.namespace)
     eventually(lambda: not kubectl.get("jobs")["items"], what="both are gone")
 
 

@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import text
 
 from region_operator.causes import Verdict
+from region_operator.database import ledger
 from region_operator.database.in_force import write_in_force
-from region_operator.database.ledger import Period, Written, begin, close, missing, open_rows, settle
+from region_operator.database.ledger import Period, Written, begin, close, final, missing, open_rows, settle
 from region_operator.in_force import Interval, Terms
 from region_operator.ledger import Tick, expected
-from region_tick.contract import Reason
+from region_tick.contract import Reason, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,14 +138,29 @@ async def test_ticks_without_a_row_are_found_and_those_that_another_overlapped_t
     assert await missing(engine, SOURCE, []) == []
 
 
+async def test_the_ticks_that_are_final_are_found_by_the_whole_of_their_key(
+    engine: AsyncEngine, ago: Ago, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "BATCH", 2)
+    states = dict(enumerate(State, start=1))
+    for minutes, state in states.items():
+        await run(engine, ago(minutes), state=state.value)
+    await run(engine, ago(9), manual_uid="m")
+    ticks = [(SOURCE, "1", ago(minutes)) for minutes in (*states, 9, 10)]
+    others = [("public.other", "1", ago(3)), (SOURCE, "2", ago(3)), (SOURCE, "1", ago(60 * 24 * 40))]
+    found = await final(engine, ticks + others)
+    assert found == [(SOURCE, "1", ago(minutes)) for minutes, state in states.items() if state.final]
+    assert await final(engine, []) == []
+
+
 async def test_rows_are_written_once_and_beside_none_that_is_there(engine: AsyncEngine, ago: Ago) -> None:
     await in_force(engine, ago(60))
     await run(engine, ago(5), state="running")
     verdicts = [(tick(ago(5)), CREATED), (tick(ago(4)), CREATED), (tick(ago(3)), Verdict(Reason.CAPACITY))]
     written = await settle(engine, SOURCE, verdicts, until=ago(2))
     assert sorted(written, key=lambda row: row.state) == [
-        Written("missed", "not created", tick(ago(4)).job),
-        Written("skipped", "capacity", tick(ago(3)).job),
+        Written("missed", "not created"),
+        Written("skipped", "capacity"),
     ]
     assert await settle(engine, SOURCE, verdicts, until=ago(3)) == []
     rows = await execute(
@@ -170,7 +186,7 @@ async def test_open_rows_are_closed_by_attempt(engine: AsyncEngine, ago: Ago, st
     assert (row.source, row.tick_at, row.attempt, row.said, row.job) == (SOURCE, ago(9), 1, "terminated", "j")
     verdict = Verdict(Reason.LOST)
     assert await close(engine, [(replace(row, attempt=2), verdict)]) == []
-    assert await close(engine, [(row, verdict)]) == [Written("failed", "lost", "j")]
+    assert await close(engine, [(row, verdict)]) == [Written("failed", "lost")]
     assert await close(engine, [(row, verdict)]) == []
     [(finished,)] = await execute(engine, "SELECT finished_at FROM region_tick.job_run WHERE state = 'failed'")
     assert finished >= ago(9)

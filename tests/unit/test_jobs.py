@@ -126,6 +126,16 @@ def test_a_job_is_overdue_only_while_it_is_active() -> None:
     assert not job(TIMED_OUT).overdue(LATER, patience)
 
 
+def test_a_job_waits_from_its_controllers_first_look_until_it_has_a_pod_or_fails_or_is_gone() -> None:
+    seen = Jobs()
+    waits = job(name="waits")
+    others = [job(name="new", startTime=None), job(name="at-work", active=1), job(TIMED_OUT, name="failed")]
+    for found in (waits, *others, job(name="gone")):
+        seen.see(found)
+    seen.gone("gone", LATER)
+    assert seen.waiting() == [waits]
+
+
 def test_memory_is_bounded_and_keeps_what_is_still_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "MOST", 3)
     seen = Jobs()

@@ -66,6 +66,18 @@ ORDER BY wanted.place
 NOT EXISTS: an anti join over a day that was not analyzed yet was seen to take 30 s for what takes a fraction of one.
 """
 
+_FINAL = text("""
+SELECT wanted.place
+FROM unnest(CAST(:source AS text[]), CAST(:region_id AS text[]), CAST(:tick_at AS timestamptz[]))
+    WITH ORDINALITY AS wanted (source, region_id, tick_at, place)
+WHERE (
+    SELECT run.state FROM region_tick.job_run AS run
+    WHERE run.source = wanted.source AND run.region_id = wanted.region_id AND run.tick_at = wanted.tick_at
+        AND run.manual_uid = '' AND run.tick_at >= :first AND run.tick_at <= :last)
+    NOT IN ('running', 'interrupted')
+ORDER BY wanted.place
+""")
+
 _WRITE = text("""
 INSERT INTO region_tick.job_run
     (source, region_id, tick_at, region_code, cron, job_name, state, reason, error_message, finished_at)
@@ -74,7 +86,7 @@ FROM unnest(
     CAST(:region_id AS text[]), CAST(:tick_at AS timestamptz[]), CAST(:code AS text[]), CAST(:cron AS text[]),
     CAST(:job AS text[]), CAST(:state AS text[]), CAST(:reason AS text[]), CAST(:detail AS text[])) AS given
 ON CONFLICT DO NOTHING
-RETURNING state, reason, job_name
+RETURNING state, reason
 """)
 
 _SETTLE = text("""
@@ -101,7 +113,7 @@ WHERE run.source = given.source AND run.region_id = given.region_id AND run.tick
     AND run.manual_uid = given.manual_uid AND run.attempt = given.attempt
     AND run.state IN ('running', 'interrupted')
     AND run.lease_until < clock_timestamp() - make_interval(secs => :patience)
-RETURNING run.state, run.reason, run.job_name
+RETURNING run.state, run.reason
 """)
 
 
@@ -136,7 +148,6 @@ class Written:
 
     state: str
     reason: str
-    job: str
 
 
 async def begin(engine: AsyncEngine, *, scheduler: str, retention: timedelta) -> tuple[datetime, list[Period]]:
@@ -171,6 +182,24 @@ async def missing(engine: AsyncEngine, source: str, ticks: Sequence[Tick]) -> li
         async with transaction(engine) as connection:
             rows = (await connection.execute(_MISSING, parameters)).all()
         found += [(batch[row.place - 1], row.overlapped) for row in rows]
+    return found
+
+
+async def final(engine: AsyncEngine, ticks: Sequence[tuple[str, str, datetime]]) -> list[tuple[str, str, datetime]]:
+    """Return those of some ticks, each as source, region's id and time, that have their final row."""
+    found: list[tuple[str, str, datetime]] = []
+    for start in range(0, len(ticks), BATCH):
+        batch = ticks[start : start + BATCH]
+        sources, region_ids, times = zip(*batch, strict=True)
+        parameters = {
+            "source": list(sources),
+            "region_id": list(region_ids),
+            "tick_at": list(times),
+            "first": min(times),
+            "last": max(times),
+        }
+        async with transaction(engine) as connection:
+            found += [batch[row.place - 1] for row in await connection.execute(_FINAL, parameters)]
     return found
 
 
@@ -233,4 +262,4 @@ def _rows(batch: Sequence[tuple[Tick, Verdict]]) -> dict[str, list[Any]]:
 
 
 def _written(rows: Any) -> list[Written]:
-    return [Written(row.state, row.reason, row.job_name or "") for row in rows]
+    return [Written(row.state, row.reason) for row in rows]
