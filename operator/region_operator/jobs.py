@@ -7,7 +7,7 @@ watch of what did not succeed, a success looks like a Job that was deleted: such
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,7 +17,7 @@ from region_operator.cronjob import CONTAINER, REGION_LABEL
 from region_tick.contract import ExitCode, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 MOST = 20_000
 """Jobs in memory, of some hundred bytes each."""
@@ -31,6 +31,9 @@ _STAYS_PENDING = "its pod stays pending"
 _GENERATED_NAME_BASE, _GENERATED_NAME_END = 58, 5
 """A pod's name is that of its Job and a hyphen, cut to so many characters, and so many at random
 (k8s.io/apiserver/pkg/storage/names/generate.go)."""
+_QUOTA = ("exceeded quota", "status unknown for quota", "cannot be fulfilled on resourcequotas")
+"""What the quota says: it is full, was not counted yet, or many asked it at once
+(k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go, CheckRequest, checkQuotas)."""
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
 
 
@@ -208,10 +211,20 @@ def trouble_of_pod(pod: Mapping[str, Any]) -> Trouble | None:
     return None
 
 
-def trouble_of_event(event: Mapping[str, Any]) -> Trouble:
-    """Read an Event FailedCreate of a Job: whether the quota refused the pod, or something else."""
-    message: str = event.get("message", "")
-    return Trouble(Reason.CAPACITY if "exceeded quota" in message else Reason.REFUSED, message)
+def trouble_of_refusals(events: Collection[Mapping[str, Any]]) -> Trouble:
+    """Read the Events FailedCreate of one Job, one at least: whether it was the quota that refused its pods more often,
+    or something else; of both as often, what did so last. The quota's name a pod each, so the same words come in many
+    Events.
+    """
+    said: Counter[Reason] = Counter()
+    for event in events:
+        said[_refused_by(event)] += _times_said(event)
+
+    def order(event: Mapping[str, Any]) -> tuple[int, str]:
+        return said[_refused_by(event)], event.get("lastTimestamp") or ""
+
+    last = max(events, key=order)
+    return Trouble(_refused_by(last), last.get("message", ""))
 
 
 def trouble_of_start(event: Mapping[str, Any]) -> Trouble:
@@ -231,7 +244,7 @@ def how_telling(event: Mapping[str, Any]) -> tuple[bool, bool, int, int]:
     """
     message: str = event.get("message", "")
     in_words = " " in message.removeprefix("Error: ")
-    return event["reason"] != _FAILED_SCHEDULING, in_words, event.get("count") or 0, len(message)
+    return event["reason"] != _FAILED_SCHEDULING, in_words, _times_said(event), len(message)
 
 
 def job_of_pod(name: str, seen: datetime, jobs: Iterable[Job]) -> Job | None:
@@ -239,6 +252,15 @@ def job_of_pod(name: str, seen: datetime, jobs: Iterable[Job]) -> Job | None:
     base = name[:-_GENERATED_NAME_END]
     of_base = (job for job in jobs if f"{job.name}-"[:_GENERATED_NAME_BASE] == base)
     return next((job for job in of_base if job.was_active(seen, seen)), None)
+
+
+def _refused_by(event: Mapping[str, Any]) -> Reason:
+    message: str = event.get("message", "")
+    return Reason.CAPACITY if any(words in message for words in _QUOTA) else Reason.REFUSED
+
+
+def _times_said(event: Mapping[str, Any]) -> int:
+    return event.get("count") or 1
 
 
 def _trouble_of_container(container: Mapping[str, Any]) -> Trouble | None:

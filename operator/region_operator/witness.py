@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
@@ -27,8 +28,8 @@ from region_operator.jobs import (
     JobState,
     how_telling,
     job_of_pod,
-    trouble_of_event,
     trouble_of_pod,
+    trouble_of_refusals,
     trouble_of_start,
 )
 from region_operator.refusal import in_words
@@ -124,9 +125,12 @@ class Witness:
         unclear = [job for job in jobs if (known := self.jobs.trouble_of(job.name)) is None or known.vague]
         without = {job.name for job in unclear if not job.had_pod}
         if without:
+            refusals: defaultdict[str, list[Any]] = defaultdict(list)
             async for event in self._events(namespace, "Job", "FailedCreate"):
-                if event["involvedObject"]["name"] in without:
-                    self.jobs.trouble(event["involvedObject"]["name"], trouble_of_event(event))
+                if (name := event["involvedObject"]["name"]) in without:
+                    refusals[name].append(event)
+            for name, events in refusals.items():
+                self.jobs.trouble(name, trouble_of_refusals(events))
         if had_pod := [job for job in unclear if job.had_pod]:
             events = [event for reason in PODS_EVENTS async for event in self._events(namespace, "Pod", reason)]
             for event in sorted(events, key=how_telling):

@@ -214,6 +214,23 @@ async def test_what_troubles_a_job_is_seen(kubectl: Kubectl) -> None:
     }
 
 
+async def test_what_refused_a_jobs_pods_most_often_is_its_trouble(kubectl: Kubectl) -> None:
+    kubectl("create", "quota", "pods", "--hard=pods=0")
+    create(kubectl, "waiting")
+    of_events = ("events", "--field-selector", "reason=FailedCreate")
+    eventually(lambda: len(kubectl.get(*of_events)["items"]) > 1, what="it was refused a pod twice")
+    once = kubectl.get(*of_events)["items"][-1]
+    once["metadata"] = {"name": "zzz"}  # listed last
+    once["message"] = 'Internal error occurred: failed calling webhook "a.b.c": context deadline exceeded'
+    kubectl("create", "-f", "-", stdin=json.dumps(once))
+    async with connect("test") as api:
+        witness = Witness(api)
+        await witness.look(kubectl.namespace, datetime.now(UTC))
+        await witness.look_for_trouble(witness.jobs.waiting(), kubectl.namespace)
+    assert (trouble := witness.jobs.trouble_of("waiting")) is not None
+    assert trouble.reason is Reason.CAPACITY
+
+
 async def test_what_kept_a_job_beyond_its_deadline_is_seen_before_it_goes(kubectl: Kubectl) -> None:
     create(kubectl, "lost")
     [pod] = eventually(lambda: kubectl.get("pods")["items"], what="a pod")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from region_operator.jobs import (
     Trouble,
     how_telling,
     job_of_pod,
-    trouble_of_event,
     trouble_of_pod,
+    trouble_of_refusals,
     trouble_of_start,
 )
 from region_tick.contract import Reason
@@ -57,9 +58,47 @@ def test_what_a_pod_says(status: dict[str, Any], reason: Reason | None) -> None:
     assert (trouble.reason if trouble else None) == reason
 
 
-def test_what_an_event_says() -> None:
-    assert trouble_of_event({"message": "pods is forbidden: exceeded quota: region-tick"}).reason is Reason.CAPACITY
-    assert trouble_of_event({"message": "no PriorityClass with name region-tick"}).reason is Reason.REFUSED
+CHANGED = "the object has been modified; please apply your changes to the latest version and try again"
+WEBHOOK = 'Internal error occurred: failed calling webhook "a.b.c": context deadline exceeded'
+
+
+def refusal(message: str, *, count: int | None = 1, last: str = "10:00:00") -> dict[str, Any]:
+    return {"message": f"Error creating: {message}", "count": count, "lastTimestamp": f"2026-11-24T{last}Z"}
+
+
+def quota(pod: str, **said: Any) -> dict[str, Any]:
+    return refusal(f'pods "a-{pod}" is forbidden: exceeded quota: region-tick, requested: pods=1', **said)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('pods "a-x7z2k" is forbidden: exceeded quota: region-tick, requested: pods=1', Reason.CAPACITY),
+        ('pods "a-x7z2k" is forbidden: status unknown for quota: region-tick, resources: pods', Reason.CAPACITY),
+        (f'Operation cannot be fulfilled on resourcequotas "region-tick": {CHANGED}', Reason.CAPACITY),
+        (f'Operation cannot be fulfilled on serviceaccounts "default": {CHANGED}', Reason.REFUSED),
+        ('pods "a-x7z2k" is forbidden: failed quota: theirs: must specify cpu for: tick', Reason.REFUSED),
+        ('pods "a-x7z2k" is forbidden: no PriorityClass with name region-tick was found', Reason.REFUSED),
+        (WEBHOOK, Reason.REFUSED),
+    ],
+)
+def test_what_refused_a_pod(message: str, reason: Reason) -> None:
+    assert trouble_of_refusals([refusal(message)]) == Trouble(reason, f"Error creating: {message}")
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        ([quota("b"), quota("c"), refusal(WEBHOOK)], 0),  # each of the quota's names another pod
+        ([quota("b"), quota("c"), refusal(WEBHOOK, count=3)], 2),
+        ([quota("b", count=2), refusal(WEBHOOK, count=None)], 0),
+        ([quota("b", last="10:00:07"), quota("c"), refusal(WEBHOOK, last="10:00:03")], 0),
+        ([quota("b"), refusal(WEBHOOK, last="10:00:01")], 1),
+    ],
+)
+def test_of_refusals_the_last_of_the_most_frequent_counts(events: list[dict[str, Any]], told: int) -> None:
+    found = {trouble_of_refusals(order).reason for order in permutations(events)}
+    assert found == {trouble_of_refusals([events[told]]).reason}
 
 
 @pytest.mark.parametrize(
