@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HOUR = {"REGION_REFRESH_INTERVAL_MS": "3600000"}
 INSERT = (
     "INSERT INTO region_index (code, name, cron_schedule)"
-    " SELECT 'R' || n, 'Region ' || n, '*/5 * * * *' FROM generate_series(1, %s) n"
+    " SELECT 'R' || n, 'Region ' || n, '0 0 1 1 *' FROM generate_series(1, %s) n"
 )
 
 

@@ -69,7 +69,7 @@ def applied_by_force(kubectl: Kubectl, name: str) -> None:
         "apiVersion": "batch/v1",
         "kind": "CronJob",
         "metadata": {"name": name},
-        "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"parallelism": 2}}},
+        "spec": {"schedule": "0 0 2 1 *", "jobTemplate": {"spec": {"parallelism": 2}}},
     }
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
 
@@ -84,7 +84,7 @@ UNMARKED: dict[str, Any] = {"metadata": {"labels": None, "ownerReferences": None
 OVERWRITE = ("--overwrite", "cronjob", "NAME")
 
 EDITS = [
-    pytest.param(merge({"spec": {"schedule": "0 0 1 1 *"}}), "kubectl-patch", id="schedule"),
+    pytest.param(merge({"spec": {"schedule": "0 0 2 1 *"}}), "kubectl-patch", id="schedule"),
     pytest.param(merge({"spec": {"suspend": True}}), "kubectl-patch", id="suspended"),
     pytest.param(merge({"spec": {"startingDeadlineSeconds": None}}), "unknown", id="field removed"),
     pytest.param(replaced, "kubectl-replace", id="replaced"),
@@ -194,7 +194,7 @@ def test_edits_while_the_operator_was_away_are_undone(
         before = settled(operator, kubectl, regions=7)
         assert operator.stop() == 0
     names = {code: item["metadata"]["name"] for code, item in before.items()}
-    merge({"spec": {"schedule": "0 0 1 1 *"}})(kubectl, names["R1"])
+    merge({"spec": {"schedule": "0 0 2 1 *"}})(kubectl, names["R1"])
     run("set", "env", "cronjob/NAME", "FOO=bar")(kubectl, names["R2"])
     merge(UNMARKED)(kubectl, names["R3"])
     merge({"metadata": {"managedFields": [{}]}})(kubectl, names["R4"])
@@ -239,7 +239,7 @@ def test_a_foreign_cronjob_of_the_same_name_is_reported_and_left_alone(
     sql("INSERT INTO region_index (id, code, name, cron_schedule) VALUES (%s, %s, '', '@daily')", PARIS.id, PARIS.code)
     sql(INSERT, 1)
     name = cronjob_name(PARIS)
-    kubectl("create", "cronjob", name, "--image", "busybox", "--schedule", "@hourly")
+    kubectl("create", "cronjob", name, "--image", "busybox", "--schedule", "@yearly")
     version = kubectl.get("cronjob", name)["metadata"]["resourceVersion"]
     with run_operator(**HOUR) as operator:
         ready = eventually(
@@ -265,7 +265,7 @@ async def test_a_creation_adopts_nothing_that_was_made_since_the_listing(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
     name = cronjob_name(PARIS)
-    kubectl("create", "cronjob", name, "--image", "busybox", "--schedule", "@hourly")
+    kubectl("create", "cronjob", name, "--image", "busybox", "--schedule", "@yearly")
     desired = Desired(PARIS, parse_schedule(PARIS.cron_schedule))
     here = scheduler().model_copy(update={"namespace": kubectl.namespace})
     manifest = render_cronjob(PARIS, desired.schedule, here, name=name, tick_image="tick", suspend=False)
@@ -273,7 +273,7 @@ async def test_a_creation_adopts_nothing_that_was_made_since_the_listing(
     plan = Plan(writes=(Write(ChangeReason.ADDED, desired, manifest),))
     async with connect("test") as api:
         assert await apply_plan(api, plan, kubectl.namespace, Seen(), {}) == 1  # is to be decided anew
-        assert kubectl.get("cronjob", name)["spec"]["schedule"] == "@hourly"
+        assert kubectl.get("cronjob", name)["spec"]["schedule"] == "@yearly"
         kubectl("delete", "cronjob", name)
         await apply_plan(api, plan, kubectl.namespace, Seen(), {})
     assert kubectl.get("cronjob", name)["spec"]["schedule"] == PARIS.cron_schedule

@@ -34,7 +34,7 @@ BREAKS = {
 }
 BROKEN = {*BREAKS}
 REPAIR = (
-    "UPDATE region_index SET code = 'R' || nr, name = 'Region ' || nr, cron_schedule = '*/5 * * * *',"
+    "UPDATE region_index SET code = 'R' || nr, name = 'Region ' || nr, cron_schedule = '0 0 1 1 *',"
     " bbox_min_lon = NULL, bbox_min_lat = NULL, bbox_max_lon = NULL, bbox_max_lat = NULL"
 )
 
@@ -59,7 +59,7 @@ def table(sql: Callable[..., None]) -> Callable[[int], None]:
         sql(
             "ALTER TABLE region_index DROP CONSTRAINT region_index_code_key, ALTER code DROP NOT NULL, ADD nr int",
             "INSERT INTO region_index (nr, code, name, cron_schedule)"
-            f" SELECT n, 'R' || n, 'Region ' || n, '*/5 * * * *' FROM generate_series(1, {count}) n",
+            f" SELECT n, 'R' || n, 'Region ' || n, '0 0 1 1 *' FROM generate_series(1, {count}) n",
         )
 
     return fill
@@ -101,7 +101,7 @@ def test_among_500_rows_one_turns_invalid_and_the_others_are_not_touched(
         after = versions(kubectl)
         assert {code for code in before if after[code] != before[code]} == {"R250"}
         bad = kubectl.cronjobs()["R250"]
-        assert (bad["metadata"]["uid"], bad["spec"]["schedule"]) == (uid, "*/5 * * * *")
+        assert (bad["metadata"]["uid"], bad["spec"]["schedule"]) == (uid, "0 0 1 1 *")
         assert kubectl.scheduler()["status"]["regions"] == {
             "active": 500,
             "scheduled": 499,
@@ -234,7 +234,7 @@ def test_a_quarantined_cronjob_that_is_known_no_more_is_suspended_until_its_row_
         eventually(lambda: "what it last was is not known" in kubectl.ready()["message"], what="and that is said")
         no_writes_in_three_reconciles(operator, control_plane, kubectl)
         sql(REPAIR)
-        eventually(lambda: kubectl.cronjobs()["R1"]["spec"]["schedule"] == "*/5 * * * *", what="as its row says")
+        eventually(lambda: kubectl.cronjobs()["R1"]["spec"]["schedule"] == "0 0 1 1 *", what="as its row says")
         assert suspended(kubectl) == set()
 
 

@@ -23,7 +23,7 @@ NO_WAKE_UPS = {"REGION_REFRESH_INTERVAL_MS": "1000"}
 
 INSERT = (
     "INSERT INTO region_index (code, name, cron_schedule)"
-    " SELECT 'R' || n, 'Region ' || n, '*/5 * * * *' FROM generate_series(1, %s) n"
+    " SELECT 'R' || n, 'Region ' || n, '0 0 1 1 *' FROM generate_series(1, %s) n"
 )
 
 
@@ -115,7 +115,7 @@ def test_a_row_with_an_invalid_schedule_is_quarantined_alone(
         sql("UPDATE region_index SET cron_schedule = '61 * * * *' WHERE code = 'R7'")
         eventually(lambda: kubectl.cronjobs()["R7"]["spec"]["suspend"], what="the row's CronJob is suspended")
         after = kubectl.cronjobs()
-        assert after["R7"]["spec"]["schedule"] == "*/5 * * * *"
+        assert after["R7"]["spec"]["schedule"] == "0 0 1 1 *"
         assert {code for code, item in after.items() if item["metadata"]["resourceVersion"] != versions[code]} == {"R7"}
 
         ready = eventually(
@@ -159,7 +159,7 @@ def test_an_edited_cronjob_is_set_right_at_the_next_reconcile(
         eventually(lambda: kubectl.ready().get("status") == "True", what="one CronJob")
         name = kubectl.cronjobs()["R1"]["metadata"]["name"]
         kubectl("patch", "cronjob", name, "--type", "merge", "--patch", '{"spec": {"schedule": "0 0 1 1 *"}}')
-        eventually(lambda: kubectl.cronjobs()["R1"]["spec"]["schedule"] == "*/5 * * * *", what="the schedule is back")
+        eventually(lambda: kubectl.cronjobs()["R1"]["spec"]["schedule"] == "0 0 1 1 *", what="the schedule is back")
         kubectl("delete", "cronjob", name)
         eventually(lambda: "R1" in kubectl.cronjobs(), what="the CronJob is back")
 
