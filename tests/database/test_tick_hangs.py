@@ -7,8 +7,6 @@ could not say, the next attempt finds out.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,6 +19,7 @@ from region_tick.contract import ExitCode
 from region_tick.database_url import DatabaseUrl
 from tests.database.tick_process import Ticks
 from tests.database.ticks import Observer
+from tests.frozen import frozen
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -46,15 +45,6 @@ def backend(observer: Observer, which: str) -> int:
     )
     [(pid,)] = eventually(lambda: observer.connection.execute(statement.encode()).fetchall(), what=which)
     return int(pid)
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_claim_that_a_lock_holds_up_is_made_when_it_goes(ticks: Ticks, observer: Observer, database: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import itertools
-import os
-import signal
 import socket
 import ssl
 import threading
@@ -18,6 +16,7 @@ from devcluster.controlplane import certificate, key
 from region_operator.apply import cronjobs_path
 from region_operator.status import ReadyReason
 from tests.faults.ground import MERGE
+from tests.frozen import frozen as frozen_process
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -57,12 +56,8 @@ def restarted(ground: Ground) -> Iterator[None]:
 @contextmanager
 def frozen(ground: Ground) -> Iterator[None]:
     """It keeps its connections and answers nothing."""
-    pid = ground.cluster.api_server_pid
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen_process(ground.cluster.api_server_pid):
         yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,6 +24,7 @@ from tests.faults.checker import differences
 from tests.faults.course import ALLOWANCE, OPERATORS, WINDOW_SECONDS, Action, Course, Deed, Edit, Lane
 from tests.faults.history import Approval, History, Refusal, Span, TableState, Write
 from tests.faults.slot import Slot
+from tests.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -208,12 +207,8 @@ class Run:
             finally:
                 self._cluster.start_api_server()
             return
-        process = self._cluster.api_server_pid
-        os.kill(process, signal.SIGSTOP)
-        try:
+        with frozen(self._cluster.api_server_pid):
             yield
-        finally:
-            os.kill(process, signal.SIGCONT)
 
     @contextmanager
     def _command(self, action: Action) -> Iterator[str]:

@@ -5,7 +5,6 @@ with its real controllers, minute after minute. What was to be expected, the tes
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import pytest
 from region_tick.contract import Reason, State
 from tests.cluster.audit import audit_lines
 from tests.faults.standin import StandInKubelet
+from tests.frozen import frozen
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -45,16 +45,6 @@ def until(moment: datetime) -> None:
     seconds = (moment - datetime.now(UTC)).total_seconds()
     assert -5 < seconds < 120, f"the test is {-seconds:.0f} s late: the machine is too slow for its minutes"
     time.sleep(max(0.0, seconds))
-
-
-@contextmanager
-def stopped_controllers(cluster: LocalCluster) -> Iterator[None]:
-    pid = cluster.controller_manager_pid
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager
@@ -132,7 +122,7 @@ def test_every_expected_tick_has_one_final_row_with_its_cause(
         with run_operator(**SELDOM) as operator:
             eventually(lambda: operator.get("/readyz")[0] == 200, what="it leads")
             until(first + 3 * MINUTE - timedelta(seconds=3))
-            with stopped_controllers(control_plane):
+            with frozen(control_plane.controller_manager_pid):
                 until(first + 3 * MINUTE + timedelta(seconds=13))
             last = first + 4 * MINUTE
             expected: dict[tuple[str, datetime], Any] = {("deactivated", first): SUCCEEDED}

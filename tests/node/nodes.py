@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +24,8 @@ HEARTBEAT_SECONDS = 5
 @contextmanager
 def lost(node: LocalCluster) -> Iterator[None]:
     """Let the cluster hear nothing more of its kubelet's node, whose processes go on."""
-    pid = _kubelet(node)
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(_kubelet(node)):
         yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager
