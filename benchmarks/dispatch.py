@@ -29,7 +29,7 @@ from rich.table import Table
 from devcluster import images, progress, start_local
 from devcluster.postgres import Postgres
 from devcluster.show import Stage
-from region_operator.cronjob import CONTAINER
+from region_operator.cronjobs.labels import CONTAINER
 from region_tick.contract import VERSION, Variable
 
 if TYPE_CHECKING:

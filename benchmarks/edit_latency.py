@@ -27,8 +27,8 @@ from rich.table import Table
 from devcluster import start_local
 from devcluster.postgres import Postgres
 from devcluster.show import Stage
-from region_operator.api import Api, connect
-from region_operator.apply import cronjobs_path, list_current
+from region_operator.kube.api import Api, connect
+from region_operator.kube.apply import cronjobs_path, list_current
 from region_tick.contract import CHANGES_CHANNEL
 
 if TYPE_CHECKING:

@@ -24,13 +24,13 @@ from rich.table import Table
 from sqlalchemy import text
 
 from devcluster.postgres import Postgres
-from region_operator.causes import Evidence, judge
 from region_operator.database.engine import make_engine, transaction
-from region_operator.database.in_force import write_in_force
-from region_operator.database.ledger import begin, missing, settle
 from region_operator.database.migrate import migrate
-from region_operator.in_force import Interval, Terms
-from region_operator.ledger import SLICE, again, expected, slices
+from region_operator.ledger.causes import Evidence, judge
+from region_operator.ledger.expected_ticks import SLICE, expected_ticks, recompute, slices
+from region_operator.ledger.job_run_queries import find_missing, read_periods, write_final_rows
+from region_operator.ledger.region_schedule_queries import save_versions
+from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ async def measure(url: str) -> dict[str, list[float]]:
     }
     seconds: defaultdict[str, list[float]] = defaultdict(list)
     try:
-        await write_in_force(engine, intervals, source=SOURCE, scheduler="uid")
+        await save_versions(engine, intervals, source=SOURCE, scheduler="uid")
         for _ in range(ROUNDS):
             async with transaction(engine) as connection:
                 await connection.execute(text("TRUNCATE region_tick.job_run"))
@@ -105,37 +105,37 @@ async def insert(engine: AsyncEngine) -> int:
 
 async def account(engine: AsyncEngine, now: datetime) -> int:
     """Account for a quarter of an hour; return how many rows that took."""
-    _, [period] = await begin(engine, scheduler="uid", retention=timedelta(days=30))
-    ticks = expected(period.intervals, after=now - SLICE, until=now)
+    _, [period] = await read_periods(engine, scheduler="uid", retention=timedelta(days=30))
+    ticks = expected_ticks(period.versions, after=now - SLICE, until=now)
     evidence = Evidence(job=None, trouble=None, overlapped=False, watched_since=now)
     verdicts = [
-        (tick, verdict) for tick, _ in await missing(engine, SOURCE, ticks) if (verdict := judge(tick, evidence))
+        (tick, verdict) for tick, _ in await find_missing(engine, SOURCE, ticks) if (verdict := judge(tick, evidence))
     ]
-    return len(await settle(engine, SOURCE, verdicts, until=now - SLICE))
+    return len(await write_final_rows(engine, SOURCE, verdicts, until=now - SLICE))
 
 
 async def look_again(engine: AsyncEngine, now: datetime, since: timedelta) -> int:
     """Look at what is new and what hangs since an hour; return how many ticks those are."""
-    _, [period] = await begin(engine, scheduler="uid", retention=timedelta(days=30))
-    hanging = expected(period.intervals, after=now - HOUR, until=now - HOUR + 5 * MINUTE)
-    ticks = again(period.intervals, [tick.key for tick in hanging])
-    await missing(engine, SOURCE, ticks)
+    _, [period] = await read_periods(engine, scheduler="uid", retention=timedelta(days=30))
+    hanging = expected_ticks(period.versions, after=now - HOUR, until=now - HOUR + 5 * MINUTE)
+    ticks = recompute(period.versions, [tick.key for tick in hanging])
+    await find_missing(engine, SOURCE, ticks)
     count = len(ticks)
     for start, end in slices(now - since, now):
-        ticks = expected(period.intervals, after=start, until=end)
-        await missing(engine, SOURCE, ticks)
+        ticks = expected_ticks(period.versions, after=start, until=end)
+        await find_missing(engine, SOURCE, ticks)
         count += len(ticks)
     return count
 
 
-def _interval(number: int, now: datetime) -> Interval:
-    terms = Terms(
+def _interval(number: int, now: datetime) -> ScheduleVersion:
+    terms = ScheduleSpec(
         cron=CRONS[number % len(CRONS)],
         code=f"r{number}",
         cronjob=f"r{number}-0123456789ab",
         start_deadline_seconds=100,
     )
-    return Interval(source=SOURCE, region_id=str(number), terms=terms, valid_from=now - timedelta(hours=1))
+    return ScheduleVersion(source=SOURCE, region_id=str(number), spec=terms, valid_from=now - timedelta(hours=1))
 
 
 if __name__ == "__main__":

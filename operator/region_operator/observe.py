@@ -9,23 +9,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from region_operator.apply import list_current
-from region_operator.crd import InvalidSchedule, Scheduler
-from region_operator.cronjob import Manifest, render_cronjob
-from region_operator.plan import Desired, holders_by_code, make_plan, parse_schedules
-from region_operator.policy import Decision, History, apply_policy
-from region_operator.quota import Quota, explain_taken, look_at_quota
-from region_operator.region import parse_rows
-from region_operator.source import Table, read_regions
-from region_operator.status import Outcome
+from region_operator.cronjobs.render import render_cronjob
+from region_operator.kube.apply import list_current
+from region_operator.kube.quota import Quota, explain_name_conflict, read_quota
+from region_operator.plan.deletion_guard import Decision, History, guard_deletions
+from region_operator.plan.plan import holders_by_code, make_plan, parse_schedules
+from region_operator.plan.status import ReconcileSummary
+from region_operator.regions.region import parse_rows
+from region_operator.regions.source import Table, read_regions
+from region_operator.scheduler import InvalidSchedule, Scheduler
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from region_operator.api import Api
+    from region_operator.cronjobs.manifest import Manifest
     from region_operator.database.region_table import Trigger
     from region_operator.database.store import Database
-    from region_operator.plan import Live
+    from region_operator.kube.api import Api
+    from region_operator.plan.changes import Desired, LiveCronJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,9 @@ class Observation:
     `ours` those that are.
     """
 
-    cronjobs: tuple[Live, ...]
-    ours: tuple[Live, ...]
-    outcome: Outcome
+    cronjobs: tuple[LiveCronJob, ...]
+    ours: tuple[LiveCronJob, ...]
+    summary: ReconcileSummary
     quota: Quota
     decision: Decision
     trigger: Trigger
@@ -50,16 +51,16 @@ async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_im
     current, others = await list_current(api, scheduler.namespace)
     regions = parse_rows(reading.rows, source=str(table), holders=holders_by_code(current))
     desired, quarantined = parse_schedules(regions)
-    quota = await look_at_quota(api, scheduler)
+    quota = await read_quota(api, scheduler)
     plan = make_plan(
         desired,
         quarantined,
         current,
         render=partial(_render, scheduler, tick_image),
         keep_last=spec.invalid_schedule is InvalidSchedule.KEEP_LAST,
-        taken={live.name for live in others},
+        foreign_names={live.name for live in others},
     )
-    decision = apply_policy(
+    decision = guard_deletions(
         plan,
         current,
         guard=spec.deletion_guard,
@@ -67,16 +68,16 @@ async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_im
         approval=scheduler.approval,
         now=now,
     )
-    outcome = Outcome(
+    summary = ReconcileSummary(
         active=len(regions),
         scheduled=len(regions) - len(plan.quarantined),
         quarantined=plan.quarantined,
         held=len(decision.held),
         paused=plan.paused,
         changed=quota.drifted or len(decision.plan) > 0,
-        quota_taken=explain_taken(quota) if quota.taken else "",
+        quota_conflict=explain_name_conflict(quota) if quota.taken else "",
     )
-    return Observation((*current, *others), tuple(current), outcome, quota, decision, reading.trigger)
+    return Observation((*current, *others), tuple(current), summary, quota, decision, reading.trigger)
 
 
 def _render(scheduler: Scheduler, tick_image: str, desired: Desired, name: str) -> Manifest:

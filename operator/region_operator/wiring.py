@@ -11,32 +11,21 @@ import dataclasses
 import logging
 import os
 import socket
-import time
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import kopf
 from kopf._core.engines.peering import Identity
 
-from region_operator import metrics
-from region_operator.api import ApiUnavailableError
-from region_operator.crd import APPROVAL_ANNOTATION, GROUP, PLURAL, VERSION
-from region_operator.cronjob import APP
-from region_operator.failures import ReconcileError
-from region_operator.pace import Backoffs
+from region_operator.cronjobs.labels import APP
 from region_operator.reconcile import LIMIT_SECONDS
-from region_operator.streak import Streak
+from region_operator.runtime.backoff import Backoffs
+from region_operator.scheduler import APPROVAL_ANNOTATION, GROUP, PLURAL, VERSION
 
 if TYPE_CHECKING:
-    from region_operator.dispatch import Dispatcher
-    from region_operator.health import Health
-    from region_operator.pace import Pace
-    from region_operator.reconcile import Ended, Reconciler
+    from region_operator.kube.nudge import Nudger
+    from region_operator.loop import ReconcileLoop
 
 log = logging.getLogger(__name__)
-
-IDLE_INTERVAL = timedelta(minutes=5)
-"""Between looks for a RegionScheduler that is gone, until its timer ends."""
 
 ECHO_SECONDS = 0.1
 """How much later than its event the answer to a write of our own may come."""
@@ -44,15 +33,11 @@ ECHO_SECONDS = 0.1
 
 @dataclasses.dataclass(slots=True)
 class Memo:
-    """What kopf hands to every handler."""
+    """What kopf hands to every handler. `known` has of each RegionScheduler, by uid, what its last event said."""
 
-    reconciler: Reconciler
-    pace: Pace
-    health: Health
-    dispatcher: Dispatcher
-    streak: Streak = dataclasses.field(default_factory=Streak)
-    gone: set[str] = dataclasses.field(default_factory=set)
-    seen: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
+    loop: ReconcileLoop
+    nudger: Nudger
+    known: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
 
     def __copy__(self) -> Memo:
         return self  # kopf copies the memo for each object; here it is shared
@@ -118,7 +103,9 @@ def _settings() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 0.2
     settings.background.cancellation_polling = 2
     settings.background.instant_exit_timeout = 2
-    settings.process.ultimate_exiting_timeout = None  # `failsafe` ends what hangs, also where the event loop does
+    settings.process.ultimate_exiting_timeout = (
+        None  # `runtime.shutdown` ends what hangs, also where the event loop does
+    )
     return settings
 
 
@@ -139,48 +126,46 @@ async def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
 
 
 def _exists(uid: str, memo: Memo, **_: Any) -> bool:
-    return uid not in memo.gone
+    return uid not in memo.loop.gone
 
 
 async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
     if type == "DELETED":
-        memo.gone.add(uid)
-        memo.reconciler.ledger.doubt()
-        memo.health.expect_nothing()
+        memo.loop.forget(uid)
         return
-    if uid not in memo.seen:
-        _expect(memo, uid, LIMIT_SECONDS)
+    if uid not in memo.known:
+        memo.loop.expect_progress(uid, LIMIT_SECONDS)
     said = (meta["generation"], meta.annotations.get(APPROVAL_ANNOTATION))  # an annotation changes no generation
-    if memo.seen.get(uid) != said:
-        memo.seen[uid] = said
-        memo.pace.wake()
+    if memo.known.get(uid) != said:
+        memo.known[uid] = said
+        memo.loop.timer.wake()
 
 
 async def _on_cronjob(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
-    """Wake where a CronJob of ours, or one that is in the way of ours, is not as a reconcile saw or left it."""
-    seen, deleted = memo.reconciler.last_seen, type == "DELETED"
-    if seen.is_news(body, deleted=deleted):
+    """Wake the reconcile where a CronJob is not as a reconcile saw or left it: a CronJob of ours, or one in the way."""
+    reconciler, deleted = memo.loop.reconciler, type == "DELETED"
+    if reconciler.echo_filter.is_news(body, deleted=deleted):
         await asyncio.sleep(ECHO_SECONDS)
-        if seen.is_news(body, deleted=deleted):
-            memo.reconciler.ledger.doubt()
-            memo.pace.wake()
+        if reconciler.echo_filter.is_news(body, deleted=deleted):
+            reconciler.ledger.mark_stale()
+            memo.loop.timer.wake()
 
 
 async def _on_job(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
-    memo.dispatcher.see_job(body, deleted=type == "DELETED")
-    memo.reconciler.ledger.witness.see(body, deleted=type == "DELETED")
+    memo.nudger.observe_job(body, deleted=type == "DELETED")
+    memo.loop.reconciler.ledger.job_watch.observe(body, deleted=type == "DELETED")
 
 
 async def _on_quota(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
-    memo.dispatcher.see_quota(body, deleted=type == "DELETED")
+    memo.nudger.observe_quota(body, deleted=type == "DELETED")
 
 
 async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **kwargs: Any) -> None:
     assert namespace is not None  # noqa: S101 - the resource is namespaced
     stopped: kopf.DaemonStopped = kwargs["stopped"]  # timers get it too, though kopf's types and docs do not say so
-    await memo.pace.wait(stopped.wait())
+    await memo.loop.timer.wait(stopped.wait())
     if not stopped:
-        attempt = asyncio.ensure_future(_attempt(namespace, name, uid, memo))
+        attempt = asyncio.ensure_future(memo.loop.attempt(namespace, name, uid))
         stop = asyncio.ensure_future(stopped.wait())
         try:
             await asyncio.wait({attempt, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -188,61 +173,3 @@ async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **k
             stop.cancel()
             attempt.cancel()  # told to stop, it stops amid its writes: kopf would wait for 5 s, and do the same then
         await asyncio.wait({attempt})
-
-
-async def _attempt(namespace: str, name: str, uid: str, memo: Memo) -> None:
-    _expect(memo, uid, LIMIT_SECONDS)
-    started = time.monotonic()
-    try:
-        ended = await memo.reconciler.reconcile(namespace, name)
-    except ReconcileError as error:
-        reason = error.reason.value
-        delay = _failed(memo, str(error))
-    except ApiUnavailableError as error:
-        reason = "ApiUnavailable"
-        delay = _failed(memo, f"the API server cannot be reached: {error}")
-    except Exception as error:
-        reason = "Error"
-        delay = _failed(memo, f"an error of the operator itself, see its log: {error!r}", of_its_own=error)
-    else:
-        reason = "Unfinished" if ended and ended.unfinished else "Succeeded"
-        delay = _ended(memo, ended)
-    _expect(memo, uid, delay)
-    metrics.RECONCILES.labels(reason).inc()
-    metrics.RECONCILE_SECONDS.observe(time.monotonic() - started)
-
-
-def _ended(memo: Memo, ended: Ended | None) -> float:
-    """Return how many seconds from now the next reconcile begins at the latest."""
-    memo.health.ready(memo.reconciler.database)
-    if ended and ended.unfinished:
-        delay = memo.pace.unfinished()
-        _tell(memo, "not finished", ended.unfinished, delay, level=logging.INFO)
-        return delay
-    metrics.LAST_SUCCESS.set_to_current_time()
-    if keys := memo.streak.ended():
-        log.info("reconciled again", extra=keys)
-    interval = ended.refresh_interval if ended else IDLE_INTERVAL
-    memo.pace.succeeded(interval)
-    return interval.total_seconds()
-
-
-def _failed(memo: Memo, message: str, *, of_its_own: Exception | None = None) -> float:
-    """Return how many seconds from now the next reconcile begins at the latest."""
-    delay = memo.pace.failed()
-    memo.health.unready(message)
-    level = logging.ERROR if of_its_own else logging.WARNING
-    _tell(memo, "not reconciled", message, delay, level=level, error=of_its_own)
-    return delay
-
-
-def _tell(memo: Memo, event: str, reason: str, delay: float, *, level: int, error: Exception | None = None) -> None:
-    if keys := memo.streak.failed(reason):
-        extra = {"reason": reason, "retry_in_seconds": round(delay, 1)} | keys
-        log.log(level, event, extra=extra, exc_info=error)
-
-
-def _expect(memo: Memo, uid: str, seconds: float) -> None:
-    """Let liveness depend on the next reconcile; of a RegionScheduler that is gone, none is to come."""
-    if uid not in memo.gone:
-        memo.health.expect(seconds)

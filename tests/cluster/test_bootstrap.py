@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.api import Api, connect
-from region_operator.bootstrap import bootstrap
+from region_operator.kube.api import Api, connect
+from region_operator.kube.bootstrap import bootstrap
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from region_operator.api import Api, connect
 from region_operator.database.store import Store
+from region_operator.kube.api import Api, connect
 from region_operator.reconcile import Reconciler
 from tests.cluster.quiet import HOUR, INSERT, marked, settled
 from tests.waiting import eventually

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.api import connect
 from region_operator.database.store import Store
+from region_operator.kube.api import connect
 from region_operator.observe import observe
 from region_operator.reconcile import Reconciler
 from tests.cluster.guard import EVERY_SECOND, INSERT, approve, count, deletes, held, wait_for_count, widen

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.api import connect
-from region_operator.apply import apply_plan
-from region_operator.cronjob import cronjob_name, render_cronjob
-from region_operator.plan import ChangeReason, Desired, Plan, Write
-from region_operator.schedule import parse_schedule
-from region_operator.seen import Seen
+from region_operator.cronjobs.labels import cronjob_name
+from region_operator.cronjobs.render import render_cronjob
+from region_operator.kube.api import connect
+from region_operator.kube.apply import apply_plan
+from region_operator.plan.changes import ChangeReason, Desired, Plan, Write
+from region_operator.regions.schedule import parse_schedule
 from tests.cluster.audit import audit_lines, sent_by
 from tests.cluster.quiet import HOUR, INSERT, marked, settled
 from tests.unit.examples import PARIS, scheduler
@@ -272,10 +272,13 @@ async def test_a_creation_adopts_nothing_that_was_made_since_the_listing(
     manifest["metadata"].pop("ownerReferences")  # the owner is none, so it would be collected
     plan = Plan(writes=(Write(ChangeReason.ADDED, desired, manifest),))
     async with connect("test") as api:
-        assert await apply_plan(api, plan, kubectl.namespace, Seen(), {}) == 1  # is to be decided anew
+        assert (
+            await apply_plan(api, plan, kubectl.namespace, on_write=lambda _: None)
+        ).stale == 1  # is to be decided anew
         assert kubectl.get("cronjob", name)["spec"]["schedule"] == "@yearly"
         kubectl("delete", "cronjob", name)
-        await apply_plan(api, plan, kubectl.namespace, Seen(), {})
+        applied = await apply_plan(api, plan, kubectl.namespace, on_write=lambda _: None)
+        assert applied.error is None
     assert kubectl.get("cronjob", name)["spec"]["schedule"] == PARIS.cron_schedule
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from region_operator import leader as leader_module
-from region_operator.api import connect
-from region_operator.crd import API_VERSION, DEFAULT_NAME, KIND
-from region_operator.health import Health
-from region_operator.leader import RENEW_DEADLINE_SECONDS, Leader, boottime
-from region_operator.lease import LEASE_SECONDS, NAME, held
+from region_operator.kube import leader_election as leader_module
+from region_operator.kube.api import connect
+from region_operator.kube.leader_election import RENEW_DEADLINE_SECONDS, LeaderElection, boottime
+from region_operator.kube.lease import LEASE_SECONDS, NAME, held
+from region_operator.runtime.health import Health
+from region_operator.scheduler import API_VERSION, DEFAULT_NAME, KIND
 from tests.cluster.leaders import holder, wait_for_renewal
 from tests.waiting import eventually
 
@@ -55,12 +55,12 @@ def quick(monkeypatch: pytest.MonkeyPatch, kubectl: Kubectl) -> None:
 
 
 @asynccontextmanager
-async def candidate(kubectl: Kubectl, name: str, clock: Clock) -> AsyncIterator[Leader]:
+async def candidate(kubectl: Kubectl, name: str, clock: Clock) -> AsyncIterator[LeaderElection]:
     async with connect(name) as api:
-        yield Leader(api, Health(), namespace=kubectl.namespace, identity=name, clock=clock, end=end)
+        yield LeaderElection(api, Health(), namespace=kubectl.namespace, identity=name, clock=clock, end=end)
 
 
-async def lead(leader: Leader, began: asyncio.Event) -> None:
+async def lead(leader: LeaderElection, began: asyncio.Event) -> None:
     async with leader.leading():
         began.set()
         await asyncio.Event().wait()
@@ -95,7 +95,7 @@ async def lead_until_the_end(
         raise Ended(reason)
 
     async with connect(name) as api:
-        leader = Leader(api, Health(), namespace=kubectl.namespace, identity=name, clock=clock, end=end)
+        leader = LeaderElection(api, Health(), namespace=kubectl.namespace, identity=name, clock=clock, end=end)
         async with leader.leading():
             act()
             await asyncio.wait_for(ended.wait(), 10)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.api import Api, connect
-from region_operator.crd import Scheduler
 from region_operator.database.region_table import Trigger
 from region_operator.database.store import Store
+from region_operator.kube.api import Api, connect
 from region_operator.observe import Observation, observe
-from region_operator.plan import ChangeReason
-from region_operator.policy import region_code
+from region_operator.plan.changes import ChangeReason
+from region_operator.plan.deletion_guard import region_code
 from region_operator.reconcile import Reconciler
-from region_operator.source import UnreadableSourceError
+from region_operator.regions.source import UnreadableSourceError
+from region_operator.scheduler import Scheduler
 from tests.cluster.audit import audit_lines, sent_by
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ async def test_a_look_finds_what_is_to_be_done_and_does_nothing(
     mark = control_plane.audit_log.stat().st_size
     seen = await look.observe()
     assert changes(seen) == {}
-    assert (seen.outcome.changed, seen.outcome.active, seen.outcome.scheduled) == (False, 3, 3)
+    assert (seen.summary.changed, seen.summary.active, seen.summary.scheduled) == (False, 3, 3)
     assert {live.name for live in seen.cronjobs} - {live.name for live in seen.ours} == {"foreign"}
     assert (seen.quota.drifted, seen.trigger) == (False, Trigger.FOUND)
 
@@ -82,8 +82,8 @@ async def test_a_look_finds_what_is_to_be_done_and_does_nothing(
         "GOES": ChangeReason.REMOVED,
         "COMES": ChangeReason.ADDED,
     }
-    assert (seen.outcome.changed, seen.outcome.active, seen.outcome.scheduled) == (True, 4, 3)
-    assert [row.code for row in seen.outcome.quarantined] == ["BAD"]
+    assert (seen.summary.changed, seen.summary.active, seen.summary.scheduled) == (True, 4, 3)
+    assert [row.code for row in seen.summary.quarantined] == ["BAD"]
     assert [line for line in audit_lines(control_plane, kubectl.namespace, since=mark) if sent_by(line)] == []
 
 

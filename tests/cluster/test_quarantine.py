@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from region_operator.events import EVENTS_AT_ONCE
+from region_operator.kube.events import EVENTS_AT_ONCE
 from tests.cluster.audit import audit_lines, is_renewal
 from tests.waiting import eventually
 

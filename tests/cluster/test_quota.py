@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kubernetes.aio.client import ApiException
 
-from region_operator.api import connect
-from region_operator.quota import apply_quota, look_at_quota
+from region_operator.kube.api import connect
+from region_operator.kube.quota import apply_quota, read_quota
 from tests.cluster.audit import audit_lines, sent_by
 from tests.cluster.quiet import HOUR, marked, settled
 from tests.unit.examples import scheduler
@@ -101,10 +101,10 @@ async def test_one_that_was_made_since_the_look_is_not_adopted(
     monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
     here = scheduler().model_copy(update={"namespace": kubectl.namespace})
     async with connect("test") as api:
-        looked = await look_at_quota(api, here)
+        looked = await read_quota(api, here)
         assert (looked.taken, looked.drifted) == (False, True)
         kubectl("create", "quota", NAME, "--hard=pods=999")
         with pytest.raises(ApiException, match="409"):
             await apply_quota(api, looked)
-        assert (await look_at_quota(api, here)).taken
+        assert (await read_quota(api, here)).taken
     assert kubectl.get("resourcequota", NAME)["spec"]["hard"] == {"pods": "999"}

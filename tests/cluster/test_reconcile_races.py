@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from region_operator import reconcile
-from region_operator.api import connect
 from region_operator.database.store import Store
-from region_operator.failures import ReconcileError
+from region_operator.errors import ReconcileError
+from region_operator.kube.api import connect
 from region_operator.observe import observe
+from region_operator.plan.status import ReadyReason
 from region_operator.reconcile import Reconciler
-from region_operator.status import ReadyReason
 from tests.cluster.audit import audit_lines, sent_by
 
 if TYPE_CHECKING:

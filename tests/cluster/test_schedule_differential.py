@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from kubernetes.aio.client import ApiException
 
-from region_operator.api import CONCURRENT_REQUESTS, Api, connect
-from region_operator.schedule import Schedule, ScheduleError, parse_schedule
+from region_operator.kube.api import CONCURRENT_REQUESTS, Api, connect
+from region_operator.regions.cron_field import ScheduleError
+from region_operator.regions.schedule import Schedule, parse_schedule
 from tests.cluster import cron_oracle
 from tests.cluster.cron_expressions import BOUNDS, Expressions
 from tests.cluster.cron_oracle import Question

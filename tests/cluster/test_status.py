@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from region_operator.api import connect
 from region_operator.database.store import Store
+from region_operator.kube.api import connect
 from region_operator.reconcile import Reconciler
 from tests.cluster.quiet import is_observed
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from region_tick.claim import connect
 from region_tick.database_url import DatabaseUrl
+from region_tick.session import connect
 from tests.database.tick_process import Ticks
 from tests.database.ticks import Observer
 from tests.pgbouncer import PgBouncer

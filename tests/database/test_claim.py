@@ -10,8 +10,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from region_tick.claim import Claimed, Ending, Final, Key, Leased, claim, connect, finish, is_finished, renew
+from region_tick.claim import Claimed, Final, Leased, RunKey, claim
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, RUNS_CHANNEL, Reason, State, job_name
+from region_tick.fence import Ending, finish, is_finished, renew
+from region_tick.session import connect
 from region_tick.statements import MANUAL_LOCK
 from tests.database.ticks import (
     CRONJOB,
@@ -32,7 +34,7 @@ DAY = 24 * 60 * 60
 def test_the_first_claim_gets_the_tick(database: str, connection: psycopg.Connection, observer: Observer) -> None:
     verdict = claim(connection, environment(database), lease_seconds=LEASE)
     assert isinstance(verdict, Claimed)
-    assert (verdict.key, verdict.attempt) == (Key(source=SOURCE, region_id="42", tick_at=TICK_AT, manual_uid=""), 1)
+    assert (verdict.key, verdict.attempt) == (RunKey(source=SOURCE, region_id="42", tick_at=TICK_AT, manual_uid=""), 1)
     row = observer.row()
     assert row["lease_until"] - row["started_at"] == timedelta(seconds=LEASE)
     told = ("state", "reason", "attempt", "cron", "handler", "region_code", "job_name", "pod", "node", "finished_at")

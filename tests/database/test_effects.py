@@ -12,10 +12,12 @@ import pytest
 from psycopg import sql
 from psycopg.rows import class_row, scalar_row
 
-from region_tick.claim import Claimed, claim, connect, guard_within, renew
+from region_tick.claim import Claimed, claim
 from region_tick.contract import RUNS_CHANNEL
 from region_tick.effects import Effects
+from region_tick.fence import guard_within, renew
 from region_tick.handlers import LeaseLostError, Outcome
+from region_tick.session import connect
 from tests.database.ticks import LEASE, Observer, environment, first, until_blocked
 from tests.pgbouncer import PgBouncer
 from tests.waiting import eventually

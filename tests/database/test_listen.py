@@ -13,9 +13,9 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from devcluster.postgres import Postgres, StopMode
-from region_operator import listen as module
 from region_operator.database.migrate import migrate
-from region_operator.listen import listen
+from region_operator.regions import listen as module
+from region_operator.regions.listen import listen
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:

@@ -177,9 +177,9 @@ def test_when_nobody_can_be_reached_the_tick_is_tried_again(polls: Polls, server
 
 NO_DNS = """
 import socket, time
-from region_tick import crew
+from region_tick import poller
 from region_tick.handlers.poll import poll
-system, crew._PATIENCE_SECONDS = socket.getaddrinfo, 0.1
+system, poller._PATIENCE_SECONDS = socket.getaddrinfo, 0.1
 socket.getaddrinfo = lambda host, *rest, **more: time.sleep(60) if host == "hangs.test" else system(host, *rest, **more)
 """
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from region_tick.claim import connect
 from region_tick.contract import ExitCode
 from region_tick.record import record
+from region_tick.session import connect
 from tests.database.ticks import SUCCESS, Observer, environment, first
 from tests.pgbouncer import PgBouncer
 from tests.waiting import eventually

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from region_operator.crd import Columns, Source
-from region_operator.region import Bbox, Quarantined, Region, parse_rows
-from region_operator.source import Reading, SlowSourceError, Table, UnreadableSourceError, read_regions
+from region_operator.regions.region import Bbox, Quarantined, RegionRow, parse_rows
+from region_operator.regions.source import Reading, SlowSourceError, Table, UnreadableSourceError, read_regions
+from region_operator.scheduler import Columns, Source
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
-def parse(reading: Reading) -> list[Region | Quarantined]:
+def parse(reading: Reading) -> list[RegionRow | Quarantined]:
     return parse_rows(reading.rows, source="the table", holders={})
 
 
@@ -35,7 +35,7 @@ async def test_active_rows_are_read_with_their_decimals(engine: AsyncEngine) -> 
         "INSERT INTO region_index (code, name, cron_schedule, active) VALUES ('OFF', 'Off', '@daily', false)",
     )
     [region] = parse(await read_regions(engine, Source(), default_schema="public"))
-    assert isinstance(region, Region)
+    assert isinstance(region, RegionRow)
     assert (region.source, region.code, region.name) == ("the table", "IS-1", "Reykjavík")
     assert region.bbox == Bbox(Decimal("-22.123456"), Decimal("64.050000"), Decimal("-21.600000"), Decimal("64.180000"))
     assert str(region.bbox) == "-22.123456,64.050000,-21.600000,64.180000"
@@ -62,7 +62,7 @@ async def test_another_table_with_other_names_serves_too(engine: AsyncEngine) ->
         active="live",
     )
     [region] = parse(await read_regions(engine, Source(table="Geo.regions", columns=columns), default_schema="public"))
-    assert isinstance(region, Region)
+    assert isinstance(region, RegionRow)
     assert (region.id, region.code, region.source) == ("7", "DE-BE", "the table")
 
 
@@ -76,7 +76,7 @@ async def test_a_table_may_have_columns_for_handler_and_timeout(kind: str, engin
     )
     source = Source(columns=Columns(handler="does", timeout="may_take"))
     regions = parse(await read_regions(engine, source, default_schema="public"))
-    assert {(region.code, region.handler, region.timeout) for region in regions if isinstance(region, Region)} == {
+    assert {(region.code, region.handler, region.timeout) for region in regions if isinstance(region, RegionRow)} == {
         ("A", "work:run", timedelta(seconds=90)),
         ("B", None, None),
     }
@@ -92,7 +92,7 @@ async def test_a_table_that_cannot_be_read_is_no_table_without_rows(engine: Asyn
 async def test_a_view_that_is_too_slow_says_how_long_was_waited(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("region_operator.source.READ_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("region_operator.regions.source.READ_TIMEOUT_SECONDS", 0.2)
     await execute(engine, "CREATE VIEW slow AS SELECT region_index.* FROM region_index, pg_sleep(60)")
     with pytest.raises(
         SlowSourceError, match=r"public\.slow was not read within 0\.2 s .*statement timeout.*: EXPLAIN"
@@ -101,7 +101,7 @@ async def test_a_view_that_is_too_slow_says_how_long_was_waited(
 
 
 async def test_a_table_that_stays_locked_says_so(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("region_operator.source.LOCK_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("region_operator.regions.source.LOCK_TIMEOUT_SECONDS", 0.2)
     async with engine.begin() as connection:
         await connection.execute(text("LOCK TABLE region_index IN ACCESS EXCLUSIVE MODE"))
         with pytest.raises(SlowSourceError, match=r"public\.region_index was locked for more than 0\.2 s.*pg_locks"):

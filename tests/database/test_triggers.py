@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import text
 
-from region_operator.crd import Source
 from region_operator.database.engine import make_engine
 from region_operator.database.region_table import Trigger
 from region_operator.database.triggers import REFUSED_FOR_SECONDS, Triggers
-from region_operator.source import read_regions
+from region_operator.regions.source import read_regions
+from region_operator.scheduler import Source
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_tick.claim import Claimed, Ending, Final, claim, connect, finish
+from region_tick.claim import Claimed, Final, claim
 from region_tick.contract import Reason, State
+from region_tick.fence import Ending, finish
 from region_tick.handlers import Window
+from region_tick.session import connect
 from tests.database.ticks import LEASE, SUCCESS, TICK_AT, Observer, ago, environment, first, until_blocked
 
 if TYPE_CHECKING:

@@ -117,11 +117,11 @@ def cut_off(tick):
 '''
 DRIVER = """
 import os, sys
-from region_tick import run
+from region_tick import run, supervise
 from region_tick.environment import Environment
 knobs = dict(word.split("=") for word in sys.argv[1:])
-run.PATIENCE_SECONDS = float(knobs.pop("patience", run.PATIENCE_SECONDS))
-run.FAILSAFE_SECONDS = float(knobs.pop("failsafe", run.FAILSAFE_SECONDS))
+supervise.PATIENCE_SECONDS = float(knobs.pop("patience", supervise.PATIENCE_SECONDS))
+supervise.FAILSAFE_SECONDS = float(knobs.pop("failsafe", supervise.FAILSAFE_SECONDS))
 run.ANSWER_SECONDS = float(knobs.pop("answer", run.ANSWER_SECONDS))
 sys.exit(run.run(Environment.read(os.environ), **{name: float(value) for name, value in knobs.items()}))
 """

@@ -8,9 +8,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from region_tick.claim import Claimed, Ending, claim
+from region_tick.claim import Claimed, claim
 from region_tick.contract import Reason, State, Variable, job_name
 from region_tick.environment import Environment
+from region_tick.fence import Ending
 from tests.waiting import eventually
 
 CRONJOB = "ch-zrh-0123456789ab"

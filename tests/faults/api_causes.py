@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from devcluster.controlplane import certificate, key
-from region_operator.apply import cronjobs_path
-from region_operator.status import ReadyReason
+from region_operator.kube.apply import cronjobs_path
+from region_operator.plan.status import ReadyReason
 from tests.faults.ground import MERGE
 from tests.frozen import frozen as frozen_process
 from tests.waiting import eventually

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from region_operator.cronjob import region_key
+from region_operator.cronjobs.labels import region_key
 from region_tick.contract import Variable
 from tests.faults.checker_errors import errors
 from tests.faults.checker_writes import writes

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from region_operator.failsafe import EXIT_LIMIT_SECONDS
+from region_operator.runtime.shutdown import EXIT_LIMIT_SECONDS
 from tests.faults.course import BAD_SCHEDULES, Lane
 from tests.faults.history import AFTERMATH_SECONDS, Violation
 

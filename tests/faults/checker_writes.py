@@ -10,8 +10,8 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from region_operator.api import CONCURRENT_REQUESTS
-from region_operator.cronjob import region_key
+from region_operator.cronjobs.labels import region_key
+from region_operator.kube.api import CONCURRENT_REQUESTS
 from tests.faults.course import ALLOWANCE, WINDOW_SECONDS, Lane
 from tests.faults.history import Violation
 

@@ -27,11 +27,12 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from region_tick import effects, run
-from region_tick.claim import Claimed, Final, Verdict, claim, connect
+from region_tick.claim import Claimed, ClaimResult, Final, claim
 from region_tick.contract import job_name
 from region_tick.effects import Effects
 from region_tick.handlers import LeaseLostError, Outcome, PermanentError, Tick
 from region_tick.lease import Lease
+from region_tick.session import connect
 from tests.database.ticks import CRONJOB, environment
 from tests.faults.claims_bugs import Bug, plant, put
 from tests.faults.claims_plan import LEASE_SECONDS, RENEWAL_SECONDS, Harm, Moment, Plan, Work, chance
@@ -143,7 +144,7 @@ class Claimer:
             if idle > len(held):
                 time.sleep(self._random.uniform(0, 2 * _PAUSE_SECONDS))
 
-    def _ask(self, index: int) -> Verdict | None:
+    def _ask(self, index: int) -> ClaimResult | None:
         """Claim a tick, and do it; None where the database cannot be asked."""
         try:
             connection = self._connected()

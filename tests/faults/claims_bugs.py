@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum, auto
 from typing import TYPE_CHECKING
 
-from region_tick import claim, effects
+from region_tick import claim, effects, fence
 from region_tick.statements import CLAIM, FINISH
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def plant(bug: Bug) -> None:
     match bug:
         case Bug.NO_FENCE:
             put(effects, guard_within=lambda _connection, _claimed: True)
-            put(claim, FINISH=_without(FINISH, FENCE))
+            put(fence, FINISH=_without(FINISH, FENCE))
         case Bug.NO_GUARD:
             put(effects, guard_within=lambda _connection, _claimed: True)
         case Bug.NO_LEASE:
@@ -45,7 +45,7 @@ def plant(bug: Bug) -> None:
         case Bug.NO_END:
             put(claim, CLAIM=_without(CLAIM, _OPEN))
         case Bug.NO_COMPARISON:
-            put(claim, FINISH=_without(FINISH, _FORWARD))
+            put(fence, FINISH=_without(FINISH, _FORWARD))
 
 
 def put(module: ModuleType, **names: object) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 import urllib3
 import yaml
 
-from region_operator.apply import cronjobs_path
-from region_operator.lease import NAME as LEASE
+from region_operator.kube.apply import cronjobs_path
+from region_operator.kube.lease import NAME as LEASE
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.operator_process import CHECKOUT
 from tests.cluster.proxy import Proxy

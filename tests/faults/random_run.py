@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 
-from region_operator.crd import APPROVAL_ANNOTATION
+from region_operator.scheduler import APPROVAL_ANNOTATION
 from tests.cluster.audit import audit_lines
 from tests.cluster.proxy import Proxy
 from tests.faults import causes

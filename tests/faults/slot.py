@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
-from region_operator.failsafe import EXIT_LIMIT_SECONDS
+from region_operator.runtime.shutdown import EXIT_LIMIT_SECONDS
 from tests.cluster.operator_process import OperatorProcess
 from tests.faults.course import Deed, Lane
 from tests.faults.history import Line, Process

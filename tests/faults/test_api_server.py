@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from devcluster import start_local
-from region_operator.apply import cronjobs_path
+from region_operator.kube.apply import cronjobs_path
 from tests.cluster.audit import audit_lines, sent_by
 from tests.cluster.conftest import install
 from tests.cluster.operator_process import OperatorProcess

@@ -6,7 +6,7 @@ import signal
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from region_operator.api import CONCURRENT_REQUESTS
+from region_operator.kube.api import CONCURRENT_REQUESTS
 from tests.cluster.audit import audit_lines, sent_by
 from tests.faults.memory import end_for_want_of_memory
 from tests.waiting import eventually

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from region_operator.api import CONCURRENT_REQUESTS
 from region_operator.database.migrate import migrate
-from region_operator.failsafe import EXIT_LIMIT_SECONDS
+from region_operator.kube.api import CONCURRENT_REQUESTS
+from region_operator.runtime.shutdown import EXIT_LIMIT_SECONDS
 from region_tick.database_url import DatabaseUrl
 from tests.cluster.audit import audit_lines, sent_by
 from tests.waiting import eventually

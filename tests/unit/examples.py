@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from region_operator.crd import Scheduler
-from region_operator.cronjob import FIELD_MANAGER
-from region_operator.jobs import Job
-from region_operator.region import Bbox, Region
+from region_operator.cronjobs.labels import FIELD_MANAGER
+from region_operator.ledger.job_cache import Job
+from region_operator.regions.region import Bbox, RegionRow
+from region_operator.scheduler import Scheduler
 
 JOB_AT = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
-PARIS = Region(
+PARIS = RegionRow(
     source="public.region_index",
     id="5f0c6c0e-6d7b-4d0b-9f5a-0c7d0f6b7a11",
     code="FR-75",

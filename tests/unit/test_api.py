@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kubernetes.aio import client
 
-from region_operator import api as api_module
-from region_operator.api import Api, as_yaml, connect
+from region_operator.kube import api as api_module
+from region_operator.kube.api import Api, as_yaml, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from kubernetes.aio import client
 
-from region_operator.api import Api
-from region_operator.apply import ATTEMPTS, GIVE_UP_AFTER, ApplyError, apply_plan
-from region_operator.plan import ChangeReason, Desired, Plan, Write
-from region_operator.schedule import parse_schedule
-from region_operator.seen import Seen
+from region_operator.kube.api import Api
+from region_operator.kube.apply import GIVE_UP_AFTER, ApplyError, apply_plan
+from region_operator.kube.put import ATTEMPTS
+from region_operator.plan.changes import ChangeReason, Desired, Plan, Write
+from region_operator.regions.schedule import parse_schedule
 from tests.unit.examples import PARIS
 
 LEFT: dict[str, Any] = {
@@ -76,6 +76,10 @@ class Overtaken(Refusing):
         return LEFT
 
 
+def ignore(_cronjob: dict[str, Any]) -> None:
+    """Be told of a write."""
+
+
 def writes(count: int) -> Plan:
     desired = Desired(PARIS, parse_schedule(PARIS.cron_schedule))
     return Plan(writes=tuple(Write(ChangeReason.ADDED, desired, {"metadata": {"name": f"n{n}"}}) for n in range(count)))
@@ -84,42 +88,45 @@ def writes(count: int) -> Plan:
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_server_that_has_no_time_for_anything_is_not_asked_for_everything(status: int) -> None:
     api = Refusing(status)
-    with pytest.raises(ApplyError, match=r"32 of 1000 changes failed and 968 were not tried"):
-        await apply_plan(api, writes(1000), "namespace", Seen(), {})
+    applied = await apply_plan(api, writes(1000), "namespace", on_write=ignore)
+    assert "32 of 1000 changes failed and 968 were not tried" in str(applied.error)
     assert api.asked <= 2 * GIVE_UP_AFTER
 
 
 @pytest.mark.parametrize("statuses", [(403,), (422,), (500, 200, 500)])
 async def test_one_change_that_fails_keeps_no_other_from_being_tried(statuses: tuple[int, ...]) -> None:
     api = Refusing(*statuses * 33)
-    with pytest.raises(ApplyError):
-        await apply_plan(api, writes(100), "namespace", Seen(), {})
+    applied = await apply_plan(api, writes(100), "namespace", on_write=ignore)
+    assert isinstance(applied.error, ApplyError)
     assert api.asked == 100
 
 
 async def test_one_that_was_changed_meanwhile_is_the_next_reconciles_and_no_failure() -> None:
     api = Refusing(409)
-    await apply_plan(api, writes(1), "namespace", Seen(), {})
-    assert api.asked == 1
+    applied = await apply_plan(api, writes(1), "namespace", on_write=ignore)
+    assert (applied.stale, applied.error, api.asked) == (1, None, 1)
 
 
 @pytest.mark.parametrize(("lost", "ends"), [(ATTEMPTS - 1, True), (ATTEMPTS, False)])
 async def test_what_others_add_is_removed_also_where_they_are_faster_a_few_times(lost: int, ends: bool) -> None:
     api = Overtaken(lost)
-    applying = apply_plan(api, writes(1), "namespace", Seen(), {})
-    if ends:
-        await applying
-    else:
-        with pytest.raises(ApplyError):
-            await applying
+    applied = await apply_plan(api, writes(1), "namespace", on_write=ignore)
+    assert (applied.error is None) is ends
     assert api.asked == ATTEMPTS
 
 
 async def test_no_write_outlives_the_reconcile_that_asked_for_it() -> None:
     api, before = Hanging(), asyncio.all_tasks()
-    applying = asyncio.create_task(apply_plan(api, writes(100), "namespace", Seen(), {}))
+    applying = asyncio.create_task(apply_plan(api, writes(100), "namespace", on_write=ignore))
     await asyncio.wait_for(api.begun.wait(), 10)
     applying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await applying
     assert asyncio.all_tasks() == before
+
+
+async def test_what_was_done_is_told_as_it_happens_and_in_the_end() -> None:
+    told: list[dict[str, Any]] = []
+    applied = await apply_plan(Refusing(200), writes(1), "namespace", on_write=told.append)
+    assert told == [LEFT]
+    assert (applied.written, applied.deleted, applied.stale, applied.error) == ({"n0": LEFT}, frozenset(), 0, None)

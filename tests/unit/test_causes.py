@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from region_operator.causes import Evidence, Verdict, judge, judge_open
-from region_operator.in_force import Terms
-from region_operator.jobs import Jobs, Trouble
-from region_operator.ledger import Tick
+from region_operator.ledger.causes import Evidence, Verdict, judge, judge_open
+from region_operator.ledger.expected_ticks import ExpectedTick
+from region_operator.ledger.job_cache import JobCache
+from region_operator.ledger.pod_failure import PodFailure
+from region_operator.ledger.schedule_versions import ScheduleSpec
 from region_tick.contract import Reason, State
 from tests.unit.examples import JOB_AT as AT
 from tests.unit.examples import job
@@ -19,21 +20,21 @@ from tests.unit.examples import job
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from region_operator.jobs import Job
+    from region_operator.ledger.job_cache import Job
 
-TERMS = Terms(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
-TICK = Tick("1", TERMS, AT, None)
-CHANGED = Tick("1", TERMS, AT, AT + timedelta(seconds=1))
-CHANGED_LATER = Tick("1", TERMS, AT, AT + timedelta(seconds=21))
-STOPPED = replace(CHANGED, then=replace(CHANGED.terms, suspended=True))
-STOPPED_LATER = replace(CHANGED_LATER, then=replace(CHANGED_LATER.terms, suspended=True))
-SUSPENDED = Tick("1", replace(TERMS, suspended=True), AT, None)
+TERMS = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
+TICK = ExpectedTick("1", TERMS, AT, None)
+CHANGED = ExpectedTick("1", TERMS, AT, AT + timedelta(seconds=1))
+CHANGED_LATER = ExpectedTick("1", TERMS, AT, AT + timedelta(seconds=21))
+STOPPED = replace(CHANGED, then=replace(CHANGED.spec, suspended=True))
+STOPPED_LATER = replace(CHANGED_LATER, then=replace(CHANGED_LATER.spec, suspended=True))
+SUSPENDED = ExpectedTick("1", replace(TERMS, suspended=True), AT, None)
 RESUMED = replace(SUSPENDED, ended=AT + timedelta(seconds=1))
 LATER = AT + timedelta(minutes=5)
 
 
 TIMED_OUT, TIRED = ("Failed", "DeadlineExceeded"), ("Failed", "BackoffLimitExceeded")
-IMAGE = Trouble(Reason.IMAGE, "ImagePullBackOff")
+IMAGE = PodFailure(Reason.IMAGE, "ImagePullBackOff")
 
 
 @pytest.mark.parametrize(
@@ -43,11 +44,11 @@ IMAGE = Trouble(Reason.IMAGE, "ImagePullBackOff")
         (TICK, job(active=1), IMAGE, False, AT, None, None),
         (TICK, job(("FailureTarget", "DeadlineExceeded"), terminating=1), IMAGE, False, AT, None, None),
         (TICK, job(), None, False, AT, State.SKIPPED, Reason.CAPACITY),
-        (TICK, job(), Trouble(Reason.REFUSED, "no"), False, AT, State.MISSED, Reason.REFUSED),
+        (TICK, job(), PodFailure(Reason.REFUSED, "no"), False, AT, State.MISSED, Reason.REFUSED),
         (TICK, job(startTime=None), None, False, AT, None, None),
         (TICK, job(("Complete", ""), succeeded=1), None, False, AT, State.MISSED, Reason.NOT_RECORDED),
         (TICK, job(TIMED_OUT), None, False, AT, State.SKIPPED, Reason.CAPACITY),
-        (TICK, job(TIMED_OUT), Trouble(Reason.REFUSED, "no"), False, AT, State.MISSED, Reason.REFUSED),
+        (TICK, job(TIMED_OUT), PodFailure(Reason.REFUSED, "no"), False, AT, State.MISSED, Reason.REFUSED),
         (TICK, job(TIMED_OUT, failed=1), IMAGE, False, AT, State.MISSED, Reason.IMAGE),
         (TICK, job(TIMED_OUT, failed=1), None, False, AT, State.MISSED, Reason.NOT_STARTED),
         (TICK, job(TIRED, failed=3), None, False, AT, State.MISSED, Reason.POD_FAILED),
@@ -65,9 +66,9 @@ IMAGE = Trouble(Reason.IMAGE, "ImagePullBackOff")
     ],
 )
 def test_the_table(
-    tick: Tick,
+    tick: ExpectedTick,
     found: Job | None,
-    trouble: Trouble | None,
+    trouble: PodFailure | None,
     overlapped: bool,
     watched: datetime,
     state: State | None,
@@ -78,9 +79,9 @@ def test_the_table(
 
 
 def test_a_job_that_somebody_deleted() -> None:
-    seen = Jobs()
-    seen.see(job(active=1))
-    seen.gone(TICK.job, LATER)
+    seen = JobCache()
+    seen.remember(job(active=1))
+    seen.mark_gone(TICK.job, LATER)
     evidence = Evidence(job=seen.get(TICK.job), trouble=None, overlapped=False, watched_since=AT)
     assert judge(TICK, evidence) == Verdict(Reason.DELETED)
 
@@ -89,13 +90,13 @@ def test_a_job_that_somebody_deleted() -> None:
     ("found", "trouble", "said", "reason"),
     [
         (job(active=1), None, None, None),
-        (job(TIRED, failed=1), Trouble(Reason.OUT_OF_MEMORY, ""), "terminated", Reason.OUT_OF_MEMORY),
-        (job(TIRED, failed=1), Trouble(Reason.DATABASE, ""), "error", Reason.ERROR),
+        (job(TIRED, failed=1), PodFailure(Reason.OUT_OF_MEMORY, ""), "terminated", Reason.OUT_OF_MEMORY),
+        (job(TIRED, failed=1), PodFailure(Reason.DATABASE, ""), "error", Reason.ERROR),
         (job(TIMED_OUT, failed=1), None, None, Reason.TIMEOUT),
         (None, None, "terminated", Reason.TERMINATED),
         (None, None, None, Reason.LOST),
     ],
 )
-def test_an_open_row(found: Job | None, trouble: Trouble | None, said: str | None, reason: Reason | None) -> None:
+def test_an_open_row(found: Job | None, trouble: PodFailure | None, said: str | None, reason: Reason | None) -> None:
     verdict = judge_open(found, trouble, said)
     assert (verdict.reason if verdict else None) == reason

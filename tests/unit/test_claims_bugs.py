@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import pytest
 
-from region_tick import claim, effects
+from region_tick import claim, effects, fence
 from region_tick.statements import CLAIM, FINISH, GUARD
 from tests.faults import claims_bugs
 from tests.faults.claims_bugs import Bug, plant, put
 
-PLANTED = ("CLAIM", "FINISH")
+PLANTED = {"CLAIM": claim, "FINISH": fence}
 
 
 @pytest.fixture(autouse=True)
 def afterwards_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PLANTED:
-        monkeypatch.setattr(claim, name, getattr(claim, name))
+    for name, module in PLANTED.items():
+        monkeypatch.setattr(module, name, getattr(module, name))
     monkeypatch.setattr(effects, "guard_within", getattr(effects, "guard_within"))  # noqa: B009 - not exported there
+
+
+def what_is_said() -> list[object]:
+    return [*(getattr(module, name) for name, module in PLANTED.items()), vars(effects)["guard_within"]]
 
 
 @pytest.mark.parametrize("bug", list(Bug))
 def test_a_bug_changes_a_claim(bug: Bug) -> None:
-    before = [getattr(claim, name) for name in PLANTED], vars(effects)["guard_within"]
+    before = what_is_said()
     plant(bug)
-    assert ([getattr(claim, name) for name in PLANTED], vars(effects)["guard_within"]) != before
+    assert what_is_said() != before
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,7 @@ def test_a_bug_changes_a_claim(bug: Bug) -> None:
 )
 def test_a_bug_leaves_the_rest_of_the_statement(bug: Bug, name: str, rest: str) -> None:
     plant(bug)
-    planted = getattr(claim, name)
+    planted = getattr(PLANTED[name], name)
     assert 0 < len(rest) - len(planted) < 150
     assert set(planted.split()) < set(rest.split())
 

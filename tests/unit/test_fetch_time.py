@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from region_tick.connection import tls
 from region_tick.fetch import (
     Client,
     TransientError,
 )
+from region_tick.http_connection import tls
 from tests.unit.answers import SLOW
 from tests.unit.fetching import NAMED, get
 from tests.upstream import Asked, Upstream, make_certificate, upstream

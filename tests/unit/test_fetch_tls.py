@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from region_tick.connection import tls
 from region_tick.fetch import (
     Client,
     RefusedError,
     TransientError,
 )
+from region_tick.http_connection import tls
 from tests.unit.fetching import NAMED, get
 from tests.upstream import Upstream, make_certificate, replying, upstream
 

@@ -8,8 +8,8 @@ import urllib.request
 
 import pytest
 
-from region_operator import metrics  # noqa: F401 - registers what is served
-from region_operator.health import PATIENCE_SECONDS, SILENCE_SECONDS, Health, serve
+from region_operator.runtime import metrics  # noqa: F401 - registers what is served
+from region_operator.runtime.health import PATIENCE_SECONDS, SILENCE_SECONDS, Health, serve
 
 
 class Clock:

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.cronjob import render_cronjob
-from region_operator.last_good import holder, last_good, not_known
-from region_operator.schedule import Schedule, parse_schedule
+from region_operator.cronjobs.last_good import holder, last_good, not_known
+from region_operator.cronjobs.render import render_cronjob
+from region_operator.regions.schedule import Schedule, parse_schedule
 from region_tick.contract import Variable
 from tests.unit.examples import PARIS, annotation, applied, scheduler, variable
 
 if TYPE_CHECKING:
-    from region_operator.region import Region
+    from region_operator.regions.region import RegionRow
 
 EVERY_FIVE = parse_schedule(PARIS.cron_schedule)
 SCHEDULE = ("f:spec", "f:schedule")
 
 
-def rendered(region: Region = PARIS, schedule: Schedule | None = None, **spec: Any) -> dict[str, Any]:
+def rendered(region: RegionRow = PARIS, schedule: Schedule | None = None, **spec: Any) -> dict[str, Any]:
     schedule = schedule or parse_schedule(region.cron_schedule)
     return render_cronjob(region, schedule, scheduler(**spec), name="x", tick_image="tick:1", suspend=False)
 
@@ -45,7 +45,7 @@ def edited(*taken: tuple[str, ...], schedule: str = PARIS.cron_schedule) -> dict
         replace(PARIS, handler="poke", timeout=timedelta(milliseconds=1500)),
     ],
 )
-def test_what_was_rendered_is_read_back(region: Region) -> None:
+def test_what_was_rendered_is_read_back(region: RegionRow) -> None:
     assert last_good(region.id, applied(rendered(region))) == (region, parse_schedule(region.cron_schedule))
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from region_operator.lease import LEASE_SECONDS, Record, Step, decide, held, released
+from region_operator.kube.lease import LEASE_SECONDS, LeaseRecord, Step, decide, held, released
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def record(holder: str, *, released: bool = False) -> Record:
-    return Record(version="7", holder=holder, released=released)
+def record(holder: str, *, released: bool = False) -> LeaseRecord:
+    return LeaseRecord(version="7", holder=holder, released=released)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def record(holder: str, *, released: bool = False) -> Record:
         (record("a"), 100, 500, Step.RENEW),
     ],
 )
-def test_what_follows_from_a_look(seen: Record | None, observed_since: float, now: float, expected: Step) -> None:
+def test_what_follows_from_a_look(seen: LeaseRecord | None, observed_since: float, now: float, expected: Step) -> None:
     assert decide(seen, identity="a", observed_since=observed_since, now=now) is expected
 
 
@@ -69,7 +69,7 @@ def test_whatever_somebody_writes_into_a_lease_it_is_taken_when_it_has_not_chang
         key: value for key, value in (held(None, identity="b", now=NOON)["spec"] | edit).items() if value is not None
     }
     lease = {"metadata": {"name": "region-operator", "resourceVersion": "7"}, "spec": spec}
-    seen = Record.from_object(lease)
+    seen = LeaseRecord.from_object(lease)
     assert decide(seen, identity="a", observed_since=100, now=100 + LEASE_SECONDS - 0.1) is Step.WAIT
     assert decide(seen, identity="a", observed_since=100, now=100 + LEASE_SECONDS) is Step.TAKE
     taken = held(lease, identity="a", now=NOON)["spec"]
@@ -79,9 +79,11 @@ def test_whatever_somebody_writes_into_a_lease_it_is_taken_when_it_has_not_chang
 
 def test_only_what_a_release_writes_is_released() -> None:
     lease = held(None, identity="b", now=NOON) | {"metadata": {"resourceVersion": "7"}}
-    assert Record.from_object(lease) == Record(version="7", holder="b", released=False)
-    assert Record.from_object(released(lease, now=NOON)) == Record(version="7", holder="", released=True)
-    assert Record.from_object({"metadata": {"resourceVersion": "7"}}) == Record(version="7", holder="", released=False)
+    assert LeaseRecord.from_object(lease) == LeaseRecord(version="7", holder="b", released=False)
+    assert LeaseRecord.from_object(released(lease, now=NOON)) == LeaseRecord(version="7", holder="", released=True)
+    assert LeaseRecord.from_object({"metadata": {"resourceVersion": "7"}}) == LeaseRecord(
+        version="7", holder="", released=False
+    )
 
 
 def test_the_first_holder_makes_it_and_counts_no_transition() -> None:

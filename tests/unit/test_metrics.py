@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY, Metric
 
-from region_operator import metrics
+from region_operator.runtime import metrics
 
 CHECKOUT = Path(__file__).parents[2]
 DOCS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]

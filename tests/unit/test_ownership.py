@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 
-from region_operator.cronjob import DIGEST_ANNOTATION
-from region_operator.ownership import Foreign, applied_text, foreign, in_sync, is_ours, json_pointer, readable, removal
+from region_operator.cronjobs.labels import DIGEST_ANNOTATION
+from region_operator.cronjobs.ownership import (
+    Foreign,
+    applied_text,
+    foreign,
+    in_sync,
+    is_ours,
+    json_pointer,
+    readable,
+    removal,
+)
 
 MANIFEST: dict[str, Any] = {
     "apiVersion": "batch/v1",

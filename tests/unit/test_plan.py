@@ -9,26 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region_operator.cronjob import (
-    DIGEST_ANNOTATION,
-    PAUSED_ANNOTATION,
-    cronjob_name,
-    region_key,
-    render_cronjob,
-)
-from region_operator.plan import (
-    ChangeReason,
-    Delete,
-    Desired,
-    Live,
-    Plan,
-    Write,
-    holders_by_code,
-    make_plan,
-    parse_schedules,
-)
-from region_operator.region import Quarantined, Region
-from region_operator.schedule import parse_schedule
+from region_operator.cronjobs.labels import DIGEST_ANNOTATION, PAUSED_ANNOTATION, cronjob_name, region_key
+from region_operator.cronjobs.render import render_cronjob
+from region_operator.plan.changes import ChangeReason, Delete, Desired, LiveCronJob, Plan, Write
+from region_operator.plan.plan import holders_by_code, make_plan, parse_schedules
+from region_operator.regions.region import Quarantined, RegionRow
+from region_operator.regions.schedule import parse_schedule
 from region_tick.contract import Variable
 from tests.unit.examples import PARIS, applied, scheduler, variable
 
@@ -43,15 +29,15 @@ def render(desired: Desired, name: str) -> dict[str, Any]:
 
 
 def live(
-    region: Region,
+    region: RegionRow,
     *,
     name: str = "kept",
     suspended: bool = False,
-    going: bool = False,
+    terminating: bool = False,
     paused: bool = False,
     edited: bool = False,
     unknown: bool = False,
-) -> Live:
+) -> LiveCronJob:
     """Return the CronJob as it was applied for `region`, and perhaps edited since, so that it is `unknown` for what."""
     desired = Desired(region, parse_schedule(region.cron_schedule), suspend=suspended)
     manifest = render(desired, name)
@@ -59,28 +45,28 @@ def live(
     annotations = real["metadata"]["annotations"] | manifest["metadata"]["annotations"]
     taken = ((("f:spec", "f:suspend"),) if edited else ()) + ((variable(Variable.SOURCE),) if unknown else ())
     body = applied(real | {"metadata": real["metadata"] | {"annotations": annotations}}, but=taken)
-    return Live(
+    return LiveCronJob(
         name=name,
         uid="u",
         resource_version="1",
         key=region_key(region.id),
         schedule=region.cron_schedule,
         suspended=suspended,
-        going=going,
+        terminating=terminating,
         body=body,
         paused=paused,
     )
 
 
 def plan(
-    rows: list[Region | Quarantined],
-    current: list[Live],
+    rows: list[RegionRow | Quarantined],
+    current: list[LiveCronJob],
     *,
     keep_last: bool = False,
-    taken: frozenset[str] = frozenset(),
+    foreign_names: frozenset[str] = frozenset(),
 ) -> Plan:
     desired, quarantined = parse_schedules(rows)
-    return make_plan(desired, quarantined, current, render=render, keep_last=keep_last, taken=taken)
+    return make_plan(desired, quarantined, current, render=render, keep_last=keep_last, foreign_names=foreign_names)
 
 
 BAD = replace(PARIS, cron_schedule="0 0 * * 7")
@@ -102,20 +88,22 @@ HOURLY = replace(PARIS, cron_schedule="0 * * * *")
         pytest.param(PARIS, live(PARIS, suspended=True), [ChangeReason.RESUMED], id="active, suspended"),
         pytest.param(PARIS, live(PARIS, paused=True), [ChangeReason.PAUSED], id="active, paused"),
         pytest.param(PARIS, live(PARIS, paused=True, suspended=True), [], id="active, paused and suspended"),
-        pytest.param(PARIS, live(PARIS, going=True), [], id="active, going"),
+        pytest.param(PARIS, live(PARIS, terminating=True), [], id="active, going"),
         pytest.param(BAD, None, [], id="quarantined, none"),
         pytest.param(BAD, live(PARIS), [ChangeReason.SUSPENDED], id="quarantined, live"),
         pytest.param(BAD, live(PARIS, suspended=True), [], id="quarantined, suspended"),
         pytest.param(NO_CODE, None, [], id="quarantined as a whole, none"),
         pytest.param(NO_CODE, live(PARIS), [ChangeReason.SUSPENDED], id="quarantined as a whole, live"),
         pytest.param(NO_CODE, live(PARIS, suspended=True), [], id="quarantined as a whole, suspended"),
-        pytest.param(NO_CODE, live(PARIS, going=True), [], id="quarantined as a whole, going"),
+        pytest.param(NO_CODE, live(PARIS, terminating=True), [], id="quarantined as a whole, going"),
         pytest.param(None, live(PARIS), [ChangeReason.REMOVED], id="missing"),
         pytest.param(None, live(PARIS, paused=True), [ChangeReason.REMOVED], id="missing, paused"),
-        pytest.param(None, live(PARIS, going=True), [], id="missing, going"),
+        pytest.param(None, live(PARIS, terminating=True), [], id="missing, going"),
     ],
 )
-def test_decision_table(row: Region | Quarantined | None, current: Live | None, reasons: list[ChangeReason]) -> None:
+def test_decision_table(
+    row: RegionRow | Quarantined | None, current: LiveCronJob | None, reasons: list[ChangeReason]
+) -> None:
     outcome = plan([row] if row else [], [current] if current else [])
     changes: list[Write | Delete] = [*outcome.writes, *outcome.deletes]
     assert [change.reason for change in changes] == reasons
@@ -127,7 +115,7 @@ def test_an_update_keeps_the_name_that_the_cronjob_has() -> None:
 
 
 @pytest.mark.parametrize("row", [BAD, replace(BAD, name="Lutetia", bbox=None), NO_CODE])
-def test_a_quarantined_region_keeps_its_last_good_state(row: Region | Quarantined) -> None:
+def test_a_quarantined_region_keeps_its_last_good_state(row: RegionRow | Quarantined) -> None:
     [write] = plan([row], [live(PARIS)]).writes
     assert (write.desired.region, write.desired.suspend) == (PARIS, True)
     assert write.desired.schedule == parse_schedule(PARIS.cron_schedule)
@@ -135,15 +123,15 @@ def test_a_quarantined_region_keeps_its_last_good_state(row: Region | Quarantine
 
 def test_a_name_that_a_foreign_cronjob_has_blocks_its_region_and_no_other() -> None:
     other = replace(PARIS, id="2", code="FR-69")
-    outcome = plan([PARIS, other], [], taken=frozenset({cronjob_name(PARIS), "backup"}))
+    outcome = plan([PARIS, other], [], foreign_names=frozenset({cronjob_name(PARIS), "backup"}))
     assert [write.desired.region for write in outcome.writes] == [other]
     [row] = outcome.quarantined
     assert (row.id, cronjob_name(PARIS) in row.reason, "delete" in row.reason) == (PARIS.id, True, True)
-    assert plan([PARIS], [live(PARIS)], taken=frozenset({cronjob_name(PARIS)})).quarantined == ()
+    assert plan([PARIS], [live(PARIS)], foreign_names=frozenset({cronjob_name(PARIS)})).quarantined == ()
 
 
 def test_of_duplicates_the_oldest_stays() -> None:
-    old, young, going = live(PARIS, name="z"), live(PARIS, name="a"), live(PARIS, name="g", going=True)
+    old, young, going = live(PARIS, name="z"), live(PARIS, name="a"), live(PARIS, name="g", terminating=True)
     for item, created in (
         (old, "2026-11-24T01:00:00Z"),
         (young, "2026-11-24T02:00:00Z"),
@@ -167,26 +155,26 @@ def test_a_quarantined_region_that_is_known_no_more_is_suspended_and_reported(ke
 
 def test_while_its_deletion_is_held_a_cronjob_is_kept_true() -> None:
     [in_sync] = plan([], [live(PARIS)]).deletes
-    assert in_sync.instead is None
+    assert in_sync.replacement is None
     [delete] = plan([], [live(PARIS, edited=True)]).deletes
-    assert delete.instead
-    assert (delete.instead.reason, delete.instead.desired.region) == (ChangeReason.RESTORED, PARIS)
+    assert delete.replacement
+    assert (delete.replacement.reason, delete.replacement.desired.region) == (ChangeReason.RESTORED, PARIS)
     [delete] = plan([], [live(PARIS, paused=True)]).deletes
-    assert delete.instead
-    assert delete.instead.reason is ChangeReason.PAUSED
+    assert delete.replacement
+    assert delete.replacement.reason is ChangeReason.PAUSED
 
 
 def test_while_its_deletion_is_held_a_cronjob_that_is_known_no_more_is_left_alone_unless_it_is_to_stop() -> None:
     [delete] = plan([], [live(PARIS, unknown=True)]).deletes
-    assert delete.instead is None
+    assert delete.replacement is None
     [delete] = plan([], [live(PARIS, unknown=True, paused=True)]).deletes
-    assert delete.instead
-    assert delete.instead.desired.suspend
+    assert delete.replacement
+    assert delete.replacement.desired.suspend
 
 
 def test_who_ticks_for_a_code() -> None:
     other, going = replace(PARIS, id="2", code="FR-69"), replace(PARIS, id="3")
-    current = [live(PARIS), live(other), live(going, going=True), live(replace(PARIS, id="4"), unknown=True)]
+    current = [live(PARIS), live(other), live(going, terminating=True), live(replace(PARIS, id="4"), unknown=True)]
     assert holders_by_code(current) == {"FR-75": {PARIS.id}, "FR-69": {"2"}}
 
 
@@ -200,18 +188,20 @@ def test_the_region_is_in_the_name_whatever_the_labels_say() -> None:
         "metadata": {"name": cronjob_name(PARIS), "uid": "u", "resourceVersion": "1"},
         "spec": {"schedule": "@daily"},
     }
-    assert Live.from_object(body).key == region_key(PARIS.id)
+    assert LiveCronJob.from_object(body).key == region_key(PARIS.id)
 
 
 def test_only_true_pauses() -> None:
     meta = {"name": cronjob_name(PARIS), "uid": "u", "resourceVersion": "1"}
     for value in ("true", "false", ""):
         annotated = meta | {"annotations": {PAUSED_ANNOTATION: value}}
-        assert Live.from_object({"metadata": annotated, "spec": {"schedule": "@daily"}}).paused == (value == "true")
+        assert LiveCronJob.from_object({"metadata": annotated, "spec": {"schedule": "@daily"}}).paused == (
+            value == "true"
+        )
 
 
 @pytest.mark.parametrize("row", [BAD, NO_CODE])
-def test_keep_last_lets_it_run_on(row: Region | Quarantined) -> None:
+def test_keep_last_lets_it_run_on(row: RegionRow | Quarantined) -> None:
     assert len(plan([row], [live(PARIS)], keep_last=True)) == 0
     [write] = plan([row], [live(PARIS, suspended=True)], keep_last=True).writes
     assert write.desired.suspend is False
@@ -235,7 +225,7 @@ regions = st.lists(st.integers(0, 30), unique=True).map(
 
 
 @given(regions, regions)
-def test_a_plan_touches_each_region_once_and_no_other(rows: list[Region], before: list[Region]) -> None:
+def test_a_plan_touches_each_region_once_and_no_other(rows: list[RegionRow], before: list[RegionRow]) -> None:
     outcome = plan(list(rows), [live(region, name=f"n{region.id}") for region in before])
     wanted, there = {row.id for row in rows}, {region.id for region in before}
     assert {write.desired.region.id for write in outcome.writes} == wanted - there
@@ -249,7 +239,7 @@ def test_a_delete_is_of_what_was_seen() -> None:
 
 
 def test_a_region_whose_cronjob_is_going_waits_for_its_end_and_one_that_is_no_more_does_not() -> None:
-    going = live(PARIS, going=True)
-    assert plan([PARIS], [going]).awaited == 1
-    assert plan([PARIS], [going, live(PARIS)]).awaited == 0
-    assert plan([], [going]).awaited == 0
+    going = live(PARIS, terminating=True)
+    assert plan([PARIS], [going]).pending == 1
+    assert plan([PARIS], [going, live(PARIS)]).pending == 0
+    assert plan([], [going]).pending == 0

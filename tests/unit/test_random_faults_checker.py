@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from region_operator.api import CONCURRENT_REQUESTS
-from region_operator.cronjob import region_key, render_cronjob
-from region_operator.region import Region
-from region_operator.schedule import parse_schedule
+from region_operator.cronjobs.labels import region_key
+from region_operator.cronjobs.render import render_cronjob
+from region_operator.kube.api import CONCURRENT_REQUESTS
+from region_operator.regions.region import RegionRow
+from region_operator.regions.schedule import parse_schedule
 from tests.faults.checker import check, differences
 from tests.faults.course import ALLOWANCE, Deed, Edit, Lane, Row, Table
 from tests.faults.history import (
@@ -34,7 +35,7 @@ A, B = "host_a", "host_b"
 
 
 def cronjob(row: Row, **spec: Any) -> dict[str, Any]:
-    region = Region("public.region_index", row.id, row.code, "Region", None, row.cron)
+    region = RegionRow("public.region_index", row.id, row.code, "Region", None, row.cron)
     body = render_cronjob(
         region, parse_schedule(row.cron), scheduler(), name=name(row), tick_image="tick", suspend=False
     )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from region_operator.region import TEXT_LIMITS, Bbox, Quarantined, Region, parse_rows, shown
+from region_operator.regions.region import TEXT_LIMITS, Bbox, Quarantined, RegionRow, parse_rows, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,9 @@ def bbox(*corners: object) -> dict[str, object]:
     return dict(zip(CORNERS, corners, strict=True))
 
 
-def parse(*changes: Mapping[str, object], holders: Mapping[str, set[str]] | None = None) -> list[Region | Quarantined]:
+def parse(
+    *changes: Mapping[str, object], holders: Mapping[str, set[str]] | None = None
+) -> list[RegionRow | Quarantined]:
     return parse_rows([{**ROW, **change} for change in changes], source="public.region_index", holders=holders or {})
 
 
@@ -39,18 +41,20 @@ def reasons(*changes: Mapping[str, object], holders: Mapping[str, set[str]] | No
 def test_a_row_is_a_region() -> None:
     corners = bbox(Decimal("2.224122"), Decimal("48.8"), Decimal("2.5"), Decimal(49))
     box = Bbox(Decimal("2.224122"), Decimal("48.8"), Decimal("2.5"), Decimal(49))
-    assert parse(corners) == [Region("public.region_index", "1", "R1", "One", box, "@daily")]
+    assert parse(corners) == [RegionRow("public.region_index", "1", "R1", "One", box, "@daily")]
 
 
 @pytest.mark.parametrize("timeout", ["1m30s", timedelta(seconds=90)], ids=["text", "interval"])
 def test_a_row_may_have_a_handler_and_a_timeout_of_its_own(timeout: object) -> None:
     own = parse({"handler": "work:run", "timeout": timeout})
-    assert own == [Region("public.region_index", "1", "R1", "One", None, "@daily", "work:run", timedelta(seconds=90))]
+    assert own == [
+        RegionRow("public.region_index", "1", "R1", "One", None, "@daily", "work:run", timedelta(seconds=90))
+    ]
     assert parse({"handler": None, "timeout": None}) == parse({})
 
 
 def test_name_and_bbox_may_be_missing() -> None:
-    assert parse({"name": None}) == [Region("public.region_index", "1", "R1", "", None, "@daily")]
+    assert parse({"name": None}) == [RegionRow("public.region_index", "1", "R1", "", None, "@daily")]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +141,7 @@ def test_a_bbox_that_is_none_is_refused(corners: dict[str, object], reason: str)
 )
 def test_a_bbox_is_what_lies_on_the_earth(corners: dict[str, object], text: str) -> None:
     [region] = parse(corners)
-    assert isinstance(region, Region)
+    assert isinstance(region, RegionRow)
     assert str(region.bbox) == text
 
 
@@ -195,7 +199,7 @@ def test_rows_without_a_code_share_none() -> None:
 @pytest.mark.parametrize("second", [{}, {"code": "R2"}, {"cron_schedule": "@hourly"}])
 def test_rows_that_share_an_id_are_one_quarantined_region(second: dict[str, object]) -> None:
     found = parse({"id": 7}, {"id": 7} | second, {"id": 8, "code": "R8"})
-    assert [type(row) for row in found] == [Quarantined, Region]
+    assert [type(row) for row in found] == [Quarantined, RegionRow]
     assert reasons({"id": 7}, {"id": 7} | second) == {
         "7": "id is in 2 rows: give each region one row (does a view join one row to many?)"
     }

@@ -6,41 +6,41 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from region_operator.cronjob import region_key
-from region_operator.plan import ChangeReason, Delete, Desired, Live, Plan, Write
-from region_operator.policy import Decision, History, Hold
-from region_operator.region import Quarantined, Region
-from region_operator.report import ACTIONS, Report, make_report
-from region_operator.schedule import parse_schedule
+from region_operator.cronjobs.labels import region_key
+from region_operator.plan.changes import ChangeReason, Delete, Desired, LiveCronJob, Plan, Write
+from region_operator.plan.deletion_guard import Decision, History, Hold
+from region_operator.plan.report import ACTIONS, Report, make_report
+from region_operator.regions.region import Quarantined, RegionRow
+from region_operator.regions.schedule import parse_schedule
 from tests.unit.examples import PARIS, scheduler
 
 if TYPE_CHECKING:
-    from region_operator.crd import Scheduler
+    from region_operator.scheduler import Scheduler
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 BAD = Quarantined("7", "R7", 'cron_schedule "61 * * * *" is invalid')
 QUOTA = 8
 
 
-def region(number: int) -> Region:
+def region(number: int) -> RegionRow:
     return replace(PARIS, id=str(number), code=f"R{number}")
 
 
-def live(number: int) -> Live:
+def live(number: int) -> LiveCronJob:
     annotations = {"region-tick.dev/id": str(number), "region-tick.dev/code": f"R{number}"}
-    return Live(
+    return LiveCronJob(
         name=f"r{number}-kept",
         uid=str(number),
         resource_version="1",
         key=region_key(str(number)),
         schedule="@daily",
         suspended=False,
-        going=False,
+        terminating=False,
         body={"metadata": {"annotations": annotations}},
     )
 
 
-def write(reason: ChangeReason, number: int, schedule: str, *, of: Live | None = None) -> Write:
+def write(reason: ChangeReason, number: int, schedule: str, *, of: LiveCronJob | None = None) -> Write:
     manifest = {"metadata": {"name": of.name if of else f"r{number}-new"}}
     return Write(reason, Desired(region(number), parse_schedule(schedule)), manifest, of)
 

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from region_operator.schedule import Schedule, ScheduleError, parse_schedule
+from region_operator.regions.cron_field import ScheduleError
+from region_operator.regions.schedule import Schedule, parse_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

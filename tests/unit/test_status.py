@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from region_operator.crd import DeletionGuard
-from region_operator.plan import Delete, Live, Plan
-from region_operator.policy import Decision, History, apply_policy
-from region_operator.region import Quarantined
-from region_operator.status import Outcome, ReadyReason, Status, failed, guarded, succeeded
+from region_operator.plan.changes import Delete, LiveCronJob, Plan
+from region_operator.plan.deletion_guard import Decision, History, guard_deletions
+from region_operator.plan.status import ReadyReason, ReconcileSummary, Status, failed, guarded, succeeded
+from region_operator.regions.region import Quarantined
+from region_operator.scheduler import DeletionGuard
 from tests.unit.examples import scheduler
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
-UNCHANGED = Outcome(active=2, scheduled=2, quarantined=(), held=0, changed=False)
+UNCHANGED = ReconcileSummary(active=2, scheduled=2, quarantined=(), held=0, changed=False)
 
 
 def ready(status: Status) -> dict[str, str]:
@@ -30,7 +30,7 @@ def test_the_second_of_two_equal_outcomes_gives_an_equal_status() -> None:
 
 
 def test_only_a_change_moves_the_time_of_the_last_change() -> None:
-    changed = Outcome(active=2, scheduled=2, quarantined=(), held=0, changed=True)
+    changed = ReconcileSummary(active=2, scheduled=2, quarantined=(), held=0, changed=True)
     first = succeeded(scheduler(), changed, now=NOW)
     assert first["lastChangeTime"] == "2026-11-24T10:40:00Z"
     assert succeeded(scheduler(status=first), UNCHANGED, now=LATER)["lastChangeTime"] == "2026-11-24T10:40:00Z"
@@ -50,7 +50,9 @@ def test_a_failure_keeps_the_counts_and_says_since_when() -> None:
 
 
 def test_a_transition_is_one_of_status_not_of_reason() -> None:
-    quarantined = Outcome(active=2, scheduled=1, quarantined=[Quarantined("1", "R1", "bad")], held=0, changed=False)
+    quarantined = ReconcileSummary(
+        active=2, scheduled=1, quarantined=[Quarantined("1", "R1", "bad")], held=0, changed=False
+    )
     first = succeeded(scheduler(), UNCHANGED, now=NOW)
     second = ready(succeeded(scheduler(status=first), quarantined, now=LATER))
     assert (second["reason"], second["lastTransitionTime"]) == ("RegionsQuarantined", "2026-11-24T10:40:00Z")
@@ -59,7 +61,9 @@ def test_a_transition_is_one_of_status_not_of_reason() -> None:
 def test_the_message_names_a_few_quarantined_regions_and_counts_the_rest() -> None:
     rows = [Quarantined(str(n), f"R{n}" if n else "", "bad cron") for n in range(5)]
     message = ready(
-        succeeded(scheduler(), Outcome(active=9, scheduled=4, quarantined=rows, held=0, changed=False), now=NOW)
+        succeeded(
+            scheduler(), ReconcileSummary(active=9, scheduled=4, quarantined=rows, held=0, changed=False), now=NOW
+        )
     )["message"]
     assert message == (
         "4 of 9 active regions are scheduled; quarantined: 0: bad cron; R1: bad cron; R2: bad cron; and 2 more"
@@ -68,7 +72,9 @@ def test_the_message_names_a_few_quarantined_regions_and_counts_the_rest() -> No
 
 def test_a_message_has_a_limit() -> None:
     rows = [Quarantined("1", "R1", "x" * 5000)]
-    status = succeeded(scheduler(), Outcome(active=1, scheduled=0, quarantined=rows, held=0, changed=False), now=NOW)
+    status = succeeded(
+        scheduler(), ReconcileSummary(active=1, scheduled=0, quarantined=rows, held=0, changed=False), now=NOW
+    )
     assert len(ready(status)["message"]) == 1024
 
 
@@ -89,18 +95,18 @@ def lost(names: str) -> Decision:
     current = [live(name) for name in names]
     plan = Plan(deletes=tuple(map(Delete, current)))
     guard = DeletionGuard(max_count=0, max_percent=0)
-    return apply_policy(plan, current, guard=guard, history=History(), approval="", now=NOW)
+    return guard_deletions(plan, current, guard=guard, history=History(), approval="", now=NOW)
 
 
-def live(name: str) -> Live:
-    return Live(
+def live(name: str) -> LiveCronJob:
+    return LiveCronJob(
         name=f"r-{name}",
         uid=name,
         resource_version="1",
         key=name,
         schedule="@daily",
         suspended=False,
-        going=False,
+        terminating=False,
         body={"metadata": {"annotations": {"region-tick.dev/code": name.upper()}}},
     )
 
@@ -125,7 +131,7 @@ def test_a_hold_outlasts_failures_and_ends_with_its_cause() -> None:
     on_hold = guarded(scheduler(), lost("abcde"), now=NOW)
     ill = failed(scheduler(status=on_hold), ReadyReason.DATABASE_UNAVAILABLE, "no route to host", now=LATER)
     well = succeeded(
-        scheduler(status=ill), Outcome(active=0, scheduled=0, quarantined=(), held=5, changed=False), now=LATER
+        scheduler(status=ill), ReconcileSummary(active=0, scheduled=0, quarantined=(), held=5, changed=False), now=LATER
     )
     assert held(ill) == held(well) == held(on_hold)
     assert ready(well)["reason"] == "DeletionsHeld"
@@ -168,7 +174,7 @@ def test_what_is_unfinished_is_said_as_long_as_it_is() -> None:
 
 
 def test_a_quota_that_is_not_ours_is_said_and_quarantine_named_first() -> None:
-    taken = replace(UNCHANGED, quota_taken="the ResourceQuota is not ours")
+    taken = replace(UNCHANGED, quota_conflict="the ResourceQuota is not ours")
     [ready] = succeeded(scheduler(), taken, now=NOW)["conditions"]
     assert (ready["status"], ready["reason"]) == ("True", "QuotaTaken")
     assert ready["message"].endswith("; the ResourceQuota is not ours")

@@ -16,15 +16,16 @@ from kopf._core.actions.loggers import LocalObjectLogger
 from kubernetes.aio import client
 
 from region_operator import wiring
-from region_operator.account import Ledger
-from region_operator.api import Api
-from region_operator.dispatch import Dispatcher
-from region_operator.failures import ReconcileError
-from region_operator.health import PATIENCE_SECONDS, Health
-from region_operator.pace import Pace
-from region_operator.reconcile import LIMIT_SECONDS, Ended
-from region_operator.seen import Seen
-from region_operator.status import ReadyReason
+from region_operator.cronjobs.echo_filter import EchoFilter
+from region_operator.errors import ReconcileError
+from region_operator.kube.api import Api
+from region_operator.kube.nudge import Nudger
+from region_operator.ledger.service import LedgerService
+from region_operator.loop import ReconcileLoop
+from region_operator.plan.status import ReadyReason
+from region_operator.reconcile import LIMIT_SECONDS, ReconcileResult
+from region_operator.runtime.health import PATIENCE_SECONDS, Health
+from region_operator.runtime.reconcile_timer import ReconcileTimer
 from region_tick.logs import JsonFormatter
 
 if TYPE_CHECKING:
@@ -45,14 +46,14 @@ class Clock:
 
 class StandIn:
     database = "database: here"
-    last_seen = Seen()
+    echo_filter = EchoFilter()
 
-    def __init__(self, act: Callable[[], Awaitable[Ended | None]], clock: Clock) -> None:
+    def __init__(self, act: Callable[[], Awaitable[ReconcileResult | None]], clock: Clock) -> None:
         self._act = act
         api = Api(client.ApiClient(client.Configuration()))
-        self.ledger = Ledger(api, retention=timedelta(days=30), clock=clock)
+        self.ledger = LedgerService(api, retention=timedelta(days=30), clock=clock)
 
-    async def reconcile(self, _namespace: str, _name: str) -> Ended | None:
+    async def reconcile(self, _namespace: str, _name: str) -> ReconcileResult | None:
         return await self._act()
 
 
@@ -67,12 +68,12 @@ async def hang() -> None:
     await asyncio.Event().wait()
 
 
-async def succeed() -> Ended:
-    return Ended(timedelta(seconds=300), "")
+async def succeed() -> ReconcileResult:
+    return ReconcileResult(timedelta(seconds=300), "")
 
 
-async def leave_some() -> Ended:
-    return Ended(timedelta(seconds=300), "1 had changed meanwhile")
+async def leave_some() -> ReconcileResult:
+    return ReconcileResult(timedelta(seconds=300), "1 had changed meanwhile")
 
 
 async def fail() -> None:
@@ -83,9 +84,10 @@ async def crash() -> None:
     raise ZeroDivisionError
 
 
-def memo(clock: Clock, act: Callable[[], Awaitable[Ended | None]]) -> wiring.Memo:
-    health, pace = Health(clock=clock), Pace(clock=clock, uniform=lambda _low, high: high)
-    return wiring.Memo(StandIn(act, clock), pace, health, Dispatcher())  # type: ignore[arg-type]
+def memo(clock: Clock, act: Callable[[], Awaitable[ReconcileResult | None]]) -> wiring.Memo:
+    timer = ReconcileTimer(clock=clock, uniform=lambda _low, high: high)
+    loop = ReconcileLoop(StandIn(act, clock), timer, Health(clock=clock))  # type: ignore[arg-type]
+    return wiring.Memo(loop, Nudger())
 
 
 async def reconcile(memo: wiring.Memo) -> None:
@@ -94,10 +96,10 @@ async def reconcile(memo: wiring.Memo) -> None:
 
 async def live_after(memo: wiring.Memo, clock: Clock, seconds: float) -> bool:
     clock.now += seconds
-    beating = asyncio.ensure_future(memo.health.beat())
+    beating = asyncio.ensure_future(memo.loop.health.beat())
     await asyncio.sleep(0)
     beating.cancel()
-    return memo.health.answer("/healthz")[0] == 200
+    return memo.loop.health.answer("/healthz")[0] == 200
 
 
 @pytest.mark.parametrize(("act", "pause"), [(succeed, 300.0), (leave_some, 0.1), (fail, 1.0), (crash, 1.0)])
@@ -141,10 +143,10 @@ async def test_nothing_is_expected_of_a_scheduler_that_is_gone() -> None:
 async def test_what_others_change_is_in_force_unknown_to_the_ledger(on: Any, event: dict[str, Any]) -> None:
     clock = Clock()
     doubting = memo(clock, succeed)
-    before = doubting.reconciler.ledger.unsettled
+    before = doubting.loop.reconciler.ledger.lag
     await on(**event, memo=doubting)
     clock.now += 100
-    assert doubting.reconciler.ledger.unsettled == before + timedelta(seconds=100)
+    assert doubting.loop.reconciler.ledger.lag == before + timedelta(seconds=100)
 
 
 async def test_a_scheduler_whose_timer_never_begins_is_noticed() -> None:
@@ -161,7 +163,7 @@ async def test_a_failure_that_lasts_is_logged_once_and_once_when_it_is_over(capl
     ill = memo(Clock(), lambda: act.pop(0)())
     while act:
         await reconcile(ill)
-        ill.pace.wake()
+        ill.loop.timer.wake()
     lines = [(record.message, record.levelname, record.attempts, bool(record.exc_info)) for record in caplog.records]  # type: ignore[attr-defined]
     assert lines == [
         ("not reconciled", "WARNING", 1, False),
@@ -177,8 +179,8 @@ async def test_what_is_left_over_is_due_at_once_and_no_failure(caplog: pytest.Lo
     some = memo(Clock(), lambda: act.pop(0)())
     while act:
         await reconcile(some)
-        assert some.health.answer("/readyz")[0] == 200
-        some.pace.wake()
+        assert some.loop.health.answer("/readyz")[0] == 200
+        some.loop.timer.wake()
     lines = [(record.message, record.levelname, record.attempts) for record in caplog.records]  # type: ignore[attr-defined]
     assert lines == [("not finished", "INFO", 1), ("reconciled again", "INFO", 2)]
 
@@ -218,7 +220,7 @@ def test_a_line_of_kopfs_names_its_object_and_carries_no_settings() -> None:
     [
         ("kopf._cogs.clients.watching", "Request attempt #1 failed; will retry: GET x", "WARNING"),
         ("kopf._cogs.clients.watching", "Request attempt #9 failed; escalating: GET x", "ERROR"),
-        ("region_operator.apply", "will retry", "ERROR"),
+        ("region_operator.kube.apply", "will retry", "ERROR"),
     ],
 )
 def test_what_kopf_will_retry_is_no_error(name: str, message: str, level: str) -> None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import tuple_row
 
 from region_tick.adapters import Creator, Found, Item
-from region_tick.claim import bound, storable
 from region_tick.fetch import CredentialsError, FetchError, TransientError
 from region_tick.retry import ThrottledError
+from region_tick.session import bound, storable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

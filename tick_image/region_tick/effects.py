@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from region_tick.claim import IDLE_SECONDS, Claimed, Ending, bound, finish_within, guard_within
 from region_tick.contract import State
+from region_tick.fence import Ending, finish_within, guard_within
 from region_tick.handlers import LeaseLostError, Outcome
+from region_tick.session import IDLE_SECONDS, bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from region_tick.claim import Claimed
 
 
 class Effects:

@@ -25,9 +25,9 @@ from urllib3.exceptions import (
 from urllib3.util import Url, parse_url
 
 from region_tick.addresses import Addresses, ForbiddenAddressError
-from region_tick.connection import PORTS, TooMuchError, allow, connect
 from region_tick.contract import VERSION
 from region_tick.gunzip import PIECE, CutShortError, gunzip
+from region_tick.http_connection import PORTS, TooMuchError, allow, connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

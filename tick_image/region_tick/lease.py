@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from region_tick.claim import Claimed, connect, renew
 from region_tick.contract import Reason
+from region_tick.fence import renew
+from region_tick.session import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from region_tick.claim import Claimed
     from region_tick.database_url import DatabaseUrl
     from region_tick.effects import Effects
 

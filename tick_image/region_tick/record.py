@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from region_tick.answer import answered
-from region_tick.claim import Claimed, Ending, connect, finish, is_finished
+from region_tick.answer_deadline import answer_deadline
 from region_tick.contract import ExitCode
+from region_tick.fence import Ending, finish, is_finished
 from region_tick.handlers import PermanentError
+from region_tick.session import connect
 
 if TYPE_CHECKING:
+    from region_tick.claim import Claimed
     from region_tick.environment import Environment
 
 log = logging.getLogger("region_tick")
@@ -60,12 +62,12 @@ def _finish(
         tried = True
         with (
             suppress(psycopg.Error),  # cut meanwhile, perhaps: a fresh one shows whether more is wrong
-            answered(connection, within=(until - time.monotonic()) / 2),
+            answer_deadline(connection, within=(until - time.monotonic()) / 2),
         ):
             return finish(connection, claimed, ending, job_name=environment.job_name)
     with (
         closing(connect(environment.database, within=until - time.monotonic())) as fresh,
-        answered(fresh, within=until - time.monotonic()),
+        answer_deadline(fresh, within=until - time.monotonic()),
     ):
         if finish(fresh, claimed, ending, job_name=environment.job_name):
             return True

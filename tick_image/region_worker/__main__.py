@@ -18,12 +18,12 @@ def main() -> int:
     from region_tick.contract import ExitCode
     from region_tick.poll_settings import PollSettingError
     from region_worker.settings import WorkerSettingError, WorkerSettings
-    from region_worker.worker import Pace, QueueUnavailableError, configure_logs, work
+    from region_worker.worker import QueueUnavailableError, WorkerTimes, configure_logs, work
 
     configure_logs(os.environ)
     log = logging.getLogger("region_worker")
     try:
-        asyncio.run(work(WorkerSettings.read(os.environ), Pace()))
+        asyncio.run(work(WorkerSettings.read(os.environ), WorkerTimes()))
     except (WorkerSettingError, PollSettingError) as error:
         log.error("environment", extra={"error": str(error)})
         return ExitCode.CONFIGURATION

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from procrastinate.exceptions import JobAborted
 
 from region_tick.adapters import Adapter, Creator, Found, adapters
-from region_tick.claim import bound
 from region_tick.creators import read_creator, save
-from region_tick.crew import Crew, Polled
 from region_tick.fetch import RefusedError, TransientError
+from region_tick.poller import Polled, Poller
 from region_tick.retry import ThrottledError
+from region_tick.session import bound
 from region_worker.hosts import Host, Hosts
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ class Fetches:
 
     def _ask(self, creator: Creator, known: Mapping[str, Adapter], until: float, context: JobContext) -> Polled:
         stopping = Event()
-        crew = Crew(known, self._settings, until=until, stopping=stopping, log=log)
+        poller = Poller(known, self._settings, until=until, stopping=stopping, log=log)
         try:
-            for polled in crew.poll([creator]):
+            for polled in poller.poll([creator]):
                 if polled is not None:
                     return polled
                 _check(context)

@@ -43,7 +43,7 @@ class Backoff(BaseRetryStrategy):
         return RetryDecision(retry_at=datetime.now(UTC) + pause)
 
 
-class Jobs(JobManager):
+class QueueJobManager(JobManager):
     """Writes how jobs ended; calls `stop` where it cannot."""
 
     def __init__(self, connector: BaseConnector, *, stop: Callable[[], None]) -> None:

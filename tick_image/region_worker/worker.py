@@ -23,7 +23,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from region_tick import logs
 from region_tick.handlers.enqueue import FETCH, QUEUE
 from region_worker.fetches import Fetches
-from region_worker.jobs import Backoff, Jobs
+from region_worker.jobs import Backoff, QueueJobManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ class QueueUnavailableError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class WorkerTimes:
     """How fast the worker notices things, in seconds."""
 
     heartbeat: float = 10.0
@@ -61,10 +61,10 @@ def configure_logs(variables: Mapping[str, str]) -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings hold URLs in full
 
 
-async def work(settings: WorkerSettings, pace: Pace) -> None:
+async def work(settings: WorkerSettings, times: WorkerTimes) -> None:
     """Work until SIGTERM or SIGINT. Raises QueueUnavailableError."""
     told = False
-    working = asyncio.create_task(_work(settings, pace, stop=lambda: stop()))
+    working = asyncio.create_task(_work(settings, times, stop=lambda: stop()))
 
     def stop(*, by_signal: bool = False) -> None:
         nonlocal told
@@ -85,13 +85,13 @@ async def work(settings: WorkerSettings, pace: Pace) -> None:
     log.info("stopped")
 
 
-async def _work(settings: WorkerSettings, pace: Pace, *, stop: Callable[[], None]) -> None:
+async def _work(settings: WorkerSettings, times: WorkerTimes, *, stop: Callable[[], None]) -> None:
     """Return when something of procrastinate's worker failed; be cancelled to stop."""
     concurrency = settings.poll.concurrency
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(concurrency, thread_name_prefix="task"))
     with _pool(settings, concurrency) as pool:
         connector = PsycopgConnector(conninfo=settings.queue_conninfo(), min_size=1, max_size=4, timeout=10.0)
-        app = _app(Fetches(pool, settings.poll), Jobs(connector, stop=stop), pace)
+        app = _app(Fetches(pool, settings.poll), QueueJobManager(connector, stop=stop), times)
         async with app.open_async():
             log.info("working", extra={"concurrency": concurrency})
             await app.run_worker_async(
@@ -99,14 +99,14 @@ async def _work(settings: WorkerSettings, pace: Pace, *, stop: Callable[[], None
                 concurrency=concurrency,
                 delete_jobs="successful",
                 install_signal_handlers=False,
-                fetch_job_polling_interval=pace.poll,
-                shutdown_graceful_timeout=pace.graceful,
-                update_heartbeat_interval=pace.heartbeat,
-                stalled_worker_timeout=pace.stalled,
+                fetch_job_polling_interval=times.poll,
+                shutdown_graceful_timeout=times.graceful,
+                update_heartbeat_interval=times.heartbeat,
+                stalled_worker_timeout=times.stalled,
             )
 
 
-def _app(fetches: Fetches, jobs: Jobs, pace: Pace) -> App:
+def _app(fetches: Fetches, jobs: QueueJobManager, times: WorkerTimes) -> App:
     app = App(connector=jobs.connector)
     app.job_manager = jobs
     app.task(name=FETCH, queue=QUEUE, retry=Backoff(), pass_context=True)(fetches.fetch)
@@ -114,7 +114,7 @@ def _app(fetches: Fetches, jobs: Jobs, pace: Pace) -> App:
     @app.periodic(cron="* * * * * */15")
     @app.task(queue=QUEUE, queueing_lock="retry_stalled", priority=_HOUSEKEEPING_PRIORITY)
     async def retry_stalled(timestamp: int) -> None:  # noqa: ARG001 - procrastinate gives it to each periodic task
-        await jobs.retry_stalled(seconds=pace.stalled)
+        await jobs.retry_stalled(seconds=times.stalled)
 
     @app.periodic(cron="17 * * * *")
     @app.task(queue=QUEUE, queueing_lock="remove_old", priority=_HOUSEKEEPING_PRIORITY)

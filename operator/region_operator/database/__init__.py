@@ -1,1 +1,1 @@
-"""The database as the operator sees it: tables, engine, migrations, partitions."""
+"""The operator's own schema in Postgres: engine, tables, migrations, partitions and retention."""

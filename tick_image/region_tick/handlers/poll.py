@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from region_tick.adapters import Found, adapters
 from region_tick.contract import Variable
 from region_tick.creators import read_creators, save
-from region_tick.crew import Crew, Polled
 from region_tick.fetch import TransientError
 from region_tick.handlers import Outcome, Tick
 from region_tick.poll_settings import PollSettings
+from region_tick.poller import Polled, Poller
 from region_tick.retry import ThrottledError
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def poll(tick: Tick) -> Outcome:
         tick_at=tick.tick_at,
     )
     until = tick.deadline - min(MARGIN_SECONDS, tick.remaining() / 5)
-    crew = Crew(adapters(settings, until=tick.tick_at), settings, until=until, stopping=tick.stopping, log=tick.log)
+    poller = Poller(adapters(settings, until=tick.tick_at), settings, until=until, stopping=tick.stopping, log=tick.log)
     counts: Counter[str] = Counter(dict.fromkeys(("fetched", "not_modified", "items", "failed", "throttled"), 0))
     polled_creators, unreached, example = 0, 0, "no answer came in time"
-    for polled in crew.poll(found.due):
+    for polled in poller.poll(found.due):
         tick.check()
         if polled is None:
             continue

@@ -1,0 +1,160 @@
+"""Puts the parts together for what a command does: run the operator, reconcile once, or plan once.
+
+Whoever writes leads while it writes, so no two of these write beside each other. A plan writes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NoReturn
+
+from region_operator.database.store import Store, look_at
+from region_operator.errors import ReconcileError
+from region_operator.kube.api import connect
+from region_operator.kube.bootstrap import bootstrap
+from region_operator.kube.leader_election import LeaderElection, new_identity
+from region_operator.kube.nudge import Nudger
+from region_operator.loop import ReconcileLoop
+from region_operator.observe import observe
+from region_operator.plan.report import Report, make_report
+from region_operator.plan.status import ReadyReason
+from region_operator.reconcile import Reconciler
+from region_operator.regions.listen import listen
+from region_operator.runtime.health import Health, serve
+from region_operator.runtime.reconcile_timer import ReconcileTimer
+from region_operator.runtime.shutdown import exit_now
+from region_operator.scheduler import DEFAULT_NAME, Scheduler, scheduler_path
+from region_operator.wiring import Memo, operate
+from region_tick.database_url import DatabaseUrl
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from region_operator.kube.api import Api
+    from region_operator.settings import Settings
+
+
+log = logging.getLogger(__name__)
+
+
+class MissingSchedulerError(Exception):
+    """There is no RegionScheduler to follow; the message says what to create."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"namespace {namespace} has no RegionScheduler {DEFAULT_NAME}: create it, or run the operator, which does"
+        )
+
+
+async def plan_once(settings: Settings) -> Report:
+    """Look at table and cluster and say what a reconcile would do. Changes nothing, neither there nor here.
+
+    Raises MissingSchedulerError, and what `errors.explain` and `api.ERRORS` know.
+    """
+    async with connect(new_identity()) as api:
+        body = await api.get(scheduler_path(settings.namespace, DEFAULT_NAME))
+        if body is None:
+            raise MissingSchedulerError(settings.namespace)
+        scheduler = Scheduler.from_object(body)
+        async with look_at(DatabaseUrl.parse(settings.read_database_url())) as database:
+            found = await observe(api, database, scheduler, tick_image=settings.tick_image, now=datetime.now(UTC))
+    quota = found.quota.concurrency if found.quota.drifted else None
+    summary = found.summary
+    return make_report(found.decision, summary.quarantined, scheduler, quota=quota, problem=summary.quota_conflict)
+
+
+async def reconcile_once(settings: Settings) -> None:
+    """Reconcile once, as the namespace's leader.
+
+    Raises NotLeadingError where another leads, MissingSchedulerError, ReconcileError and what `api.ERRORS` lists.
+    """
+    identity = new_identity()
+    async with connect(identity) as api:
+        leader = LeaderElection(api, Health(), namespace=settings.namespace, identity=identity)
+        async with leader.leading(patient=False), open_reconciler(settings, leader) as (_, reconciler):
+            result = await reconciler.reconcile(settings.namespace, DEFAULT_NAME)
+            await reconciler.ledger.finalize()
+    if result is None:
+        raise MissingSchedulerError(settings.namespace)
+    if result.unfinished:
+        raise ReconcileError(ReadyReason.APPLY_FAILED, f"not finished: {result.unfinished}; run it again")
+
+
+@asynccontextmanager
+async def open_reconciler(settings: Settings, leader: LeaderElection) -> AsyncIterator[tuple[Api, Reconciler]]:
+    """Have what a leader needs to write, and a RegionScheduler from the knobs."""
+    async with (
+        connect(leader.identity, time_left=leader.time_left) as api,
+        Store(
+            settings.read_database_url,
+            may_migrate=settings.migrate,
+            retention=timedelta(days=settings.retention_days),
+        ) as store,
+    ):
+        if settings.bootstrap:
+            await bootstrap(api, settings.namespace, settings.bootstrap_spec())
+        yield api, Reconciler(api, store, tick_image=settings.tick_image)
+
+
+async def run_operator(settings: Settings) -> NoReturn:
+    """Run the operator until SIGTERM or SIGINT, then end the process. Raises what `api.ERRORS` lists."""
+    health = Health()
+    server = serve(health, settings.health_port)
+    identity = new_identity()
+    log.info(
+        "starting",
+        extra={
+            "namespace": settings.namespace,
+            "identity": identity,
+            "tick_image": settings.tick_image,
+            "health_port": server.server_port,
+        },
+    )
+    beating = asyncio.create_task(health.beat())
+    cancel_on_signals()
+    with suppress(asyncio.CancelledError):
+        async with connect(identity) as api:
+            leader = LeaderElection(api, health, namespace=settings.namespace, identity=identity)
+            async with leader.leading():
+                await _lead(settings, health, leader)
+    beating.cancel()
+    server.shutdown()
+    log.info("stopped")
+    exit_now()
+
+
+async def _lead(settings: Settings, health: Health, leader: LeaderElection) -> None:
+    timer, nudger = ReconcileTimer(), Nudger()
+    async with open_reconciler(settings, leader) as (api, reconciler):
+        beside = [
+            asyncio.create_task(listen(settings.read_direct_url, timer.wake), name="listen"),
+            asyncio.create_task(nudger.run(api, settings.namespace), name="nudge"),
+            asyncio.create_task(reconciler.ledger.run(), name="ledger"),
+            asyncio.create_task(reconciler.ledger.job_watch.run(settings.namespace), name="job_watch"),
+        ]
+        for task in beside:
+            task.add_done_callback(_log_early_end)
+        try:
+            await operate(settings.namespace, Memo(ReconcileLoop(reconciler, timer, health), nudger))
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+
+def _log_early_end(task: asyncio.Task[None]) -> None:
+    """Log why a task ended that should go on until it is cancelled. Reconciles go on without it."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("ended", extra={"task": task.get_name()}, exc_info=error)
+
+
+def cancel_on_signals() -> None:
+    """Let SIGTERM and SIGINT cancel this task wherever it waits, until kopf takes them over."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - called in one
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)

@@ -1,0 +1,143 @@
+"""The command `region-operator`: run the operator, say what it would do, do it once, or migrate the database with other
+rights than the operator has.
+
+Exit codes are those of sysexits.h: 78 for an environment that cannot be used, 69 for a database or API server that does
+not answer, 75 for a leader that lost its Lease or one that another keeps from leading, 64 for a command that is none, 1
+for one that was told to stop and hung (see `runtime.shutdown`). But `plan` and `reconcile` say 1 for whatever keeps
+them from their end, and `plan` 2 where there is something to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import click
+from kubernetes.aio.config import ConfigException
+from pydantic import ValidationError
+
+from region_operator import assembly
+from region_operator.database.migrate import MigrationError, migrate
+from region_operator.database.tables import REGION_INDEX
+from region_operator.errors import explain
+from region_operator.kube.api import ERRORS, ApiUnavailableError
+from region_operator.kube.leader_election import NotLeadingError
+from region_operator.plan.status import ReadyReason
+from region_operator.runtime import shutdown
+from region_operator.settings import Settings
+from region_tick import logs
+from region_tick.contract import SCHEMA, VERSION
+from region_tick.database_url import DatabaseUrl
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+EX_ERROR, EX_CHANGES = 1, 2
+
+click.UsageError.exit_code = os.EX_USAGE  # 2 is not a mistake here, it is what `plan` says of changes
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION)
+def main() -> None:
+    """Keep one CronJob per active row of a Postgres table."""
+
+
+@main.command()
+def run() -> None:
+    """Run the operator until it is told to stop."""
+    settings = _read_settings()
+    logs.configure(settings.log_level)
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    try:
+        with asyncio.Runner(loop_factory=shutdown.ShutdownLoop) as runner:
+            runner.run(assembly.run_operator(settings))
+    except ConfigException as error:
+        _give_up(os.EX_CONFIG, f"there is no cluster to work on: {error}")
+    except ERRORS as error:
+        _give_up(os.EX_UNAVAILABLE, f"the API server does not answer as needed: {error}")
+
+
+@main.command("migrate")
+def migrate_command() -> None:
+    """Bring the database's schema to this release."""
+    settings = _read_settings()
+    try:
+        report = asyncio.run(migrate(DatabaseUrl.parse(settings.read_direct_url())))
+    except MigrationError as error:
+        _give_up(os.EX_CONFIG, str(error))
+    except Exception as error:
+        failure = explain(error)
+        if failure is None:
+            raise
+        away = failure.reason is ReadyReason.DATABASE_UNAVAILABLE
+        _give_up(os.EX_UNAVAILABLE if away else os.EX_CONFIG, str(failure))
+    click.echo(f"schema {SCHEMA}: {report.before or 'none'} -> {report.after}")
+    click.echo(f"{REGION_INDEX}: {report.region_table}, its trigger: {report.trigger}")
+    click.echo(f"partitions of job_run: {len(report.partitions)} made")
+
+
+@main.command("plan")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def plan_command(output: str) -> None:
+    """Say what a reconcile would do now, and change nothing.
+
+    Exit code 0: nothing; 2: something, held deletions included; 1: it cannot be told.
+    """
+    report = _run_once(assembly.plan_once(_read_settings(EX_ERROR)))
+    click.echo(report.as_text() if output == "text" else json.dumps(report.as_json(), indent=2, ensure_ascii=False))
+    sys.exit(EX_CHANGES if report else os.EX_OK)
+
+
+@main.command("reconcile")
+@click.option("--once", "_", is_flag=True, required=True, help="Once, and not for ever as `run` does.")
+def reconcile_command(_: bool) -> None:
+    """Reconcile once. Exit code 0: done; 1: not done; 75: not tried, because another process leads."""
+    settings = _read_settings(EX_ERROR)
+    logs.configure(settings.log_level)
+    _run_once(assembly.reconcile_once(settings))
+
+
+def _run_once(work: Awaitable[T]) -> T:
+    """Do something and return what it gives; where the world does not let it, say so and end."""
+
+    async def until_told_to_stop() -> T:
+        assembly.cancel_on_signals()
+        return await work
+
+    try:
+        return asyncio.run(until_told_to_stop())
+    except asyncio.CancelledError:
+        _give_up(EX_ERROR, "told to stop before the end")
+    except NotLeadingError as error:
+        _give_up(os.EX_TEMPFAIL, f"{error}; it reconciles, so nothing was done here")
+    except ApiUnavailableError as error:
+        _give_up(EX_ERROR, f"the API server cannot be reached: {error}")
+    except (assembly.MissingSchedulerError, ConfigException) as error:
+        _give_up(EX_ERROR, str(error))
+    except Exception as error:
+        failure = explain(error)
+        if failure is None:
+            raise
+        _give_up(EX_ERROR, str(failure))
+
+
+def _read_settings(code: int = os.EX_CONFIG) -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
+        _give_up(code, f"the environment cannot be used: {problems}")
+
+
+def _give_up(code: int, message: str) -> NoReturn:
+    click.echo(f"region-operator: {message}", err=True)
+    sys.exit(code)

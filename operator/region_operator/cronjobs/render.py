@@ -1,0 +1,206 @@
+"""From a region to the CronJob that ticks for it, and to the quota that all regions share. Pure: the same values give
+the same manifest.
+
+Every field that matters is sent, because a field left out is not "the default" but somebody else's to set. The shape
+believes in what the CronJob and Job controllers were seen to do: a starting deadline keeps an edited or resumed
+schedule from catching up old ticks, `Forbid` keeps ticks of one region apart, and podReplacementPolicy `Failed` keeps
+two attempts apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from region_operator.cronjobs.labels import (
+    BBOX_ANNOTATION,
+    CODE_ANNOTATION,
+    CONTAINER,
+    HANDLER_ANNOTATION,
+    ID_ANNOTATION,
+    NAME_ANNOTATION,
+    PRIORITY_CLASS,
+    REGION_LABEL,
+    TIMEOUT_ANNOTATION,
+    region_key,
+)
+from region_operator.cronjobs.manifest import Manifest, common_labels, owner_reference, with_digest
+from region_operator.scheduler import Scheduler, format_duration
+from region_tick.contract import DATABASE_SECRET, PERMANENT, TERMINATION_GRACE_SECONDS, Variable
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from region_operator.regions.region import RegionRow
+    from region_operator.regions.schedule import Schedule
+
+POD_START_SECONDS = 15
+JOB_TTL_SECONDS = 86_400
+_POD_BACKOFF_SECONDS, _POD_BACKOFF_LIMIT_SECONDS = (
+    10,
+    600,
+)  # job_controller.go, DefaultJobPodFailureBackOff and its maximum
+_DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
+
+
+def render_cronjob(
+    region: RegionRow, schedule: Schedule, scheduler: Scheduler, *, name: str, tick_image: str, suspend: bool
+) -> Manifest:
+    """Return the CronJob of one region, with its digest."""
+    tick = scheduler.spec.tick
+    start_deadline = tick.start_deadline or schedule.start_deadline()
+    labels = common_labels(scheduler) | {REGION_LABEL: region_key(region.id)}
+    manifest = {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {
+            "name": name,
+            "namespace": scheduler.namespace,
+            "labels": labels,
+            "annotations": _annotations(region),
+            "ownerReferences": [owner_reference(scheduler)],
+        },
+        "spec": {
+            "schedule": schedule.source,
+            "timeZone": "UTC",
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": int(start_deadline.total_seconds()),
+            "suspend": suspend,
+            "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "backoffLimit": tick.retries,
+                    "activeDeadlineSeconds": _active_deadline(
+                        start_deadline, region.timeout or tick.timeout, tick.retries
+                    ),
+                    "ttlSecondsAfterFinished": JOB_TTL_SECONDS,
+                    "podReplacementPolicy": "Failed",
+                    "podFailurePolicy": {
+                        "rules": [
+                            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                            {
+                                "action": "FailJob",
+                                "onExitCodes": {
+                                    "containerName": CONTAINER,
+                                    "operator": "In",
+                                    "values": sorted(PERMANENT),
+                                },
+                            },
+                        ]
+                    },
+                    "template": {
+                        "metadata": {"labels": labels},
+                        "spec": _pod_spec(region, schedule, scheduler, name, tick_image, start_deadline),
+                    },
+                },
+            },
+        },
+    }
+    return with_digest(manifest)
+
+
+def _annotations(region: RegionRow) -> dict[str, str]:
+    texts = {
+        ID_ANNOTATION: region.id,
+        CODE_ANNOTATION: region.code,
+        NAME_ANNOTATION: region.name,
+        BBOX_ANNOTATION: str(region.bbox) if region.bbox else None,
+        HANDLER_ANNOTATION: region.handler,
+        TIMEOUT_ANNOTATION: format_duration(region.timeout) if region.timeout else None,
+    }
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def _active_deadline(start_deadline: timedelta, timeout: timedelta, retries: int) -> int:
+    """Return the Job's activeDeadlineSeconds: it counts from the Job's start, so waiting for a slot and backing off are
+    part of it.
+    """
+    backoffs = sum(min(_POD_BACKOFF_SECONDS * 2**n, _POD_BACKOFF_LIMIT_SECONDS) for n in range(retries))
+    attempts = (retries + 1) * (timeout.total_seconds() + TERMINATION_GRACE_SECONDS + POD_START_SECONDS)
+    return int(start_deadline.total_seconds() + attempts + backoffs)
+
+
+def _pod_spec(
+    region: RegionRow, schedule: Schedule, scheduler: Scheduler, name: str, tick_image: str, start_deadline: timedelta
+) -> Manifest:
+    tick = scheduler.spec.tick
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "priorityClassName": PRIORITY_CLASS,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "tolerations": [
+            # A lost node must not hold a Forbid region for Kubernetes' default of five minutes.
+            {"key": f"node.kubernetes.io/{state}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+            for state in ("not-ready", "unreachable")
+        ]
+        + tick.tolerations,
+        "containers": [
+            {
+                "name": CONTAINER,
+                "image": tick.image or tick_image,
+                "env": _environment(region, schedule, scheduler, name, start_deadline) + tick.env,
+                "envFrom": tick.env_from,
+                "resources": tick.resources or _DEFAULT_RESOURCES,
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+    }
+    if tick.node_selector:
+        spec["nodeSelector"] = tick.node_selector
+    if tick.service_account_name:
+        spec["serviceAccountName"] = tick.service_account_name
+    return spec
+
+
+def _environment(
+    region: RegionRow, schedule: Schedule, scheduler: Scheduler, name: str, start_deadline: timedelta
+) -> list[Manifest]:
+    def from_field(path: str) -> Manifest:
+        return {"fieldRef": {"fieldPath": path}}
+
+    tick = scheduler.spec.tick
+    plain = {
+        Variable.CRONJOB_NAME: name,
+        Variable.SOURCE: region.source,
+        Variable.HANDLER: region.handler or tick.handler,
+        Variable.TIMEOUT_SECONDS: str(int((region.timeout or tick.timeout).total_seconds())),
+        Variable.START_DEADLINE_SECONDS: str(int(start_deadline.total_seconds())),
+        Variable.REGION_ID: region.id,
+        Variable.REGION_CODE: region.code,
+        Variable.REGION_NAME: region.name,
+        Variable.REGION_BBOX: str(region.bbox) if region.bbox else "",
+        Variable.REGION_CRON: schedule.source,
+    }
+    referred = {
+        Variable.DATABASE_URL: {"secretKeyRef": {"name": DATABASE_SECRET, "key": "DATABASE_URL"}},
+        Variable.JOB_NAME: from_field("metadata.labels['batch.kubernetes.io/job-name']"),
+        Variable.JOB_UID: from_field("metadata.labels['batch.kubernetes.io/controller-uid']"),
+        Variable.POD_NAME: from_field("metadata.name"),
+        Variable.NODE_NAME: from_field("spec.nodeName"),
+    }
+    return [{"name": str(variable), "value": literal(value)} for variable, value in plain.items()] + [
+        {"name": str(variable), "valueFrom": value} for variable, value in referred.items()
+    ]
+
+
+def literal(text: str) -> str:
+    """Write a text so that the kubelet, which replaces `$(NAME)` and `$$` in a variable's value, makes it that text."""
+    return text.replace("$", "$$")
+
+
+def from_literal(value: str) -> str:
+    """Read what `literal` wrote."""
+    return value.replace("$$", "$")

@@ -1,0 +1,94 @@
+"""What keeps a reconcile from its end, by the reason that the status gives and in words for people."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import sqlalchemy.exc
+from kubernetes.aio.client import ApiException
+from psycopg import errors
+from pydantic import ValidationError
+
+from region_operator.database.engine import first_line
+from region_operator.database.store import SchemaError
+from region_operator.kube.api_errors import describe
+from region_operator.kube.apply import ApplyError
+from region_operator.plan.status import ReadyReason
+from region_operator.regions.source import SlowSourceError, UnreadableSourceError
+from region_operator.settings import MissingDatabaseUrlError
+from region_tick.contract import SCHEMA
+from region_tick.database_url import DatabaseUrlError
+
+
+class ReconcileError(Exception):
+    """A reconcile that did not come to its end; `reason` is what the status says."""
+
+    def __init__(self, reason: ReadyReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def explain(error: Exception) -> ReconcileError | None:
+    """Give a failure its reason and a message for people; None for one of this program, not of the world."""
+    match error:
+        case ReconcileError():
+            return error
+        case ValidationError():
+            return ReconcileError(ReadyReason.INVALID_SPEC, f"spec cannot be followed: {error}")
+        case MissingDatabaseUrlError():
+            return ReconcileError(ReadyReason.DATABASE_NOT_CONFIGURED, str(error))
+        case DatabaseUrlError():
+            return ReconcileError(ReadyReason.DATABASE_NOT_CONFIGURED, f"DATABASE_URL cannot be used: {error}")
+        case SchemaError():
+            return ReconcileError(ReadyReason.SCHEMA_MISMATCH, str(error))
+        case SlowSourceError():
+            return ReconcileError(ReadyReason.SOURCE_SLOW, str(error))
+        case UnreadableSourceError():
+            return ReconcileError(ReadyReason.SOURCE_UNREADABLE, str(error))
+        case sqlalchemy.exc.ProgrammingError() | sqlalchemy.exc.DataError():  # of ours: the user's table has its own
+            return ReconcileError(
+                ReadyReason.SCHEMA_MISMATCH,
+                f"the operator's own schema {SCHEMA} cannot be used: {first_line(error.orig)}: {_remedy(error.orig)}",
+            )
+        case sqlalchemy.exc.SQLAlchemyError() | OSError() | TimeoutError():
+            cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+            return ReconcileError(
+                ReadyReason.DATABASE_UNAVAILABLE, f"the database cannot be reached: {first_line(cause)}"
+            )
+        case ApplyError():
+            return ReconcileError(_reason(error.first), str(error))
+        case ApiException():
+            return refused(error)
+    return None
+
+
+def refused(error: ApiException) -> ReconcileError:
+    """Give what the API server refused its reason and a message for people."""
+    return ReconcileError(_reason(error), f"the API server refused: {describe(error)}")
+
+
+def outlasted(seconds: float) -> ReconcileError:
+    """Give a reconcile that took longer than it may its reason and a message for people."""
+    return ReconcileError(
+        ReadyReason.TIMED_OUT, f"not done within {seconds:g} s, and begun anew: its log says how far it came"
+    )
+
+
+def internal(error: Exception) -> ReconcileError:
+    """Give an error of the operator itself its reason and a message for people."""
+    return ReconcileError(ReadyReason.INTERNAL, f"an error of the operator itself, see its log: {error!r}")
+
+
+def _remedy(cause: BaseException | None) -> str:
+    if isinstance(cause, errors.InsufficientPrivilege):
+        return "let the operator's role own it, or GRANT it the use of the schema and all rights on its tables"
+    return "run `region-operator migrate`, which makes it anew where it is gone; a lone table comes back from a backup"
+
+
+def _reason(error: Exception) -> ReadyReason:
+    match error:
+        case ApiException(status=HTTPStatus.FORBIDDEN):
+            return ReadyReason.FORBIDDEN
+        case ApiException(status=HTTPStatus.TOO_MANY_REQUESTS):
+            return ReadyReason.THROTTLED
+    return ReadyReason.APPLY_FAILED

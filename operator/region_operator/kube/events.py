@@ -1,0 +1,58 @@
+"""Kubernetes Events about regions: one when something begins, none while it lasts.
+
+They are a courtesy: a few at a time however many there would be to post, and nothing waits for them for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from region_operator.cronjobs.labels import FIELD_MANAGER
+from region_operator.kube.api import ERRORS, Api
+from region_operator.plan.status import MESSAGE_LIMIT
+from region_operator.scheduler import format_time
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from region_operator.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+EVENTS_AT_ONCE = 10
+POST_LIMIT_SECONDS = 5
+
+
+async def post_warnings(api: Api, scheduler: Scheduler, *, reason: str, messages: Sequence[str]) -> None:
+    """Post a Warning for each of the first few messages, and one that counts the rest."""
+    posted, rest = list(messages[:EVENTS_AT_ONCE]), len(messages) - EVENTS_AT_ONCE
+    if rest > 0:
+        posted.append(f"and {rest} more, which the operator's log names")
+    await asyncio.gather(*(post_warning(api, scheduler, reason=reason, message=message) for message in posted))
+
+
+async def post_warning(api: Api, scheduler: Scheduler, *, reason: str, message: str) -> None:
+    """Post a Warning on the RegionScheduler. An Event that cannot be posted is logged and no more."""
+    now = format_time(datetime.now(UTC))
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{scheduler.name}.{uuid4().hex[:16]}", "namespace": scheduler.namespace},
+        "involvedObject": scheduler.reference,
+        "type": "Warning",
+        "reason": reason,
+        "message": message[:MESSAGE_LIMIT],
+        "source": {"component": FIELD_MANAGER},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+    try:
+        async with asyncio.timeout(POST_LIMIT_SECONDS):
+            await api.request("POST", f"/api/v1/namespaces/{scheduler.namespace}/events", body=event)
+    except (*ERRORS, TimeoutError) as error:
+        log.warning("event not posted", extra={"reason": reason, "error": str(error)})

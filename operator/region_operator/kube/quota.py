@@ -1,0 +1,101 @@
+"""The ResourceQuota that caps how many ticks run at once: looked at, applied, and never taken from somebody else.
+
+It is watched by nobody, so what is done to it by hand is undone at the next reconcile. One of the same name that is not
+ours is left alone and reported: ticks are then not capped by us, but by whatever it says.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from region_operator.cronjobs.labels import PRIORITY_CLASS, QUOTA_NAME
+from region_operator.cronjobs.manifest import Manifest, common_labels, owner_reference, with_digest
+from region_operator.cronjobs.ownership import has_digest, in_sync, is_marked
+from region_operator.kube.put import culprits, put
+
+if TYPE_CHECKING:
+    from region_operator.kube.api import Api
+    from region_operator.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What should be and what is; `live` is None where nothing is."""
+
+    manifest: Manifest
+    live: Manifest | None
+
+    @property
+    def taken(self) -> bool:
+        """Whether one that is not ours has the name."""
+        return self.live is not None and not is_marked(self.live)
+
+    @property
+    def drifted(self) -> bool:
+        """Whether it is to be applied."""
+        return not self.taken and (self.live is None or not in_sync(self.manifest, self.live))
+
+    @property
+    def concurrency(self) -> int:
+        """How many ticks may run at once, where it is applied."""
+        return int(self.manifest["spec"]["hard"]["pods"])
+
+
+async def read_quota(api: Api, scheduler: Scheduler) -> Quota:
+    """Read the ResourceQuota beside what it should be."""
+    manifest = render_quota(scheduler)
+    return Quota(manifest, await api.get(_path(manifest)))
+
+
+async def apply_quota(api: Api, quota: Quota) -> None:
+    """Make it what it should be. Raises ApiException 409 where another one has been made since it was looked at."""
+    await put(api, _path(quota.manifest), quota.manifest, quota.live)
+    extra: dict[str, object] = {"concurrency": quota.concurrency}
+    if quota.live and has_digest(quota.manifest, quota.live):
+        log.info("quota restored", extra=extra | culprits(quota.manifest, quota.live))
+    else:
+        log.info("quota applied", extra=extra)
+
+
+def explain_name_conflict(quota: Quota) -> str:
+    """Say what is in the way, what follows and what to do."""
+    name = quota.manifest["metadata"]["name"]
+    return (
+        f'the ResourceQuota "{name}" is not ours, so how many ticks run at once is not capped at {quota.concurrency}:'
+        " delete that one"
+    )
+
+
+def render_quota(scheduler: Scheduler) -> Manifest:
+    """Return the ResourceQuota that caps how many ticks run at once: it counts the pods of the tick's PriorityClass and
+    no others.
+    """
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {
+            "name": QUOTA_NAME,
+            "namespace": scheduler.namespace,
+            "labels": common_labels(scheduler),
+            "annotations": {},
+            "ownerReferences": [owner_reference(scheduler)],
+        },
+        "spec": {
+            "hard": {"pods": str(scheduler.spec.concurrency)},
+            "scopeSelector": {
+                "matchExpressions": [
+                    {"scopeName": "PriorityClass", "operator": "In", "values": [PRIORITY_CLASS]},
+                ]
+            },
+        },
+    }
+    return with_digest(manifest)
+
+
+def _path(quota: Manifest) -> str:
+    meta = quota["metadata"]
+    return f"/api/v1/namespaces/{meta['namespace']}/resourcequotas/{meta['name']}"

@@ -1,0 +1,46 @@
+"""Writes a RegionScheduler's status: only what differs from what stands there, so an idle operator writes nothing."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from kubernetes.aio.client import ApiException
+
+from region_operator.kube.api import MERGE, Api, ApiUnavailableError, answer_within
+from region_operator.kube.api_errors import describe
+from region_operator.scheduler import scheduler_path
+
+if TYPE_CHECKING:
+    from region_operator.plan.status import Status
+    from region_operator.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+
+async def write_status(api: Api, scheduler: Scheduler, new: Status, *, as_read: bool = False) -> Scheduler:
+    """Write what of the status differs; return the RegionScheduler with the status that it has now.
+
+    `as_read` raises ApiException 409 where the RegionScheduler has changed since it was read. Raises what `api.ERRORS`
+    lists.
+    """
+    if new == scheduler.status:
+        return scheduler
+    changed = {key: value for key, value in new.items() if scheduler.status.get(key) != value}
+    removed = dict.fromkeys(scheduler.status.keys() - new.keys())  # a merge patch takes away what is null
+    body: dict[str, Any] = {"status": changed | removed}
+    if as_read:
+        body["metadata"] = {"resourceVersion": scheduler.resource_version}
+    path = f"{scheduler_path(scheduler.namespace, scheduler.name)}/status"
+    answer = await api.request("PATCH", path, body=body, content_type=MERGE)
+    return scheduler.model_copy(update={"status": answer.get("status", {})})
+
+
+async def try_to_write_status(api: Api, scheduler: Scheduler, new: Status, *, seconds: float) -> None:
+    """Write a status that tells of a failure; what keeps it from being written is logged and hides no failure."""
+    try:
+        await answer_within(write_status(api, scheduler, new), seconds=seconds)
+    except ApiException as error:
+        log.warning("status not written", extra={"reason": describe(error)})
+    except ApiUnavailableError as error:
+        log.warning("status not written", extra={"reason": str(error)})

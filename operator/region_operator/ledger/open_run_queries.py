@@ -1,0 +1,88 @@
+"""Rows of job_run whose attempt ended without a word: found and closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from region_operator.database.engine import transaction
+from region_operator.ledger.job_run_queries import BATCH, written_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from region_operator.ledger.causes import Verdict
+    from region_operator.ledger.job_run_queries import Written
+
+PATIENCE_SECONDS = 60
+"""How long after its lease an open row is left to those who may take it over."""
+
+_OPEN = text("""
+SELECT source, region_id, tick_at, manual_uid, attempt, reason, job_name FROM region_tick.job_run
+WHERE source IN (SELECT source FROM region_tick.ledger WHERE scheduler = :scheduler)
+    AND state IN ('running', 'interrupted')
+    AND lease_until < clock_timestamp() - make_interval(secs => :patience)
+ORDER BY tick_at LIMIT :batch
+""")
+
+_CLOSE = text("""
+UPDATE region_tick.job_run AS run SET
+    state = 'failed', reason = given.reason, error_message = coalesce(run.error_message, given.detail),
+    finished_at = coalesce(run.finished_at, clock_timestamp())
+FROM unnest(
+    CAST(:source AS text[]), CAST(:region_id AS text[]), CAST(:tick_at AS timestamptz[]), CAST(:manual_uid AS text[]),
+    CAST(:attempt AS integer[]), CAST(:reason AS text[]), CAST(:detail AS text[]))
+    AS given (source, region_id, tick_at, manual_uid, attempt, reason, detail)
+WHERE run.source = given.source AND run.region_id = given.region_id AND run.tick_at = given.tick_at
+    AND run.manual_uid = given.manual_uid AND run.attempt = given.attempt
+    AND run.state IN ('running', 'interrupted')
+    AND run.lease_until < clock_timestamp() - make_interval(secs => :patience)
+RETURNING run.state, run.reason
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A row whose attempt neither finished nor renewed its lease. `said` is its own last word."""
+
+    source: str
+    region_id: str
+    tick_at: datetime
+    manual_uid: str
+    attempt: int
+    said: str | None
+    job: str
+
+
+async def find_open_runs(engine: AsyncEngine, *, scheduler: str) -> list[OpenRun]:
+    """Return the oldest rows whose lease has been over for PATIENCE_SECONDS, a batch of them, of all sources of a
+    RegionScheduler.
+    """
+    parameters = {"scheduler": scheduler, "patience": PATIENCE_SECONDS, "batch": BATCH}
+    async with transaction(engine) as connection:
+        rows = (await connection.execute(_OPEN, parameters)).all()
+    return [
+        OpenRun(row.source, row.region_id, row.tick_at, row.manual_uid, row.attempt, row.reason, row.job_name or "")
+        for row in rows
+    ]
+
+
+async def close_runs(engine: AsyncEngine, verdicts: Sequence[tuple[OpenRun, Verdict]]) -> list[Written]:
+    """End rows as failed, each only as it was read; return those that were."""
+    parameters: dict[str, Any] = {
+        "patience": PATIENCE_SECONDS,
+        "source": [row.source for row, _ in verdicts],
+        "region_id": [row.region_id for row, _ in verdicts],
+        "tick_at": [row.tick_at for row, _ in verdicts],
+        "manual_uid": [row.manual_uid for row, _ in verdicts],
+        "attempt": [row.attempt for row, _ in verdicts],
+        "reason": [verdict.reason.value for _, verdict in verdicts],
+        "detail": [verdict.detail for _, verdict in verdicts],
+    }
+    async with transaction(engine) as connection:
+        return written_rows(await connection.execute(_CLOSE, parameters))

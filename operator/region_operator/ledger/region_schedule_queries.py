@@ -1,0 +1,142 @@
+"""region_schedule as read and written: what is in force, and what of it changes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from region_operator.database.engine import transaction
+from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion, diff_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import RowMapping
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from region_operator.ledger.schedule_versions import RegionKey
+
+COLUMNS = "source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, valid_from, valid_to"
+
+_NOW = text("SELECT clock_timestamp()")
+
+_OWNERS = text("""
+SELECT source, scheduler FROM region_tick.ledger
+WHERE scheduler = :scheduler OR source = ANY(CAST(:sources AS text[]))
+""")
+
+_HAND_OVER = text("""
+UPDATE region_tick.region_schedule AS row
+SET valid_to = greatest(ledger.accounted_until, row.valid_from + interval '1 microsecond')
+FROM region_tick.ledger
+WHERE row.source = :source AND ledger.source = row.source AND row.valid_to IS NULL
+""")
+"""What another RegionScheduler had in force ended with it: nobody knows when, but up to when it was accounted for."""
+
+_CURRENT = text(
+    f"SELECT {COLUMNS} FROM region_tick.region_schedule"  # noqa: S608 - a constant
+    " WHERE source = ANY(CAST(:sources AS text[])) AND valid_to IS NULL"
+)
+
+_END = text("""
+UPDATE region_tick.region_schedule AS row SET valid_to = ended.valid_to
+FROM unnest(CAST(:source AS text[]), CAST(:region_id AS text[]), CAST(:valid_to AS timestamptz[]))
+    AS ended (source, region_id, valid_to)
+WHERE row.source = ended.source AND row.region_id = ended.region_id AND row.valid_to IS NULL
+""")
+
+_BEGIN = text("""
+INSERT INTO region_tick.region_schedule
+    (source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, valid_from)
+SELECT source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, greatest(valid_from, (
+    SELECT max(valid_to) FROM region_tick.region_schedule AS past
+    WHERE past.source = begun.source AND past.region_id = begun.region_id))
+FROM unnest(
+    CAST(:source AS text[]), CAST(:region_id AS text[]), CAST(:cron AS text[]), CAST(:code AS text[]),
+    CAST(:cronjob AS text[]), CAST(:start_deadline_seconds AS integer[]), CAST(:suspended AS boolean[]),
+    CAST(:valid_from AS timestamptz[]))
+    AS begun (source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, valid_from)
+ON CONFLICT DO NOTHING
+""")
+
+_ACCOUNT = text("""
+INSERT INTO region_tick.ledger (source, accounted_until, scheduler)
+SELECT source, greatest(min(valid_from), clock_timestamp() - interval '10 minutes'), :scheduler
+FROM region_tick.region_schedule WHERE source = ANY(CAST(:sources AS text[])) GROUP BY source
+ON CONFLICT (source) DO UPDATE SET scheduler = excluded.scheduler
+""")
+"""Of a time before the first schedule was written down, nothing is known."""
+
+
+async def save_versions(
+    engine: AsyncEngine, found: Mapping[RegionKey, ScheduleVersion], *, source: str, scheduler: str
+) -> int:
+    """Bring region_schedule to what was found; return how many of its rows that took: none where nothing changed.
+
+    `scheduler` accounts from now on for `source`, which it reads, also where another did before, and for what was found
+    of sources that are nobody else's; of those, and of what it accounted for before, schedules end that were not found.
+    Raises sqlalchemy.exc.DBAPIError.
+    """
+    async with transaction(engine) as connection:
+        wanted = {source} | {source for source, _ in found}
+        rows = await connection.execute(_OWNERS, {"scheduler": scheduler, "sources": list(wanted)})
+        owners = {row.source: row.scheduler for row in rows}
+        accounted = {source for source, owner in owners.items() if owner == scheduler}
+        sources = accounted | {source} | {other for other in wanted if owners.get(other) is None}
+        found = {key: version_of_row for key, version_of_row in found.items() if version_of_row.source in sources}
+        if owners.get(source) not in (None, scheduler):
+            await connection.execute(_HAND_OVER, {"source": source})
+        in_force = (await connection.execute(_CURRENT, {"sources": list(sources)})).mappings()
+        current = [version_of_row(row) for row in in_force]
+        todo = diff_versions(current, found, now=await database_now(connection))
+        if todo.ended:
+            await connection.execute(_END, _keys(todo.ended) | {"valid_to": [row.valid_to for row in todo.ended]})
+        if todo.begun:
+            await connection.execute(_BEGIN, _keys(todo.begun) | _specs(todo.begun))
+        if new := sources - accounted:
+            await connection.execute(_ACCOUNT, {"sources": list(new), "scheduler": scheduler})
+        return len(todo.ended) + len(todo.begun)
+
+
+async def database_now(connection: AsyncConnection) -> datetime:
+    """Return the database's time, in UTC: the session's own zone, in which a driver gives it, may have other minutes
+    and hours that come twice. Raises sqlalchemy.exc.DBAPIError.
+    """
+    now: datetime = (await connection.execute(_NOW)).scalar_one()
+    return now.astimezone(UTC)
+
+
+def version_of_row(row: RowMapping) -> ScheduleVersion:
+    """Read a row with COLUMNS; its times are in UTC."""
+    valid_from, valid_to = row["valid_from"], row["valid_to"]
+    spec = ScheduleSpec(
+        cron=row["cron"],
+        code=row["code"],
+        cronjob=row["cronjob"],
+        start_deadline_seconds=row["start_deadline_seconds"],
+        suspended=row["suspended"],
+    )
+    return ScheduleVersion(
+        source=row["source"],
+        region_id=row["region_id"],
+        spec=spec,
+        valid_from=valid_from.astimezone(UTC),
+        valid_to=valid_to and valid_to.astimezone(UTC),
+    )
+
+
+def _keys(rows: tuple[ScheduleVersion, ...]) -> dict[str, list[Any]]:
+    return {"source": [row.source for row in rows], "region_id": [row.region_id for row in rows]}
+
+
+def _specs(rows: tuple[ScheduleVersion, ...]) -> dict[str, list[Any]]:
+    return {
+        "cron": [row.spec.cron for row in rows],
+        "code": [row.spec.code for row in rows],
+        "cronjob": [row.spec.cronjob for row in rows],
+        "start_deadline_seconds": [row.spec.start_deadline_seconds for row in rows],
+        "suspended": [row.spec.suspended for row in rows],
+        "valid_from": [row.valid_from for row in rows],
+    }

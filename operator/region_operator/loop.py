@@ -1,0 +1,100 @@
+"""The loop around the reconcile: what an attempt's end means for readiness, log, metrics and the next attempt.
+
+The loop believes that a reconcile raises ReconcileError or ApiUnavailableError for whatever is wrong outside of this
+process. Any other error is an error of the operator itself, and the loop goes on after that error too. Who calls
+`attempt`, and when an attempt is due, is left to `wiring` and to the ReconcileTimer.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from region_operator.errors import ReconcileError
+from region_operator.kube.api import ApiUnavailableError
+from region_operator.reconcile import LIMIT_SECONDS
+from region_operator.runtime import metrics
+from region_operator.runtime.log_limiter import LogLimiter
+
+if TYPE_CHECKING:
+    from region_operator.reconcile import Reconciler, ReconcileResult
+    from region_operator.runtime.health import Health
+    from region_operator.runtime.reconcile_timer import ReconcileTimer
+
+log = logging.getLogger(__name__)
+
+IDLE_INTERVAL = timedelta(minutes=5)
+"""Between looks for a RegionScheduler that is gone, until its timer ends."""
+
+
+class ReconcileLoop:
+    """Attempts reconciles. `gone` holds the uids of RegionSchedulers that were deleted: none of them has a next one."""
+
+    def __init__(self, reconciler: Reconciler, timer: ReconcileTimer, health: Health) -> None:
+        self.reconciler = reconciler
+        self.timer = timer
+        self.health = health
+        self.gone: set[str] = set()
+        self._log_limiter = LogLimiter()
+
+    async def attempt(self, namespace: str, name: str, uid: str) -> None:
+        """Reconcile once and set when the next attempt is due. Raises nothing but cancellation."""
+        self.expect_progress(uid, LIMIT_SECONDS)
+        started = time.monotonic()
+        try:
+            result = await self.reconciler.reconcile(namespace, name)
+        except ReconcileError as error:
+            reason = error.reason.value
+            delay = self._fail(str(error))
+        except ApiUnavailableError as error:
+            reason = "ApiUnavailable"
+            delay = self._fail(f"the API server cannot be reached: {error}")
+        except Exception as error:
+            reason = "Error"
+            delay = self._fail(f"an error of the operator itself, see its log: {error!r}", own_error=error)
+        else:
+            reason = "Unfinished" if result and result.unfinished else "Succeeded"
+            delay = self._succeed(result)
+        self.expect_progress(uid, delay)
+        metrics.RECONCILES.labels(reason).inc()
+        metrics.RECONCILE_SECONDS.observe(time.monotonic() - started)
+
+    def expect_progress(self, uid: str, seconds: float) -> None:
+        """Let liveness depend on the next reconcile of a RegionScheduler, unless that RegionScheduler is gone."""
+        if uid not in self.gone:
+            self.health.expect(seconds)
+
+    def forget(self, uid: str) -> None:
+        """Expect no reconcile of a RegionScheduler any more: it was deleted."""
+        self.gone.add(uid)
+        self.reconciler.ledger.mark_stale()
+        self.health.expect_nothing()
+
+    def _succeed(self, result: ReconcileResult | None) -> float:
+        """Return in how many seconds the next reconcile begins at the latest."""
+        self.health.ready(self.reconciler.database)
+        if result and result.unfinished:
+            delay = self.timer.unfinished()
+            self._log("not finished", result.unfinished, delay, level=logging.INFO)
+            return delay
+        metrics.LAST_SUCCESS.set_to_current_time()
+        if keys := self._log_limiter.note_success():
+            log.info("reconciled again", extra=keys)
+        interval = result.refresh_interval if result else IDLE_INTERVAL
+        self.timer.succeeded(interval)
+        return interval.total_seconds()
+
+    def _fail(self, message: str, *, own_error: Exception | None = None) -> float:
+        """Return in how many seconds the next reconcile begins at the latest."""
+        delay = self.timer.failed()
+        self.health.unready(message)
+        level = logging.ERROR if own_error else logging.WARNING
+        self._log("not reconciled", message, delay, level=level, error=own_error)
+        return delay
+
+    def _log(self, event: str, reason: str, delay: float, *, level: int, error: Exception | None = None) -> None:
+        if keys := self._log_limiter.note_failure(reason):
+            extra = {"reason": reason, "retry_in_seconds": round(delay, 1)} | keys
+            log.log(level, event, extra=extra, exc_info=error)

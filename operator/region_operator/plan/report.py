@@ -1,0 +1,178 @@
+"""What a reconcile would do, for people and for machines: the two outputs of the command `plan`. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from region_operator.cronjobs.labels import ID_ANNOTATION, PAUSED_ANNOTATION
+from region_operator.cronjobs.ownership import foreign
+from region_operator.plan.changes import ChangeReason
+from region_operator.plan.deletion_guard import History, explain_hold, region_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from region_operator.plan.changes import Delete, Write
+    from region_operator.plan.deletion_guard import Decision
+    from region_operator.regions.region import Quarantined
+    from region_operator.scheduler import Scheduler
+
+
+ACTIONS = {
+    ChangeReason.ADDED: "create",
+    ChangeReason.RESCHEDULED: "reschedule",
+    ChangeReason.UPDATED: "update",
+    ChangeReason.RESTORED: "restore",
+    ChangeReason.SUSPENDED: "suspend",
+    ChangeReason.PAUSED: "pause",
+    ChangeReason.RESUMED: "resume",
+    ChangeReason.REMOVED: "delete",
+    ChangeReason.DUPLICATE: "delete",
+}
+HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that would be done or held, and why. `schedule` is what its CronJob would have, or has as long as it
+    stands.
+    """
+
+    action: str
+    region_id: str
+    code: str
+    cronjob: str
+    schedule: str
+    reason: str
+
+    def as_json(self) -> dict[str, str]:
+        """Return it with the keys of the JSON output."""
+        return {
+            "action": self.action,
+            "regionId": self.region_id,
+            "code": self.code,
+            "cronjob": self.cronjob,
+            "schedule": self.schedule,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A plan as it is printed. `quota` is how many ticks might run at once where that would change, else None; `notes`
+    are whole sentences.
+    """
+
+    lines: tuple[Line, ...]
+    unchanged: int
+    quota: int | None
+    quarantined: tuple[Quarantined, ...]
+    notes: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        """Whether the cluster is not as the table says, held deletions included."""
+        return bool(self.lines) or self.quota is not None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON output; the same keys whatever the plan."""
+        return {
+            "changes": [line.as_json() for line in self.lines],
+            "unchanged": self.unchanged,
+            "quota": self.quota,
+            "quarantined": [{"regionId": row.id, "code": row.code, "reason": row.reason} for row in self.quarantined],
+            "notes": list(self.notes),
+        }
+
+    def as_text(self) -> str:
+        """Return lines in columns, then what there is to say, then the counts."""
+        rows = [(line.action, line.code or line.region_id, line.schedule, line.reason) for line in self.lines]
+        if self.quota is not None:
+            rows.append(("quota", "", "", f"at most {self.quota} ticks at once"))
+        suspended = {line.region_id for line in self.lines}
+        rows += [
+            ("quarantined", row.code or row.id, "", row.reason) for row in self.quarantined if row.id not in suspended
+        ]
+        counts = [f"{count} to {action}" for action, count in Counter(line.action for line in self.lines).items()]
+        summary = ", ".join([*counts, f"{self.unchanged} unchanged", f"{len(self.quarantined)} quarantined"])
+        return "\n".join([*_columns(rows), *self.notes, summary])
+
+
+def make_report(
+    decision: Decision,
+    quarantined: Sequence[Quarantined],
+    scheduler: Scheduler,
+    *,
+    quota: int | None = None,
+    problem: str = "",
+) -> Report:
+    """Put a decision into words. `quota` is as in the Report, `problem` is what else there is to say."""
+    reasons = {row.id: row.reason for row in quarantined}
+    return Report(
+        lines=tuple(sorted(_lines(decision, reasons), key=_place)),
+        unchanged=decision.plan.unchanged,
+        quota=quota,
+        quarantined=tuple(quarantined),
+        notes=(*_notes(decision, scheduler), *([problem] if problem else [])),
+    )
+
+
+def _lines(decision: Decision, quarantined: Mapping[str, str]) -> Iterator[Line]:
+    for write in decision.plan.writes:
+        yield _write(write, quarantined)
+    for delete in decision.plan.deletes:
+        why = "the region has an older one" if delete.reason is ChangeReason.DUPLICATE else "no active row"
+        yield _delete(ACTIONS[delete.reason], delete, why)
+    for delete in decision.held:
+        yield _delete(HOLD, delete, "no active row, but too many or all would go")
+
+
+def _place(line: Line) -> tuple[int, str]:
+    return [*ACTIONS.values(), HOLD].index(line.action), line.code
+
+
+def _write(write: Write, quarantined: Mapping[str, str]) -> Line:
+    region, schedule = write.desired.region, write.desired.schedule.source
+    match write.reason:
+        case ChangeReason.ADDED:
+            why = "an active row without a CronJob"
+        case ChangeReason.RESCHEDULED if write.live:
+            why = f"was {write.live.schedule}"
+        case ChangeReason.SUSPENDED:
+            why = quarantined.get(region.id, "")
+        case ChangeReason.PAUSED:
+            why = f"its CronJob's annotation {PAUSED_ANNOTATION}"
+        case ChangeReason.RESUMED:
+            why = "nothing suspends it any more"
+        case ChangeReason.RESTORED if write.live:
+            others = sorted({other.manager for other in foreign(write.manifest, write.live.body)})
+            why = f"changed by {', '.join(others) or 'somebody'}"
+        case _:
+            why = "the row, the RegionScheduler, the release or the CronJob has changed"
+    return Line(ACTIONS[write.reason], region.id, region.code, write.manifest["metadata"]["name"], schedule, why)
+
+
+def _delete(action: str, delete: Delete, reason: str) -> Line:
+    live = delete.live
+    region_id = live.body["metadata"].get("annotations", {}).get(ID_ANNOTATION, "")
+    return Line(action, region_id, region_code(live), live.name, live.schedule, reason)
+
+
+def _notes(decision: Decision, scheduler: Scheduler) -> Iterator[str]:
+    hold = decision.history.hold
+    if hold is None:
+        return
+    if hold == History.from_status(scheduler.status).hold:
+        yield explain_hold(hold, decision.held, scheduler)
+    else:
+        yield (
+            f"deletions would be held: the guard lets {decision.allowance} go within its window, and not all of them;"
+            " how to approve them is said once the operator holds them"
+        )
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

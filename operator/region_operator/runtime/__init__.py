@@ -1,0 +1,1 @@
+"""The process: health, metrics, timers, back-off, log limits and shutdown."""

@@ -1,0 +1,202 @@
+"""finalizer.py on a real Postgres and a real API server: which ticks get their rows when, and what that takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from region_operator.kube.api import Api, connect
+from region_operator.ledger.finalize import Finalizer
+from region_operator.ledger.job_cleanup import JobCleanup
+from region_operator.ledger.job_watch import JobWatch
+from region_operator.ledger.region_schedule_queries import save_versions
+from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion
+from region_tick.contract import job_name
+from tests.cluster.jobs import create
+from tests.unit.examples import scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from tests.cluster.kubectl import Kubectl
+
+SOURCE = "public.region_index"
+TERMS = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
+MONTH, NOTHING = timedelta(days=30), timedelta()
+CREATED, STOPPED = "operator or cluster away", "suspended"
+
+
+class Counting(Api):
+    """Knows which Jobs were asked for."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(api._client)
+        self.jobs: list[str] = []
+
+    async def get(self, path: str) -> dict[str, Any] | None:
+        self.jobs.append(path.rpartition("/")[2])
+        return await super().get(path)
+
+
+@pytest.fixture
+async def api(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Counting]:
+    monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
+    async with connect("test") as api:
+        yield Counting(api)
+
+
+@pytest.fixture
+def new_finalizer(api: Counting, engine: AsyncEngine, kubectl: Kubectl) -> Callable[[], Finalizer]:
+    """Returns one that remembers nothing, as after a restart."""
+    of = scheduler().model_copy(update={"namespace": kubectl.namespace})
+
+    def new() -> Finalizer:
+        watch = JobWatch(api)
+        return Finalizer(engine, of, job_watch=watch, job_cleanup=JobCleanup(api, watch), retention=MONTH)
+
+    return new
+
+
+@pytest.fixture
+def ago() -> Callable[[float], datetime]:
+    """Minutes before the one in which the test began."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    return lambda minutes: now - timedelta(minutes=minutes)
+
+
+async def execute(engine: AsyncEngine, statement: str, **values: Any) -> list[Any]:
+    async with engine.begin() as connection:
+        result = await connection.execute(text(statement), values)
+        return list(result) if result.returns_rows else []
+
+
+async def in_force(engine: AsyncEngine, terms: ScheduleSpec, since: datetime, *, source: str = SOURCE) -> None:
+    row = ScheduleVersion(source=source, region_id="1", spec=terms, valid_from=since)
+    await save_versions(engine, {row.key: row}, source=source, scheduler=scheduler().uid)
+
+
+async def rows(engine: AsyncEngine, *, source: str = SOURCE) -> dict[datetime, str]:
+    query = "SELECT tick_at, reason FROM region_tick.job_run WHERE source = :source"
+    return {row.tick_at: row.reason for row in await execute(engine, query, source=source)}
+
+
+def are(reason: str, *moments: datetime) -> dict[datetime, str]:
+    return dict.fromkeys(moments, reason)
+
+
+async def test_a_suspended_region_has_its_rows_and_no_job_is_looked_for(
+    engine: AsyncEngine, api: Counting, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
+) -> None:
+    await in_force(engine, TERMS, ago(6.5))
+    await in_force(engine, replace(TERMS, suspended=True), ago(4.9))
+    await in_force(engine, TERMS, ago(2.5))
+    await new_finalizer().finalize(NOTHING)
+    found = await rows(engine)
+    assert {at: reason for at, reason in found.items() if at < ago(1)} == {
+        **are(CREATED, ago(6), ago(2)),
+        **are(STOPPED, ago(5), ago(4), ago(3)),
+    }
+    assert not {job_name(TERMS.cronjob, at) for at in (ago(4), ago(3))} & set(api.jobs)
+    assert job_name(TERMS.cronjob, ago(5)) in api.jobs
+
+
+async def test_a_source_that_was_left_is_settled_to_its_end_and_its_open_rows_are_closed(
+    engine: AsyncEngine, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
+) -> None:
+    await in_force(engine, TERMS, ago(6.5), source="public.left")
+    await in_force(engine, TERMS, ago(3.5))
+    await execute(
+        engine,
+        "INSERT INTO region_tick.job_run (source, region_id, tick_at, region_code, cron, state, attempt, lease_until)"
+        " VALUES ('public.left', '1', :at, '', '', 'running', 1, :at)",
+        at=ago(5),
+    )
+    finalizer = new_finalizer()
+    for _ in range(2):
+        await finalizer.finalize(NOTHING)
+        assert await rows(engine, source="public.left") == are(CREATED, ago(6), ago(4)) | are("lost", ago(5))
+        assert {at for at in await rows(engine) if at < ago(1)} == {ago(3), ago(2)}
+
+
+async def test_of_what_is_not_known_yet_nothing_is_said(
+    engine: AsyncEngine, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
+) -> None:
+    await in_force(engine, TERMS, ago(6.5))
+    finalizer = new_finalizer()
+    await finalizer.finalize(datetime.now(UTC) - ago(4.5))
+    assert await rows(engine) == are(CREATED, ago(6), ago(5))
+    await finalizer.finalize(NOTHING)
+    assert {at for at in await rows(engine) if at < ago(1)} == {ago(n) for n in range(2, 7)}
+
+
+async def test_a_tick_is_not_judged_before_it_is_known_what_came_of_its_schedule(
+    engine: AsyncEngine, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
+) -> None:
+    await in_force(engine, replace(TERMS, start_deadline_seconds=100), ago(6.5))
+    finalizer = new_finalizer()
+    await finalizer.finalize(datetime.now(UTC) - ago(3))
+    assert await rows(engine) == are(CREATED, ago(6), ago(5))
+    await finalizer.finalize(NOTHING)
+    assert ago(4) in await rows(engine)
+
+
+async def test_what_hangs_is_waited_for_and_nothing_else_is_looked_at_twice(
+    engine: AsyncEngine,
+    kubectl: Kubectl,
+    new_finalizer: Callable[[], Finalizer],
+    ago: Callable[[float], datetime],
+) -> None:
+    """A row that goes behind the ledger's back shows who looked."""
+    hangs = job_name(TERMS.cronjob, ago(6))
+    create(kubectl, hangs)
+    await in_force(engine, TERMS, ago(6.5))
+    finalizer = new_finalizer()
+    await finalizer.finalize(NOTHING)
+    assert {at for at in await rows(engine) if at < ago(1)} == {ago(n) for n in range(2, 6)}
+    await execute(engine, "DELETE FROM region_tick.job_run WHERE tick_at = :at", at=ago(4))
+    await finalizer.finalize(NOTHING)
+    assert not {ago(6), ago(4)} & (await rows(engine)).keys()
+    [(accounted,)] = await execute(engine, "SELECT accounted_until FROM region_tick.ledger")
+    assert ago(7) < accounted < ago(6)
+    await new_finalizer().finalize(NOTHING)
+    assert ago(4) in await rows(engine)
+    kubectl("delete", "job", hangs)
+    await finalizer.finalize(NOTHING)
+    assert (await rows(engine))[ago(6)] == "pod not started"
+    [(accounted,)] = await execute(engine, "SELECT accounted_until FROM region_tick.ledger")
+    assert accounted > ago(2)
+
+
+async def test_a_job_that_waits_goes_in_the_settling_that_writes_its_row(
+    engine: AsyncEngine, kubectl: Kubectl, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
+) -> None:
+    create(kubectl, job_name(TERMS.cronjob, ago(6)), priorityClassName="no-such-class")
+    await in_force(engine, TERMS, ago(6.5))
+    await new_finalizer().finalize(NOTHING)
+    assert ago(6) in await rows(engine)
+    assert not kubectl.get("jobs")["items"]
+
+
+async def test_a_job_that_waits_goes_once_its_tick_is_final_whoever_saw_that_row_written(
+    engine: AsyncEngine, kubectl: Kubectl, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
+) -> None:
+    await in_force(engine, TERMS, ago(6.5))
+    await new_finalizer().finalize(NOTHING)
+    await execute(
+        engine,
+        "UPDATE region_tick.job_run SET state = 'running', lease_until = now() + interval '1 hour' WHERE tick_at = :at",
+        at=ago(5),
+    )
+    await execute(engine, "DELETE FROM region_tick.job_run WHERE tick_at = :at", at=ago(4))
+    final, unfinished, without = (job_name(TERMS.cronjob, ago(minutes)) for minutes in (6, 5, 4))
+    others = {unfinished, without, f"{TERMS.cronjob}-by-hand", f"b-{final}"}
+    for name in {final} | others:
+        create(kubectl, name, priorityClassName="no-such-class")
+    await new_finalizer().finalize(NOTHING)
+    assert {job["metadata"]["name"] for job in kubectl.get("jobs")["items"]} == others

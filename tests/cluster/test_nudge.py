@@ -1,0 +1,120 @@
+"""The dispatcher on the real quota and the real Job controller. No kubelet runs: a pod ends when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from region_operator.cronjobs.labels import QUOTA_NAME
+from region_operator.kube.api import connect
+from region_operator.kube.nudge import Nudger
+from region_tick.contract import Variable
+from tests.cluster.audit import audit_lines, sent_by
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    import pytest
+
+    from devcluster.local import LocalCluster
+    from tests.cluster.conftest import RunOperator
+    from tests.cluster.kubectl import Kubectl
+
+SLOTS = 2
+REGIONS = 5
+
+
+def test_a_free_slot_goes_to_the_oldest_tick(
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+) -> None:
+    sql(
+        "INSERT INTO region_index (code, name, cron_schedule)"
+        f" SELECT 'R' || n, 'Region', '0 0 1 1 *' FROM generate_series(0, {REGIONS - 1}) n"
+    )
+    with run_operator(CONCURRENCY=str(SLOTS)):
+        eventually(lambda: len(kubectl.cronjobs()) == REGIONS, what="CronJobs")
+        eventually(lambda: kubectl.get("resourcequotas")["items"][0].get("status", {}).get("used"), what="the quota")
+        mark = control_plane.audit_log.stat().st_size
+        minute = int(time.time()) // 60 + 1  # none of them too late yet, and none in the course of the test
+        for number in range(REGIONS):
+            start_tick(kubectl, f"R{number}", minute - number)
+        eventually(lambda: len(pods(kubectl)) == SLOTS, what="the slots are taken")
+        eventually(lambda: all_looked_at(kubectl), what="the others wait")
+        for done in range(REGIONS):
+            running = pods(kubectl)
+            assert len(running) <= SLOTS
+            end(kubectl, running[0])
+            expect_pods(kubectl, min(SLOTS, REGIONS - done - 1))
+    writes = [line for line in audit_lines(control_plane, kubectl.namespace, since=mark) if sent_by(line)]
+    nudges = [line for line in writes if line["objectRef"]["resource"] == "jobs"]
+    assert nudges
+    assert {line["verb"] for line in nudges} == {"patch"}
+    served = {pod["metadata"]["labels"]["job-name"]: created(pod) for pod in kubectl.get("pods")["items"]}
+    assert len(served) == REGIONS
+    for position, nudge in enumerate(nudges):
+        name, at = nudge["objectRef"]["name"], datetime.fromisoformat(nudge["stageTimestamp"])
+        before = {line["objectRef"]["name"] for line in nudges[:position]}
+        waited = {job for job in served if minute_of(job) < minute_of(name) and served[job] > at}
+        assert waited <= before, "the older ones had been hurried already"
+
+
+def expect_pods(kubectl: Kubectl, count: int) -> None:
+    eventually(lambda: len(pods(kubectl)) == count, what=f"{count} pods")
+
+
+def minute_of(job: str) -> int:
+    return int(job.rpartition("-")[2])
+
+
+def created(pod: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+
+
+async def test_who_is_gone_without_an_event_is_nudged_no_more(
+    kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
+    container = {"name": "tick", "env": [{"name": Variable.START_DEADLINE_SECONDS, "value": "300"}]}
+    dispatcher = Nudger()
+    minute = int(time.time()) // 60
+    for status in ({}, {"failed": 1}):
+        meta = {"name": f"gone{len(status)}-{minute}", "uid": "u"}
+        spec = {"template": {"spec": {"containers": [container]}}}
+        began = {"startTime": "2026-11-24T06:17:00Z"}
+        dispatcher.observe_job({"metadata": meta, "spec": spec, "status": began | status}, deleted=False)
+    full = {"hard": {"pods": "4"}, "used": {"pods": "0"}}
+    dispatcher.observe_quota({"metadata": {"name": QUOTA_NAME}, "status": full}, deleted=False)
+    assert len(dispatcher.due()) == 2
+    async with connect("test") as api:
+        running = asyncio.create_task(dispatcher.run(api, kubectl.namespace))
+        async with asyncio.timeout(20):
+            while dispatcher.waiting:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.05)
+        running.cancel()
+
+
+def start_tick(kubectl: Kubectl, code: str, minute: int) -> None:
+    """Make the Job of a tick, as the CronJob controller does."""
+    cronjob = kubectl.cronjobs()[code]
+    template = cronjob["spec"]["jobTemplate"]
+    meta = {"name": f"{cronjob['metadata']['name']}-{minute}", "labels": template["metadata"]["labels"]}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": template["spec"]}
+    kubectl("create", "-f", "-", stdin=json.dumps(job))
+
+
+def pods(kubectl: Kubectl) -> list[str]:
+    """Return the pods that have not ended, oldest first."""
+    items = kubectl.get("pods", "--field-selector=status.phase=Pending", "--sort-by=.metadata.creationTimestamp")
+    return [item["metadata"]["name"] for item in items["items"]]
+
+
+def all_looked_at(kubectl: Kubectl) -> bool:
+    return all("startTime" in job.get("status", {}) for job in kubectl.get("jobs")["items"])
+
+
+def end(kubectl: Kubectl, pod: str) -> None:
+    """Let a pod end well, as its kubelet would say."""
+    patch = {"status": {"phase": "Succeeded"}}
+    kubectl("patch", "pod", pod, "--subresource=status", "--type=merge", "--patch", json.dumps(patch))

@@ -1,0 +1,208 @@
+"""database/ledger.py: who has no row gets one, once, and no row of a tick's own is touched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+from sqlalchemy import text
+
+from region_operator.ledger import job_run_queries
+from region_operator.ledger.causes import Verdict
+from region_operator.ledger.expected_ticks import ExpectedTick, expected_ticks
+from region_operator.ledger.job_run_queries import (
+    Period,
+    Written,
+    find_final,
+    find_missing,
+    read_periods,
+    write_final_rows,
+)
+from region_operator.ledger.open_run_queries import close_runs, find_open_runs
+from region_operator.ledger.region_schedule_queries import save_versions
+from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion
+from region_tick.contract import Reason, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+SOURCE = "public.region_index"
+TERMS = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
+MONTH = timedelta(days=30)
+CREATED = Verdict(Reason.NOT_CREATED, "detail")
+Ago: TypeAlias = "Callable[[float], datetime]"
+
+
+@pytest.fixture
+def ago() -> Ago:
+    """Minutes before the one in which the test began: the account looks back a few, so none may be of the import."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    return lambda minutes: now - timedelta(minutes=minutes)
+
+
+def tick(at: datetime, region: str = "1") -> ExpectedTick:
+    return ExpectedTick(region, TERMS, at, None)
+
+
+async def execute(engine: AsyncEngine, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+    async with engine.begin() as connection:
+        result = await connection.execute(text(statement), values)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+
+async def run(engine: AsyncEngine, at: datetime, *, region: str = "1", **values: Any) -> None:
+    """Make the row of a tick that ran for half a minute, or as the values say."""
+    row = {
+        "source": SOURCE,
+        "region_id": region,
+        "tick_at": at,
+        "region_code": "a",
+        "cron": "",
+        "state": "succeeded",
+        "attempt": 1,
+        "created_at": at,
+        "started_at": at,
+        "finished_at": at + timedelta(seconds=30),
+        "lease_until": at + timedelta(seconds=30),
+        "job_name": "j",
+    } | values
+    names = ", ".join(row)
+    await execute(
+        engine,
+        f"INSERT INTO region_tick.job_run ({names}) VALUES ({', '.join(f':{name}' for name in row)})",
+        **row,
+    )
+
+
+async def in_force(
+    engine: AsyncEngine, since: datetime, *, source: str = SOURCE, scheduler: str = "uid", end: datetime | None = None
+) -> None:
+    row = ScheduleVersion(source=source, region_id="1", spec=TERMS, valid_from=since)
+    await save_versions(engine, {row.key: row}, source=source, scheduler=scheduler)
+    if end is not None:
+        await execute(
+            engine,
+            "UPDATE region_tick.region_schedule SET valid_to = :end WHERE source = :source",
+            end=end,
+            source=source,
+        )
+
+
+async def periods(engine: AsyncEngine, *, retention: timedelta = MONTH) -> list[Period]:
+    return (await read_periods(engine, scheduler="uid", retention=retention))[1]
+
+
+async def test_the_account_begins_with_the_first_schedule_and_not_long_ago(engine: AsyncEngine, ago: Ago) -> None:
+    assert await periods(engine) == []
+    await in_force(engine, ago(60))
+    now, [period] = await read_periods(engine, scheduler="uid", retention=MONTH)
+    assert timedelta(minutes=9) < now - period.after <= timedelta(minutes=11)
+    assert [row.spec for row in period.versions] == [TERMS]
+    [again] = await periods(engine)
+    assert again.after == again.accounted_until == period.after
+
+
+async def test_what_is_read_is_in_utc_whatever_the_zone_of_the_session(engine: AsyncEngine, ago: Ago) -> None:
+    """By a zone's own minutes and hours no schedule is to be counted."""
+    await in_force(engine, ago(9), end=ago(3))
+    now, [period] = await read_periods(engine, scheduler="uid", retention=MONTH)
+    [row] = period.versions
+    moments = (now, period.accounted_until, period.after, row.valid_from, row.valid_to)
+    assert [moment and moment.tzinfo for moment in moments] == [UTC] * len(moments)
+
+
+async def test_an_account_that_is_older_than_the_retention_is_cut(engine: AsyncEngine, ago: Ago) -> None:
+    await in_force(engine, ago(5))
+    now, [period] = await read_periods(engine, scheduler="uid", retention=timedelta(minutes=1))
+    assert period.accounted_until == ago(5) < period.after == now - timedelta(minutes=1)
+
+
+async def test_a_source_that_was_left_is_accounted_for_to_its_end(engine: AsyncEngine, ago: Ago) -> None:
+    await in_force(engine, ago(9), source="public.left", end=ago(3))
+    await in_force(engine, ago(3))
+    await in_force(engine, ago(9), source="public.other", scheduler="another")
+    left, current = await periods(engine)
+    assert (left.source, current.source) == ("public.left", SOURCE)
+    assert [row.valid_to for row in left.versions] == [ago(3)]
+    await write_final_rows(engine, "public.left", [], until=ago(2))
+    assert [period.source for period in await periods(engine)] == [SOURCE]
+
+
+async def test_ticks_without_a_row_are_found_and_those_that_another_overlapped_told(
+    engine: AsyncEngine, ago: Ago
+) -> None:
+    await run(engine, ago(5))
+    await run(engine, ago(3), finished_at=ago(1.5))
+    await run(engine, ago(9), region="2", manual_uid="m", finished_at=ago(0))
+    await run(engine, ago(8), region="2", state="missed", started_at=None, finished_at=ago(0), lease_until=None)
+    ticks = [tick(ago(5)), tick(ago(4)), tick(ago(3)), tick(ago(2)), tick(ago(1)), tick(ago(4), "2")]
+    found = await find_missing(engine, SOURCE, ticks)
+    assert found == [(tick(ago(4)), False), (tick(ago(2)), True), (tick(ago(1)), False), (tick(ago(4), "2"), False)]
+    assert await find_missing(engine, "public.other", ticks) == [(item, False) for item in ticks]
+    assert await find_missing(engine, SOURCE, []) == []
+
+
+async def test_the_ticks_that_are_final_are_found_by_the_whole_of_their_key(
+    engine: AsyncEngine, ago: Ago, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_run_queries, "BATCH", 2)
+    states = dict(enumerate(State, start=1))
+    for minutes, state in states.items():
+        await run(engine, ago(minutes), state=state.value)
+    await run(engine, ago(9), manual_uid="m")
+    ticks = [(SOURCE, "1", ago(minutes)) for minutes in (*states, 9, 10)]
+    others = [("public.other", "1", ago(3)), (SOURCE, "2", ago(3)), (SOURCE, "1", ago(60 * 24 * 40))]
+    found = await find_final(engine, ticks + others)
+    assert found == [(SOURCE, "1", ago(minutes)) for minutes, state in states.items() if state.final]
+    assert await find_final(engine, []) == []
+
+
+async def test_rows_are_written_once_and_beside_none_that_is_there(engine: AsyncEngine, ago: Ago) -> None:
+    await in_force(engine, ago(60))
+    await run(engine, ago(5), state="running")
+    verdicts = [(tick(ago(5)), CREATED), (tick(ago(4)), CREATED), (tick(ago(3)), Verdict(Reason.CAPACITY))]
+    written = await write_final_rows(engine, SOURCE, verdicts, until=ago(2))
+    assert sorted(written, key=lambda row: row.state) == [
+        Written("missed", "not created"),
+        Written("skipped", "capacity"),
+    ]
+    assert await write_final_rows(engine, SOURCE, verdicts, until=ago(3)) == []
+    rows = await execute(
+        engine, "SELECT state, reason, error_message, job_name FROM region_tick.job_run ORDER BY tick_at"
+    )
+    assert rows == [
+        ("running", None, None, "j"),
+        ("missed", "not created", "detail", tick(ago(4)).job),
+        ("skipped", "capacity", None, tick(ago(3)).job),
+    ]
+    [period] = await periods(engine)
+    assert period.after == ago(2)  # it never goes back
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted"])
+async def test_open_rows_are_closed_by_attempt(engine: AsyncEngine, ago: Ago, state: str) -> None:
+    await in_force(engine, ago(60))
+    await run(engine, ago(9), state=state, finished_at=None, reason="terminated")
+    await run(engine, ago(9), state=state, source="public.other")
+    await run(engine, ago(8), state=state, lease_until=ago(0) + timedelta(hours=1))
+    await run(engine, ago(7))
+    [row] = await find_open_runs(engine, scheduler="uid")
+    assert (row.source, row.tick_at, row.attempt, row.said, row.job) == (SOURCE, ago(9), 1, "terminated", "j")
+    verdict = Verdict(Reason.LOST)
+    assert await close_runs(engine, [(replace(row, attempt=2), verdict)]) == []
+    assert await close_runs(engine, [(row, verdict)]) == [Written("failed", "lost")]
+    assert await close_runs(engine, [(row, verdict)]) == []
+    [(finished,)] = await execute(engine, "SELECT finished_at FROM region_tick.job_run WHERE state = 'failed'")
+    assert finished >= ago(9)
+
+
+async def test_what_expected_gives_is_what_missing_takes(engine: AsyncEngine, ago: Ago) -> None:
+    await in_force(engine, ago(8))
+    [period] = await periods(engine)
+    ticks = expected_ticks(period.versions, after=period.after, until=ago(0))
+    assert [item.tick_at for item in ticks] == [ago(n) for n in range(7, -1, -1)]
+    assert [item for item, _ in await find_missing(engine, SOURCE, ticks)] == ticks

@@ -1,0 +1,100 @@
+"""account.py on a real Postgres: up to when ticks may be settled, and when that is tried again."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from kubernetes.aio import client
+from sqlalchemy import text
+
+from region_operator.database.store import Database
+from region_operator.kube.api import Api
+from region_operator.ledger.service import EVERY_SECONDS, LedgerService
+from region_operator.runtime.backoff import LAST_RETRY_SECONDS
+from region_tick.contract import LATENESS_TOLERANCE_SECONDS
+from tests.unit.examples import scheduler
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(clock: Clock) -> LedgerService:
+    """One that has no API server."""
+    return LedgerService(Api(client.ApiClient(client.Configuration())), retention=timedelta(days=30), clock=clock)
+
+
+def doubted(ledger: LedgerService) -> float:
+    return ledger.lag.total_seconds() - LATENESS_TOLERANCE_SECONDS
+
+
+async def test_what_is_in_force_is_in_doubt_from_a_reconciles_begin_to_its_note(
+    engine: AsyncEngine, clock: Clock, ledger: LedgerService
+) -> None:
+    database = Database(engine, "public")
+    for _ in range(2):  # the first one failed
+        ledger.start_reconcile()
+        clock.now += 30
+    assert doubted(ledger) == 60
+    await ledger.save_schedules(database, scheduler(), [])
+    clock.now += 100
+    assert doubted(ledger) == 0
+
+
+async def test_news_amid_a_reconcile_are_left_to_the_next(
+    engine: AsyncEngine, clock: Clock, ledger: LedgerService
+) -> None:
+    database = Database(engine, "public")
+    for _ in range(3):  # it goes on although there are always news
+        ledger.start_reconcile()
+        clock.now += 30
+        ledger.mark_stale()
+        await ledger.save_schedules(database, scheduler(), [])
+        assert doubted(ledger) == 30
+    clock.now += 1
+    ledger.start_reconcile()
+    await ledger.save_schedules(database, scheduler(), [])
+    assert doubted(ledger) == 0
+
+
+async def test_a_note_that_failed_leaves_the_doubt(engine: AsyncEngine, clock: Clock, ledger: LedgerService) -> None:
+    ledger.start_reconcile()
+    await execute(engine, "ALTER TABLE region_tick.region_schedule RENAME TO away")
+    await ledger.save_schedules(Database(engine, "public"), scheduler(), [])
+    clock.now += 30
+    assert doubted(ledger) == 30
+
+
+async def test_a_settling_that_fails_is_told_once_and_tried_again_later_each_time(
+    engine: AsyncEngine, ledger: LedgerService, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await ledger.finalize() == EVERY_SECONDS  # nothing is known yet, so there is nothing to settle
+    await ledger.save_schedules(Database(engine, "public"), scheduler(), [])
+    await execute(engine, "ALTER TABLE region_tick.ledger RENAME TO away")
+    with caplog.at_level(logging.WARNING):
+        delays = [await ledger.finalize() for _ in range(9)]
+    assert delays[0] <= 1
+    assert all(before / 2 <= after <= LAST_RETRY_SECONDS for before, after in pairwise(delays))
+    assert delays[-1] >= LAST_RETRY_SECONDS / 2
+    assert [record.message for record in caplog.records] == ["not accounted"]
+
+
+async def execute(engine: AsyncEngine, statement: str) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text(statement))

@@ -1,0 +1,33 @@
+"""account.py: a ledger that cannot be kept ends no reconcile."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from kubernetes.aio import client
+
+from region_operator.database.engine import make_engine
+from region_operator.database.store import Database
+from region_operator.kube.api import Api
+from region_operator.ledger.service import LedgerService
+from region_operator.runtime.metrics import LEDGER_FAILURES
+from region_tick.database_url import DatabaseUrl
+from tests.unit.examples import scheduler
+
+if TYPE_CHECKING:
+    import pytest
+
+
+async def test_a_database_that_went_away_is_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    engine = make_engine(DatabaseUrl.parse("postgresql://nobody@127.0.0.1:1/none"))
+    ledger = LedgerService(Api(client.ApiClient(client.Configuration())), retention=timedelta(days=30))
+    before = LEDGER_FAILURES._value.get()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            await ledger.save_schedules(Database(engine, "public"), scheduler(), [])
+    assert LEDGER_FAILURES._value.get() == before + 2
+    [told] = caplog.records
+    assert (told.message, bool(told.exc_info), vars(told)["attempts"]) == ("not accounted", False, 1)
+    await engine.dispose()

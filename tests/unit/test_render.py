@@ -1,0 +1,122 @@
+"""cronjob.py: names, digests, and the parts of the shape that a rule stands behind."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from region_operator.cronjobs.labels import DIGEST_ANNOTATION, cronjob_name, region_key
+from region_operator.cronjobs.render import render_cronjob
+from region_operator.kube.quota import render_quota
+from region_operator.regions.schedule import parse_schedule
+from region_tick.contract import Variable, job_name
+from tests.unit.examples import PARIS, scheduler
+
+if TYPE_CHECKING:
+    from region_operator.regions.region import RegionRow
+
+
+def render(region: RegionRow = PARIS, *, suspend: bool = False, **spec: Any) -> dict[str, Any]:
+    schedule = parse_schedule(region.cron_schedule)
+    return render_cronjob(region, schedule, scheduler(**spec), name="fr-75-x", tick_image="tick:1", suspend=suspend)
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_any_code_gives_a_name_that_a_cronjob_may_have(code: str, region_id: str) -> None:
+    name = cronjob_name(replace(PARIS, code=code, id=region_id))
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name)
+    assert len(name) <= 52
+    assert name.endswith(region_key(region_id))
+
+
+def test_a_code_is_readable_in_the_name() -> None:
+    assert cronjob_name(PARIS).startswith("fr-75-")
+
+
+def test_the_same_region_renders_to_the_same_digest_and_any_other_to_another() -> None:
+    digest = render()["metadata"]["annotations"][DIGEST_ANNOTATION]
+    assert render()["metadata"]["annotations"][DIGEST_ANNOTATION] == digest
+    assert render(suspend=True)["metadata"]["annotations"][DIGEST_ANNOTATION] != digest
+
+
+@pytest.mark.parametrize(
+    ("tick", "deadline"),
+    [
+        ({"timeout": "10m", "retries": 2, "startDeadline": "2m"}, 120 + 3 * (600 + 30) + 10 + 20),
+        ({"timeout": "30s", "retries": 0, "startDeadline": "15s"}, 15 + 60),
+        (
+            {"timeout": "30s", "retries": 10, "startDeadline": "15s"},
+            15 + 11 * 60 + sum([10, 20, 40, 80, 160, 320, 600, 600, 600, 600]),
+        ),
+    ],
+)
+def test_a_job_has_time_for_its_wait_its_attempts_and_its_backoffs(tick: dict[str, Any], deadline: int) -> None:
+    assert render(tick=tick)["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] == deadline
+
+
+def test_a_handler_and_a_timeout_of_the_regions_own_go_before_the_regionschedulers() -> None:
+    def told(region: RegionRow) -> tuple[str, str, int]:
+        job = render(region, tick={"handler": "poll", "timeout": "30s", "retries": 0, "startDeadline": "15s"})
+        spec = job["spec"]["jobTemplate"]["spec"]
+        values = {item["name"]: item.get("value") for item in spec["template"]["spec"]["containers"][0]["env"]}
+        return values[Variable.HANDLER], values[Variable.TIMEOUT_SECONDS], spec["activeDeadlineSeconds"]
+
+    assert told(PARIS) == ("poll", "30", 15 + 60)
+    assert told(replace(PARIS, handler="work:run")) == ("work:run", "30", 15 + 60)
+    assert told(replace(PARIS, timeout=timedelta(minutes=5))) == ("poll", "300", 15 + 330)
+
+
+def test_the_start_deadline_follows_the_schedule_unless_it_is_given() -> None:
+    assert render()["spec"]["startingDeadlineSeconds"] == 100
+    assert render(tick={"startDeadline": "40s"})["spec"]["startingDeadlineSeconds"] == 40
+
+
+def test_the_tick_is_told_its_region_and_where_its_job_name_stands() -> None:
+    container = render()["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    environment = {item["name"]: item for item in container["env"]}
+    assert environment.keys() == {str(variable) for variable in Variable}
+    assert environment[Variable.REGION_BBOX]["value"] == "2.224122,48.815573,2.469921,48.902145"
+    assert environment[Variable.CRONJOB_NAME]["value"] == "fr-75-x"
+    path = environment[Variable.JOB_NAME]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert path == "metadata.labels['batch.kubernetes.io/job-name']"
+
+
+def test_a_name_is_not_read_as_a_reference_to_another_variable() -> None:
+    schedule = parse_schedule(PARIS.cron_schedule)
+    region = replace(PARIS, code="US$$", name="$(TICK_SOURCE)")
+    manifest = render_cronjob(region, schedule, scheduler(), name="us-x", tick_image="tick:1", suspend=False)
+    container = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    values = {item["name"]: item.get("value") for item in container["env"]}
+    assert values[Variable.REGION_CODE] == "US$$$$"
+    assert values[Variable.REGION_NAME] == "$$(TICK_SOURCE)"
+    assert manifest["metadata"]["annotations"]["region-tick.dev/code"] == "US$$"
+
+
+def test_users_additions_come_after_ours() -> None:
+    manifest = render(
+        tick={"env": [{"name": "KEY", "value": "v"}], "image": "mine:1", "nodeSelector": {"pool": "ticks"}}
+    )
+    pod = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["env"][-1] == {"name": "KEY", "value": "v"}
+    assert pod["containers"][0]["image"] == "mine:1"
+    assert pod["nodeSelector"] == {"pool": "ticks"}
+
+
+def test_the_quota_counts_the_ticks_priority_class_only() -> None:
+    spec = render_quota(scheduler(concurrency=7))["spec"]
+    pod = render()["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert spec["hard"] == {"pods": "7"}
+    assert spec["scopeSelector"]["matchExpressions"][0]["values"] == [pod["priorityClassName"]]
+
+
+def test_the_longest_name_leaves_room_for_the_controllers_suffix() -> None:
+    from datetime import UTC, datetime
+
+    name = cronjob_name(replace(PARIS, code="x" * 99))
+    assert len(job_name(name, datetime(2100, 1, 1, tzinfo=UTC))) <= 63

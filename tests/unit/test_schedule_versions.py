@@ -1,0 +1,163 @@
+"""in_force.py: what CronJobs say, and what of region_schedule changes for it, case by case and over any history."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from region_operator.cronjobs.labels import cronjob_name
+from region_operator.cronjobs.render import render_cronjob
+from region_operator.ledger.schedule_versions import (
+    ScheduleSpec,
+    ScheduleVersion,
+    VersionChanges,
+    diff_versions,
+    read_versions,
+)
+from region_operator.regions.schedule import parse_schedule
+from tests.unit.examples import PARIS, scheduler
+
+if TYPE_CHECKING:
+    from region_operator.regions.region import RegionRow
+
+AT = datetime(2026, 11, 24, 10, 0, 5, tzinfo=UTC)
+LATER = AT + timedelta(minutes=7)
+NOW = AT + timedelta(minutes=30)
+KEY = (PARIS.source, PARIS.id)
+TERMS = ScheduleSpec(cron="*/5 * * * *", code="FR-75", cronjob=cronjob_name(PARIS), start_deadline_seconds=100)
+STOPPED = replace(TERMS, suspended=True)
+ROW = ScheduleVersion(source=PARIS.source, region_id=PARIS.id, spec=TERMS, valid_from=AT)
+
+
+def stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def cronjob(
+    region: RegionRow = PARIS, *, created: datetime = AT, applied: datetime | None = None, suspend: bool = False
+) -> dict[str, Any]:
+    """Return a CronJob as the API server has it after an apply."""
+    schedule = parse_schedule(region.cron_schedule)
+    body = render_cronjob(
+        region, schedule, scheduler(), name=cronjob_name(region), tick_image="tick:1", suspend=suspend
+    )
+    entry = {"manager": "region-operator", "operation": "Apply", "time": stamp(applied or created), "fieldsV1": {}}
+    ticked = {"manager": "kube-controller-manager", "operation": "Update", "time": stamp(NOW), "subresource": "status"}
+    body["metadata"] |= {"creationTimestamp": stamp(created), "managedFields": [entry, ticked]}
+    return body
+
+
+def test_a_cronjob_says_since_when_its_region_ticks_and_how() -> None:
+    assert read_versions([cronjob()]) == {KEY: ROW}
+    assert read_versions([cronjob(applied=LATER)]) == {KEY: replace(ROW, valid_from=LATER)}
+    assert read_versions([cronjob(applied=LATER, suspend=True)]) == {KEY: replace(ROW, spec=STOPPED, valid_from=LATER)}
+
+
+def test_what_a_person_changed_counts_from_then() -> None:
+    body = cronjob()
+    body["spec"]["schedule"] = "@hourly"
+    body["metadata"]["managedFields"] += [{"manager": "kubectl-edit", "operation": "Update", "time": stamp(LATER)}]
+    assert read_versions([body])[KEY] == replace(ROW, spec=replace(TERMS, cron="@hourly"), valid_from=LATER)
+
+
+def test_one_whose_managed_fields_were_lost_counts_from_its_creation() -> None:
+    body = cronjob(applied=LATER)
+    del body["metadata"]["managedFields"]
+    assert read_versions([body])[KEY].valid_from == AT
+
+
+def test_one_that_is_going_starts_nothing_any_more() -> None:
+    body = cronjob()
+    body["metadata"]["deletionTimestamp"] = stamp(LATER)
+    assert read_versions([body]) == {}
+
+
+def test_of_two_the_older_counts() -> None:
+    copy = cronjob(replace(PARIS, code="copy"), created=LATER)
+    for bodies in ([cronjob(), copy], [copy, cronjob()]):
+        assert read_versions(bodies)[KEY].spec.cronjob == cronjob_name(PARIS)
+
+
+def test_one_without_its_marks_is_left_out() -> None:
+    body = cronjob()
+    del body["metadata"]["annotations"]
+    assert read_versions([body]) == {}
+
+
+OTHER = replace(TERMS, cron="@hourly")
+
+
+@pytest.mark.parametrize(
+    ("current", "found", "expected"),
+    [
+        pytest.param([], [ROW], VersionChanges(begun=(ROW,)), id="created"),
+        pytest.param([ROW], [replace(ROW, valid_from=LATER)], VersionChanges(), id="another image"),
+        pytest.param(
+            [ROW],
+            [replace(ROW, spec=OTHER, valid_from=LATER)],
+            VersionChanges((replace(ROW, valid_to=LATER),), (replace(ROW, spec=OTHER, valid_from=LATER),)),
+            id="rescheduled",
+        ),
+        pytest.param(
+            [ROW],
+            [replace(ROW, spec=STOPPED, valid_from=LATER)],
+            VersionChanges((replace(ROW, valid_to=LATER),), (replace(ROW, spec=STOPPED, valid_from=LATER),)),
+            id="suspended",
+        ),
+        pytest.param(
+            [], [replace(ROW, spec=STOPPED)], VersionChanges(begun=(replace(ROW, spec=STOPPED),)), id="made so"
+        ),
+        pytest.param(
+            [ROW],
+            [replace(ROW, source="public.other", valid_from=LATER)],
+            VersionChanges((replace(ROW, valid_to=LATER),), (replace(ROW, source="public.other", valid_from=LATER),)),
+            id="of another table",
+        ),
+        pytest.param([ROW], [], VersionChanges(ended=(replace(ROW, valid_to=NOW),)), id="gone"),
+        pytest.param([], [], VersionChanges(), id="nothing"),
+    ],
+)
+def test_the_changes(current: list[ScheduleVersion], found: list[ScheduleVersion], expected: VersionChanges) -> None:
+    assert diff_versions(current, {row.key: row for row in found}, now=NOW) == expected
+
+
+def test_an_edit_in_the_second_of_the_one_before_is_an_edit_all_the_same() -> None:
+    edited = replace(ROW, spec=OTHER)
+    done = diff_versions([ROW], {KEY: edited}, now=NOW)
+    [ended], [begun] = done.ended, done.begun
+    assert ended.valid_to is not None
+    assert ROW.valid_from < ended.valid_to == begun.valid_from < AT + timedelta(seconds=1)
+
+
+def term(text: str) -> ScheduleSpec:
+    return replace(TERMS, suspended=True) if text == "suspended" else replace(TERMS, cron=text)
+
+
+MOMENTS = st.integers(0, 40).map(lambda seconds: AT + timedelta(seconds=seconds))
+STATES = st.dictionaries(
+    st.sampled_from([("s", "1"), ("s", "2"), ("t", "1")]),
+    st.tuples(st.sampled_from(["suspended", "@hourly", "@daily"]), MOMENTS),
+)
+
+
+@given(st.lists(st.tuples(STATES, MOMENTS)))
+def test_after_any_history_the_rows_say_what_is_and_none_overlaps(history: list[tuple[Any, datetime]]) -> None:
+    rows: list[ScheduleVersion] = []
+    for states, now in history:
+        found = {
+            key: ScheduleVersion(source=key[0], region_id=key[1], spec=term(text), valid_from=since)
+            for key, (text, since) in states.items()
+        }
+        done = diff_versions([row for row in rows if row.valid_to is None], found, now=now)
+        ended = {row.key: row for row in done.ended}
+        rows = [ended.get(row.key, row) if row.valid_to is None else row for row in rows] + list(done.begun)
+        current = [row for row in rows if row.valid_to is None]
+        assert {row.key: row.spec for row in current} == {key: row.spec for key, row in found.items()}
+        assert len(current) == len(found)
+        assert all(row.valid_to > row.valid_from for row in rows if row.valid_to is not None)
+        assert not diff_versions(current, found, now=now)
