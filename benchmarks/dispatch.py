@@ -31,6 +31,7 @@ from devcluster.postgres import Postgres
 from devcluster.show import Stage
 from region_operator.cronjobs.labels import CONTAINER
 from region_tick.contract import VERSION, Variable
+from tests.harness.regions import add_regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,10 +138,7 @@ def running_operator(cluster: LocalCluster, url: str) -> Iterator[None]:
 def insert_regions(stage: Stage, connection: Connection) -> None:
     """Make the regions, with a schedule that is far off."""
     until(lambda: connection.execute("SELECT to_regclass('public.region_index')").fetchone() != (None,), "the table")
-    connection.execute(
-        "INSERT INTO region_index (code, name, cron_schedule)"
-        f" SELECT 'R' || n, 'Region', '0 0 1 1 *' FROM generate_series(1, {REGIONS}) n"
-    )
+    add_regions(connection, REGIONS)
     until(lambda: len(cronjobs(stage)) == REGIONS, "a CronJob for each region")
 
 

@@ -30,6 +30,7 @@ from devcluster.show import Stage
 from region_operator.kube.api import Api, connect
 from region_operator.kube.apply import cronjobs_path, list_current
 from region_tick.contract import CHANGES_CHANNEL
+from tests.harness.regions import add_regions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -73,10 +74,7 @@ async def measure(url: str) -> tuple[list[float], list[float]]:
     """Return the seconds of each edit by the operator and by the floor, taken in turn."""
     async with connect("benchmark") as api, await psycopg.AsyncConnection.connect(url, autocommit=True) as database:
         await until(lambda: has_table(database))
-        await database.execute(
-            "INSERT INTO region_index (code, name, cron_schedule)"
-            f" SELECT 'R' || n, 'Region', '0 0 * * *' FROM generate_series(1, {REGIONS}) n"
-        )
+        add_regions(url, REGIONS)
         await until(lambda: has_cronjobs(api))
         [one, *_] = (await list_current(api, NAMESPACE))[0]
         code = one.body["metadata"]["annotations"]["region-tick.dev/code"]

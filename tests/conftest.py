@@ -17,7 +17,7 @@ from devcluster.postgres import Postgres, Server
 from region_operator.database.engine import make_engine
 from region_operator.database.migrate import migrate
 from region_tick.database_url import DatabaseUrl
-from tests.upstream import server as server  # a fixture
+from tests.harness.upstream import server as server  # a fixture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

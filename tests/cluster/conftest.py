@@ -1,64 +1,34 @@
-"""A real control plane for the tests, a namespace of its own for each, and the operator as a process."""
+"""What the tests of a control plane share: a table's regions, and the operator that has made their CronJobs."""
 
 from __future__ import annotations
 
-import os
-import secrets
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 import pytest
 
-from devcluster import start_local
-from tests.cluster.guard import INSERT
-from tests.cluster.kubectl import Kubectl
-from tests.cluster.operator_process import CHECKOUT, OperatorProcess
-from tests.waiting import eventually
+from tests.harness import regions
+from tests.harness.cluster import control_plane, kubectl, operator_environment, run_operator
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
-    from devcluster.local import LocalCluster
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.operator_process import OperatorProcess
+    from tests.harness.regions import AddRegions
 
-
-class RunOperator(Protocol):
-    """Starts the operator on the test's namespace and database; keywords are further environment variables."""
-
-    def __call__(self, **environment: str) -> AbstractContextManager[OperatorProcess]: ...
+__all__ = ["control_plane", "kubectl", "operator_environment", "run_operator"]
 
 
 class Standing(Protocol):
     """Starts it where a table has so many regions, R1 and so on, and waits until each has its CronJob."""
 
     def __call__(self, regions: int, **environment: str) -> AbstractContextManager[OperatorProcess]: ...
-
-
-@pytest.fixture(scope="package")  # each package that imports it has one, after the other
-def control_plane() -> Iterator[LocalCluster]:
-    """API server, etcd and controller manager, without a node; the CRD and the PriorityClass are installed."""
-    with start_local(f"tests-{os.getpid()}", node=False) as cluster:
-        install(cluster)
-        yield cluster
-
-
-def install(cluster: LocalCluster) -> None:
-    """Install what is not of one namespace."""
-    Kubectl(cluster.kubeconfig, "default")(
-        "apply", "-f", str(CHECKOUT / "crds"), "-f", str(CHECKOUT / "manifests/20-priorityclass.yaml")
-    )
-
-
-@pytest.fixture
-def kubectl(control_plane: LocalCluster) -> Iterator[Kubectl]:
-    """kubectl in a namespace of the test's own."""
-    namespace = f"t-{secrets.token_hex(4)}"
-    cluster_wide = Kubectl(control_plane.kubeconfig, "default")
-    cluster_wide("create", "namespace", namespace)
-    yield Kubectl(control_plane.kubeconfig, namespace)
-    cluster_wide("delete", "namespace", namespace, "--wait=false")
 
 
 @pytest.fixture
@@ -73,29 +43,18 @@ def sql(database: str) -> Any:
 
 
 @pytest.fixture
-def operator_environment(kubectl: Kubectl, database: str) -> dict[str, str]:
-    """What tells the operator's process of the test's namespace and database."""
-    return {"KUBECONFIG": str(kubectl.kubeconfig), "POD_NAMESPACE": kubectl.namespace, "DATABASE_URL": database}
+def add_regions(database: str) -> AddRegions:
+    """Add regions to the table of the test's database."""
+    return partial(regions.add_regions, database)
 
 
 @pytest.fixture
-def run_operator(operator_environment: dict[str, str], tmp_path: Path) -> RunOperator:
-    """Start the operator; to be used as a context manager."""
-
-    def run(**environment: str) -> OperatorProcess:
-        log = tmp_path / f"operator-{len(list(tmp_path.iterdir()))}.log"
-        return OperatorProcess(log, operator_environment | environment)
-
-    return run
-
-
-@pytest.fixture
-def standing(run_operator: RunOperator, kubectl: Kubectl, sql: Any) -> Standing:
+def standing(run_operator: RunOperator, kubectl: Kubectl, add_regions: AddRegions) -> Standing:
     """Start the operator on a table with regions; to be used as a context manager."""
 
     @contextmanager
     def stand(regions: int, **environment: str) -> Iterator[OperatorProcess]:
-        sql(INSERT, 1, regions)
+        add_regions(regions)
         with run_operator(**environment) as operator:
             eventually(lambda: kubectl.ready().get("status") == "True", what=f"{regions} CronJobs", seconds=90)
             yield operator

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.cluster.audit import audit_lines, sent_by
-from tests.waiting import eventually
+from tests.harness.audit import audit_lines, sent_by
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from devcluster.local import LocalCluster
-    from tests.cluster.kubectl import Kubectl
-    from tests.cluster.operator_process import OperatorProcess
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.operator_process import OperatorProcess
 
 EVERY_SECOND = {"REGION_REFRESH_INTERVAL_MS": "1000"}
-
-INSERT = (
-    "INSERT INTO region_index (id, code, name, cron_schedule)"
-    " SELECT md5(n::text)::uuid, 'R' || n, 'Region ' || n, '0 0 1 1 *' FROM generate_series(%s::int, %s::int) n"
-)
-"""From one number to another."""
 
 
 def deletes(cluster: LocalCluster, kubectl: Kubectl) -> set[str]:

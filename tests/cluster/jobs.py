@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.waiting import eventually
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
 
 
 def create(kubectl: Kubectl, name: str, **pod: Any) -> None:

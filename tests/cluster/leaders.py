@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.cluster.audit import audit_lines, sent_by
-from tests.waiting import eventually
+from tests.harness.audit import audit_lines, sent_by
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from devcluster.local import LocalCluster
-    from tests.cluster.kubectl import Kubectl
-    from tests.cluster.operator_process import OperatorProcess
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.operator_process import OperatorProcess
 
 
 def leads(operator: OperatorProcess) -> bool:

@@ -6,17 +6,13 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from tests.waiting import eventually
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
-    from tests.cluster.kubectl import Kubectl
-    from tests.cluster.operator_process import OperatorProcess
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.operator_process import OperatorProcess
 
 HOUR = {"REGION_REFRESH_INTERVAL_MS": "3600000"}
-INSERT = (
-    "INSERT INTO region_index (code, name, cron_schedule)"
-    " SELECT 'R' || n, 'Region ' || n, '0 0 1 1 *' FROM generate_series(1, %s) n"
-)
 
 
 def settled(operator: OperatorProcess, kubectl: Kubectl, *, regions: int) -> dict[str, dict[str, Any]]:

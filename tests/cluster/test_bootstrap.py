@@ -9,11 +9,11 @@ import pytest
 
 from region_operator.kube.api import Api, connect
 from region_operator.kube.bootstrap import bootstrap
-from tests.waiting import eventually
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
 
 KNOBS = {"refreshInterval": "90s", "concurrency": 9}
 

@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psycopg
 import pytest
 
-from tests.cluster.audit import audit_lines, sent_by
-from tests.cluster.operator_process import CHECKOUT
-from tests.waiting import eventually
+from tests.harness.audit import audit_lines, sent_by
+from tests.harness.operator_process import CHECKOUT
+from tests.harness.regions import EVERY_FIVE_MINUTES
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from devcluster.local import LocalCluster
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.regions import AddRegions
 
-INSERT = (
-    "INSERT INTO region_index (code, name, cron_schedule)"
-    " SELECT 'R' || n, 'Region ' || n, '*/5 * * * *' FROM generate_series(1, %s) n"
-)
 SCHEDULER = '{"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}'
 
 
@@ -53,10 +51,10 @@ def command(operator_environment: dict[str, str]) -> Command:
 
 
 def test_a_plan_says_what_a_reconcile_does_and_changes_nothing(
-    command: Command, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    command: Command, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, add_regions: AddRegions
 ) -> None:
     kubectl("apply", "-f", "-", stdin=SCHEDULER)
-    sql(INSERT, 3)
+    add_regions(3, cron=EVERY_FIVE_MINUTES)
     sql("UPDATE region_index SET cron_schedule = '61 * * * *' WHERE code = 'R3'")
     done = command("plan")
     assert (done.returncode, done.stderr) == (2, "")
@@ -95,8 +93,10 @@ def test_a_plan_says_what_a_reconcile_does_and_changes_nothing(
     assert report["quota"] == 8
 
 
-def test_a_plan_shows_what_is_held_and_how_to_approve_it(command: Command, kubectl: Kubectl, sql: Any) -> None:
-    sql(INSERT, 20)
+def test_a_plan_shows_what_is_held_and_how_to_approve_it(
+    command: Command, kubectl: Kubectl, sql: Any, add_regions: AddRegions
+) -> None:
+    add_regions(20, cron=EVERY_FIVE_MINUTES)
     assert command("reconcile", "--once").returncode == 0
     sql("TRUNCATE region_index")
     before = command("plan")
@@ -132,7 +132,7 @@ def test_a_plan_needs_no_schema_of_ours(command: Command, kubectl: Kubectl, empt
 
 
 def test_one_who_would_write_beside_a_leader_is_refused(
-    command: Command, run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    command: Command, run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, add_regions: AddRegions
 ) -> None:
     with run_operator() as operator:
         eventually(lambda: kubectl.ready().get("status") == "True", what="it leads")
@@ -144,7 +144,7 @@ def test_one_who_would_write_beside_a_leader_is_refused(
         assert command("plan").returncode == 0
         operator.signal(signal.SIGKILL)
         operator.wait()
-    sql(INSERT, 1)
+    add_regions(1, cron=EVERY_FIVE_MINUTES)
     assert command("reconcile", "--once").returncode == 0
     assert kubectl.cronjobs().keys() == {"R1"}
 

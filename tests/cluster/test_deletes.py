@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 from region_operator.database.store import Store
 from region_operator.kube.api import Api, connect
 from region_operator.reconcile import Reconciler
-from tests.cluster.quiet import HOUR, INSERT, marked, settled
-from tests.waiting import eventually
+from tests.cluster.quiet import HOUR, marked, settled
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     import pytest
 
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.regions import AddRegions
 
 SCHEDULER = {
     "apiVersion": "region-tick.dev/v1alpha1",
@@ -46,12 +47,17 @@ def conditions(kubectl: Kubectl) -> set[str]:
 
 
 async def test_a_cronjob_that_changes_before_it_is_deleted_is_looked_at_again(
-    kubectl: Kubectl, database: str, sql: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kubectl: Kubectl,
+    database: str,
+    sql: Any,
+    add_regions: AddRegions,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
     caplog.set_level("INFO")
     kubectl("create", "-f", "-", stdin=json.dumps(SCHEDULER))
-    sql(INSERT, 3)
+    add_regions(3)
     edits = [("label", "team=a"), ("annotate", "region-tick.dev/paused=true")]
 
     def edit(name: str) -> None:
@@ -80,12 +86,17 @@ async def test_a_cronjob_that_changes_before_it_is_deleted_is_looked_at_again(
 
 
 async def test_one_that_somebody_deleted_first_is_done(
-    kubectl: Kubectl, database: str, sql: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kubectl: Kubectl,
+    database: str,
+    sql: Any,
+    add_regions: AddRegions,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
     caplog.set_level("INFO")
     kubectl("create", "-f", "-", stdin=json.dumps(SCHEDULER))
-    sql(INSERT, 2)
+    add_regions(2)
     async with reconciling(database, lambda name: kubectl("delete", "cronjob", name)) as reconciler:
         await reconciler.reconcile(kubectl.namespace, "default")
         sql("DELETE FROM region_index WHERE code = 'R1'")
@@ -96,10 +107,10 @@ async def test_one_that_somebody_deleted_first_is_done(
 
 
 def test_many_deletions_cost_one_reconcile_and_are_nobody_elses(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
 ) -> None:
     count = 300
-    sql(INSERT, count)
+    add_regions(count)
     with run_operator(**HOUR) as operator:
         settled(operator, kubectl, regions=count)
         widen = json.dumps({"spec": SCHEDULER["spec"]})
@@ -108,7 +119,7 @@ def test_many_deletions_cost_one_reconcile_and_are_nobody_elses(
         sql("DELETE FROM region_index")
         eventually(lambda: len(operator.logged("removed")) == count, what="they are deleted", seconds=60)
         eventually(lambda: not kubectl.cronjobs(), what="they are gone", seconds=60)
-        sql("INSERT INTO region_index (code, name, cron_schedule) VALUES ('new', '', '@daily')")
+        add_regions(["new"])
         eventually(lambda: kubectl.cronjobs().keys() == {"new"}, what="what came after them is seen")
         eventually(lambda: operator.reconciles >= before + 2, what="the reconcile ends")
         assert operator.reconciles == before + 2
@@ -116,9 +127,9 @@ def test_many_deletions_cost_one_reconcile_and_are_nobody_elses(
 
 
 def test_a_region_that_is_back_before_its_cronjob_is_gone_gets_a_new_one(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 1)
+    add_regions(1)
     with run_operator(**HOUR) as operator:
         old = settled(operator, kubectl, regions=1)["R1"]["metadata"]
         stay = json.dumps({"metadata": {"finalizers": ["example.com/stay"]}})

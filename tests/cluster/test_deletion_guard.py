@@ -12,16 +12,18 @@ from region_operator.database.store import Store
 from region_operator.kube.api import connect
 from region_operator.observe import observe
 from region_operator.reconcile import Reconciler
-from tests.cluster.guard import EVERY_SECOND, INSERT, approve, count, deletes, held, wait_for_count, widen
-from tests.waiting import eventually
+from tests.cluster.guard import EVERY_SECOND, approve, count, deletes, held, wait_for_count, widen
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from devcluster.local import LocalCluster
     from region_operator.observe import Observation
-    from tests.cluster.conftest import RunOperator, Standing
-    from tests.cluster.kubectl import Kubectl
+    from tests.cluster.conftest import Standing
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.regions import AddRegions
 
 SCHEDULER = """
 apiVersion: region-tick.dev/v1alpha1
@@ -101,9 +103,9 @@ def test_single_deletions_in_a_row_are_held_like_one_of_all(
 
 
 def test_a_deletion_that_fails_and_is_tried_again_counts_once(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 1, 12)
+    add_regions(12)
     policy = f"no-deletes-{kubectl.namespace}"
     with run_operator(**EVERY_SECOND) as operator:
         eventually(lambda: kubectl.ready().get("status") == "True", what="12 CronJobs")
@@ -186,10 +188,10 @@ def replace_crd(kubectl: Kubectl, crd: dict[str, Any]) -> None:
 
 
 def test_a_status_that_forgets_lets_nothing_go(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, add_regions: AddRegions
 ) -> None:
     """As after an upgrade without the CRD: the API server drops the fields that it does not know."""
-    sql(INSERT, 1, 12)
+    add_regions(12)
     crd = kubectl.get("crd", "regionschedulers.region-tick.dev")
     outdated = json.loads(json.dumps(crd))
     fields = outdated["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
@@ -209,7 +211,12 @@ def test_a_status_that_forgets_lets_nothing_go(
 
 
 async def test_a_decision_is_written_over_what_was_read_and_nothing_else(
-    kubectl: Kubectl, control_plane: LocalCluster, sql: Any, database: str, monkeypatch: pytest.MonkeyPatch
+    kubectl: Kubectl,
+    control_plane: LocalCluster,
+    sql: Any,
+    add_regions: AddRegions,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As when two lead at once, or one was frozen: what the other has let go meanwhile must count."""
     monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
@@ -224,7 +231,7 @@ async def test_a_decision_is_written_over_what_was_read_and_nothing_else(
     async with connect("a test") as api, Store(lambda: database, may_migrate=True) as store:
         reconciler = Reconciler(api, store, tick_image="tick:1")
         await reconciler.reconcile(kubectl.namespace, "default")
-        sql(INSERT, 1, 3)
+        add_regions(3)
         await reconciler.reconcile(kubectl.namespace, "default")
         assert count(kubectl) == 3
         sql("DELETE FROM region_index WHERE code = 'R1'")

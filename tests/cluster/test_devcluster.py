@@ -22,7 +22,7 @@ from devcluster import ClusterError, LocalCluster, images, start_local
 from devcluster.binaries import CONTROL_PLANE, NODE, Binary, ensure, source_of
 from devcluster.state import Record, alive, cluster_folder
 from devcluster.toolchain import go_for
-from tests.cluster.kubectl import Kubectl
+from tests.harness.kubectl import Kubectl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,17 +16,18 @@ from region_operator.kube.api import connect
 from region_operator.kube.apply import apply_plan
 from region_operator.plan.changes import ChangeReason, Desired, Plan, Write
 from region_operator.regions.schedule import parse_schedule
-from tests.cluster.audit import audit_lines, sent_by
-from tests.cluster.quiet import HOUR, INSERT, marked, settled
-from tests.unit.examples import PARIS, scheduler
-from tests.waiting import eventually
+from tests.cluster.quiet import HOUR, marked, settled
+from tests.harness.audit import audit_lines, sent_by
+from tests.harness.examples import PARIS, scheduler
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from devcluster.local import LocalCluster
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.regions import AddRegions
 
 
 def shape(cronjob: dict[str, Any]) -> dict[str, Any]:
@@ -110,11 +111,11 @@ def test_an_edit_is_undone_and_its_author_named(
     run_operator: RunOperator,
     kubectl: Kubectl,
     control_plane: LocalCluster,
-    sql: Any,
+    add_regions: AddRegions,
     edit: Callable[[Kubectl, str], object],
     manager: str,
 ) -> None:
-    sql(INSERT, 2)
+    add_regions(2)
     with run_operator(**HOUR) as operator:
         before = settled(operator, kubectl, regions=2)
         name = before["R1"]["metadata"]["name"]
@@ -135,8 +136,10 @@ def test_an_edit_is_undone_and_its_author_named(
 
 
 @pytest.mark.parametrize("cascade", ["background", "foreground", "orphan"])
-def test_a_deleted_cronjob_is_made_again(run_operator: RunOperator, kubectl: Kubectl, sql: Any, cascade: str) -> None:
-    sql(INSERT, 1)
+def test_a_deleted_cronjob_is_made_again(
+    run_operator: RunOperator, kubectl: Kubectl, add_regions: AddRegions, cascade: str
+) -> None:
+    add_regions(1)
     with run_operator(**HOUR) as operator:
         before = settled(operator, kubectl, regions=1)["R1"]
         kubectl("delete", "cronjob", before["metadata"]["name"], f"--cascade={cascade}")
@@ -145,8 +148,10 @@ def test_a_deleted_cronjob_is_made_again(run_operator: RunOperator, kubectl: Kub
         assert shape(kubectl.cronjobs()["R1"]) == shape(before)
 
 
-def test_what_a_tick_writes_causes_no_reconcile(run_operator: RunOperator, kubectl: Kubectl, sql: Any) -> None:
-    sql(INSERT, 2)
+def test_what_a_tick_writes_causes_no_reconcile(
+    run_operator: RunOperator, kubectl: Kubectl, add_regions: AddRegions
+) -> None:
+    add_regions(2)
     with run_operator(**HOUR) as operator:
         before = settled(operator, kubectl, regions=2)
         reconciles = operator.reconciles
@@ -163,9 +168,9 @@ def test_what_a_tick_writes_causes_no_reconcile(run_operator: RunOperator, kubec
 
 
 def test_who_sets_what_we_set_is_no_intruder(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 1)
+    add_regions(1)
     with run_operator(**HOUR) as operator:
         before = settled(operator, kubectl, regions=1)["R1"]
         name = before["metadata"]["name"]
@@ -187,9 +192,9 @@ def test_who_sets_what_we_set_is_no_intruder(
 
 
 def test_edits_while_the_operator_was_away_are_undone(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 7)
+    add_regions(7)
     with run_operator(**HOUR) as operator:
         before = settled(operator, kubectl, regions=7)
         assert operator.stop() == 0
@@ -218,9 +223,9 @@ def test_edits_while_the_operator_was_away_are_undone(
 
 
 def test_an_upgrade_writes_each_cronjob_once(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 20)
+    add_regions(20)
     with run_operator(**HOUR, TICK_IMAGE="tick:1") as operator:
         before = settled(operator, kubectl, regions=20)
         assert operator.stop() == 0
@@ -234,10 +239,11 @@ def test_an_upgrade_writes_each_cronjob_once(
 
 
 def test_a_foreign_cronjob_of_the_same_name_is_reported_and_left_alone(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
 ) -> None:
-    sql("INSERT INTO region_index (id, code, name, cron_schedule) VALUES (%s, %s, '', '@daily')", PARIS.id, PARIS.code)
-    sql(INSERT, 1)
+    add_regions([PARIS.code])
+    sql("UPDATE region_index SET id = %s", PARIS.id)
+    add_regions(1)
     name = cronjob_name(PARIS)
     kubectl("create", "cronjob", name, "--image", "busybox", "--schedule", "@yearly")
     version = kubectl.get("cronjob", name)["metadata"]["resourceVersion"]
@@ -282,8 +288,10 @@ async def test_a_creation_adopts_nothing_that_was_made_since_the_listing(
     assert kubectl.get("cronjob", name)["spec"]["schedule"] == PARIS.cron_schedule
 
 
-def test_a_copy_of_ours_is_somebody_elses(run_operator: RunOperator, kubectl: Kubectl, sql: Any) -> None:
-    sql(INSERT, 1)
+def test_a_copy_of_ours_is_somebody_elses(
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
+) -> None:
+    add_regions(1)
     with run_operator(**HOUR) as operator:
         copy = settled(operator, kubectl, regions=1)["R1"]
         copy["metadata"] = {key: copy["metadata"][key] for key in ("labels", "annotations")} | {"name": "copy"}
@@ -295,9 +303,9 @@ def test_a_copy_of_ours_is_somebody_elses(run_operator: RunOperator, kubectl: Ku
 
 
 def test_an_annotation_pauses_one_region(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 2)
+    add_regions(2)
     with run_operator(**HOUR) as operator:
         name = settled(operator, kubectl, regions=2)["R1"]["metadata"]["name"]
         kubectl("annotate", "cronjob", name, "region-tick.dev/paused=true")

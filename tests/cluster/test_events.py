@@ -12,13 +12,13 @@ from region_operator.kube.api import Api, connect
 from region_operator.kube.events import EVENTS_AT_ONCE, post_warning, post_warnings
 from region_operator.plan.status import MESSAGE_LIMIT
 from region_operator.scheduler import Scheduler
-from tests.cluster.proxy import Proxy
+from tests.harness.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
 
 SCHEDULER = '{"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}'
 

@@ -17,14 +17,14 @@ from region_operator.ledger.region_schedule_queries import save_versions
 from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion
 from region_tick.contract import job_name
 from tests.cluster.jobs import create
-from tests.unit.examples import scheduler
+from tests.harness.examples import scheduler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
 
 SOURCE = "public.region_index"
 TERMS = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)

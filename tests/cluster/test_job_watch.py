@@ -15,12 +15,12 @@ from region_operator.ledger.job_cleanup import OVERDUE, JobCleanup
 from region_operator.ledger.job_watch import JobWatch
 from region_tick.contract import Reason
 from tests.cluster.jobs import create
-from tests.waiting import eventually
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
 
 HOUR = timedelta(hours=1)
 

@@ -11,7 +11,6 @@ import pytest
 
 from region_operator.kube.leader_election import POLL_SECONDS
 from region_operator.kube.lease import LEASE_SECONDS
-from tests.cluster.audit import audit_lines, sent_by
 from tests.cluster.leaders import (
     assert_they_wrote_in_turn,
     holder,
@@ -20,22 +19,20 @@ from tests.cluster.leaders import (
     wait_for_renewal,
     wait_until_it_leads,
 )
-from tests.cluster.proxy import Proxy
-from tests.waiting import eventually
+from tests.harness.audit import audit_lines, sent_by
+from tests.harness.proxy import Proxy
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from devcluster.local import LocalCluster
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
-    from tests.cluster.operator_process import OperatorProcess
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.operator_process import OperatorProcess
+    from tests.harness.regions import AddRegions
 
-INSERT = (
-    "INSERT INTO region_index (code, name, cron_schedule)"
-    " SELECT 'R' || n, 'Region ' || n, '*/5 * * * *' FROM generate_series(1, %s) n"
-)
 
 LEFT_BEFORE_THE_FREEZE = 1
 """How many requests may have been given leave, but not yet be the kernel's, when a process is frozen: nothing is
@@ -60,9 +57,9 @@ def leader_and_standby(
 
 
 def test_of_three_one_leads_and_the_others_could(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 20)
+    add_regions(20)
     with run_operator() as a, run_operator() as b, run_operator() as c:
         leader = eventually(lambda: next(filter(leads, (a, b, c)), None), what="a leader")
         eventually(lambda: leader.get("/readyz")[1].startswith("ok\n"), what="the leader is ready")
@@ -83,9 +80,9 @@ def test_of_three_one_leads_and_the_others_could(
 
 
 def test_a_killed_leader_is_followed_when_its_lease_is_over(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 20)
+    add_regions(20)
     with leader_and_standby(run_operator) as (leader, standby):
         eventually(lambda: kubectl.ready().get("status") == "True", what="20 CronJobs")
         before = {code: item["metadata"]["uid"] for code, item in kubectl.cronjobs().items()}
@@ -99,9 +96,9 @@ def test_a_killed_leader_is_followed_when_its_lease_is_over(
 
 
 def test_leaders_that_are_killed_again_and_again_follow_each_other(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, REGIONS)
+    add_regions(REGIONS)
     with ExitStack() as running:
         replicas = [running.enter_context(run_operator()) for _ in range(3)]
         led = []
@@ -156,14 +153,14 @@ def test_told_to_stop_before_it_leads_it_ends(
 
 
 def test_a_leader_that_was_frozen_amid_its_writes_ends_without_another(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, add_regions: AddRegions
 ) -> None:
     with leader_and_standby(run_operator) as (leader, standby):
         eventually(lambda: leader.logged("listening"), what="the leader listens")
         kubectl(
             "patch", "rsched", "default", "--type=merge", '--patch={"spec": {"deletionGuard": {"maxPercent": 100}}}'
         )
-        sql(INSERT, 1000)
+        add_regions(1000)
         eventually(lambda: len(leader.logged("added")) > 100, what="it writes")
         leader.signal(signal.SIGSTOP)
         assert len(leader.logged("added")) < 900
@@ -191,7 +188,7 @@ def test_a_leader_that_was_frozen_amid_its_writes_ends_without_another(
 
 
 def test_a_leader_that_is_cut_off_ends_before_another_leads(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, tmp_path: Path
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, add_regions: AddRegions, tmp_path: Path
 ) -> None:
     through = tmp_path / "kubeconfig"
     with (
@@ -200,7 +197,7 @@ def test_a_leader_that_is_cut_off_ends_before_another_leads(
     ):
         eventually(lambda: leader.logged("listening"), what="the leader listens")
         proxy.cut()
-        sql(INSERT, 20)
+        add_regions(20)
         assert leader.wait() == os.EX_TEMPFAIL
         assert not leads(standby)
         [lost] = leader.logged("leadership lost")
@@ -211,9 +208,9 @@ def test_a_leader_that_is_cut_off_ends_before_another_leads(
 
 
 def test_a_lease_that_is_deleted_lets_nobody_begin_beside_its_leader(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 20)
+    add_regions(20)
     with run_operator() as leader:
         eventually(lambda: kubectl.ready().get("status") == "True", what="20 CronJobs")
         wait_for_renewal(kubectl)  # so that it does not look for some seconds

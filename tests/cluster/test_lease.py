@@ -18,12 +18,12 @@ from region_operator.kube.lease import LEASE_SECONDS, NAME, held
 from region_operator.runtime.health import Health
 from region_operator.scheduler import API_VERSION, DEFAULT_NAME, KIND
 from tests.cluster.leaders import holder, wait_for_renewal
-from tests.waiting import eventually
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
 
 
 SCHEDULER = json.dumps(

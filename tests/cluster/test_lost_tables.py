@@ -5,30 +5,32 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 
-from tests.cluster.audit import audit_lines, is_renewal
-from tests.cluster.guard import EVERY_SECOND, INSERT, approve, count, deletes, held, wait_for_count, wait_for_reconciles
-from tests.waiting import eventually
+from tests.cluster.guard import EVERY_SECOND, approve, count, deletes, held, wait_for_count, wait_for_reconciles
+from tests.harness.audit import audit_lines, is_renewal
+from tests.harness.regions import add_regions, numbered
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from devcluster.local import LocalCluster
-    from tests.cluster.conftest import RunOperator, Standing
-    from tests.cluster.kubectl import Kubectl
+    from tests.cluster.conftest import Standing
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.regions import AddRegions
 
 
 def test_a_truncated_table_deletes_nothing_until_it_is_approved(
-    standing: Standing, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    standing: Standing, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, add_regions: AddRegions
 ) -> None:
     with standing(500, **EVERY_SECOND) as operator:
         assert count(kubectl) == 500
         before = {code: item["metadata"]["resourceVersion"] for code, item in kubectl.cronjobs().items()}
 
         sql("TRUNCATE region_index")
-        sql(INSERT, 501, 501)
+        add_regions(["R501"])
         message = eventually(lambda: held(kubectl), what="the hold is a condition")["message"]
         eventually(lambda: "R501" in kubectl.cronjobs(), what="a creation goes on")
         sql("UPDATE region_index SET cron_schedule = '@hourly' WHERE code = 'R501'")
@@ -52,7 +54,7 @@ def test_a_truncated_table_deletes_nothing_until_it_is_approved(
         assert printed == ["HELD", "500"]
 
         for first in range(1, 500, 50):  # in pieces: the last ones must not go as soon as they are few
-            sql(INSERT, first, first + 49)
+            add_regions(numbered(first, first + 49))
         eventually(lambda: not held(kubectl), what="the hold goes with its cause")
         wait_for_reconciles(operator, 1)
         assert kubectl.scheduler()["status"]["regions"]["held"] == 0
@@ -150,8 +152,7 @@ def test_a_small_installation_outlives_a_wrong_database_and_what_that_brings(
         assert operator.stop() == 0
     with run_operator(DATABASE_URL=empty_database, **EVERY_SECOND) as operator:
         eventually(lambda: held(kubectl), what="it holds")
-        with psycopg.connect(empty_database, autocommit=True) as connection:
-            connection.execute(INSERT, (101, 140))
+        add_regions(empty_database, numbered(101, 140))
         wait_for_count(kubectl, 43)
         wait_for_reconciles(operator, 3)
         assert held(kubectl)
@@ -168,7 +169,7 @@ def test_a_small_installation_outlives_a_wrong_database_and_what_that_brings(
 
 
 def test_of_two_regions_one_may_go_and_then_the_other_is_held(
-    standing: Standing, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    standing: Standing, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, add_regions: AddRegions
 ) -> None:
     with standing(2, **EVERY_SECOND) as operator:
         sql("DELETE FROM region_index WHERE code = 'R1'")
@@ -177,13 +178,13 @@ def test_of_two_regions_one_may_go_and_then_the_other_is_held(
         eventually(lambda: held(kubectl), what="the last one is held")
         wait_for_reconciles(operator, 2)
         assert kubectl.cronjobs().keys() == {"R2"}
-        sql(INSERT, 2, 2)
+        add_regions(["R2"])
         eventually(lambda: not held(kubectl), what="its row is back")
     assert len(deletes(control_plane, kubectl)) == 1
 
 
-def test_the_only_region_may_go(run_operator: RunOperator, kubectl: Kubectl, sql: Any) -> None:
-    sql(INSERT, 1, 1)
+def test_the_only_region_may_go(run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions) -> None:
+    add_regions(1)
     with run_operator(**EVERY_SECOND):
         wait_for_count(kubectl, 1)
         sql("DELETE FROM region_index")

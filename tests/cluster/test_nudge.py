@@ -12,27 +12,26 @@ from region_operator.cronjobs.labels import QUOTA_NAME
 from region_operator.kube.api import connect
 from region_operator.kube.nudge import Nudger
 from region_tick.contract import Variable
-from tests.cluster.audit import audit_lines, sent_by
-from tests.waiting import eventually
+from tests.harness.audit import audit_lines, sent_by
+from tests.harness.regions import numbered
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     import pytest
 
     from devcluster.local import LocalCluster
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.regions import AddRegions
 
 SLOTS = 2
 REGIONS = 5
 
 
 def test_a_free_slot_goes_to_the_oldest_tick(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, add_regions: AddRegions
 ) -> None:
-    sql(
-        "INSERT INTO region_index (code, name, cron_schedule)"
-        f" SELECT 'R' || n, 'Region', '0 0 1 1 *' FROM generate_series(0, {REGIONS - 1}) n"
-    )
+    add_regions(numbered(0, REGIONS - 1))
     with run_operator(CONCURRENCY=str(SLOTS)):
         eventually(lambda: len(kubectl.cronjobs()) == REGIONS, what="CronJobs")
         eventually(lambda: kubectl.get("resourcequotas")["items"][0].get("status", {}).get("used"), what="the quota")

@@ -16,16 +16,16 @@ from region_operator.plan.deletion_guard import region_code
 from region_operator.reconcile import Reconciler
 from region_operator.regions.source import UnreadableSourceError
 from region_operator.scheduler import Scheduler
-from tests.cluster.audit import audit_lines, sent_by
+from tests.harness.audit import audit_lines, sent_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from devcluster.local import LocalCluster
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.regions import AddRegions
 
 SCHEDULER = '{"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}'
-INSERT = "INSERT INTO region_index (code, name, cron_schedule) VALUES (%s, '', %s)"
 
 
 class Look:
@@ -58,12 +58,10 @@ def changes(seen: Observation) -> dict[str, ChangeReason]:
 
 
 async def test_a_look_finds_what_is_to_be_done_and_does_nothing(
-    look: Look, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    look: Look, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, add_regions: AddRegions
 ) -> None:
     kubectl("create", "cronjob", "foreign", "--image=busybox", "--schedule=@daily")
-    sql(INSERT, "STAYS", "0 0 1 1 *")
-    sql(INSERT, "MOVES", "0 0 1 1 *")
-    sql(INSERT, "GOES", "0 0 1 1 *")
+    add_regions(["STAYS", "MOVES", "GOES"])
     await look.reconcile()
     mark = control_plane.audit_log.stat().st_size
     seen = await look.observe()
@@ -74,8 +72,8 @@ async def test_a_look_finds_what_is_to_be_done_and_does_nothing(
 
     sql("UPDATE region_index SET cron_schedule = '0 1 1 1 *' WHERE code = 'MOVES'")
     sql("DELETE FROM region_index WHERE code = 'GOES'")
-    sql(INSERT, "COMES", "0 0 1 1 *")
-    sql(INSERT, "BAD", "61 * * * *")
+    add_regions(["COMES"])
+    add_regions(["BAD"], cron="61 * * * *")
     seen = await look.observe()
     assert changes(seen) == {
         "MOVES": ChangeReason.RESCHEDULED,
@@ -87,8 +85,8 @@ async def test_a_look_finds_what_is_to_be_done_and_does_nothing(
     assert [line for line in audit_lines(control_plane, kubectl.namespace, since=mark) if sent_by(line)] == []
 
 
-async def test_a_table_that_cannot_be_read_is_not_planned_with(look: Look, sql: Any) -> None:
-    sql(INSERT, "A", "0 0 1 1 *")
+async def test_a_table_that_cannot_be_read_is_not_planned_with(look: Look, sql: Any, add_regions: AddRegions) -> None:
+    add_regions(["A"])
     await look.reconcile()
     sql("ALTER TABLE region_index RENAME TO away")
     with pytest.raises(UnreadableSourceError, match="region_index"):

@@ -7,8 +7,8 @@ import os
 import pytest
 
 from devcluster import current, docker, kind
-from tests.cluster.kubectl import Kubectl
 from tests.conftest import NO_CURRENT_CLUSTER, NO_DOCKER
+from tests.harness.kubectl import Kubectl
 
 
 @pytest.mark.timeout(900)

@@ -12,13 +12,14 @@ import pytest
 from devcluster.postgres import Postgres
 from region_operator.database.migrate import migrate
 from region_tick.database_url import DatabaseUrl
-from tests.waiting import eventually
+from tests.harness.regions import add_regions
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
 
 
 @pytest.fixture
@@ -26,11 +27,7 @@ def mortal() -> Iterator[Postgres]:
     """A Postgres of the test's own, migrated, with 20 regions."""
     with Postgres.temporary() as server:
         asyncio.run(migrate(DatabaseUrl.parse(server.url())))
-        with psycopg.connect(server.url()) as connection:
-            connection.execute(
-                "INSERT INTO region_index (code, name, cron_schedule)"
-                " SELECT 'R' || n, 'Region', '*/5 * * * *' FROM generate_series(1, 20) n"
-            )
+        add_regions(server.url(), 20)
         yield server
 
 

@@ -9,16 +9,17 @@ import psycopg
 import pytest
 
 from region_operator.kube.events import EVENTS_AT_ONCE
-from tests.cluster.audit import audit_lines, is_renewal
-from tests.waiting import eventually
+from tests.harness.audit import audit_lines, is_renewal
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from devcluster.local import LocalCluster
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
-    from tests.cluster.operator_process import OperatorProcess
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.operator_process import OperatorProcess
+    from tests.harness.regions import AddRegions
 
 EVERY_SECOND = {"REGION_REFRESH_INTERVAL_MS": "1000"}
 
@@ -34,7 +35,7 @@ BREAKS = {
 }
 BROKEN = {*BREAKS}
 REPAIR = (
-    "UPDATE region_index SET code = 'R' || nr, name = 'Region ' || nr, cron_schedule = '0 0 1 1 *',"
+    "UPDATE region_index SET code = 'R' || nr, name = 'Region R' || nr, cron_schedule = '0 0 1 1 *',"
     " bbox_min_lon = NULL, bbox_min_lat = NULL, bbox_max_lon = NULL, bbox_max_lat = NULL"
 )
 
@@ -52,14 +53,14 @@ def sql(database: str) -> Callable[..., None]:
 
 
 @pytest.fixture
-def table(sql: Callable[..., None]) -> Callable[[int], None]:
+def table(add_regions: AddRegions, sql: Callable[..., None]) -> Callable[[int], None]:
     """Fill a table that allows everything that Postgres does with so many good rows, R1, R2, ..."""
 
     def fill(count: int) -> None:
+        add_regions(count)
         sql(
             "ALTER TABLE region_index DROP CONSTRAINT region_index_code_key, ALTER code DROP NOT NULL, ADD nr int",
-            "INSERT INTO region_index (nr, code, name, cron_schedule)"
-            f" SELECT n, 'R' || n, 'Region ' || n, '0 0 1 1 *' FROM generate_series(1, {count}) n",
+            "UPDATE region_index SET nr = substr(code, 2)::int",
         )
 
     return fill

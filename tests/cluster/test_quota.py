@@ -10,15 +10,15 @@ from kubernetes.aio.client import ApiException
 
 from region_operator.kube.api import connect
 from region_operator.kube.quota import apply_quota, read_quota
-from tests.cluster.audit import audit_lines, sent_by
 from tests.cluster.quiet import HOUR, marked, settled
-from tests.unit.examples import scheduler
-from tests.waiting import eventually
+from tests.harness.audit import audit_lines, sent_by
+from tests.harness.examples import scheduler
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from devcluster.local import LocalCluster
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
 
 NAME = "region-tick"
 OTHER_CLASS = {"scopeName": "PriorityClass", "operator": "In", "values": ["another"]}

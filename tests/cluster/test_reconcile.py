@@ -8,23 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cluster.audit import audit_lines, is_renewal, sent_by
-from tests.waiting import eventually
+from tests.harness.audit import audit_lines, is_renewal, sent_by
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from devcluster.local import LocalCluster
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.regions import AddRegions
 
 NO_WAKE_UPS = {"REGION_REFRESH_INTERVAL_MS": "1000"}
-
-
-INSERT = (
-    "INSERT INTO region_index (code, name, cron_schedule)"
-    " SELECT 'R' || n, 'Region ' || n, '0 0 1 1 *' FROM generate_series(1, %s) n"
-)
 
 
 def test_rows_become_cronjobs_and_edits_show(run_operator: RunOperator, kubectl: Kubectl, sql: Any) -> None:
@@ -73,10 +68,10 @@ def test_rows_become_cronjobs_and_edits_show(run_operator: RunOperator, kubectl:
 
 
 def test_the_refresh_interval_finds_what_no_notification_told(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
 ) -> None:
     sql("DROP TRIGGER region_tick_notify ON region_index")
-    sql(INSERT, 1)
+    add_regions(1)
     with run_operator(MIGRATE="false", **NO_WAKE_UPS):
         eventually(lambda: kubectl.cronjobs().keys() == {"R1"}, what="the first reconcile")
         sql("UPDATE region_index SET cron_schedule = '0 3 * * *'")
@@ -86,9 +81,9 @@ def test_the_refresh_interval_finds_what_no_notification_told(
 
 
 def test_an_unchanged_table_causes_no_write(
-    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 200)
+    add_regions(200)
     with run_operator(**NO_WAKE_UPS) as operator:
         eventually(lambda: kubectl.ready().get("status") == "True", what="200 CronJobs", seconds=60)
         assert len(kubectl.cronjobs()) == 200
@@ -105,9 +100,9 @@ def test_an_unchanged_table_causes_no_write(
 
 
 def test_a_row_with_an_invalid_schedule_is_quarantined_alone(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 50)
+    add_regions(50)
     with run_operator() as operator:
         eventually(lambda: len(kubectl.cronjobs()) == 50, what="50 CronJobs")
         eventually(lambda: operator.logged("listening"), what="the operator listens")
@@ -142,9 +137,9 @@ def test_a_row_with_an_invalid_schedule_is_quarantined_alone(
 
 
 def test_a_new_row_with_an_invalid_schedule_gets_no_cronjob(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 2)
+    add_regions(2)
     sql("UPDATE region_index SET cron_schedule = 'every day' WHERE code = 'R2'")
     with run_operator():
         eventually(lambda: kubectl.ready().get("reason") == "RegionsQuarantined", what="the row is reported")
@@ -152,9 +147,9 @@ def test_a_new_row_with_an_invalid_schedule_gets_no_cronjob(
 
 
 def test_an_edited_cronjob_is_set_right_at_the_next_reconcile(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 1)
+    add_regions(1)
     with run_operator(**NO_WAKE_UPS):
         eventually(lambda: kubectl.ready().get("status") == "True", what="one CronJob")
         name = kubectl.cronjobs()["R1"]["metadata"]["name"]
@@ -164,9 +159,11 @@ def test_an_edited_cronjob_is_set_right_at_the_next_reconcile(
         eventually(lambda: "R1" in kubectl.cronjobs(), what="the CronJob is back")
 
 
-def test_a_foreign_cronjob_is_left_alone(run_operator: RunOperator, kubectl: Kubectl, sql: Any) -> None:
+def test_a_foreign_cronjob_is_left_alone(
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
+) -> None:
     kubectl("create", "cronjob", "backup", "--image", "busybox", "--schedule", "@daily")
-    sql(INSERT, 1)
+    add_regions(1)
     with run_operator():
         eventually(lambda: kubectl.ready().get("status") == "True", what="one CronJob")
         sql("DELETE FROM region_index")
@@ -175,9 +172,9 @@ def test_a_foreign_cronjob_is_left_alone(run_operator: RunOperator, kubectl: Kub
 
 
 def test_a_missing_secret_is_said_and_its_creation_is_enough(
-    run_operator: RunOperator, kubectl: Kubectl, database: str, sql: Any, tmp_path: Path
+    run_operator: RunOperator, kubectl: Kubectl, database: str, add_regions: AddRegions, tmp_path: Path
 ) -> None:
-    sql(INSERT, 1)
+    add_regions(1)
     secret = tmp_path / "DATABASE_URL"
     with run_operator(DATABASE_URL_FILE=str(secret)) as operator:
         ready = eventually(kubectl.ready, what="a status without a database")
@@ -192,9 +189,9 @@ def test_a_missing_secret_is_said_and_its_creation_is_enough(
 
 
 def test_a_scheduler_can_be_deleted_while_the_operator_runs_and_while_it_does_not(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 3)
+    add_regions(3)
     with run_operator() as operator:
         eventually(lambda: kubectl.ready().get("status") == "True", what="three CronJobs")
         assert "finalizers" not in kubectl.scheduler()["metadata"]

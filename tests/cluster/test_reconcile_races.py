@@ -16,21 +16,17 @@ from region_operator.kube.api import connect
 from region_operator.observe import observe
 from region_operator.plan.status import ReadyReason
 from region_operator.reconcile import Reconciler
-from tests.cluster.audit import audit_lines, sent_by
+from tests.harness.audit import audit_lines, sent_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from devcluster.local import LocalCluster
     from region_operator.observe import Observation
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.regions import AddRegions
 
 SCHEDULER = '{"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}'
-
-INSERT = (
-    "INSERT INTO region_index (code, name, cron_schedule)"
-    " SELECT 'R' || n, 'Region ' || n, '0 0 1 1 *' FROM generate_series(1, %s) n"
-)
 
 
 @pytest.fixture
@@ -48,7 +44,7 @@ def conditions(kubectl: Kubectl) -> dict[str, dict[str, Any]]:
 
 
 async def test_an_edit_amid_a_reconcile_has_it_begun_anew_and_is_no_failure(
-    reconciler: Reconciler, kubectl: Kubectl, sql: Any, monkeypatch: pytest.MonkeyPatch
+    reconciler: Reconciler, kubectl: Kubectl, sql: Any, add_regions: AddRegions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def observe_while_somebody_edits(*arguments: Any, **keywords: Any) -> Observation:
         seen = await observe(*arguments, **keywords)
@@ -56,7 +52,7 @@ async def test_an_edit_amid_a_reconcile_has_it_begun_anew_and_is_no_failure(
         kubectl("patch", "rsched", "default", "--type=merge", f"--patch={json.dumps(edit)}")
         return seen
 
-    sql(INSERT, 3)
+    add_regions(3)
     await reconciler.reconcile(kubectl.namespace, "default")
     sql("DELETE FROM region_index WHERE code = 'R1'")
     before = kubectl.scheduler()["status"]
@@ -81,10 +77,10 @@ async def test_an_edit_amid_a_reconcile_has_it_begun_anew_and_is_no_failure(
 
 
 async def test_two_reconciles_never_run_at_once(
-    reconciler: Reconciler, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
+    reconciler: Reconciler, kubectl: Kubectl, control_plane: LocalCluster, add_regions: AddRegions
 ) -> None:
     """As with the timers of a RegionScheduler that was deleted and made again while nobody watched."""
-    sql(INSERT, 20)
+    add_regions(20)
     ends = await asyncio.gather(*(reconciler.reconcile(kubectl.namespace, "default") for _ in range(2)))
     assert [end and end.unfinished for end in ends] == ["", ""]
     writes = [line for line in audit_lines(control_plane, kubectl.namespace) if sent_by(line)]
@@ -94,14 +90,14 @@ async def test_two_reconciles_never_run_at_once(
 
 
 async def test_a_reconcile_that_has_no_end_is_given_up_and_said(
-    reconciler: Reconciler, kubectl: Kubectl, sql: Any, monkeypatch: pytest.MonkeyPatch
+    reconciler: Reconciler, kubectl: Kubectl, add_regions: AddRegions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each wait of its own has a limit, so that this cannot be had for real."""
 
     async def hang(*_: Any, **__: Any) -> None:
         await asyncio.Event().wait()
 
-    sql(INSERT, 1)
+    add_regions(1)
     await reconciler.reconcile(kubectl.namespace, "default")
     with monkeypatch.context() as patch:
         patch.setattr(reconcile, "observe", hang)

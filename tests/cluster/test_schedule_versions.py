@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from tests.waiting import eventually
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.regions import AddRegions
 
 HOUR = {"REGION_REFRESH_INTERVAL_MS": "3600000"}
 
@@ -33,7 +34,7 @@ def created(kubectl: Kubectl, code: str) -> datetime:
 
 
 def test_every_way_in_which_a_schedule_begins_and_ends(
-    run_operator: RunOperator, kubectl: Kubectl, database: str, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, database: str, sql: Any, add_regions: AddRegions
 ) -> None:
     def when(check: Callable[[list[tuple[Any, ...]]], object], what: str) -> list[tuple[Any, ...]]:
         return eventually(lambda: rows if check(rows := history(database)) else None, what=what)
@@ -44,10 +45,7 @@ def test_every_way_in_which_a_schedule_begins_and_ends(
     daily = dict.fromkeys("abcd", "0 0 * * *")
     with run_operator(**HOUR) as operator:
         eventually(lambda: operator.logged("listening"), what="it listens")
-        sql(
-            "INSERT INTO region_index (code, name, cron_schedule) SELECT c, '', '0 0 * * *' FROM unnest(%s::text[]) c",
-            [*"abcd"],
-        )
+        add_regions("abcd", cron="0 0 * * *")
         rows = when(lambda rows: in_force(rows) == daily, "four are in force")
         assert [row[2] for row in rows] == [created(kubectl, code) for code in "abcd"]
 

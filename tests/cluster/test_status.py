@@ -12,7 +12,7 @@ from tests.cluster.quiet import is_observed
 if TYPE_CHECKING:
     import pytest
 
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
 
 SCHEDULER = '{"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}'
 WAIT = ("wait", "rsched/default", "--for=condition=Ready", "--timeout=2s")

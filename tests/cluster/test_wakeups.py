@@ -12,19 +12,17 @@ import pytest
 from devcluster.postgres import Postgres
 from region_operator.database.migrate import migrate
 from region_tick.database_url import DatabaseUrl
-from tests.waiting import eventually
+from tests.harness.regions import add_regions
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.regions import AddRegions
 
 HOUR = {"REGION_REFRESH_INTERVAL_MS": "3600000"}
-INSERT = (
-    "INSERT INTO region_index (code, name, cron_schedule)"
-    " SELECT 'R' || n, 'Region ' || n, '*/5 * * * *' FROM generate_series(1, %s) n"
-)
 UPDATES = 10_000
 UPDATES_PER_SECOND = 1000
 
@@ -34,8 +32,7 @@ def mortal() -> Iterator[Postgres]:
     """A Postgres of the test's own, migrated, with a region."""
     with Postgres.temporary() as server:
         asyncio.run(migrate(DatabaseUrl.parse(server.url())))
-        with psycopg.connect(server.url()) as connection:
-            connection.execute(INSERT, [1])
+        add_regions(server.url(), 1)
         yield server
 
 
@@ -45,9 +42,9 @@ def name_of(kubectl: Kubectl, code: str) -> str:
 
 
 def test_a_burst_of_updates_costs_few_reconciles_and_the_last_one_wins(
-    run_operator: RunOperator, kubectl: Kubectl, database: str, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, database: str, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 20)
+    add_regions(20)
     with run_operator(**HOUR) as operator:
         eventually(lambda: kubectl.ready().get("status") == "True", what="20 CronJobs")
         eventually(lambda: operator.logged("listening"), what="it listens")
@@ -64,8 +61,10 @@ def test_a_burst_of_updates_costs_few_reconciles_and_the_last_one_wins(
         assert operator.reconciles - before <= 20
 
 
-def test_rows_that_go_are_seen_as_those_that_change(run_operator: RunOperator, kubectl: Kubectl, sql: Any) -> None:
-    sql(INSERT, 3)
+def test_rows_that_go_are_seen_as_those_that_change(
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
+) -> None:
+    add_regions(3)
     with run_operator(**HOUR) as operator:
         eventually(lambda: len(kubectl.cronjobs()) == 3, what="three CronJobs")
         eventually(lambda: operator.logged("listening"), what="it listens")
@@ -76,9 +75,9 @@ def test_rows_that_go_are_seen_as_those_that_change(run_operator: RunOperator, k
 
 
 def test_what_changed_while_nobody_listened_is_found_on_the_next_connection(
-    run_operator: RunOperator, kubectl: Kubectl, database: str, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, database: str, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 1)
+    add_regions(1)
     with run_operator(**HOUR) as operator:
         eventually(lambda: kubectl.ready().get("status") == "True", what="one CronJob")
         eventually(lambda: operator.logged("listening"), what="it listens")
@@ -121,11 +120,11 @@ def test_a_restarted_database_is_listened_to_again(
 
 
 def test_a_table_of_the_users_own_gets_its_trigger_and_a_view_a_warning(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
 ) -> None:
     sql("CREATE SCHEMA geo")
     sql("CREATE TABLE geo.regions (LIKE region_index INCLUDING ALL)")
-    sql(INSERT.replace("region_index", "geo.regions"), 1)
+    add_regions(1, table="geo.regions")
     sql("CREATE VIEW geo.all_regions AS SELECT * FROM geo.regions")
     with run_operator(**HOUR) as operator:
         eventually(kubectl.ready, what="a scheduler")
@@ -147,9 +146,9 @@ def test_a_table_of_the_users_own_gets_its_trigger_and_a_view_a_warning(
 
 
 def test_a_trigger_that_is_dropped_is_made_again_and_one_that_is_disabled_is_left_so(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
 ) -> None:
-    sql(INSERT, 1)
+    add_regions(1)
     with run_operator(REGION_REFRESH_INTERVAL_MS="1000") as operator:
         eventually(lambda: kubectl.ready().get("status") == "True", what="one CronJob")
         assert operator.metric("region_operator_table_notifies") == 1

@@ -10,8 +10,8 @@ import pytest
 from region_tick.database_url import DatabaseUrl
 from region_tick.session import connect
 from tests.database.tick_process import Ticks
-from tests.database.ticks import Observer
-from tests.pgbouncer import PgBouncer
+from tests.harness.pgbouncer import PgBouncer
+from tests.harness.ticks import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

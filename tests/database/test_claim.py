@@ -15,7 +15,7 @@ from region_tick.contract import LATENESS_TOLERANCE_SECONDS, RUNS_CHANNEL, Reaso
 from region_tick.fence import Ending, finish, is_finished, renew
 from region_tick.session import connect
 from region_tick.statements import MANUAL_LOCK
-from tests.database.ticks import (
+from tests.harness.ticks import (
     CRONJOB,
     LEASE,
     SOURCE,

@@ -18,9 +18,9 @@ from region_tick.effects import Effects
 from region_tick.fence import guard_within, renew
 from region_tick.handlers import LeaseLostError, Outcome
 from region_tick.session import connect
-from tests.database.ticks import LEASE, Observer, environment, first, until_blocked
-from tests.pgbouncer import PgBouncer
-from tests.waiting import eventually
+from tests.harness.pgbouncer import PgBouncer
+from tests.harness.ticks import LEASE, Observer, environment, first, until_blocked
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

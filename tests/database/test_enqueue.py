@@ -17,8 +17,8 @@ from region_tick.effects import Effects
 from region_tick.handlers import LeaseLostError, Tick, Window
 from region_tick.handlers.enqueue import ENQUEUE, FETCH, LIMIT, QUEUE, enqueue
 from tests.database.tick_process import Process, Ticks
-from tests.database.ticks import SOURCE, TICK_AT, Observer, environment, first, variables
-from tests.pgbouncer import PgBouncer
+from tests.harness.pgbouncer import PgBouncer
+from tests.harness.ticks import SOURCE, TICK_AT, Observer, environment, first, variables
 
 if TYPE_CHECKING:
     import psycopg

@@ -15,7 +15,7 @@ import pytest
 
 from region_tick.contract import ExitCode
 from tests.database.tick_process import Process
-from tests.database.ticks import TICK_AT, Observer, ago, variables
+from tests.harness.ticks import TICK_AT, Observer, ago, variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from region_operator.kube.api import Api
 from region_operator.ledger.service import EVERY_SECONDS, LedgerService
 from region_operator.runtime.backoff import LAST_RETRY_SECONDS
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS
-from tests.unit.examples import scheduler
+from tests.harness.examples import scheduler
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine

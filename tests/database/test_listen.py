@@ -17,11 +17,11 @@ from region_operator.database.migrate import migrate
 from region_operator.regions import listen as module
 from region_operator.regions.listen import listen
 from region_tick.database_url import DatabaseUrl
+from tests.harness.regions import add_regions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-INSERT = "INSERT INTO region_index (code, name, cron_schedule) SELECT n, n, '@daily' FROM generate_series(1, 3) n"
 LISTENERS = "FROM pg_stat_activity WHERE application_name = 'region-operator listen' AND datname = current_database()"
 
 
@@ -74,12 +74,14 @@ def mortal() -> Iterator[Postgres]:
 async def test_every_way_to_change_the_table_wakes(
     database: str, caplog: pytest.LogCaptureFixture, statement: str
 ) -> None:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        await connection.execute(INSERT)
-        async with listening(database, caplog) as listener:
-            await listener.until(lambda: listener.wakes == 1, what="a new connection wakes")
-            await connection.execute(statement.encode())
-            await listener.until(lambda: listener.wakes == 2, what="the change wakes")
+    add_regions(database, 3)
+    async with (
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as connection,
+        listening(database, caplog) as listener,
+    ):
+        await listener.until(lambda: listener.wakes == 1, what="a new connection wakes")
+        await connection.execute(statement.encode())
+        await listener.until(lambda: listener.wakes == 2, what="the change wakes")
 
 
 async def test_a_connection_that_is_ended_is_made_again_and_wakes(
@@ -100,8 +102,7 @@ async def test_a_silent_server_is_asked_and_found_dead(mortal: Postgres, caplog:
             limit = module.PROBE_EVERY_SECONDS + module.ANSWER_SECONDS + 2
             await listener.until(lambda: listener.logged("not listening") == 1, what="it is noticed", seconds=limit)
         await listener.until(lambda: listener.wakes == 2, what="a second connection")
-        async with await psycopg.AsyncConnection.connect(mortal.url(), autocommit=True) as connection:
-            await connection.execute(INSERT)
+        add_regions(mortal.url(), 3)
         await listener.until(lambda: listener.wakes == 3, what="it hears again")
 
 

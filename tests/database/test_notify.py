@@ -12,11 +12,12 @@ import pytest
 from region_operator.database.migrate import migrate
 from region_tick.contract import CHANGES_CHANNEL
 from region_tick.database_url import DatabaseUrl
+from tests.harness.regions import add_regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-INSERT = "INSERT INTO {table} (code, name, cron_schedule) SELECT n, n, '*/5 * * * *' FROM generate_series(1, 3) n"
+INSERT = "INSERT INTO region_index (code, name, cron_schedule) SELECT n, n, '@daily' FROM generate_series(1, 3) n"
 
 
 def heard(listener: psycopg.Connection) -> list[tuple[str, str]]:
@@ -42,7 +43,7 @@ def listener(database: str) -> Iterator[psycopg.Connection]:
 @pytest.mark.parametrize(
     "statement",
     [
-        INSERT.format(table="region_index"),
+        INSERT,
         "UPDATE region_index SET cron_schedule = '0 * * * *'",
         "DELETE FROM region_index",
         "TRUNCATE region_index",
@@ -69,7 +70,7 @@ async def test_the_name_tells_which_table(database: str, listener: psycopg.Conne
         connection.execute("CREATE SCHEMA app")
         connection.execute("CREATE TABLE app.region_index (LIKE public.region_index INCLUDING ALL)")
         await migrate(replace(DatabaseUrl.parse(database), schema="app"))
-        connection.execute(INSERT.format(table="app.region_index").encode())
+        add_regions(connection, 3, table="app.region_index")
     assert heard(listener) == [(CHANGES_CHANNEL, "app.region_index")]
 
 
@@ -79,6 +80,5 @@ def test_a_writer_needs_no_right_to_our_schema(
     url = stranger(database)
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(f"GRANT INSERT ON region_index TO {urlsplit(url).username}".encode())
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(INSERT.format(table="region_index").encode())
+    add_regions(url, 3)
     assert heard(listener) == [(CHANGES_CHANNEL, "public.region_index")]

@@ -12,9 +12,9 @@ from psycopg.rows import dict_row
 
 from region_tick.contract import ExitCode, Variable
 from tests.database.tick_process import Process, Ticks
-from tests.database.ticks import SOURCE, Observer, variables
-from tests.upstream import NO_KEY, Asked, Upstream, conditional, http_date, replying, upstream
-from tests.waiting import eventually
+from tests.harness.ticks import SOURCE, Observer, variables
+from tests.harness.upstream import NO_KEY, Asked, Upstream, conditional, http_date, replying, upstream
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

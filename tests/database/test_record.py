@@ -13,9 +13,9 @@ import pytest
 from region_tick.contract import ExitCode
 from region_tick.record import record
 from region_tick.session import connect
-from tests.database.ticks import SUCCESS, Observer, environment, first
-from tests.pgbouncer import PgBouncer
-from tests.waiting import eventually
+from tests.harness.pgbouncer import PgBouncer
+from tests.harness.ticks import SUCCESS, Observer, environment, first
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     import psycopg

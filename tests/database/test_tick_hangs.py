@@ -18,9 +18,9 @@ from region_operator.database.migrate import migrate
 from region_tick.contract import ExitCode
 from region_tick.database_url import DatabaseUrl
 from tests.database.tick_process import Ticks
-from tests.database.ticks import Observer
-from tests.frozen import frozen
-from tests.waiting import eventually
+from tests.harness.frozen import frozen
+from tests.harness.ticks import Observer
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,9 @@ import pytest
 
 from region_tick.contract import ExitCode
 from tests.database.tick_process import SHORT_LEASE
-from tests.database.ticks import Observer
-from tests.pgbouncer import PgBouncer
-from tests.waiting import eventually
+from tests.harness.pgbouncer import PgBouncer
+from tests.harness.ticks import Observer
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from region_tick.contract import ExitCode, State
-from tests.database.ticks import CRONJOB, Observer, ago
+from tests.harness.ticks import CRONJOB, Observer, ago
 
 if TYPE_CHECKING:
     from tests.database.tick_process import Ticks

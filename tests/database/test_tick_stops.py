@@ -11,7 +11,7 @@ from region_tick.contract import ExitCode
 
 if TYPE_CHECKING:
     from tests.database.tick_process import Ticks
-    from tests.database.ticks import Observer
+    from tests.harness.ticks import Observer
 
 
 @pytest.mark.parametrize(("handler", "knobs"), [("until_released", ()), ("deaf", ("patience=0.2",))])

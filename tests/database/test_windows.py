@@ -14,7 +14,7 @@ from region_tick.contract import Reason, State
 from region_tick.fence import Ending, finish
 from region_tick.handlers import Window
 from region_tick.session import connect
-from tests.database.ticks import LEASE, SUCCESS, TICK_AT, Observer, ago, environment, first, until_blocked
+from tests.harness.ticks import LEASE, SUCCESS, TICK_AT, Observer, ago, environment, first, until_blocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,10 @@ from psycopg.rows import dict_row
 from region_tick.contract import ExitCode
 from region_tick.handlers.enqueue import ENQUEUE, FETCH, LIMIT, QUEUE
 from tests.database.tick_process import Process
-from tests.database.ticks import SOURCE, TICK_AT
-from tests.pgbouncer import PgBouncer
-from tests.upstream import Asked, Upstream, conditional, replying, upstream
-from tests.waiting import eventually
+from tests.harness.pgbouncer import PgBouncer
+from tests.harness.ticks import SOURCE, TICK_AT
+from tests.harness.upstream import Asked, Upstream, conditional, replying, upstream
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from region_tick import __main__
-from tests.database.ticks import variables
+from tests.harness.ticks import variables
 
 HANDLERS = '''
 import atexit, ctypes, os, psycopg, select, signal, sys, time

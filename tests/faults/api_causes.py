@@ -16,8 +16,8 @@ from devcluster.controlplane import certificate, key
 from region_operator.kube.apply import cronjobs_path
 from region_operator.plan.status import ReadyReason
 from tests.faults.ground import MERGE
-from tests.frozen import frozen as frozen_process
-from tests.waiting import eventually
+from tests.harness.frozen import frozen as frozen_process
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

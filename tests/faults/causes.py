@@ -11,8 +11,8 @@ from devcluster.postgres import StopMode
 from region_operator.database.migrate import migrate
 from region_operator.plan.status import ReadyReason
 from region_tick.database_url import DatabaseUrl
-from tests.cluster.proxy import Proxy
-from tests.pgbouncer import PgBouncer
+from tests.harness.pgbouncer import PgBouncer
+from tests.harness.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

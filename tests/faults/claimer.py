@@ -33,10 +33,10 @@ from region_tick.effects import Effects
 from region_tick.handlers import LeaseLostError, Outcome, PermanentError, Tick
 from region_tick.lease import Lease
 from region_tick.session import connect
-from tests.database.ticks import CRONJOB, environment
 from tests.faults.claims_bugs import Bug, plant, put
 from tests.faults.claims_plan import LEASE_SECONDS, RENEWAL_SECONDS, Harm, Moment, Plan, Work, chance
 from tests.faults.claims_wal import INSERT_EFFECT, SEEN
+from tests.harness.ticks import CRONJOB, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

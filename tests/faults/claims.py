@@ -30,13 +30,13 @@ from devcluster.postgres import Postgres
 from region_operator.database.migrate import migrate
 from region_tick.contract import State
 from region_tick.database_url import DatabaseUrl
-from tests.cluster.proxy import Proxy
 from tests.faults.claimer import Arguments, Progress
 from tests.faults.claims_bugs import Bug
 from tests.faults.claims_history import History
 from tests.faults.claims_plan import Blow, Harm, Plan, chance
 from tests.faults.claims_wal import EFFECT, Log
-from tests.pgbouncer import PgBouncer
+from tests.harness.pgbouncer import PgBouncer
+from tests.harness.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

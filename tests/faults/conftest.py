@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from devcluster.postgres import Postgres
-from tests.cluster.conftest import control_plane, kubectl, operator_environment, run_operator
 from tests.faults.site import Site
+from tests.harness.cluster import control_plane, kubectl, operator_environment, run_operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,10 @@ import yaml
 
 from region_operator.kube.apply import cronjobs_path
 from region_operator.kube.lease import NAME as LEASE
-from tests.cluster.kubectl import Kubectl
-from tests.cluster.operator_process import CHECKOUT
-from tests.cluster.proxy import Proxy
-from tests.waiting import eventually
+from tests.harness.kubectl import Kubectl
+from tests.harness.operator_process import CHECKOUT
+from tests.harness.proxy import Proxy
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

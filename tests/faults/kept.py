@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.cluster.operator_process import OperatorProcess
+    from tests.harness.operator_process import OperatorProcess
 
 
 class Kept:

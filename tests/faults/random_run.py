@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, Self
 import psycopg
 
 from region_operator.scheduler import APPROVAL_ANNOTATION
-from tests.cluster.audit import audit_lines
-from tests.cluster.proxy import Proxy
 from tests.faults import causes
 from tests.faults.checker import differences
 from tests.faults.course import ALLOWANCE, OPERATORS, WINDOW_SECONDS, Action, Course, Deed, Edit, Lane
 from tests.faults.history import Approval, History, Refusal, Span, TableState, Write
 from tests.faults.slot import Slot
-from tests.frozen import frozen
+from tests.harness.audit import audit_lines
+from tests.harness.frozen import frozen
+from tests.harness.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from devcluster.local import LocalCluster
-    from tests.cluster.kubectl import Kubectl
     from tests.faults.site import Site
+    from tests.harness.kubectl import Kubectl
 
 QUIET_END_SECONDS = 150.0
 """How long after the last fault cluster and table may differ: what was waited for longest, and a take-over."""

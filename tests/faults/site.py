@@ -12,6 +12,7 @@ import psycopg
 
 from region_operator.database.migrate import migrate
 from region_tick.database_url import DatabaseUrl
+from tests.harness.regions import EVERY_FIVE_MINUTES, add_regions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ class Site:
         site.administer(f"CREATE ROLE {site.role} LOGIN PASSWORD '{site.password}'")
         site.administer(f"ALTER DATABASE {site.role} OWNER TO {site.role}")
         asyncio.run(migrate(DatabaseUrl.parse(site.url)))
-        site.insert(REGIONS)
+        site.add_regions(REGIONS)
         url_file.write_text(site.url)
         try:
             yield site
@@ -65,12 +66,8 @@ class Site:
         """Run a statement as a superuser elsewhere on the server."""
         return self._run(self.server.url(), statement)
 
-    def insert(self, count: int) -> None:
-        self.sql(
-            "INSERT INTO region_index (code, name, cron_schedule)"
-            f" SELECT 'R' || n, 'Region', '*/5 * * * *' FROM generate_series(1, {count}) n"
-            " ON CONFLICT (code) DO NOTHING"
-        )
+    def add_regions(self, codes: int | list[str], *, cron: str = EVERY_FIVE_MINUTES) -> None:
+        add_regions(self.server.url(self.role), codes, cron=cron)
 
     def end_sessions(self) -> int:
         """End the sessions that operators have in the database; return how many there were."""

@@ -9,15 +9,15 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from region_operator.runtime.shutdown import EXIT_LIMIT_SECONDS
-from tests.cluster.operator_process import OperatorProcess
 from tests.faults.course import Deed, Lane
 from tests.faults.history import Line, Process
+from tests.harness.operator_process import OperatorProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.cluster.proxy import Proxy
+    from tests.harness.proxy import Proxy
 
 SLOW_SECONDS = 0.3
 RESTART_SECONDS = 1.0

@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
 
 STEP_SECONDS = 0.3
 TICK_SECONDS = 30

@@ -13,13 +13,13 @@ import pytest
 
 from devcluster import start_local
 from region_operator.kube.apply import cronjobs_path
-from tests.cluster.audit import audit_lines, sent_by
-from tests.cluster.conftest import install
-from tests.cluster.operator_process import OperatorProcess
 from tests.faults.api_causes import API_FAULTS, ApiFault
 from tests.faults.ground import Ground
 from tests.faults.kept import Kept
-from tests.waiting import eventually
+from tests.harness.audit import audit_lines, sent_by
+from tests.harness.cluster import install
+from tests.harness.operator_process import OperatorProcess
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,9 +63,9 @@ def test_a_fault_of_the_api_server_is_outlived(fault: ApiFault, site: Site, grou
         with fault.cause(ground):
             site.sql(
                 "UPDATE region_index SET cron_schedule = '@hourly' WHERE code = 'R1';"
-                "DELETE FROM region_index WHERE code = 'R20';"
-                "INSERT INTO region_index (code, name, cron_schedule) VALUES ('R21', 'Region', '@daily')"
+                "DELETE FROM region_index WHERE code = 'R20'"
             )
+            site.add_regions(["R21"], cron="@daily")
             expect_the_truth(fault, kept, ground)
             assert kept.now.get("/healthz") == (200, "ok\n")
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cluster.audit import audit_lines, sent_by
 from tests.faults.causes import FAULTS, Fault, pooled
-from tests.waiting import eventually
+from tests.harness.audit import audit_lines, sent_by
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from devcluster.local import LocalCluster
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
-    from tests.cluster.operator_process import OperatorProcess
     from tests.faults.site import Site
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
+    from tests.harness.operator_process import OperatorProcess
 
 MEMORY_GROWTH = 1.25
 
@@ -40,7 +40,7 @@ def test_a_fault_of_the_database_is_outlived(
 
         site.sql("UPDATE region_index SET cron_schedule = '@hourly' WHERE code = 'R1'")
         site.sql("DELETE FROM region_index WHERE code = 'R20'")
-        site.sql("INSERT INTO region_index (code, name, cron_schedule) VALUES ('R21', 'Region', '@daily')")
+        site.add_regions(["R21"], cron="@daily")
         wanted = {f"R{number}": "*/5 * * * *" for number in range(2, 20)} | {"R1": "@hourly", "R21": "@daily"}
         eventually(lambda: schedules(kubectl.cronjobs()) == wanted, what="it converges by itself", seconds=60)
         eventually(lambda: kubectl.ready()["status"] == "True", what="the status is well again")

@@ -15,17 +15,18 @@ import psycopg
 import pytest
 
 from region_tick.contract import Reason, State
-from tests.cluster.audit import audit_lines
 from tests.faults.standin import StandInKubelet
-from tests.frozen import frozen
-from tests.waiting import eventually
+from tests.harness.audit import audit_lines
+from tests.harness.frozen import frozen
+from tests.harness.regions import EVERY_MINUTE, add_regions
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from devcluster.local import LocalCluster
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
 
 MINUTE = timedelta(minutes=1)
 pytestmark = pytest.mark.timeout(600)  # minutes are real here
@@ -89,10 +90,7 @@ def test_every_expected_tick_has_one_final_row_with_its_cause(
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute(statement.encode())
 
-    sql(
-        "INSERT INTO region_index (code, name, cron_schedule)"
-        " SELECT code, code, '* * * * *' FROM unnest('{steady,edited,paused,deactivated}'::text[]) code"
-    )
+    add_regions(database, ["steady", "edited", "paused", "deactivated"], cron=EVERY_MINUTE)
     with StandInKubelet(kubectl, database):
         if datetime.now(UTC).second > 30:  # so that all stands before the first tick
             until(datetime.now(UTC).replace(second=0, microsecond=0) + MINUTE)
@@ -145,10 +143,7 @@ def test_of_500_ticks_of_one_minute_those_that_got_no_job_are_named(
     """With its default flags the CronJob controller makes 8 or 9 Jobs a second."""
     count, seconds = 500, 15
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO region_index (code, name, cron_schedule)"
-            f" SELECT 'R' || n, 'Region', '0 0 1 1 *' FROM generate_series(1, {count}) n"
-        )
+        add_regions(connection, count)
         with StandInKubelet(kubectl, database), run_operator(**SELDOM) as operator:
             tick = json.dumps({"spec": {"tick": TICK | {"startDeadline": f"{seconds}s"}}})
             eventually(lambda: kubectl.ready().get("status") == "True", what="ready", seconds=60)

@@ -7,15 +7,17 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from region_operator.kube.api import CONCURRENT_REQUESTS
-from tests.cluster.audit import audit_lines, sent_by
 from tests.faults.memory import end_for_want_of_memory
-from tests.waiting import eventually
+from tests.faults.site import REGIONS
+from tests.harness.audit import audit_lines, sent_by
+from tests.harness.regions import numbered
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from devcluster.local import LocalCluster
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
     from tests.faults.site import Site
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
 
 COUNT = 600
 
@@ -23,7 +25,7 @@ COUNT = 600
 def test_killed_for_want_of_memory_amid_an_apply_the_next_start_finishes(
     site: Site, run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster
 ) -> None:
-    site.insert(COUNT)
+    site.add_regions(numbered(REGIONS + 1, COUNT))
     with run_operator(DATABASE_URL_FILE=str(site.url_file)) as operator:
         eventually(lambda: len(operator.logged("added")) > COUNT / 10, what="it is in the middle", seconds=60)
         end_for_want_of_memory(operator.pid)

@@ -12,13 +12,13 @@ import pytest
 
 from devcluster import start_local
 from devcluster.postgres import Postgres
-from tests.cluster.kubectl import Kubectl
-from tests.cluster.operator_process import CHECKOUT
 from tests.faults.checker import check
 from tests.faults.random_faults import draw
 from tests.faults.random_run import QUIET_END_SECONDS, Run
 from tests.faults.report import explain, summarise
 from tests.faults.site import Site
+from tests.harness.kubectl import Kubectl
+from tests.harness.operator_process import CHECKOUT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,14 +14,16 @@ from region_operator.database.migrate import migrate
 from region_operator.kube.api import CONCURRENT_REQUESTS
 from region_operator.runtime.shutdown import EXIT_LIMIT_SECONDS
 from region_tick.database_url import DatabaseUrl
-from tests.cluster.audit import audit_lines, sent_by
-from tests.waiting import eventually
+from tests.faults.site import REGIONS
+from tests.harness.audit import audit_lines, sent_by
+from tests.harness.regions import numbered
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from devcluster.local import LocalCluster
-    from tests.cluster.conftest import RunOperator
-    from tests.cluster.kubectl import Kubectl
     from tests.faults.site import Site
+    from tests.harness.cluster import RunOperator
+    from tests.harness.kubectl import Kubectl
 
 COUNT = 5000
 LAST_SUCCESS = "region_operator_last_success_timestamp_seconds"
@@ -30,7 +32,7 @@ LAST_SUCCESS = "region_operator_last_success_timestamp_seconds"
 def test_told_to_stop_amid_five_thousand_cronjobs_it_ends_and_the_next_start_finishes(
     site: Site, run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster
 ) -> None:
-    site.insert(COUNT)
+    site.add_regions(numbered(REGIONS + 1, COUNT))
     with run_operator(DATABASE_URL_FILE=str(site.url_file)) as operator:
         eventually(lambda: len(operator.logged("added")) > COUNT / 10, what="it is in the middle", seconds=60)
         operator.signal(signal.SIGTERM)

@@ -11,14 +11,14 @@ import pytest
 from devcluster import images, start_local
 from devcluster.postgres import Postgres
 from region_tick.contract import VERSION
-from tests.cluster.operator_process import CHECKOUT
+from tests.harness.operator_process import CHECKOUT
 from tests.node.installation import NEXT_VERSION, USERS_DOCKERFILE, USERS_IMAGE, Installation, retagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from devcluster.local import LocalCluster
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
 
 
 @pytest.fixture(scope="package")

@@ -10,9 +10,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.cluster.kubectl import Kubectl
-from tests.cluster.operator_process import CHECKOUT
-from tests.waiting import eventually
+from tests.harness.kubectl import Kubectl
+from tests.harness.operator_process import CHECKOUT
+from tests.harness.regions import add_regions
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 MANIFESTS = CHECKOUT / "manifests"
 NAMESPACE = "region-tick"
 NEXT_VERSION = "0.1.1-next"
-EVERY_MINUTE = "* * * * *"
-ONCE_A_YEAR = "0 0 1 1 *"
 USERS_DOCKERFILE = CHECKOUT / "tests/node/image/Dockerfile"
 USERS_IMAGE = "users/handlers:1"
 SCHEDULER = {
@@ -112,14 +111,6 @@ def is_installed(kubectl: Kubectl) -> bool:
     return NAMESPACE in [item["metadata"]["name"] for item in kubectl.get("namespaces")["items"]]
 
 
-def add_regions(connection: psycopg.Connection[Any], *codes: str, cron: str = EVERY_MINUTE) -> None:
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO region_index (code, name, cron_schedule) VALUES (%s, 'a region', %s)",
-            [(code, cron) for code in codes],
-        )
-
-
 def use_handler(kubectl: Kubectl, connection: psycopg.Connection[Any], handler: str, **tick: object) -> None:
     """Have the ticks run one of the user's handlers, which leave a row each in `effects`."""
     connection.execute("CREATE TABLE public.effects (region text, tick_at timestamptz, attempt int)")
@@ -137,7 +128,7 @@ def started_tick(kubectl: Kubectl, connection: psycopg.Connection[Any], *, pods:
     Job; return the Job's name.
     """
     use_handler(kubectl, connection, "long")
-    add_regions(connection, "R1", cron=ONCE_A_YEAR)
+    add_regions(connection, 1)
     cronjob = eventually(lambda: kubectl.cronjobs().get("R1"), what="a CronJob")
     job = job_of(cronjob, int(time.time()) // 60)
     job["spec"] |= {"parallelism": pods, "completions": pods}

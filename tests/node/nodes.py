@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.frozen import frozen
+from tests.harness.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from devcluster.local import LocalCluster
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
 
 OTHER = "other"
 HEARTBEAT_SECONDS = 5

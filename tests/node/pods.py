@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.waiting import eventually
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     import psycopg

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.node.installation import ONCE_A_YEAR, add_regions, effects, runs, use_handler
-from tests.waiting import eventually
+from tests.harness.regions import add_regions
+from tests.harness.waiting import eventually
+from tests.node.installation import effects, runs, use_handler
 
 if TYPE_CHECKING:
     import psycopg
 
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -25,7 +26,7 @@ def test_twenty_ticks_of_one_minute_share_four_slots(
     running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]
 ) -> None:
     use_handler(running, database, "short", startDeadline="90s")
-    add_regions(database, *(f"R{number:02}" for number in range(REGIONS)), cron=ONCE_A_YEAR)
+    add_regions(database, [f"R{number:02}" for number in range(REGIONS)])
     eventually(lambda: len(running.cronjobs()) == REGIONS, what="CronJobs")
     minute = (datetime.now(UTC) + timedelta(seconds=70)).replace(second=0, microsecond=0)
     cron = f"{minute.minute} {minute.hour} {minute.day} {minute.month} *"

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.node.installation import USERS_IMAGE, add_regions, effects, job_of
+from tests.harness.regions import add_regions
+from tests.harness.waiting import eventually
+from tests.node.installation import USERS_IMAGE, effects, job_of
 from tests.node.nodes import another_node, lost
 from tests.node.pods import pods_at_work, tick_process
-from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import psycopg
 
     from devcluster.local import LocalCluster
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -144,7 +145,7 @@ def expect_ticks(kubectl: Kubectl, connection: psycopg.Connection[Any], *codes: 
     spec = {"refreshInterval": "2s", "concurrency": len(codes), "tick": QUICK | tick}
     kubectl("patch", "regionscheduler", "default", "--type=merge", "--patch", json.dumps({"spec": spec}))
     minute = (datetime.now(UTC) + timedelta(seconds=105)).replace(second=0, microsecond=0)
-    add_regions(connection, *codes, cron=f"{minute.minute} {minute.hour} {minute.day} {minute.month} *")
+    add_regions(connection, codes, cron=f"{minute.minute} {minute.hour} {minute.day} {minute.month} *")
     eventually(lambda: len(kubectl.cronjobs()) == len(codes), what="CronJobs")
     return minute
 

@@ -11,18 +11,18 @@ import yaml
 
 from devcluster.postgres import Postgres
 from region_tick.contract import VERSION
-from tests.cluster.kubectl import Kubectl
+from tests.harness.kubectl import Kubectl
+from tests.harness.regions import EVERY_MINUTE, add_regions
+from tests.harness.waiting import eventually
 from tests.node.installation import (
     MANIFESTS,
     NAMESPACE,
     NEXT_VERSION,
-    add_regions,
     create_secret,
     operator_pods,
     uninstall,
     wait_until_ready,
 )
-from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,7 @@ def test_a_second_apply_changes_nothing_and_a_new_version_rolls_the_operator_alo
 def test_it_can_be_deleted_with_the_operator_killed_first(
     running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]
 ) -> None:
-    add_regions(database, "R1", "R2")
+    add_regions(database, 2, cron=EVERY_MINUTE)
     eventually(lambda: len(running.cronjobs()) == 2, what="CronJobs")
     running("scale", "deployment/region-operator", "--replicas=0")
     running("delete", "pods", "--selector", "app.kubernetes.io/component=operator", "--force", "--grace-period=0")
@@ -104,7 +104,7 @@ def test_it_can_be_deleted_with_the_operator_killed_first(
 def test_it_can_be_deleted_with_the_operator_alive_and_ticks_under_way(
     running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]
 ) -> None:
-    add_regions(database, "R1", "R2")
+    add_regions(database, 2, cron=EVERY_MINUTE)
     eventually(lambda: running.get("jobs")["items"], what="a Job", seconds=90)
     uninstall(running)
 

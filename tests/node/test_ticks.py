@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cluster.kubectl import Kubectl
+from tests.harness.kubectl import Kubectl
+from tests.harness.regions import EVERY_MINUTE, add_regions
+from tests.harness.waiting import eventually
 from tests.node.installation import (
-    EVERY_MINUTE,
     NAMESPACE,
-    add_regions,
     all_finished,
     completed_jobs,
     effects,
@@ -26,7 +26,6 @@ from tests.node.installation import (
     started_tick,
 )
 from tests.node.pods import pods_at_work, tick_process
-from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +56,7 @@ def drain_node(kubectl: Kubectl, _pod: str) -> Iterator[None]:
 def test_rows_tick_in_real_pods_and_job_run_says_so(
     running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]
 ) -> None:
-    add_regions(database, "R1", "R2", "R3")
+    add_regions(database, 3, cron=EVERY_MINUTE)
     eventually(lambda: len(completed_jobs(running)) >= 3, what="three completed Jobs", seconds=150)
     running("patch", "regionscheduler", "default", "--type=merge", "--patch", '{"spec": {"suspend": true}}')
     eventually(lambda: all(item["spec"]["suspend"] for item in running.cronjobs().values()), what="no further Jobs")
@@ -78,7 +77,7 @@ def test_rows_tick_in_real_pods_and_job_run_says_so(
 
 
 def test_the_handlers_line_is_in_the_pods_log(running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]) -> None:
-    add_regions(database, "R1")
+    add_regions(database, 1, cron=EVERY_MINUTE)
     [job] = eventually(lambda: completed_jobs(running), what="a completed Job", seconds=150)[:1]
     lines = [json.loads(line) for line in running("logs", f"job/{job}").splitlines()]
     [poke] = [line for line in lines if line["event"] == "poke"]

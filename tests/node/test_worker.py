@@ -12,10 +12,11 @@ import yaml
 
 from devcluster import images
 from region_tick.contract import VERSION
-from tests.cluster.operator_process import CHECKOUT
-from tests.node.installation import MANIFESTS, ONCE_A_YEAR, add_regions
-from tests.upstream import Asked, replying, upstream
-from tests.waiting import eventually
+from tests.harness.operator_process import CHECKOUT
+from tests.harness.regions import add_regions
+from tests.harness.upstream import Asked, replying, upstream
+from tests.harness.waiting import eventually
+from tests.node.installation import MANIFESTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from devcluster.local import LocalCluster
-    from tests.cluster.kubectl import Kubectl
+    from tests.harness.kubectl import Kubectl
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -43,7 +44,7 @@ def test_tasks_of_a_tick_are_fetched_although_a_worker_is_killed(
         asked.answer(200, FEED.format(asked.path[1:]).encode())
 
     with upstream(address=str(node.host_address)) as server, ExitStack() as stack:
-        add_regions(database, "R1", cron=ONCE_A_YEAR)
+        add_regions(database, 1)
         for number in range(10):
             url = server.on(f"/{number}", block, replying(200, FEED.format(number).encode()))
             database.execute(

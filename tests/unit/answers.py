@@ -8,7 +8,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.upstream import Asked
+    from tests.harness.upstream import Asked
 
 
 def slow_headers(asked: Asked) -> None:

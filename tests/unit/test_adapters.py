@@ -17,8 +17,8 @@ from region_tick.adapters.youtube import LIST_UNITS, QUOTA_PAUSE_SECONDS, YouTub
 from region_tick.fetch import CredentialsError, RefusedError, Request, Response, Secret, TransientError
 from region_tick.poll_settings import PollSettings
 from region_tick.retry import ThrottledError
+from tests.harness.upstream import NO_KEY
 from tests.unit.feeds import ATOM, RSS
-from tests.upstream import NO_KEY
 
 KEY = Secret(NO_KEY)
 CHANNEL = "UC" + "x" * 22

@@ -13,7 +13,7 @@ from region_operator.kube.apply import GIVE_UP_AFTER, ApplyError, apply_plan
 from region_operator.kube.put import ATTEMPTS
 from region_operator.plan.changes import ChangeReason, Desired, Plan, Write
 from region_operator.regions.schedule import parse_schedule
-from tests.unit.examples import PARIS
+from tests.harness.examples import PARIS
 
 LEFT: dict[str, Any] = {
     "metadata": {

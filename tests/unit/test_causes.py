@@ -14,8 +14,8 @@ from region_operator.ledger.job_cache import JobCache
 from region_operator.ledger.pod_failure import PodFailure
 from region_operator.ledger.schedule_versions import ScheduleSpec
 from region_tick.contract import Reason, State
-from tests.unit.examples import JOB_AT as AT
-from tests.unit.examples import job
+from tests.harness.examples import JOB_AT as AT
+from tests.harness.examples import job
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -21,9 +21,9 @@ from region_tick.fetch import (
     TransientError,
     host_of,
 )
+from tests.harness.upstream import NO_KEY, Asked, Upstream, replying
 from tests.unit.answers import BROKEN, SLOW, bomb, endless_redirect
 from tests.unit.fetching import LOOPBACK, get
-from tests.upstream import NO_KEY, Asked, Upstream, replying
 
 if TYPE_CHECKING:
     from collections.abc import Callable

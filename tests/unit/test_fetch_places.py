@@ -14,8 +14,8 @@ from region_tick.fetch import (
     RefusedError,
     Secret,
 )
+from tests.harness.upstream import NO_KEY, Upstream, replying, upstream
 from tests.unit.fetching import LOOPBACK, get
-from tests.upstream import NO_KEY, Upstream, replying, upstream
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -15,9 +15,9 @@ from region_tick.fetch import (
     RefusedError,
     TransientError,
 )
+from tests.harness.upstream import Asked, Upstream, replying
 from tests.unit.answers import LARGE, LARGE_AROUND
 from tests.unit.fetching import LOOPBACK, get
-from tests.upstream import Asked, Upstream, replying
 
 if TYPE_CHECKING:
     from collections.abc import Callable

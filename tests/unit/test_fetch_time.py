@@ -13,9 +13,9 @@ from region_tick.fetch import (
     TransientError,
 )
 from region_tick.http_connection import tls
+from tests.harness.upstream import Asked, Upstream, make_certificate, upstream
 from tests.unit.answers import SLOW
 from tests.unit.fetching import NAMED, get
-from tests.upstream import Asked, Upstream, make_certificate, upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ from region_tick.fetch import (
     TransientError,
 )
 from region_tick.http_connection import tls
+from tests.harness.upstream import Upstream, make_certificate, replying, upstream
 from tests.unit.fetching import NAMED, get
-from tests.upstream import Upstream, make_certificate, replying, upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

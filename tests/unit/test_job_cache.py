@@ -19,8 +19,8 @@ from region_operator.ledger.pod_failure import (
     how_telling,
 )
 from region_tick.contract import Reason
-from tests.unit.examples import JOB_AT as AT
-from tests.unit.examples import job
+from tests.harness.examples import JOB_AT as AT
+from tests.harness.examples import job
 
 NAME = job().name
 LATER = AT + timedelta(minutes=5)

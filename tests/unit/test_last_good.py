@@ -12,7 +12,7 @@ from region_operator.cronjobs.last_good import holder, last_good, not_known
 from region_operator.cronjobs.render import render_cronjob
 from region_operator.regions.schedule import Schedule, parse_schedule
 from region_tick.contract import Variable
-from tests.unit.examples import PARIS, annotation, applied, scheduler, variable
+from tests.harness.examples import PARIS, annotation, applied, scheduler, variable
 
 if TYPE_CHECKING:
     from region_operator.regions.region import RegionRow

@@ -14,7 +14,7 @@ from region_operator.kube.api import Api
 from region_operator.ledger.service import LedgerService
 from region_operator.runtime.metrics import LEDGER_FAILURES
 from region_tick.database_url import DatabaseUrl
-from tests.unit.examples import scheduler
+from tests.harness.examples import scheduler
 
 if TYPE_CHECKING:
     import pytest

@@ -16,7 +16,7 @@ from region_operator.plan.plan import holders_by_code, make_plan, parse_schedule
 from region_operator.regions.region import Quarantined, RegionRow
 from region_operator.regions.schedule import parse_schedule
 from region_tick.contract import Variable
-from tests.unit.examples import PARIS, applied, scheduler, variable
+from tests.harness.examples import PARIS, applied, scheduler, variable
 
 
 def render(desired: Desired, name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from region_tick.contract import ExitCode
 from region_tick.poll_settings import PollSettingError, PollSettings
-from tests.upstream import NO_KEY
+from tests.harness.upstream import NO_KEY
 
 
 @pytest.mark.parametrize("variables", [{}, {"POLL_CONCURRENCY": " ", "YOUTUBE_API_KEY": "", "YOUTUBE_API_URL": ""}])

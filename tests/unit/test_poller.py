@@ -20,8 +20,8 @@ from region_tick.fetch import FetchError, RefusedError, TransientError
 from region_tick.poll_settings import PollSettings
 from region_tick.poller import Polled, Poller
 from region_tick.retry import ATTEMPTS, ThrottledError
-from tests.upstream import Asked, Upstream, conditional, replying, upstream
-from tests.waiting import eventually
+from tests.harness.upstream import Asked, Upstream, conditional, replying, upstream
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

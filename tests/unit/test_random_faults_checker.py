@@ -26,7 +26,7 @@ from tests.faults.history import (
     TableState,
     Write,
 )
-from tests.unit.examples import scheduler
+from tests.harness.examples import scheduler
 
 ROWS = tuple(Row(f"id-{number}", f"R-{number}", "*/5 * * * *") for number in range(20))
 ALL = Edit(put=ROWS).of({})

@@ -16,7 +16,7 @@ from region_operator.cronjobs.render import render_cronjob
 from region_operator.kube.quota import render_quota
 from region_operator.regions.schedule import parse_schedule
 from region_tick.contract import Variable, job_name
-from tests.unit.examples import PARIS, scheduler
+from tests.harness.examples import PARIS, scheduler
 
 if TYPE_CHECKING:
     from region_operator.regions.region import RegionRow

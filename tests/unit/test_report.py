@@ -12,7 +12,7 @@ from region_operator.plan.deletion_guard import Decision, History, Hold
 from region_operator.plan.report import ACTIONS, Report, make_report
 from region_operator.regions.region import Quarantined, RegionRow
 from region_operator.regions.schedule import parse_schedule
-from tests.unit.examples import PARIS, scheduler
+from tests.harness.examples import PARIS, scheduler
 
 if TYPE_CHECKING:
     from region_operator.scheduler import Scheduler

@@ -20,7 +20,7 @@ from region_operator.ledger.schedule_versions import (
     read_versions,
 )
 from region_operator.regions.schedule import parse_schedule
-from tests.unit.examples import PARIS, scheduler
+from tests.harness.examples import PARIS, scheduler
 
 if TYPE_CHECKING:
     from region_operator.regions.region import RegionRow

@@ -12,7 +12,7 @@ from region_operator.plan.deletion_guard import Decision, History, guard_deletio
 from region_operator.plan.status import ReadyReason, ReconcileSummary, Status, failed, guarded, succeeded
 from region_operator.regions.region import Quarantined
 from region_operator.scheduler import DeletionGuard
-from tests.unit.examples import scheduler
+from tests.harness.examples import scheduler
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)

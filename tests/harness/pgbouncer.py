@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from devcluster import debian
 from devcluster.postgres import free_port
-from tests.waiting import eventually
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

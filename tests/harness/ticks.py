@@ -12,7 +12,7 @@ from region_tick.claim import Claimed, claim
 from region_tick.contract import Reason, State, Variable, job_name
 from region_tick.environment import Environment
 from region_tick.fence import Ending
-from tests.waiting import eventually
+from tests.harness.waiting import eventually
 
 CRONJOB = "ch-zrh-0123456789ab"
 SOURCE = "public.region_index"

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.waiting import eventually
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -1,0 +1,68 @@
+"""A real control plane for the tests, a namespace of its own for each, and the operator as a process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from devcluster import start_local
+from tests.harness.kubectl import Kubectl
+from tests.harness.operator_process import CHECKOUT, OperatorProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from devcluster.local import LocalCluster
+
+
+class RunOperator(Protocol):
+    """Starts the operator on the test's namespace and database; keywords are further environment variables."""
+
+    def __call__(self, **environment: str) -> AbstractContextManager[OperatorProcess]: ...
+
+
+@pytest.fixture(scope="package")  # each package that imports it has one, after the other
+def control_plane() -> Iterator[LocalCluster]:
+    """API server, etcd and controller manager, without a node; the CRD and the PriorityClass are installed."""
+    with start_local(f"tests-{os.getpid()}", node=False) as cluster:
+        install(cluster)
+        yield cluster
+
+
+def install(cluster: LocalCluster) -> None:
+    """Install what is not of one namespace."""
+    Kubectl(cluster.kubeconfig, "default")(
+        "apply", "-f", str(CHECKOUT / "crds"), "-f", str(CHECKOUT / "manifests/20-priorityclass.yaml")
+    )
+
+
+@pytest.fixture
+def kubectl(control_plane: LocalCluster) -> Iterator[Kubectl]:
+    """kubectl in a namespace of the test's own."""
+    namespace = f"t-{secrets.token_hex(4)}"
+    cluster_wide = Kubectl(control_plane.kubeconfig, "default")
+    cluster_wide("create", "namespace", namespace)
+    yield Kubectl(control_plane.kubeconfig, namespace)
+    cluster_wide("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture
+def operator_environment(kubectl: Kubectl, database: str) -> dict[str, str]:
+    """What tells the operator's process of the test's namespace and database."""
+    return {"KUBECONFIG": str(kubectl.kubeconfig), "POD_NAMESPACE": kubectl.namespace, "DATABASE_URL": database}
+
+
+@pytest.fixture
+def run_operator(operator_environment: dict[str, str], tmp_path: Path) -> RunOperator:
+    """Start the operator; to be used as a context manager."""
+
+    def run(**environment: str) -> OperatorProcess:
+        log = tmp_path / f"operator-{len(list(tmp_path.iterdir()))}.log"
+        return OperatorProcess(log, operator_environment | environment)
+
+    return run

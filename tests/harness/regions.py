@@ -1,0 +1,51 @@
+"""Regions in a table: the one way in which tests and benchmarks put them there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psycopg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ONCE_A_YEAR = "0 0 1 1 *"
+"""The CronJob controller writes the status of a CronJob at each of its minutes, so this one stays as it is."""
+EVERY_MINUTE = "* * * * *"
+EVERY_FIVE_MINUTES = "*/5 * * * *"
+
+INSERT = (
+    "INSERT INTO {table} (id, code, name, cron_schedule)"
+    " SELECT md5(code)::uuid, code, 'Region ' || code, %s FROM unnest(%s::text[]) code"
+)
+
+
+class AddRegions(Protocol):
+    """Adds regions to the table of the test's own database; see add_regions."""
+
+    def __call__(self, codes: int | Iterable[str], *, cron: str = ONCE_A_YEAR, table: str = "region_index") -> None: ...
+
+
+def numbered(first: int, last: int) -> list[str]:
+    """Return the codes R<first> to R<last>."""
+    return [f"R{number}" for number in range(first, last + 1)]
+
+
+def add_regions(
+    database: str | psycopg.Connection[Any],
+    codes: int | Iterable[str],
+    *,
+    cron: str = ONCE_A_YEAR,
+    table: str = "region_index",
+) -> None:
+    """Add regions by one statement; a number means R1 to R<number>.
+
+    The id follows from the code: a region that is added again after its deletion is the same region.
+    """
+    texts = numbered(1, codes) if isinstance(codes, int) else list(codes)
+    statement = INSERT.format(table=table).encode()
+    if isinstance(database, str):
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(statement, (cron, texts))
+    else:
+        database.execute(statement, (cron, texts))
