@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 SERVER_USER = "nobody"
 """Who runs the server where we are root."""
 
-PORTS = range(15000, 25000)
-"""Where a free port is looked for: below those of outgoing connections, so that it is still free at the next start."""
+PORTS = range(15000, 21000)
+"""Where a free port is looked for: below those of clusters and of outgoing connections, so that it is still free at the
+next start.
+"""
 
 TIMEOUT_SECONDS = 60
 

@@ -13,21 +13,30 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
+import devcluster.postgres
 from devcluster.postgres import Postgres, Server
 from region_operator.database.engine import make_engine
 from region_operator.database.migrate import migrate
 from region_tick.database_url import DatabaseUrl
-from tests.harness.upstream import server as server  # a fixture
+from tests.harness.cluster import control_plane, kubectl, operator_environment, run_operator
+from tests.harness.side_by_side import SideBySide, set_groups
+from tests.harness.upstream import server
+
+__all__ = ["control_plane", "kubectl", "operator_environment", "run_operator", "server"]  # fixtures
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from sqlalchemy.ext.asyncio import AsyncEngine
+    from xdist.remote import Producer
 
 
 # How fast this machine is today is no property of the code.
 settings.register_profile("region-tick", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("region-tick")
+
+WORKERS_PER_CORE = 3
+PORTS_PER_WORKER = 300
 
 NO_DOCKER = "no Docker engine for kind"
 NO_CURRENT_CLUSTER = "no cluster named for CLUSTER=current"
@@ -36,6 +45,29 @@ TIME_ZONE = "Asia/Kolkata"
 
 EXCUSES = (NO_DOCKER, NO_CURRENT_CLUSTER)
 """Why a test may be skipped in CI: what a machine cannot give. Everything else could run, so it must."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Name the groups before the plugin that runs them looks at them."""
+    set_groups(items)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many tests run beside each other by `-n auto`: most of a test is waiting."""
+    return WORKERS_PER_CORE * len(os.sched_getaffinity(0))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SideBySide:
+    return SideBySide(config, log)
+
+
+def pytest_configure() -> None:
+    """Have each worker look for free ports in a range of its own: until it is used, a free port is anybody's."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        ports = devcluster.postgres.PORTS
+        first = int(worker.removeprefix("gw")) * PORTS_PER_WORKER % len(ports)
+        devcluster.postgres.PORTS = ports[first : first + PORTS_PER_WORKER]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

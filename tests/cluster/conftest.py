@@ -10,7 +10,6 @@ import psycopg
 import pytest
 
 from tests.harness import regions
-from tests.harness.cluster import control_plane, kubectl, operator_environment, run_operator
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from tests.harness.kubectl import Kubectl
     from tests.harness.operator_process import OperatorProcess
     from tests.harness.regions import AddRegions
-
-__all__ = ["control_plane", "kubectl", "operator_environment", "run_operator"]
 
 
 class Standing(Protocol):

@@ -193,7 +193,7 @@ def hold(name: str, *, node: bool) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("node", [False, True])
+@pytest.mark.parametrize("node", [False, pytest.param(True, marks=pytest.mark.node)])
 def test_a_killed_caller_leaves_nothing(*, node: bool) -> None:
     with hold("one", node=node) as caller:
         assert caller.stdout is not None
@@ -206,7 +206,7 @@ def test_a_killed_caller_leaves_nothing(*, node: bool) -> None:
     assert eventually(lambda: traces.left() == []), traces.left()
 
 
-@pytest.mark.parametrize("node", [False, True])
+@pytest.mark.parametrize("node", [False, pytest.param(True, marks=pytest.mark.node)])
 def test_a_killed_supervisor_leaves_little_and_down_takes_that(*, node: bool) -> None:
     assert devcluster("up", "--name", "one", "--node" if node else "--no-node").returncode == 0
     folder = cluster_folder("one")
@@ -302,6 +302,7 @@ def dockerfile(tmp_path: Path) -> Path:
 _ELSEWHERE = ("/usr/libexec/kubernetes", "/opt/containerd", "/opt/cni", "/etc/cni", "/var/lib/kubelet", "/var/log/pods")
 
 
+@pytest.mark.node
 def test_a_node_runs_our_image_under_restricted_pod_security_and_leaves_nothing(dockerfile: Path) -> None:
     archive = images.build(dockerfile, "region-tick/program:1")
     elsewhere = [path for path in _ELSEWHERE if Path(path).exists()]

@@ -8,16 +8,13 @@ import pytest
 
 from devcluster.postgres import Postgres
 from tests.faults.site import Site
-from tests.harness.cluster import control_plane, kubectl, operator_environment, run_operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["control_plane", "kubectl", "operator_environment", "run_operator"]
 
-
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def mortal() -> Iterator[Postgres]:
     """A server for databases that come to harm. Each fault ends with its test."""
     with Postgres.temporary() as server:

@@ -25,16 +25,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from _pytest.mark.structures import ParameterSet
+
     from devcluster.local import LocalCluster
     from tests.faults.site import Site
 
 MEMORY_GROWTH = 1.25
+PLANES = 3
 GONE_SECONDS = 150
 """How long a deleted CronJob may stay: the garbage collector has to let go of it first, which asks an API server that
 it lost again after 60 s at most (client-go/tools/cache/reflector.go).
 """
 REFUSED_LIMIT = 100
 """How many writes the API server may have to refuse while a fault lasts."""
+
+
+def on_a_plane(number: int, fault: ApiFault) -> ParameterSet:
+    """Let a few planes suffice for all tests that run beside each other."""
+    return pytest.param(fault, marks=pytest.mark.xdist_group(f"plane-{number % PLANES}"))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +59,7 @@ def ground(mortal_plane: LocalCluster, tmp_path: Path) -> Iterator[Ground]:
         yield ground
 
 
-@pytest.mark.parametrize("fault", API_FAULTS, ids=str)
+@pytest.mark.parametrize("fault", [on_a_plane(number, fault) for number, fault in enumerate(API_FAULTS)], ids=str)
 def test_a_fault_of_the_api_server_is_outlived(fault: ApiFault, site: Site, ground: Ground, tmp_path: Path) -> None:
     kubectl = ground.kubectl
     with Kept.running(starter(site, ground, tmp_path)) as kept:
@@ -94,6 +102,7 @@ def test_a_fault_of_the_api_server_is_outlived(fault: ApiFault, site: Site, grou
     assert_patient(lines, fault)
 
 
+@pytest.mark.xdist_group("plane-0")
 def test_a_watch_whose_place_is_gone_begins_anew(site: Site, ground: Ground, tmp_path: Path) -> None:
     """Only the watch can notice: the next refresh is minutes away, and nothing happens in the table."""
     kubectl = ground.kubectl

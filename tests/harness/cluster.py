@@ -26,7 +26,7 @@ class RunOperator(Protocol):
     def __call__(self, **environment: str) -> AbstractContextManager[OperatorProcess]: ...
 
 
-@pytest.fixture(scope="package")  # each package that imports it has one, after the other
+@pytest.fixture(scope="session")
 def control_plane() -> Iterator[LocalCluster]:
     """API server, etcd and controller manager, without a node; the CRD and the PriorityClass are installed."""
     with start_local(f"tests-{os.getpid()}", node=False) as cluster:

@@ -44,7 +44,9 @@ def test_nothing_at_all_is_an_empty_body() -> None:
 
 
 @pytest.mark.parametrize(
-    "packed", [b"no gzip at all", gzip.compress(b"x")[:-8] + bytes(8), gzip.compress(b"") + b"\x1f\x00"]
+    "packed",
+    [b"no gzip at all", gzip.compress(b"x")[:-8] + bytes(8), gzip.compress(b"") + b"\x1f\x00"],
+    ids=["none at all", "another checksum", "followed by something else"],
 )
 def test_what_is_no_gzip_is_an_error(packed: bytes) -> None:
     with pytest.raises(zlib.error):

@@ -1,0 +1,105 @@
+"""In which order the tests run, and which of them beside each other.
+
+A test runs on whichever worker is free, so that the waits of one are the work of another. Each worker has a Postgres
+and a control plane of its own. Tests of one `xdist_group` run on one worker, one after the other, because they share
+something that there is once. Tests that are marked `alone` come last, when nothing else runs any more: they measure how
+long something takes, or take the whole machine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from xdist.scheduler.loadgroup import LoadGroupScheduling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from xdist.remote import Producer
+    from xdist.workermanage import WorkerController
+
+ALONE = "alone"
+NODE = "node"
+KINDS = (NODE, "faults", "cluster", "database", "unit")
+"""The folders of tests, those with the longest tests first: what is short fills the gaps at the end."""
+
+
+def set_groups(items: Iterable[pytest.Item]) -> None:
+    """Put the tests that are marked `alone` into one group, and those that need a node into another: there is one."""
+    for item in items:
+        if item.get_closest_marker(ALONE):
+            item.add_marker(pytest.mark.xdist_group(ALONE))
+        elif item.get_closest_marker(NODE) or item.path.parent.name == NODE:
+            item.add_marker(pytest.mark.xdist_group(NODE))
+
+
+class SideBySide(LoadGroupScheduling):  # type: ignore[misc]  # has no types
+    """Hands out the tests: the longest first, and those that run alone to the last worker that is left."""
+
+    nodes: list[WorkerController]
+    workqueue: dict[str, dict[str, bool]]
+    collection: list[str] | None
+    registered_collections: dict[WorkerController, list[str]]
+
+    def __init__(self, config: pytest.Config, log: Producer) -> None:
+        super().__init__(config, log)
+        self._alone: dict[str, dict[str, bool]] = {}
+
+    def schedule(self) -> None:
+        """Hand out the first tests when every worker has found all of them; later, some to a worker that is new."""
+        if self.collection is None:
+            if not self._check_nodes_have_same_collection():
+                return
+            self.collection = next(iter(self.registered_collections.values()))
+            self._make_units(self.collection)
+        for _ in range(2):  # a worker begins a test when it knows the one after it
+            for node in self.nodes:
+                self._reschedule(node)
+
+    def _make_units(self, tests: list[str]) -> None:
+        units: dict[str, dict[str, bool]] = {}
+        for test in tests:
+            units.setdefault(self._split_scope(test), {})[test] = False
+        if ALONE in units:
+            self._alone[ALONE] = units.pop(ALONE)
+        for scope in sorted(units, key=lambda scope: min(map(_rank, units[scope]))):
+            self.workqueue[scope] = units[scope]
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Return what a test is one of: its group; or its module, where tests are short; or itself."""
+        scope: str = super()._split_scope(nodeid)
+        return scope.partition("::")[0] if scope.startswith("tests/unit/") else scope
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """Hand a worker what it does next. Without more for many, all workers but one end, and that one goes on."""
+        if self._alone and not self.workqueue:
+            if len(self.nodes) == 1:
+                self.workqueue.update(self._alone)
+                self._alone = {}
+            elif node is self.nodes[-1]:
+                return  # its last test waits for the others' end
+        super()._reschedule(node)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Go on without a worker that ended; return the test amid which it crashed, if it did."""
+        crashed: str | None = super().remove_node(node)
+        for other in self.nodes:
+            self._reschedule(other)
+        return crashed
+
+    @property
+    def tests_finished(self) -> bool:
+        """Whether every test is done, or under way on a worker without another."""
+        return not self._alone and super().tests_finished
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether a test is to be done or under way."""
+        return bool(self._alone) or super().has_pending
+
+
+def _rank(test: str) -> int:
+    """Return the place of a test's kind in the order; of one that is nowhere in it, the first."""
+    folder = test.split("/")[1] if test.count("/") > 1 else ""
+    return KINDS.index(folder) if folder in KINDS else -1
