@@ -1,4 +1,4 @@
-# The two commands of the README are `make demo` and `make test`; the rest is for those who work on the project.
+# Users need two commands: `make demo` and `make test` (README.md). The other commands are for the project's developers.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3

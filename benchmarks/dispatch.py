@@ -1,10 +1,13 @@
-"""What the dispatcher is worth: twenty ticks of one minute and four slots, with it and without, beside one Job.
+"""Measures the dispatcher: twenty ticks of the same minute share four slots, with and without the operator.
 
-All three run in turn, on one node of the run's own: one Job of the same twenty pods with `parallelism: 4` and no quota,
-which is the least that Kubernetes takes; twenty regions with the operator there; the same twenty with the operator
-stopped, so that the Job controller's back-off alone fills the slots. What counts is the ratio of the first two, which
-is to be LIMIT at most, and that with the operator no tick comes too late: times depend on the machine. It takes about
-five minutes, because minutes are what schedules are made of.
+Three cases run in turn, in one run, on a node made for the run:
+
+- the floor: one Job with the same twenty pods, `parallelism: 4` and no quota. Kubernetes cannot be faster.
+- twenty regions, with the operator running.
+- the same twenty regions, with the operator stopped: only the Job controller's back-off fills the slots.
+
+Times depend on the machine, so the benchmark judges a ratio: the second case may take LIMIT times the floor at most,
+and no tick may be skipped as late. A run takes about five minutes, because schedules have a resolution of a minute.
 
     .venv/bin/python -m benchmarks.dispatch
 """
@@ -44,7 +47,7 @@ LIMIT = 1.3
 REGIONS, SLOTS, SECONDS = 20, 4, 2
 START_DEADLINE_SECONDS = 30
 AHEAD_SECONDS = 15
-"""How long before its minute the schedules are set."""
+"""The shortest time between an edit of the schedules and the scheduled minute."""
 LIMIT_SECONDS = 240
 IMAGE = "region-tick/benchmark:1"
 HANDLER = f"import time\n\n\ndef run(tick):\n    time.sleep({SECONDS})\n"
@@ -54,7 +57,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def main() -> int:
-    """Measure and print; 1 where the regions take too long, or some of them come too late."""
+    """Measure and print. Return 1 if the regions take too long or if any tick is skipped as late."""
     with start_local(f"bench-{os.getpid()}", node=True) as cluster, Postgres.temporary() as server:
         server.start(("127.0.0.1", cluster.host_address))
         cluster.load_image(build_image())
@@ -65,26 +68,26 @@ def main() -> int:
                 insert_regions(stage, connection)
                 job = seconds_of_one_job(stage)
                 minute = schedule_all(stage, connection)
-                with_it = seconds_of_regions(connection, minute)
+                with_operator = seconds_of_regions(connection, minute)
                 minute = schedule_all(stage, connection)
-            without = seconds_of_regions(connection, minute)
-    show(job, with_it, without)
-    seconds, late = with_it
+            without_operator = seconds_of_regions(connection, minute)
+    show(job, with_operator, without_operator)
+    seconds, late = with_operator
     return 0 if seconds / job <= LIMIT and not late else 1
 
 
-def show(job: float, with_it: tuple[float, int], without: tuple[float, int]) -> None:
-    """Print the three figures."""
+def show(job: float, with_operator: tuple[float, int], without_operator: tuple[float, int]) -> None:
+    """Print a table with the three cases: seconds, ratio to the floor, number of ticks skipped as late."""
     table = Table(f"{REGIONS} PODS OF {SECONDS} S, {SLOTS} AT ONCE", "SECONDS", "RATIO", "SKIPPED AS LATE", box=None)
     table.add_row(f"one Job, parallelism {SLOTS}", f"{job:.1f}", "1.00", "")
-    for name, (seconds, late) in (("regions", with_it), ("regions, operator stopped", without)):
+    for name, (seconds, late) in (("regions", with_operator), ("regions, operator stopped", without_operator)):
         table.add_row(name, f"{seconds:.1f}", f"{seconds / job:.2f}", str(late))
     table.add_row("regions: at most", "", f"{LIMIT:.2f}", "0")
     Console().print(table)
 
 
 def build_image() -> Path:
-    """Build a user's image: the tick's, and a handler that takes a while."""
+    """Build an image as a user would: the tick image plus a handler that sleeps."""
     with tempfile.TemporaryDirectory() as folder:
         dockerfile = Path(folder) / "Dockerfile"
         dockerfile.write_text(DOCKERFILE)
@@ -94,7 +97,10 @@ def build_image() -> Path:
 
 
 def install(stage: Stage, url: str) -> None:
-    """Install what ticks need, and the RegionScheduler; the operator itself runs as a process."""
+    """Install the manifests that ticks need, the database Secret and the RegionScheduler.
+
+    The operator itself runs as a process (running_operator).
+    """
     manifests = ("00-namespace", "10-crd", "20-priorityclass")
     for name in manifests:
         stage.ask("apply", "-f", str(CHECKOUT / f"manifests/{name}.yaml"))
@@ -111,16 +117,17 @@ def install(stage: Stage, url: str) -> None:
         "metadata": {"name": "default"},
         "spec": {"concurrency": SLOTS, "tick": tick},
     }
-    until(lambda: "default" in created(stage, scheduler), "the RegionScheduler")
+    wait_until(lambda: "default" in apply(stage, scheduler), "the RegionScheduler")
 
 
-def created(stage: Stage, body: dict[str, Any]) -> str:
+def apply(stage: Stage, body: dict[str, Any]) -> str:
+    """Apply an object with kubectl, and return kubectl's output."""
     return stage.ask("apply", "-f", "-", stdin=json.dumps(body))
 
 
 @contextmanager
 def running_operator(cluster: LocalCluster, url: str) -> Iterator[None]:
-    """Run the operator as a process, its log in a file that is forgotten."""
+    """Run the operator as a process until the end of the context. The log goes to a temporary file."""
     environment = os.environ | {
         "KUBECONFIG": str(cluster.kubeconfig),
         "DATABASE_URL": url,
@@ -136,30 +143,35 @@ def running_operator(cluster: LocalCluster, url: str) -> Iterator[None]:
 
 
 def insert_regions(stage: Stage, connection: Connection) -> None:
-    """Make the regions, with a schedule that is far off."""
-    until(lambda: connection.execute("SELECT to_regclass('public.region_index')").fetchone() != (None,), "the table")
+    """Insert the regions with a schedule in the far future, and wait for their CronJobs."""
+    wait_until(
+        lambda: connection.execute("SELECT to_regclass('public.region_index')").fetchone() != (None,), "the table"
+    )
     add_regions(connection, REGIONS)
-    until(lambda: len(cronjobs(stage)) == REGIONS, "a CronJob for each region")
+    wait_until(lambda: len(cronjobs(stage)) == REGIONS, "a CronJob for each region")
 
 
 def cronjobs(stage: Stage) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(
+    items: list[dict[str, Any]] = json.loads(
         stage.ask("get", "cronjobs", "--selector", "app=region-tick", "--output", "json")
     )["items"]
-    return found
+    return items
 
 
 def schedule_all(stage: Stage, connection: Connection) -> datetime:
-    """Have all regions tick at one minute, soon; return that minute."""
+    """Schedule all regions for the same minute, AHEAD_SECONDS ahead or more, and return the minute (UTC)."""
     minute = (datetime.now(UTC) + timedelta(seconds=60 + AHEAD_SECONDS)).replace(second=0, microsecond=0)
     cron = f"{minute.minute} {minute.hour} {minute.day} {minute.month} *"
     connection.execute("UPDATE region_index SET cron_schedule = %s", (cron,))
-    until(lambda: {item["spec"]["schedule"] for item in cronjobs(stage)} == {cron}, "the schedules")
+    wait_until(lambda: {item["spec"]["schedule"] for item in cronjobs(stage)} == {cron}, "the schedules")
     return minute
 
 
 def seconds_of_regions(connection: Connection, minute: datetime) -> tuple[float, int]:
-    """Return when the last tick of a minute ended, in seconds after it, and how many were skipped as too late."""
+    """Wait for all ticks of a minute.
+
+    Return the seconds from the minute to the end of the last tick, and how many ticks were skipped.
+    """
     rows: list[tuple[Any, ...]] = []
 
     def are_over() -> bool:
@@ -168,29 +180,32 @@ def seconds_of_regions(connection: Connection, minute: datetime) -> tuple[float,
         return len(rows) == REGIONS
 
     with progress.step(f"waiting for the ticks of {minute:%H:%M}"):
-        until(are_over, "all ticks are over")
+        wait_until(are_over, "all ticks are over")
     last = max(finished for _, finished in rows)
     return (last - minute).total_seconds(), sum(state == "skipped" for state, _ in rows)
 
 
 def seconds_of_one_job(stage: Stage) -> float:
-    """Return how long one Job of the same pods takes. Each does a tick of its own, by hand; the quota counts none."""
+    """Return how many seconds one Job with the same pods takes.
+
+    Each pod is a manual run of its own. The pods lack the PriorityClass, so the quota does not count the pods.
+    """
     [template, *_] = cronjobs(stage)
     spec = template["spec"]["jobTemplate"]["spec"] | {"parallelism": SLOTS, "completions": REGIONS}
     pod = spec["template"]["spec"]
     del pod["priorityClassName"]
     [container] = [item for item in pod["containers"] if item["name"] == CONTAINER]
-    own = {Variable.JOB_NAME: "metadata.name", Variable.JOB_UID: "metadata.uid"}
+    pod_fields = {Variable.JOB_NAME: "metadata.name", Variable.JOB_UID: "metadata.uid"}
     container["env"] = [
-        {"name": item["name"], "valueFrom": {"fieldRef": {"fieldPath": own[item["name"]]}}}
-        if item["name"] in own
+        {"name": item["name"], "valueFrom": {"fieldRef": {"fieldPath": pod_fields[item["name"]]}}}
+        if item["name"] in pod_fields
         else item
         for item in container["env"]
     ]
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "floor"}, "spec": spec}
     stage.ask("create", "-f", "-", stdin=json.dumps(job))
     with progress.step("waiting for the one Job"):
-        until(lambda: "completionTime" in status_of(stage, "floor"), "the Job is complete")
+        wait_until(lambda: "completionTime" in status_of(stage, "floor"), "the Job is complete")
     status = status_of(stage, "floor")
     began, ended = (datetime.fromisoformat(status[key]) for key in ("startTime", "completionTime"))
     return (ended - began).total_seconds()
@@ -201,8 +216,8 @@ def status_of(stage: Stage, job: str) -> dict[str, Any]:
     return status
 
 
-def until(check: Callable[[], bool], what: str) -> None:
-    """Ask until it is so."""
+def wait_until(check: Callable[[], bool], what: str) -> None:
+    """Call `check` until the result is true. Raises TimeoutError naming `what` after LIMIT_SECONDS."""
     deadline = time.monotonic() + LIMIT_SECONDS
     while not check():
         if time.monotonic() > deadline:

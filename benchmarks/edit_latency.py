@@ -1,8 +1,11 @@
-"""How long an edit in the database takes to show in the cluster, beside the least that any program could take.
+"""Measures how long an edit in the database takes to reach the cluster, compared with a floor.
 
-Both are measured in turn in one run, on a control plane and a Postgres of the run's own: the operator (UPDATE, NOTIFY,
-read 200 rows, plan, apply), and the floor (UPDATE, NOTIFY heard by a bare connection, one apply of one CronJob). What
-counts is the ratio: times depend on the machine.
+One run measures both in turn, on a control plane and a Postgres made for the run:
+
+- the operator: UPDATE, NOTIFY, read 200 rows, plan, apply.
+- the floor: NOTIFY received by a plain connection, one apply of one small object. No program could be faster.
+
+Times depend on the machine, so the ratio counts.
 
     .venv/bin/python -m benchmarks.edit_latency
 """
@@ -43,7 +46,7 @@ LIMIT_SECONDS = 60
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print a table."""
     with start_local(f"bench-{os.getpid()}", node=False) as cluster, Postgres.temporary() as server:
         Stage(cluster.kubeconfig, NAMESPACE).ask("apply", "-f", str(CHECKOUT / "crds"))
         os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
@@ -58,7 +61,7 @@ def main() -> None:
 
 @contextmanager
 def running_operator(url: str) -> Iterator[None]:
-    """Run the operator as a process, its log in a file that is forgotten."""
+    """Run the operator as a process until the end of the context. The log goes to a temporary file."""
     environment = os.environ | {"DATABASE_URL": url, "POD_NAMESPACE": NAMESPACE, "HEALTH_PORT": "0"}
     with (
         tempfile.TemporaryFile() as log,
@@ -71,14 +74,14 @@ def running_operator(url: str) -> Iterator[None]:
 
 
 async def measure(url: str) -> tuple[list[float], list[float]]:
-    """Return the seconds of each edit by the operator and by the floor, taken in turn."""
+    """Return the seconds of each edit for the operator and for the floor, measured in turn."""
     async with connect("benchmark") as api, await psycopg.AsyncConnection.connect(url, autocommit=True) as database:
-        await until(lambda: has_table(database))
+        await wait_until(lambda: has_table(database))
         add_regions(url, REGIONS)
-        await until(lambda: has_cronjobs(api))
-        [one, *_] = (await list_current(api, NAMESPACE))[0]
-        code = one.body["metadata"]["annotations"]["region-tick.dev/code"]
-        path = f"{cronjobs_path(NAMESPACE)}/{one.name}"
+        await wait_until(lambda: has_cronjobs(api))
+        [cronjob, *_] = (await list_current(api, NAMESPACE))[0]
+        code = cronjob.body["metadata"]["annotations"]["region-tick.dev/code"]
+        path = f"{cronjobs_path(NAMESPACE)}/{cronjob.name}"
         operator: list[float] = []
         floor: list[float] = []
         for number in range(1, EDITS + 1):
@@ -89,8 +92,8 @@ async def measure(url: str) -> tuple[list[float], list[float]]:
 
 
 async def has_table(database: psycopg.AsyncConnection[Any]) -> bool:
-    found = await (await database.execute("SELECT to_regclass('public.region_index') IS NOT NULL")).fetchone()
-    return bool(found and found[0])
+    row = await (await database.execute("SELECT to_regclass('public.region_index') IS NOT NULL")).fetchone()
+    return bool(row and row[0])
 
 
 async def has_cronjobs(api: Api) -> bool:
@@ -101,21 +104,21 @@ async def edit(database: psycopg.AsyncConnection[Any], code: str, schedule: str)
     await database.execute("UPDATE region_index SET cron_schedule = %s WHERE code = %s", (schedule, code))
 
 
-async def seconds_until(api: Api, path: str, schedule: str, edited: Awaitable[None]) -> float:
-    """Return how long after the edit's commit the CronJob has the schedule."""
-    await edited
+async def seconds_until(api: Api, path: str, schedule: str, pending_edit: Awaitable[None]) -> float:
+    """Make the edit, and return the seconds from the edit's COMMIT until the CronJob has the schedule."""
+    await pending_edit
     began = time.monotonic()
 
-    async def shows() -> bool:
+    async def has_schedule() -> bool:
         live = await api.get(path)
         return live is not None and live["spec"]["schedule"] == schedule
 
-    await until(shows)
+    await wait_until(has_schedule)
     return time.monotonic() - began
 
 
 async def floor_seconds(api: Api, database: psycopg.AsyncConnection[Any], url: str) -> float:
-    """Return how long a notification and one apply take, with nothing in between."""
+    """Return the seconds of one notification and one apply, with nothing in between."""
     manifest = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -131,8 +134,8 @@ async def floor_seconds(api: Api, database: psycopg.AsyncConnection[Any], url: s
         return time.monotonic() - began
 
 
-async def until(check: Callable[[], Awaitable[bool]]) -> None:
-    """Ask every few milliseconds until it is so."""
+async def wait_until(check: Callable[[], Awaitable[bool]]) -> None:
+    """Call `check` every 5 milliseconds until the result is true. Raises TimeoutError after LIMIT_SECONDS."""
     async with asyncio.timeout(LIMIT_SECONDS):
         while not await check():
             await asyncio.sleep(0.005)

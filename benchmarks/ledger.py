@@ -1,10 +1,14 @@
-"""How long the ledger takes for ten thousand regions, beside the least that any program could take.
+"""Measures how long the ledger takes for ten thousand regions, compared with a floor.
 
-On a Postgres of the run's own: none of a quarter of an hour's ticks has its row; each has, as nearly always; and a
-minute in which a tick of each region hangs since an hour ago, for one who remembers that, and for one who begins where
-the account was left. The floor is one plain INSERT of a quarter of an hour's rows by one statement. All in turn, ROUNDS
-times in one run. What counts are the ratios of the medians to the floor's, which are to be LIMITS at most: times depend
-on the machine.
+The cases run in turn, ROUNDS times in one run, on a Postgres made for the run:
+
+- all ticks of a quarter of an hour lack their row.
+- all ticks of a quarter of an hour have their row, as nearly always.
+- a minute passes while a tick of each region has hung for an hour; the process remembers the hanging ticks.
+- the same after a restart: the process begins at the last moment up to which the ledger is complete.
+- the floor: one plain INSERT statement writes the rows of a quarter of an hour. No program could be faster.
+
+Times depend on the machine, so the benchmark judges ratios: each case's median may be LIMITS times the floor's at most.
 
     .venv/bin/python -m benchmarks.ledger
 """
@@ -42,7 +46,7 @@ SOURCE = "public.region_index"
 REGIONS = 10_000
 ROUNDS = 5
 TICKS = 3 * REGIONS
-"""Of a quarter of an hour, by CRONS."""
+"""The number of ticks in a quarter of an hour, with the schedules of CRONS."""
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 FLOOR_CASE = "floor: one INSERT"
 LIMITS = {"all lost": 25, "none lost": 15, "minute, 10,000 hang": 10, "the same after a restart": 40}
@@ -55,7 +59,7 @@ FROM generate_series(1, CAST(:rows AS integer)) n
 
 
 def main() -> int:
-    """Measure and print; 1 where the ledger takes too long."""
+    """Measure and print a table. Return 1 if the ledger takes too long."""
     with Postgres.temporary() as server:
         seconds = asyncio.run(measure(server.url()))
     medians = {case: statistics.median(each) for case, each in seconds.items()}
@@ -68,21 +72,21 @@ def main() -> int:
 
 
 async def measure(url: str) -> dict[str, list[float]]:
-    """Return the seconds of each round by case. Raises RuntimeError where a case does not do what it shall."""
+    """Return the seconds of each round by case. Raises RuntimeError if a case has an unexpected number of rows."""
     await migrate(DatabaseUrl.parse(url))
     engine = make_engine(DatabaseUrl.parse(url))
     now = datetime.now(UTC).replace(second=0, microsecond=0)
-    intervals = {(SOURCE, row.region_id): row for row in (_interval(number, now) for number in range(REGIONS))}
+    versions = {(SOURCE, row.region_id): row for row in (_schedule_version(number, now) for number in range(REGIONS))}
     cases: dict[str, tuple[Callable[[], Awaitable[int]], int]] = {
-        "all lost": (lambda: account(engine, now), TICKS),
-        "none lost": (lambda: account(engine, now), 0),
+        "all lost": (lambda: finalize_missing(engine, now), TICKS),
+        "none lost": (lambda: finalize_missing(engine, now), 0),
         "minute, 10,000 hang": (lambda: look_again(engine, now, MINUTE), REGIONS + REGIONS // 5),
         "the same after a restart": (lambda: look_again(engine, now, HOUR), REGIONS + 4 * TICKS),
         FLOOR_CASE: (lambda: insert(engine), TICKS),
     }
     seconds: defaultdict[str, list[float]] = defaultdict(list)
     try:
-        await save_versions(engine, intervals, source=SOURCE, scheduler="uid")
+        await save_versions(engine, versions, source=SOURCE, scheduler="uid")
         for _ in range(ROUNDS):
             async with transaction(engine) as connection:
                 await connection.execute(text("TRUNCATE region_tick.job_run"))
@@ -98,16 +102,16 @@ async def measure(url: str) -> dict[str, list[float]]:
 
 
 async def insert(engine: AsyncEngine) -> int:
-    """Insert as many rows; return how many."""
+    """Insert TICKS rows with one statement, and return the number of rows."""
     async with transaction(engine) as connection:
         return (await connection.execute(text(FLOOR), {"rows": TICKS})).rowcount
 
 
-async def account(engine: AsyncEngine, now: datetime) -> int:
-    """Account for a quarter of an hour; return how many rows that took."""
+async def finalize_missing(engine: AsyncEngine, now: datetime) -> int:
+    """Write the missing final rows of the last SLICE of time, and return how many rows were written."""
     _, [period] = await read_periods(engine, scheduler="uid", retention=timedelta(days=30))
     ticks = expected_ticks(period.versions, after=now - SLICE, until=now)
-    evidence = Evidence(job=None, trouble=None, overlapped=False, watched_since=now)
+    evidence = Evidence(job=None, failure=None, overlapped=False, watched_since=now)
     verdicts = [
         (tick, verdict) for tick, _ in await find_missing(engine, SOURCE, ticks) if (verdict := judge(tick, evidence))
     ]
@@ -115,7 +119,10 @@ async def account(engine: AsyncEngine, now: datetime) -> int:
 
 
 async def look_again(engine: AsyncEngine, now: datetime, since: timedelta) -> int:
-    """Look at what is new and what hangs since an hour; return how many ticks those are."""
+    """Look for the rows of ticks that have hung for an hour, and of ticks after `since`; return how many ticks.
+
+    `since` is a span of time before `now`.
+    """
     _, [period] = await read_periods(engine, scheduler="uid", retention=timedelta(days=30))
     hanging = expected_ticks(period.versions, after=now - HOUR, until=now - HOUR + 5 * MINUTE)
     ticks = recompute(period.versions, [tick.key for tick in hanging])
@@ -128,14 +135,14 @@ async def look_again(engine: AsyncEngine, now: datetime, since: timedelta) -> in
     return count
 
 
-def _interval(number: int, now: datetime) -> ScheduleVersion:
-    terms = ScheduleSpec(
+def _schedule_version(number: int, now: datetime) -> ScheduleVersion:
+    spec = ScheduleSpec(
         cron=CRONS[number % len(CRONS)],
         code=f"r{number}",
         cronjob=f"r{number}-0123456789ab",
         start_deadline_seconds=100,
     )
-    return ScheduleVersion(source=SOURCE, region_id=str(number), spec=terms, valid_from=now - timedelta(hours=1))
+    return ScheduleVersion(source=SOURCE, region_id=str(number), spec=spec, valid_from=now - timedelta(hours=1))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
-"""How long a tick takes from its start to its claim and to its exit, beside the least that any program could take.
+"""Measures how long a tick takes from its start to its claim and to its exit, compared with a floor.
 
-In turn in one run, on a Postgres of the run's own: a bare interpreter, one that imports psycopg and connects, and the
-tick with the handler `poke`. What counts is the ratio of the last two medians, which is to be LIMIT at most: times
-depend on the machine. `--imports` shows what the tick imports beside psycopg, the most costly first.
+Three programs run in turn, in one run, on a Postgres made for the run:
+
+- a bare interpreter.
+- the floor: an interpreter that imports psycopg and connects. No tick could be faster.
+- the tick with the handler `poke`.
+
+Times depend on the machine, so the benchmark judges a ratio: the tick's median may be LIMIT times the floor's at most.
+`--imports` prints which modules the tick imports beyond psycopg's, the most expensive first.
 
     .venv/bin/python -m benchmarks.tick_start [--imports]
 """
@@ -37,33 +42,35 @@ CRONJOB = "bench-0123456789ab"
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is started, and the seconds that it took each time until it was there and until it was gone."""
+    """A program to measure, with the times of its runs so far."""
 
     name: str
     arguments: tuple[str, ...]
-    sign: str
-    """What its output says when it is there."""
-    there: list[float] = field(default_factory=list)
-    gone: list[float] = field(default_factory=list)
+    ready_output: str
+    """The text that the program prints when it is ready: connected, or with the tick claimed."""
+    ready_seconds: list[float] = field(default_factory=list)
+    """The seconds from the start to `ready_output`, for each run."""
+    exit_seconds: list[float] = field(default_factory=list)
+    """The seconds from the start to the exit, for each run."""
 
     def run(self, environment: dict[str, str]) -> None:
-        """Run it once. Raises RuntimeError where it does not do what it shall."""
-        begin, there, text = time.perf_counter(), None, ""
+        """Run the program once and add the times. Raises RuntimeError for a failure or a missing `ready_output`."""
+        started_at, ready_at, text = time.perf_counter(), None, ""
         with subprocess.Popen([sys.executable, *self.arguments], env=environment, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
             for line in process.stdout:
                 text += line.decode()
-                if there is None and self.sign in text:
-                    there = time.perf_counter()
+                if ready_at is None and self.ready_output in text:
+                    ready_at = time.perf_counter()
             code = process.wait(timeout=60)
-        if there is None or code:
+        if ready_at is None or code:
             raise RuntimeError(f"{self.name} ended with {code}: {text}")
-        self.there.append(there - begin)
-        self.gone.append(time.perf_counter() - begin)
+        self.ready_seconds.append(ready_at - started_at)
+        self.exit_seconds.append(time.perf_counter() - started_at)
 
 
 def main() -> int:
-    """Measure and print; 1 where the tick takes too long."""
+    """Measure and print a table. Return 1 if the tick takes too long."""
     with Postgres.temporary() as server:
         asyncio.run(migrate(DatabaseUrl.parse(server.url())))
         if "--imports" in sys.argv:
@@ -73,15 +80,16 @@ def main() -> int:
     _, connect, tick = programs
     table = Table("MEDIAN SECONDS FROM START", "THERE", "GONE", box=None)
     for program in programs:
-        table.add_row(program.name, *(f"{statistics.median(each):.4f}" for each in (program.there, program.gone)))
-    ratio = statistics.median(tick.there) / statistics.median(connect.there)
+        medians = (statistics.median(program.ready_seconds), statistics.median(program.exit_seconds))
+        table.add_row(program.name, *(f"{median:.4f}" for median in medians))
+    ratio = statistics.median(tick.ready_seconds) / statistics.median(connect.ready_seconds)
     table.add_row("tick / psycopg", f"{ratio:.3f}", f"at most {LIMIT}")
     Console().print(table)
     return 0 if ratio <= LIMIT else 1
 
 
 def measure(url: str) -> tuple[Program, Program, Program]:
-    """Run each program ROUNDS times, in turn; the first round, which fills caches, is not counted."""
+    """Run the programs in turn, ROUNDS times. A first round fills caches and is not counted."""
     programs = (
         Program("a bare interpreter", ("-c", BARE), "there"),
         Program("import psycopg; connect", ("-c", CONNECT), "there"),
@@ -91,12 +99,12 @@ def measure(url: str) -> tuple[Program, Program, Program]:
         for program in programs:
             program.run(environment(url, number))
     for program in programs:
-        del program.there[0], program.gone[0]
+        del program.ready_seconds[0], program.exit_seconds[0]
     return programs
 
 
 def environment(url: str, number: int) -> dict[str, str]:
-    """Return the variables of one tick of many, each of another region."""
+    """Return the environment variables of a tick. Each `number` is another region."""
     tick_at = datetime.now(UTC) - timedelta(minutes=1)
     pod: dict[str, str] = {
         Variable.DATABASE_URL: url,
@@ -117,7 +125,7 @@ def environment(url: str, number: int) -> dict[str, str]:
 
 
 def show_imports(variables: dict[str, str]) -> None:
-    """Print what each import of a tick costs that psycopg does not need."""
+    """Print the time of each import that the tick has in addition to psycopg's imports."""
     times = [_import_times(variables, *arguments) for arguments in (TICK, ("-c", CONNECT))]
     ours = {name: microseconds for name, microseconds in times[0].items() if name not in times[1]}
     for name, microseconds in sorted(ours.items(), key=lambda item: -item[1]):

@@ -1,7 +1,7 @@
-"""A handler: the earthquakes within a region since its last tick, from the USGS catalogue into a table of one's own.
+"""An example handler: copies a region's earthquakes since the last tick from the USGS catalogue into the table `quake`.
 
-The catalogue publishes a quake minutes after it happened, at times hours: so each tick looks back beyond its window,
-and what is known already is not stored again.
+The catalogue publishes a quake minutes after the quake, and sometimes hours. Each tick therefore also asks for the time
+before its window, and skips the quakes that are already stored.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from region_tick.handlers import Outcome, PermanentError
 if TYPE_CHECKING:
     from region_tick.handlers import BoundingBox, Tick
 
-CATALOGUE = "https://earthquake.usgs.gov/fdsnws/event/1/query"  # its parameters: /fdsnws/event/1/
-FIRST = timedelta(days=1)
-"""What a region's first tick looks back on."""
-LATE = timedelta(hours=6)
-"""How long after it happened a quake may still appear in the catalogue."""
+CATALOGUE = "https://earthquake.usgs.gov/fdsnws/event/1/query"  # parameters: earthquake.usgs.gov/fdsnws/event/1/
+FIRST_WINDOW = timedelta(days=1)
+"""How far back a region's first tick asks for quakes."""
+PUBLICATION_DELAY = timedelta(hours=6)
+"""How long after a quake the catalogue may still publish the quake."""
 BODY_LIMIT = 16_000_000
+"""The largest answer, in bytes."""
 
 STORE = """
 INSERT INTO quake (id, region_id, happened_at, magnitude, place)
@@ -35,7 +36,10 @@ ON CONFLICT (id, region_id) DO NOTHING
 
 
 def run(tick: Tick) -> None:
-    """Fetch first, without a transaction; then store what came, together with the end of the tick."""
+    """Fetch the quakes without a transaction; then store the quakes and finish the tick in one transaction.
+
+    Raises PermanentError for a region without a bounding box, and the errors of fetch().
+    """
     if tick.region.bbox is None:
         raise PermanentError(f"region {tick.region.code} has no bounding box: fill in the four corners of its row")
     quakes = fetch(tick, tick.region.bbox)
@@ -46,12 +50,12 @@ def run(tick: Tick) -> None:
 
 
 def fetch(tick: Tick, box: BoundingBox) -> list[dict[str, Any]]:
-    """Ask for the tick's window and what may have come late.
+    """Return the quakes in the tick's window and in PUBLICATION_DELAY before the window.
 
-    Raises PermanentError for what asking again cannot mend; the rest is tried again.
+    Raises PermanentError for errors that another attempt cannot repair. After any other error the tick is tried again.
     """
     start, end = tick.window.start, tick.window.end
-    start = start - LATE if start else end - FIRST
+    start = start - PUBLICATION_DELAY if start else end - FIRST_WINDOW
     query = {
         "format": "geojson",
         "starttime": start.isoformat(),
@@ -74,7 +78,7 @@ def fetch(tick: Tick, box: BoundingBox) -> list[dict[str, Any]]:
             f"{url} has more than {BODY_LIMIT} bytes: give the region a smaller box or tick more often"
         )
     return [
-        {"id": quake["id"], "ms": of["time"], "magnitude": of["mag"], "place": of["place"]}
+        {"id": quake["id"], "ms": properties["time"], "magnitude": properties["mag"], "place": properties["place"]}
         for quake in json.loads(body)["features"]
-        for of in (quake["properties"],)
+        for properties in (quake["properties"],)
     ]

@@ -1,1 +1,1 @@
-"""The operator: keeps one CronJob per active region true to a Postgres table. `reconcile` is its table of contents."""
+"""The operator: keeps one CronJob per active region in sync with a Postgres table. Start reading at `reconcile`."""

@@ -1,7 +1,7 @@
-"""Says what a reconcile found, once: a line in the log and an Event when something begins, a line when it ends.
+"""Announces the findings of a reconcile, each once: a log line and an Event at the begin, a log line at the end.
 
-Nothing here changes a CronJob or a status. What was announced is remembered by this process only, so another leader
-announces what still lasts once more.
+This module changes no CronJob and no status. Only this process remembers its announcements. So a new leader announces
+every finding that still lasts again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from region_operator.kube import events
-from region_operator.plan.deletion_guard import History, explain_hold
+from region_operator.plan.deletion_guard import GuardState, explain_hold
 from region_operator.plan.status import HELD, ReadyReason
 from region_operator.runtime import metrics
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Announcer:
-    """Announces what begins and ends for the regions and the quota of one RegionScheduler."""
+    """Announces the begin and the end of holds, quarantines and quota conflicts of one RegionScheduler."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -36,21 +36,22 @@ class Announcer:
         self._quota_conflict = ""
 
     async def announce_hold(self, before: Scheduler, after: Scheduler, decision: Decision) -> None:
-        """Announce that deletions are held, or no more: `before` and `after` are the RegionScheduler around the write
-        of the guard's decision into its status.
+        """Announce a hold that begins, and log a hold that ends.
+
+        `before` and `after` are the RegionScheduler before and after the guard's decision was saved in the status.
         """
         metrics.HELD_DELETIONS.set(len(decision.held))
-        hold, hold_before = decision.history.hold, History.from_status(before.status).hold
+        hold, hold_before = decision.state.hold, GuardState.from_status(before.status).hold
         if hold and hold != hold_before:
             message = explain_hold(hold, decision.held, after)
             log.warning("deletions held", extra={"held": len(decision.held), "reason": message})
             if not hold_before:
                 await events.post_warning(self._api, after, reason=HELD, message=message)
         if hold_before and not hold:
-            log.info("hold ended", extra={"approved": len(decision.history.approved)})
+            log.info("hold ended", extra={"approved": len(decision.state.approved)})
 
     async def announce_quarantines(self, scheduler: Scheduler, quarantined: Sequence[Quarantined]) -> None:
-        """Announce each quarantine that begins or whose reason changes, and log each that ends."""
+        """Announce every quarantine that begins or changes its reason. Log every quarantine that ends."""
         now = {row.id: row for row in quarantined}
         new = [row for row in quarantined if self._quarantined.get(row.id) != row]
         for row in new:
@@ -63,7 +64,10 @@ class Announcer:
         await events.post_warnings(self._api, scheduler, reason="RegionQuarantined", messages=messages)
 
     async def announce_quota_conflict(self, scheduler: Scheduler, conflict: str) -> None:
-        """Announce that the ResourceQuota is somebody else's, in the words of `conflict`; log that it is so no more."""
+        """Announce that the ResourceQuota belongs to somebody else, and log the end of the conflict.
+
+        `conflict` explains the conflict; "" means that there is none.
+        """
         before, self._quota_conflict = self._quota_conflict, conflict
         if conflict and not before:
             log.warning("quota not ours", extra={"reason": conflict})
@@ -73,13 +77,13 @@ class Announcer:
 
 
 def log_foreign_deletions(names: Iterable[str]) -> None:
-    """Log the CronJobs that somebody else has deleted."""
+    """Log every CronJob that somebody else has deleted."""
     for name in names:
         log.info("deleted by another", extra={"cronjob": name})
 
 
 def log_reconciled(observation: Observation) -> None:
-    """Count and log what a reconcile left: at INFO where something changed, else at DEBUG."""
+    """Set the metrics and log the result of a reconcile: at INFO after a change, otherwise at DEBUG."""
     summary = observation.summary
     counts: Mapping[str, Any] = {
         "active": summary.active,

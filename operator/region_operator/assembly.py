@@ -1,6 +1,6 @@
-"""Puts the parts together for what a command does: run the operator, reconcile once, or plan once.
+"""Puts the parts together for each command: run the operator, reconcile once, or plan once.
 
-Whoever writes leads while it writes, so no two of these write beside each other. A plan writes nothing.
+A process writes only while the process leads, so two processes never write at the same time. A plan writes nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from region_operator.runtime.health import Health, serve
 from region_operator.runtime.reconcile_timer import ReconcileTimer
 from region_operator.runtime.shutdown import exit_now
 from region_operator.scheduler import DEFAULT_NAME, Scheduler, scheduler_path
-from region_operator.wiring import Memo, operate
+from region_operator.wiring import Memo, run_kopf
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class MissingSchedulerError(Exception):
-    """There is no RegionScheduler to follow; the message says what to create."""
+    """The namespace has no RegionScheduler. The message says what to create."""
 
     def __init__(self, namespace: str) -> None:
         super().__init__(
@@ -51,9 +51,9 @@ class MissingSchedulerError(Exception):
 
 
 async def plan_once(settings: Settings) -> Report:
-    """Look at table and cluster and say what a reconcile would do. Changes nothing, neither there nor here.
+    """Read the table and the cluster and report what a reconcile would do. Change nothing.
 
-    Raises MissingSchedulerError, and what `errors.explain` and `api.ERRORS` know.
+    Raises MissingSchedulerError, the errors that `errors.explain` knows, and the errors in `api.ERRORS`.
     """
     async with connect(new_identity()) as api:
         body = await api.get(scheduler_path(settings.namespace, DEFAULT_NAME))
@@ -61,16 +61,19 @@ async def plan_once(settings: Settings) -> Report:
             raise MissingSchedulerError(settings.namespace)
         scheduler = Scheduler.from_object(body)
         async with look_at(DatabaseUrl.parse(settings.read_database_url())) as database:
-            found = await observe(api, database, scheduler, tick_image=settings.tick_image, now=datetime.now(UTC))
-    quota = found.quota.concurrency if found.quota.drifted else None
-    summary = found.summary
-    return make_report(found.decision, summary.quarantined, scheduler, quota=quota, problem=summary.quota_conflict)
+            observation = await observe(api, database, scheduler, tick_image=settings.tick_image, now=datetime.now(UTC))
+    quota = observation.quota.concurrency if observation.quota.drifted else None
+    summary = observation.summary
+    return make_report(
+        observation.decision, summary.quarantined, scheduler, quota=quota, problem=summary.quota_conflict
+    )
 
 
 async def reconcile_once(settings: Settings) -> None:
     """Reconcile once, as the namespace's leader.
 
-    Raises NotLeadingError where another leads, MissingSchedulerError, ReconcileError and what `api.ERRORS` lists.
+    Raises NotLeadingError if another process leads, MissingSchedulerError, ReconcileError, and the errors in
+    `api.ERRORS`.
     """
     identity = new_identity()
     async with connect(identity) as api:
@@ -86,7 +89,7 @@ async def reconcile_once(settings: Settings) -> None:
 
 @asynccontextmanager
 async def open_reconciler(settings: Settings, leader: LeaderElection) -> AsyncIterator[tuple[Api, Reconciler]]:
-    """Have what a leader needs to write, and a RegionScheduler from the knobs."""
+    """Open a leader's API connection and Reconciler. If `bootstrap` is set, create the RegionScheduler first."""
     async with (
         connect(leader.identity, time_left=leader.time_left) as api,
         Store(
@@ -101,7 +104,7 @@ async def open_reconciler(settings: Settings, leader: LeaderElection) -> AsyncIt
 
 
 async def run_operator(settings: Settings) -> NoReturn:
-    """Run the operator until SIGTERM or SIGINT, then end the process. Raises what `api.ERRORS` lists."""
+    """Run the operator until SIGTERM or SIGINT, then end the process. Raises the errors in `api.ERRORS`."""
     health = Health()
     server = serve(health, settings.health_port)
     identity = new_identity()
@@ -128,33 +131,34 @@ async def run_operator(settings: Settings) -> NoReturn:
 
 
 async def _lead(settings: Settings, health: Health, leader: LeaderElection) -> None:
+    """Run kopf and the background tasks of a leader, until SIGTERM or SIGINT."""
     timer, nudger = ReconcileTimer(), Nudger()
     async with open_reconciler(settings, leader) as (api, reconciler):
-        beside = [
+        background = [
             asyncio.create_task(listen(settings.read_direct_url, timer.wake), name="listen"),
             asyncio.create_task(nudger.run(api, settings.namespace), name="nudge"),
             asyncio.create_task(reconciler.ledger.run(), name="ledger"),
             asyncio.create_task(reconciler.ledger.job_watch.run(settings.namespace), name="job_watch"),
         ]
-        for task in beside:
+        for task in background:
             task.add_done_callback(_log_early_end)
         try:
-            await operate(settings.namespace, Memo(ReconcileLoop(reconciler, timer, health), nudger))
+            await run_kopf(settings.namespace, Memo(ReconcileLoop(reconciler, timer, health), nudger))
         finally:
-            for task in beside:
+            for task in background:
                 task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await asyncio.gather(*background, return_exceptions=True)
 
 
 def _log_early_end(task: asyncio.Task[None]) -> None:
-    """Log why a task ended that should go on until it is cancelled. Reconciles go on without it."""
+    """Log why a background task ended by itself. Reconciles go on without the task."""
     if not task.cancelled() and (error := task.exception()):
         log.error("ended", extra={"task": task.get_name()}, exc_info=error)
 
 
 def cancel_on_signals() -> None:
-    """Let SIGTERM and SIGINT cancel this task wherever it waits, until kopf takes them over."""
+    """Let SIGTERM and SIGINT cancel the current task, until kopf takes over both signals."""
     task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - called in one
+    assert task is not None  # noqa: S101 - every caller is a task
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)

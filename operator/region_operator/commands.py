@@ -1,10 +1,14 @@
-"""The command `region-operator`: run the operator, say what it would do, do it once, or migrate the database with other
-rights than the operator has.
+"""Defines the command `region-operator`: run the operator, plan once, reconcile once, or migrate the database.
 
-Exit codes are those of sysexits.h: 78 for an environment that cannot be used, 69 for a database or API server that does
-not answer, 75 for a leader that lost its Lease or one that another keeps from leading, 64 for a command that is none, 1
-for one that was told to stop and hung (see `runtime.shutdown`). But `plan` and `reconcile` say 1 for whatever keeps
-them from their end, and `plan` 2 where there is something to do.
+`migrate` is for people who migrate with other rights than the operator has. Exit codes follow sysexits.h:
+
+- 78: the environment is unusable.
+- 69: the database or the API server does not answer.
+- 75: a leader lost its Lease, or another process leads.
+- 64: there is no such command or option.
+- 1: the process was told to stop and hung (see `runtime.shutdown`).
+
+`plan` and `reconcile` have exit code 1 for every error. `plan` has exit code 2 if there are changes to make.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ T = TypeVar("T")
 
 EX_ERROR, EX_CHANGES = 1, 2
 
-click.UsageError.exit_code = os.EX_USAGE  # 2 is not a mistake here, it is what `plan` says of changes
+click.UsageError.exit_code = os.EX_USAGE  # click's own code 2 means "changes" here
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -107,7 +111,7 @@ def reconcile_command(_: bool) -> None:
 
 
 def _run_once(work: Awaitable[T]) -> T:
-    """Do something and return what it gives; where the world does not let it, say so and end."""
+    """Await `work` and return its result. If `work` fails for an outside reason, print the reason and exit."""
 
     async def until_told_to_stop() -> T:
         assembly.cancel_on_signals()

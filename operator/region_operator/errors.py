@@ -1,4 +1,7 @@
-"""What keeps a reconcile from its end, by the reason that the status gives and in words for people."""
+"""Translates the errors of a reconcile into a reason for the status and a message for people.
+
+How the error gets into the status and the log is left to `reconcile` and `loop`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from region_tick.database_url import DatabaseUrlError
 
 
 class ReconcileError(Exception):
-    """A reconcile that did not come to its end; `reason` is what the status says."""
+    """A reconcile was not completed. `reason` is the reason of the status."""
 
     def __init__(self, reason: ReadyReason, message: str) -> None:
         super().__init__(message)
@@ -29,7 +32,7 @@ class ReconcileError(Exception):
 
 
 def explain(error: Exception) -> ReconcileError | None:
-    """Give a failure its reason and a message for people; None for one of this program, not of the world."""
+    """Return an error's reason and message, or None if the error is a bug of the operator."""
     match error:
         case ReconcileError():
             return error
@@ -45,7 +48,7 @@ def explain(error: Exception) -> ReconcileError | None:
             return ReconcileError(ReadyReason.SOURCE_SLOW, str(error))
         case UnreadableSourceError():
             return ReconcileError(ReadyReason.SOURCE_UNREADABLE, str(error))
-        case sqlalchemy.exc.ProgrammingError() | sqlalchemy.exc.DataError():  # of ours: the user's table has its own
+        case sqlalchemy.exc.ProgrammingError() | sqlalchemy.exc.DataError():  # our schema, not the user's table
             return ReconcileError(
                 ReadyReason.SCHEMA_MISMATCH,
                 f"the operator's own schema {SCHEMA} cannot be used: {first_line(error.orig)}: {_remedy(error.orig)}",
@@ -58,24 +61,24 @@ def explain(error: Exception) -> ReconcileError | None:
         case ApplyError():
             return ReconcileError(_reason(error.first), str(error))
         case ApiException():
-            return refused(error)
+            return explain_refusal(error)
     return None
 
 
-def refused(error: ApiException) -> ReconcileError:
-    """Give what the API server refused its reason and a message for people."""
+def explain_refusal(error: ApiException) -> ReconcileError:
+    """Return the reason and message for a request that the API server refused."""
     return ReconcileError(_reason(error), f"the API server refused: {describe(error)}")
 
 
-def outlasted(seconds: float) -> ReconcileError:
-    """Give a reconcile that took longer than it may its reason and a message for people."""
+def explain_timeout(seconds: float) -> ReconcileError:
+    """Return the reason and message for a reconcile that took longer than its limit of `seconds`."""
     return ReconcileError(
         ReadyReason.TIMED_OUT, f"not done within {seconds:g} s, and begun anew: its log says how far it came"
     )
 
 
-def internal(error: Exception) -> ReconcileError:
-    """Give an error of the operator itself its reason and a message for people."""
+def explain_internal(error: Exception) -> ReconcileError:
+    """Return the reason and message for a bug of the operator."""
     return ReconcileError(ReadyReason.INTERNAL, f"an error of the operator itself, see its log: {error!r}")
 
 

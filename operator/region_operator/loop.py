@@ -1,8 +1,8 @@
-"""The loop around the reconcile: what an attempt's end means for readiness, log, metrics and the next attempt.
+"""Runs one reconcile after the other, and turns each result into readiness, log lines, metrics and the next attempt.
 
-The loop believes that a reconcile raises ReconcileError or ApiUnavailableError for whatever is wrong outside of this
-process. Any other error is an error of the operator itself, and the loop goes on after that error too. Who calls
-`attempt`, and when an attempt is due, is left to `wiring` and to the ReconcileTimer.
+The loop believes that a reconcile raises ReconcileError or ApiUnavailableError for every problem outside of this
+process. Every other error is a bug of the operator; the loop goes on after a bug too. Who calls `attempt` is left to
+`wiring`, and when an attempt is due to `reconcile_timer`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from region_operator.errors import ReconcileError
 from region_operator.kube.api import ApiUnavailableError
-from region_operator.reconcile import LIMIT_SECONDS
+from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
 from region_operator.runtime import metrics
 from region_operator.runtime.log_limiter import LogLimiter
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 IDLE_INTERVAL = timedelta(minutes=5)
-"""Between looks for a RegionScheduler that is gone, until its timer ends."""
+"""How long to wait between attempts after the RegionScheduler is gone, until its kopf timer ends."""
 
 
 class ReconcileLoop:
-    """Attempts reconciles. `gone` holds the uids of RegionSchedulers that were deleted: none of them has a next one."""
+    """Attempts reconciles. `gone` holds the uids of deleted RegionSchedulers: no reconcile follows for them."""
 
     def __init__(self, reconciler: Reconciler, timer: ReconcileTimer, health: Health) -> None:
         self.reconciler = reconciler
@@ -40,8 +40,8 @@ class ReconcileLoop:
         self._log_limiter = LogLimiter()
 
     async def attempt(self, namespace: str, name: str, uid: str) -> None:
-        """Reconcile once and set when the next attempt is due. Raises nothing but cancellation."""
-        self.expect_progress(uid, LIMIT_SECONDS)
+        """Reconcile once, and set when the next attempt is due. Raises only CancelledError."""
+        self.expect_progress(uid, RECONCILE_LIMIT_SECONDS)
         started = time.monotonic()
         try:
             result = await self.reconciler.reconcile(namespace, name)
@@ -62,33 +62,33 @@ class ReconcileLoop:
         metrics.RECONCILE_SECONDS.observe(time.monotonic() - started)
 
     def expect_progress(self, uid: str, seconds: float) -> None:
-        """Let liveness depend on the next reconcile of a RegionScheduler, unless that RegionScheduler is gone."""
+        """Let liveness depend on a reconcile that begins or ends within `seconds`. Ignore a deleted RegionScheduler."""
         if uid not in self.gone:
-            self.health.expect(seconds)
+            self.health.expect_progress(seconds)
 
     def forget(self, uid: str) -> None:
-        """Expect no reconcile of a RegionScheduler any more: it was deleted."""
+        """Expect no further reconcile of a RegionScheduler, because the RegionScheduler was deleted."""
         self.gone.add(uid)
         self.reconciler.ledger.mark_stale()
         self.health.expect_nothing()
 
     def _succeed(self, result: ReconcileResult | None) -> float:
-        """Return in how many seconds the next reconcile begins at the latest."""
+        """Record a completed reconcile. Return in how many seconds the next reconcile begins at the latest."""
         self.health.ready(self.reconciler.database)
         if result and result.unfinished:
-            delay = self.timer.unfinished()
+            delay = self.timer.schedule_after_unfinished()
             self._log("not finished", result.unfinished, delay, level=logging.INFO)
             return delay
         metrics.LAST_SUCCESS.set_to_current_time()
         if keys := self._log_limiter.note_success():
             log.info("reconciled again", extra=keys)
         interval = result.refresh_interval if result else IDLE_INTERVAL
-        self.timer.succeeded(interval)
+        self.timer.schedule_after_success(interval)
         return interval.total_seconds()
 
     def _fail(self, message: str, *, own_error: Exception | None = None) -> float:
-        """Return in how many seconds the next reconcile begins at the latest."""
-        delay = self.timer.failed()
+        """Record a failed reconcile. Return in how many seconds the next reconcile begins at the latest."""
+        delay = self.timer.schedule_after_failure()
         self.health.unready(message)
         level = logging.ERROR if own_error else logging.WARNING
         self._log("not reconciled", message, delay, level=level, error=own_error)

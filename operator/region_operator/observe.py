@@ -1,6 +1,6 @@
-"""The part of a reconcile that only looks: read source, list current, parse rows and schedules, plan, apply policy.
+"""The reading half of a reconcile: read the table, list the CronJobs, parse rows and schedules, plan, guard.
 
-The command `plan` ends here, a reconcile goes on from here; so what the one shows is what the other does.
+The command `plan` stops after this half, and a reconcile continues. So the command shows exactly what a reconcile does.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from region_operator.cronjobs.render import render_cronjob
 from region_operator.kube.apply import list_current
 from region_operator.kube.quota import Quota, explain_name_conflict, read_quota
-from region_operator.plan.deletion_guard import Decision, History, guard_deletions
-from region_operator.plan.plan import holders_by_code, make_plan, parse_schedules
+from region_operator.plan.deletion_guard import Decision, GuardState, guard_deletions
+from region_operator.plan.plan import make_plan, parse_schedules, ticking_ids_by_code
 from region_operator.plan.status import ReconcileSummary
 from region_operator.regions.region import parse_rows
 from region_operator.regions.source import Table, read_regions
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was found, and what is to be done about it. `cronjobs` are all of the namespace, whether ours or not,
-    `ours` those that are.
+    """What a reconcile found, and what the guard decided.
+
+    `cronjobs` holds all CronJobs of the namespace, `ours` only our own.
     """
 
     cronjobs: tuple[LiveCronJob, ...]
@@ -44,12 +45,15 @@ class Observation:
 
 
 async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_image: str, now: datetime) -> Observation:
-    """Look at table and cluster. Raises what SQLAlchemy raises and what `api.ERRORS` lists: nothing was done then."""
+    """Read the table and the cluster, and decide what to change.
+
+    Raises the errors of `regions.source`, SQLAlchemy's errors, and the errors in `api.ERRORS`. Nothing is changed here.
+    """
     spec = scheduler.spec
     table = Table.parse(spec.source.table, default_schema=database.schema)
     reading = await read_regions(database.engine, spec.source, default_schema=database.schema)
     current, others = await list_current(api, scheduler.namespace)
-    regions = parse_rows(reading.rows, source=str(table), holders=holders_by_code(current))
+    regions = parse_rows(reading.rows, source=str(table), ticking_ids=ticking_ids_by_code(current))
     desired, quarantined = parse_schedules(regions)
     quota = await read_quota(api, scheduler)
     plan = make_plan(
@@ -64,7 +68,7 @@ async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_im
         plan,
         current,
         guard=spec.deletion_guard,
-        history=History.from_status(scheduler.status),
+        state=GuardState.from_status(scheduler.status),
         approval=scheduler.approval,
         now=now,
     )

@@ -1,8 +1,8 @@
-"""One reconcile: observe (read the table, list the CronJobs, plan, guard), remember, announce, apply, write the status.
+"""Reconciles once: observe, save the guard's state, announce, apply the changes, write the status.
 
-A reconcile takes nothing from the reconcile before: whatever it decides on, it reads. What cannot be read (database or
-API server away) ends the reconcile before anything is written, so the last state stands. The status then says why, and
-the next attempt is left to `loop`.
+A reconcile reads everything that its decisions need, and keeps nothing from the reconcile before. If the database or
+the API server is away, the reconcile ends before the first change, so the cluster stays as it is. The status then says
+why. The next attempt is left to `loop`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kubernetes.aio.client import ApiException
 from region_operator.announce import Announcer, log_foreign_deletions, log_reconciled
 from region_operator.cronjobs.echo_filter import EchoFilter
 from region_operator.database.region_table import Trigger
-from region_operator.errors import ReconcileError, explain, internal, outlasted, refused
+from region_operator.errors import ReconcileError, explain, explain_internal, explain_refusal, explain_timeout
 from region_operator.kube.api import Api, ApiUnavailableError, answer_within
 from region_operator.kube.apply import apply_plan
 from region_operator.kube.quota import apply_quota
@@ -37,20 +37,18 @@ if TYPE_CHECKING:
     from region_operator.plan.deletion_guard import Decision
 
 
-LIMIT_SECONDS = 600
-"""No reconcile may take longer: one that hangs in spite of its requests' own timeouts must not end all that follow."""
+RECONCILE_LIMIT_SECONDS = 600
+"""The longest that a reconcile may take. A reconcile that hangs must not prevent all reconciles that follow."""
 
-TELL_LIMIT_SECONDS = 20
-"""How long the end of a reconcile waits to be in the status; a failure is told without then."""
+STATUS_LIMIT_SECONDS = 20
+"""The longest that writing the final status may take. A failure is then reported without the status."""
 
 RACES_BEFORE_FAILURE = 8
-"""How often in a row others may be faster before that is a failure. After so many back-offs they were so for half a
-minute.
-"""
+"""How many lost races in succession are no failure. So many back-offs take half a minute together."""
 
 
 class RaceError(Exception):
-    """Somebody changed the RegionScheduler amid a reconcile, which has done nothing yet."""
+    """Somebody changed the RegionScheduler during a reconcile, before the reconcile changed anything."""
 
     def __init__(self) -> None:
         super().__init__("the RegionScheduler was changed meanwhile")
@@ -58,18 +56,16 @@ class RaceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReconcileResult:
-    """A reconcile that came to its end. `unfinished` says what it could not do yet, and what the next one, due at once,
-    has to look at anew; empty where that is nothing.
-    """
+    """A completed reconcile. `unfinished` says what the next reconcile must do at once; "" means nothing."""
 
     refresh_interval: timedelta
     unfinished: str
 
 
 class Reconciler:
-    """Makes the cluster true to the table, as often as it is asked; whoever asks meanwhile waits.
+    """Makes the cluster match the table, one reconcile at a time: a second caller waits.
 
-    `echo_filter` knows the CronJobs as a reconcile last saw them or left them behind.
+    `echo_filter` remembers the CronJobs as a reconcile last saw or left them.
     """
 
     def __init__(self, api: Api, store: Store, *, tick_image: str) -> None:
@@ -84,72 +80,73 @@ class Reconciler:
 
     @property
     def database(self) -> str:
-        """Say which database was read last, and its schema's revision; empty before the first."""
+        """Which database was read last, and the revision of its schema. Empty before the first reading."""
         return self._store.description
 
     async def reconcile(self, namespace: str, name: str) -> ReconcileResult | None:
-        """Reconcile one RegionScheduler; return None where it is gone.
+        """Reconcile one RegionScheduler. Return None if the RegionScheduler is gone.
 
-        Raises ReconcileError after the status was written, where it could be, and ApiUnavailableError where the API
-        server is away.
+        Raises ReconcileError, after an attempt to write the failure into the status. Raises ApiUnavailableError if the
+        API server is away.
         """
         try:
             async with self._one_at_a_time:
                 self.ledger.start_reconcile()
                 return await self._reconcile(namespace, name)
         except ApiException as error:
-            raise refused(error) from error
+            raise explain_refusal(error) from error
 
     async def _reconcile(self, namespace: str, name: str) -> ReconcileResult | None:
-        limit = asyncio.timeout(LIMIT_SECONDS)
-        body = await answer_within(self._api.get(scheduler_path(namespace, name)), seconds=LIMIT_SECONDS)
+        limit = asyncio.timeout(RECONCILE_LIMIT_SECONDS)
+        body = await answer_within(self._api.get(scheduler_path(namespace, name)), seconds=RECONCILE_LIMIT_SECONDS)
         if body is None or "deletionTimestamp" in body["metadata"]:
             return None
-        scheduler = Scheduler.from_object(body | {"spec": {}})  # enough to write the status of a spec that is no good
+        scheduler = Scheduler.from_object(body | {"spec": {}})  # enough to write the status if the spec is invalid
         try:
             scheduler = Scheduler.from_object(body)
             async with limit:
                 database = await self._store.open()
-                found = await self._observe(database, scheduler)
-                log_foreign_deletions(self.echo_filter.replace_all(live.body for live in found.cronjobs))
-                scheduler = await self._remember(scheduler, found.decision)
-                await self._announcer.announce_quarantines(scheduler, found.summary.quarantined)
-                await self._announcer.announce_quota_conflict(scheduler, found.summary.quota_conflict)
-                stale = await self._apply(scheduler, found, database)
+                observation = await self._observe(database, scheduler)
+                log_foreign_deletions(self.echo_filter.replace_all(live.body for live in observation.cronjobs))
+                scheduler = await self._save_guard_state(scheduler, observation.decision)
+                await self._announcer.announce_quarantines(scheduler, observation.summary.quarantined)
+                await self._announcer.announce_quota_conflict(scheduler, observation.summary.quota_conflict)
+                stale = await self._apply(scheduler, observation, database)
         except ApiUnavailableError:
             raise
         except RaceError as race:
             return await self._lose_race(scheduler, race)
         except Exception as error:
-            failure = outlasted(LIMIT_SECONDS) if limit.expired() else explain(error)
-            await self._write_failure(scheduler, failure or internal(error))
+            failure = explain_timeout(RECONCILE_LIMIT_SECONDS) if limit.expired() else explain(error)
+            await self._write_failure(scheduler, failure or explain_internal(error))
             if failure is None:
                 raise
             raise failure from error
-        summary = replace(found.summary, unfinished=status.unfinished(stale=stale, pending=found.decision.plan.pending))
-        written = write_status(self._api, scheduler, status.succeeded(scheduler, summary, now=_now()))
-        await answer_within(written, seconds=TELL_LIMIT_SECONDS)
+        unfinished = status.explain_unfinished(stale=stale, pending=observation.decision.plan.pending)
+        summary = replace(observation.summary, unfinished=unfinished)
+        writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))
+        await answer_within(writing, seconds=STATUS_LIMIT_SECONDS)
         return ReconcileResult(scheduler.spec.refresh_interval, summary.unfinished)
 
     async def _observe(self, database: Database, scheduler: Scheduler) -> Observation:
-        """Look at all there is, and keep the table's trigger."""
-        found = await observe(self._api, database, scheduler, tick_image=self._tick_image, now=_now())
+        """Read the table and the cluster, and make sure that the table has our trigger."""
+        observation = await observe(self._api, database, scheduler, tick_image=self._tick_image, now=_now())
         table = Table.parse(scheduler.spec.source.table, default_schema=database.schema)
         trigger = await self._store.triggers.keep(
-            database.engine, schema=table.schema, table=table.name, found=found.trigger
+            database.engine, schema=table.schema, table=table.name, found=observation.trigger
         )
         metrics.NOTIFIED.set(trigger.fires)
-        if trigger is Trigger.CREATED:  # nobody was told of what changed between the look and now
+        if trigger is Trigger.CREATED:  # a change between the reading and the new trigger caused no notification
             return await observe(self._api, database, scheduler, tick_image=self._tick_image, now=_now())
-        return found
+        return observation
 
-    async def _remember(self, before: Scheduler, decision: Decision) -> Scheduler:
-        """Write down what the guard must know when it is asked again, before anything is deleted; announce a hold.
+    async def _save_guard_state(self, before: Scheduler, decision: Decision) -> Scheduler:
+        """Save the guard's new state in the status before anything is deleted, and announce a hold.
 
-        The status is written over what was read and nothing else, lest two that decide at once each use up the whole
-        allowance.
+        The write succeeds only if the RegionScheduler is unchanged since it was read. Otherwise two operators could
+        decide at the same time and each use up the whole allowance. Raises RaceError, ReconcileError.
         """
-        wanted = status.guarded(before, decision, now=_now())
+        wanted = status.status_with_guard(before, decision, now=_now())
         try:
             scheduler = await write_status(self._api, before, wanted, as_read=True)
         except ApiException as error:
@@ -167,7 +164,7 @@ class Reconciler:
         return scheduler
 
     async def _lose_race(self, scheduler: Scheduler, race: RaceError) -> ReconcileResult:
-        """End as one that is to be begun anew, and leave the status alone. Raises ReconcileError where that goes on."""
+        """Return an unfinished result: the next reconcile begins at once. Raises ReconcileError if races go on."""
         self._races += 1
         if self._races <= RACES_BEFORE_FAILURE:
             return ReconcileResult(scheduler.spec.refresh_interval, str(race))
@@ -177,24 +174,24 @@ class Reconciler:
         await self._write_failure(scheduler, failure)
         raise failure from race
 
-    async def _apply(self, scheduler: Scheduler, found: Observation, database: Database) -> int:
-        """Do what was decided; return how many changes are to be decided anew. Raises ApplyError."""
-        if found.quota.drifted:
-            await apply_quota(self._api, found.quota)
-        plan = found.decision.plan
+    async def _apply(self, scheduler: Scheduler, observation: Observation, database: Database) -> int:
+        """Make the decided changes. Return how many changes the next reconcile must decide again. Raises ApplyError."""
+        if observation.quota.drifted:
+            await apply_quota(self._api, observation.quota)
+        plan = observation.decision.plan
         for delete in plan.deletes:
             self.echo_filter.expect_deletion(delete.live.name, uid=delete.live.uid)  # before its event can come
         applied = await apply_plan(self._api, plan, scheduler.namespace, on_write=self.echo_filter.remember)
-        stood = {live.name: live.body for live in found.ours if live.name not in applied.deleted}
-        await self.ledger.save_schedules(database, scheduler, (stood | dict(applied.written)).values())
+        kept = {live.name: live.body for live in observation.ours if live.name not in applied.deleted}
+        await self.ledger.save_schedules(database, scheduler, (kept | dict(applied.written)).values())
         if applied.error:
             raise applied.error
-        log_reconciled(found)
+        log_reconciled(observation)
         return applied.stale
 
     async def _write_failure(self, scheduler: Scheduler, failure: ReconcileError) -> None:
-        new = status.failed(scheduler, failure.reason, str(failure), now=_now())
-        await try_to_write_status(self._api, scheduler, new, seconds=TELL_LIMIT_SECONDS)
+        new = status.status_after_failure(scheduler, failure.reason, str(failure), now=_now())
+        await try_to_write_status(self._api, scheduler, new, seconds=STATUS_LIMIT_SECONDS)
 
 
 def _now() -> datetime:

@@ -1,9 +1,8 @@
-"""RegionScheduler as values: what a user writes in `spec`, and the parts of it that must agree with
-crds/regionscheduler.yaml.
+"""A RegionScheduler as values: the user's `spec`, and the constants that must agree with crds/regionscheduler.yaml.
 
-The API server has validated and defaulted an object before we see it; the models here believe in that and repeat the
-defaults only so that an object which is not complete (a test's, or one of an older schema) means the same. Unknown
-fields are ignored: a newer CRD may know them.
+The models believe that the API server has validated an object and filled in the defaults. The models repeat the
+defaults only for incomplete objects: objects of an older schema and of tests. Unknown fields are ignored, because a
+newer CRD may have more fields.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ KIND = "RegionScheduler"
 PLURAL = "regionschedulers"
 API_VERSION = f"{GROUP}/{VERSION}"
 DEFAULT_NAME = "default"
-"""The only name a RegionScheduler may have: one per namespace, so that quota and names are never shared."""
+"""The only name that a RegionScheduler may have. So a namespace has one, and quota and names are never shared."""
 UNOBSERVED = {"observedGeneration": -1}
-"""The status before anybody wrote one: the schema's default, lest who waits by kstatus takes none for a good one."""
+"""The status before the first write: the schema's default. With no status at all kstatus would report success."""
 APPROVAL_ANNOTATION = f"{GROUP}/approve-deletions"
-"""Whose value, on a RegionScheduler, approves the deletions that it names."""
+"""The annotation of a RegionScheduler that approves a hold. The value is the hold's `approval`."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 
 
 def parse_duration(text: object) -> object:
-    """Turn a Go duration (`90s`, `1h30m`) into a timedelta; leave anything but text to pydantic. Raises ValueError."""
+    """Parse a Go duration (`90s`, `1h30m`) into a timedelta. Return anything but text unchanged. Raises ValueError."""
     if not isinstance(text, str):
         return text
     parts = _PART.findall(text)
@@ -45,13 +44,13 @@ def parse_duration(text: object) -> object:
 
 
 def format_duration(value: timedelta) -> str:
-    """Write a timedelta as a Go duration, in whole seconds where that is exact, else in milliseconds."""
+    """Write a timedelta as a Go duration: in seconds if the seconds are whole, otherwise in milliseconds."""
     milliseconds = round(value / timedelta(milliseconds=1))
     return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
 
 
 def format_time(moment: datetime) -> str:
-    """Write a moment as the API server writes its own, in whole seconds of UTC (apimachinery, metav1.Time)."""
+    """Write a moment like the API server: UTC, whole seconds (apimachinery, metav1.Time)."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -63,14 +62,14 @@ class _Model(BaseModel):
 
 
 class InvalidSchedule(StrEnum):
-    """What becomes of a live CronJob whose row is quarantined."""
+    """What happens to the CronJob of a quarantined row."""
 
     SUSPEND = "Suspend"
     KEEP_LAST = "KeepLast"
 
 
 class Columns(_Model):
-    """Which column of the table says what; those that a table need not have are None where it has none."""
+    """The names of the table's columns. `handler` and `timeout` are None if the table has no such column."""
 
     id: str = "id"
     code: str = "code"
@@ -86,15 +85,16 @@ class Columns(_Model):
 
 
 class Source(_Model):
-    """Where the regions are: a table or view, `name` or `schema.name`."""
+    """The table or view with the regions. `table` is `name` or `schema.name`."""
 
     table: str = "region_index"
     columns: Columns = Columns()
 
 
 class TickSpec(_Model):
-    """What every tick's pod is made of. `image` unset follows the operator's release, `start_deadline` unset the
-    schedule.
+    """The settings of every tick's pod.
+
+    Without `image` the tick image of the operator's release is used. Without `start_deadline` the schedule decides.
     """
 
     image: str | None = None
@@ -111,7 +111,7 @@ class TickSpec(_Model):
 
 
 class DeletionGuard(_Model):
-    """How many regions may go within the window: the greater of the two."""
+    """How many regions may be deleted within the window: `max_count`, or `max_percent` of all regions if greater."""
 
     max_count: int = 10
     max_percent: int = 10
@@ -136,8 +136,10 @@ def scheduler_path(namespace: str, name: str) -> str:
 
 
 class Scheduler(_Model):
-    """A RegionScheduler as read from the API server; `status` stays as it came, to be compared. `approval` is what
-    somebody wrote into APPROVAL_ANNOTATION, empty where nobody did.
+    """A RegionScheduler as the API server returned it.
+
+    `status` stays unparsed, because the next status is compared with the unparsed status. `approval` is the value of
+    APPROVAL_ANNOTATION, or "".
     """
 
     name: str
@@ -151,7 +153,7 @@ class Scheduler(_Model):
 
     @classmethod
     def from_object(cls, body: dict[str, Any]) -> Scheduler:
-        """Read the API server's object. Raises pydantic.ValidationError where its spec says what we cannot follow."""
+        """Parse the API server's object. Raises pydantic.ValidationError if the spec is invalid for this release."""
         meta = body["metadata"]
         return cls(
             name=meta["name"],
@@ -166,7 +168,7 @@ class Scheduler(_Model):
 
     @property
     def reference(self) -> dict[str, str]:
-        """The scheduler as an Event's involvedObject."""
+        """The RegionScheduler as the involvedObject of an Event."""
         return {
             "apiVersion": API_VERSION,
             "kind": KIND,

@@ -1,8 +1,7 @@
-"""The knobs that the operator's process takes from its environment. What a RegionScheduler says is not here, but in
-`crd`.
+"""Reads the operator's settings from the environment. The settings of a RegionScheduler are in `scheduler`.
 
-REGION_REFRESH_INTERVAL_MS, CONCURRENCY and DATABASE_URL are named as users of the earlier worker know them. Its
-NODE_ENV, which turned prepared statements off for poolers, is not read: they are always off.
+REGION_REFRESH_INTERVAL_MS, CONCURRENCY and DATABASE_URL have the names that users of the earlier worker know. The
+earlier worker's NODE_ENV is ignored: NODE_ENV turned prepared statements off for poolers, and here they are always off.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/
 
 
 class MissingDatabaseUrlError(Exception):
-    """No database URL is configured; the message says what to create."""
+    """No database URL is configured. The message says what to create."""
 
 
 def _own_namespace() -> str:
@@ -33,7 +32,10 @@ def _upper(text: object) -> object:
 
 
 class Settings(BaseSettings):
-    """Read from the environment, names in upper case. Raises pydantic.ValidationError that names the variable."""
+    """The settings of the process. A variable has the field's name in upper case; `namespace` is POD_NAMESPACE.
+
+    Raises pydantic.ValidationError, which names the variable.
+    """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
@@ -51,7 +53,7 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
 
     def read_database_url(self) -> str:
-        """Return the URL as it is now: a mounted Secret may be created late, and rotated.
+        """Return the present URL. The URL can change, because a mounted Secret may be created late and rotated.
 
         Raises MissingDatabaseUrlError.
         """
@@ -71,16 +73,14 @@ class Settings(BaseSettings):
         )
 
     def read_direct_url(self) -> str:
-        """Return the URL for what needs a session of its own, where DATABASE_URL may be a pooler's.
+        """Return the URL for work that needs a session: DATABASE_URL may lead to a pooler.
 
         Raises MissingDatabaseUrlError.
         """
         return self.database_direct_url.get_secret_value() if self.database_direct_url else self.read_database_url()
 
     def bootstrap_spec(self) -> dict[str, Any]:
-        """Return what the knobs that somebody set say of RegionScheduler `default`; a knob that is not set says
-        nothing.
-        """
+        """Return the part of the RegionScheduler's spec that the environment sets. An unset variable adds nothing."""
         spec: dict[str, Any] = {}
         if "region_refresh_interval_ms" in self.model_fields_set:
             spec["refreshInterval"] = format_duration(timedelta(milliseconds=self.region_refresh_interval_ms))

@@ -1,7 +1,8 @@
-"""kopf and nothing else: a timer whose body waits until a reconcile is due, and the events that make it due.
+"""Connects the operator to kopf: a timer that waits until a reconcile is due, and the events that wake the timer.
 
-The timer never returns a value, never patches and never raises: a failed patch would end it for good, in silence. It
-has no finalizer (see docs/decisions/0001-timer-without-finalizer.md), so the DELETED event stops it.
+The timer never returns a value, never patches and never raises: a failed patch would end the timer for good, without a
+word. The timer has no finalizer (docs/decisions/0001-timer-without-finalizer.md), so the DELETED event stops the timer.
+What the events mean is left to `loop`, `echo_filter`, `job_watch` and `nudge`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import kopf
 from kopf._core.engines.peering import Identity
 
 from region_operator.cronjobs.labels import APP
-from region_operator.reconcile import LIMIT_SECONDS
+from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
 from region_operator.runtime.backoff import Backoffs
 from region_operator.scheduler import APPROVAL_ANNOTATION, GROUP, PLURAL, VERSION
 
@@ -28,44 +29,47 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ECHO_SECONDS = 0.1
-"""How much later than its event the answer to a write of our own may come."""
+"""How many seconds the answer to our own write may come after the event of the write."""
 
 
 @dataclasses.dataclass(slots=True)
 class Memo:
-    """What kopf hands to every handler. `known` has of each RegionScheduler, by uid, what its last event said."""
+    """The objects that kopf passes to every handler.
+
+    `last_seen` has the generation and the approval of each RegionScheduler's last event, by uid.
+    """
 
     loop: ReconcileLoop
     nudger: Nudger
-    known: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
+    last_seen: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
 
     def __copy__(self) -> Memo:
-        return self  # kopf copies the memo for each object; here it is shared
+        return self  # kopf copies the memo for each object; our memo is shared
 
 
-async def operate(namespace: str, memo: Memo) -> None:
+async def run_kopf(namespace: str, memo: Memo) -> None:
     """Run kopf in one namespace until SIGTERM or SIGINT."""
     objects = logging.getLogger("kopf.objects")
-    objects.setLevel(logging.ERROR)  # its warnings are of timers that take time to end, which `stopped` answers
-    objects.addFilter(slim)
+    objects.setLevel(logging.ERROR)  # its warnings say that a timer takes time to end; `_reconcile` ends in time
+    objects.addFilter(shorten_kopf_record)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_calm)
+        handler.addFilter(_downgrade_retry_errors)
     await kopf.operator(
         registry=_registry(),
         settings=_settings(),
         memo=memo,
         namespaces=[namespace],
-        identity=Identity(socket.gethostname()),  # kopf would ask for the user's name, which a container's uid has not
+        identity=Identity(socket.gethostname()),  # kopf would look up the user's name, and a container's uid has none
     )
 
 
-def slim(record: logging.LogRecord) -> bool:
-    """Let a line of kopf's about an object name it, instead of carrying all of kopf's settings. A logging filter."""
-    said = vars(record)
-    said.pop("settings", None)
-    said.pop("k8s_skip", None)
-    if reference := said.pop("k8s_ref", None):
-        said["object"] = f"{reference['kind']}/{reference['name']}"
+def shorten_kopf_record(record: logging.LogRecord) -> bool:
+    """Replace kopf's settings in a log record by the name of the record's object. A logging filter."""
+    fields = vars(record)
+    fields.pop("settings", None)
+    fields.pop("k8s_skip", None)
+    if reference := fields.pop("k8s_ref", None):
+        fields["object"] = f"{reference['kind']}/{reference['name']}"
     return True
 
 
@@ -83,8 +87,9 @@ def _registry() -> kopf.OperatorRegistry:
 
 
 def _settings() -> kopf.OperatorSettings:
-    """Return kopf's settings: one namespace, no scanning (so a Role suffices), no peering, no posting of logs as
-    Events.
+    """Return kopf's settings.
+
+    kopf does not scan the cluster, so a Role for one namespace suffices. kopf has no peers and posts no logs as Events.
     """
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True
@@ -94,23 +99,20 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.watching.chunk_size = 500
     settings.watching.label_selectors["batch", "v1", "jobs"] = f"app={APP}"
-    settings.watching.field_selectors["batch", "v1", "jobs"] = (
-        "status.successful=0"  # or a start would read all history
-    )
+    # Without this selector a start would read every Job that succeeded.
+    settings.watching.field_selectors["batch", "v1", "jobs"] = "status.successful=0"
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
-    settings.networking.error_backoffs = Backoffs()  # kopf's own end after a minute, and the process with them
+    settings.networking.error_backoffs = Backoffs()  # kopf's own back-offs end after a minute, and so does the process
     settings.queueing.idle_timeout = 0.2
     settings.background.cancellation_polling = 2
     settings.background.instant_exit_timeout = 2
-    settings.process.ultimate_exiting_timeout = (
-        None  # `runtime.shutdown` ends what hangs, also where the event loop does
-    )
+    settings.process.ultimate_exiting_timeout = None  # `runtime.shutdown` works even if the event loop hangs
     return settings
 
 
-def _calm(record: logging.LogRecord) -> bool:
-    """Let through what kopf calls an error and mends itself as what it is: nobody has to do anything about it yet."""
+def _downgrade_retry_errors(record: logging.LogRecord) -> bool:
+    """Turn kopf's errors about requests that kopf will retry into warnings. Nobody must act yet. A logging filter."""
     if record.name.startswith("kopf.") and record.levelno == logging.ERROR and "will retry" in record.getMessage():
         record.levelno, record.levelname = logging.WARNING, "WARNING"
     return True
@@ -120,7 +122,7 @@ async def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
     info = kopf.login_with_service_account(**kwargs)
     if info is None:
         return kopf.login_with_kubeconfig(**kwargs)
-    # By address, as every in-cluster client does: kopf's own choice, a DNS name, fails wherever DNS does.
+    # By address, like every in-cluster client. kopf would choose a DNS name, and the name fails if DNS fails.
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     return dataclasses.replace(info, server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}")
 
@@ -133,16 +135,16 @@ async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_
     if type == "DELETED":
         memo.loop.forget(uid)
         return
-    if uid not in memo.known:
-        memo.loop.expect_progress(uid, LIMIT_SECONDS)
-    said = (meta["generation"], meta.annotations.get(APPROVAL_ANNOTATION))  # an annotation changes no generation
-    if memo.known.get(uid) != said:
-        memo.known[uid] = said
+    if uid not in memo.last_seen:
+        memo.loop.expect_progress(uid, RECONCILE_LIMIT_SECONDS)
+    seen = (meta["generation"], meta.annotations.get(APPROVAL_ANNOTATION))  # a new annotation keeps the generation
+    if memo.last_seen.get(uid) != seen:
+        memo.last_seen[uid] = seen
         memo.loop.timer.wake()
 
 
 async def _on_cronjob(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
-    """Wake the reconcile where a CronJob is not as a reconcile saw or left it: a CronJob of ours, or one in the way."""
+    """Wake the reconcile if a CronJob differs from what a reconcile saw or left, and its name has our form."""
     reconciler, deleted = memo.loop.reconciler, type == "DELETED"
     if reconciler.echo_filter.is_news(body, deleted=deleted):
         await asyncio.sleep(ECHO_SECONDS)
@@ -162,7 +164,7 @@ async def _on_quota(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> 
 
 async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **kwargs: Any) -> None:
     assert namespace is not None  # noqa: S101 - the resource is namespaced
-    stopped: kopf.DaemonStopped = kwargs["stopped"]  # timers get it too, though kopf's types and docs do not say so
+    stopped: kopf.DaemonStopped = kwargs["stopped"]  # kopf's types and docs do not say that timers get `stopped` too
     await memo.loop.timer.wait(stopped.wait())
     if not stopped:
         attempt = asyncio.ensure_future(memo.loop.attempt(namespace, name, uid))
@@ -171,5 +173,5 @@ async def _reconcile(namespace: str | None, name: str, uid: str, memo: Memo, **k
             await asyncio.wait({attempt, stop}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stop.cancel()
-            attempt.cancel()  # told to stop, it stops amid its writes: kopf would wait for 5 s, and do the same then
+            attempt.cancel()  # stops even during writes: kopf would wait for 5 s and then cancel too
         await asyncio.wait({attempt})

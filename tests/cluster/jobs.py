@@ -1,4 +1,4 @@
-"""Jobs that no CronJob made."""
+"""Creates Jobs without a CronJob, and ends Jobs, as controllers and kubelets do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def create(kubectl: Kubectl, name: str, **pod: Any) -> None:
-    """Make a Job as the controller makes a tick's, and wait until its own controller has looked at it."""
+    """Create a Job as the CronJob controller creates a tick's Job, and wait until the Job controller has synced it."""
     labels = {"app": "region-tick", "region-tick.dev/region": "0123456789ab"}
     spec = {"restartPolicy": "Never", "containers": [{"name": "tick", "image": "none"}]} | pod
     job = {
@@ -27,3 +27,20 @@ def create(kubectl: Kubectl, name: str, **pod: Any) -> None:
     }
     kubectl("create", "-f", "-", stdin=json.dumps(job))
     eventually(lambda: "startTime" in kubectl.get("job", name)["status"], what="its controller has seen it")
+
+
+def pod_of(kubectl: Kubectl, name: str) -> str:
+    pods = eventually(
+        lambda: kubectl.get("pods", "--selector", f"batch.kubernetes.io/job-name={name}")["items"], what="its pod"
+    )
+    return str(pods[0]["metadata"]["name"])
+
+
+def end(kubectl: Kubectl, name: str, phase: str, code: int) -> None:
+    """Report the end of a Job's pod as a kubelet does."""
+    container = {"name": "tick", "ready": False, "restartCount": 0, "image": "", "imageID": ""}
+    status = {"phase": phase, "containerStatuses": [container | {"state": {"terminated": {"exitCode": code}}}]}
+    patch = json.dumps({"status": status})
+    kubectl("patch", "pod", pod_of(kubectl, name), "--subresource", "status", "--type", "merge", "--patch", patch)
+    condition = {"Succeeded": "Complete", "Failed": "Failed"}[phase]
+    kubectl("wait", f"job/{name}", f"--for=condition={condition}", "--timeout=30s")

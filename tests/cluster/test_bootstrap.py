@@ -1,4 +1,4 @@
-"""bootstrap.py on a real API server: what knobs may say of a RegionScheduler, and who said what before."""
+"""kube/bootstrap.py on a real API server: which fields of a RegionScheduler the knobs may set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""events.py on a real API server: what somebody who describes the RegionScheduler reads, and what it may cost."""
+"""kube/events.py on a real API server: what `kubectl describe` shows, and how long posting Events may take."""
 
 from __future__ import annotations
 

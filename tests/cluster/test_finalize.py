@@ -1,4 +1,4 @@
-"""finalizer.py on a real Postgres and a real API server: which ticks get their rows when, and what that takes."""
+"""ledger/finalize.py on a real Postgres and a real API server: which ticks get final rows, when, and at what cost."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from tests.harness.kubectl import Kubectl
 
 SOURCE = "public.region_index"
-TERMS = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
+SPEC = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
 MONTH, NOTHING = timedelta(days=30), timedelta()
 CREATED, STOPPED = "operator or cluster away", "suspended"
 
 
-class Counting(Api):
-    """Knows which Jobs were asked for."""
+class RecordingApi(Api):
+    """Remembers which Jobs were requested."""
 
     def __init__(self, api: Api) -> None:
         super().__init__(api._client)
@@ -45,15 +45,15 @@ class Counting(Api):
 
 
 @pytest.fixture
-async def api(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Counting]:
+async def api(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RecordingApi]:
     monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
     async with connect("test") as api:
-        yield Counting(api)
+        yield RecordingApi(api)
 
 
 @pytest.fixture
-def new_finalizer(api: Counting, engine: AsyncEngine, kubectl: Kubectl) -> Callable[[], Finalizer]:
-    """Returns one that remembers nothing, as after a restart."""
+def new_finalizer(api: RecordingApi, engine: AsyncEngine, kubectl: Kubectl) -> Callable[[], Finalizer]:
+    """Make Finalizers that remember nothing, as after a restart."""
     of = scheduler().model_copy(update={"namespace": kubectl.namespace})
 
     def new() -> Finalizer:
@@ -76,8 +76,8 @@ async def execute(engine: AsyncEngine, statement: str, **values: Any) -> list[An
         return list(result) if result.returns_rows else []
 
 
-async def in_force(engine: AsyncEngine, terms: ScheduleSpec, since: datetime, *, source: str = SOURCE) -> None:
-    row = ScheduleVersion(source=source, region_id="1", spec=terms, valid_from=since)
+async def save_version(engine: AsyncEngine, spec: ScheduleSpec, since: datetime, *, source: str = SOURCE) -> None:
+    row = ScheduleVersion(source=source, region_id="1", spec=spec, valid_from=since)
     await save_versions(engine, {row.key: row}, source=source, scheduler=scheduler().uid)
 
 
@@ -91,26 +91,26 @@ def are(reason: str, *moments: datetime) -> dict[datetime, str]:
 
 
 async def test_a_suspended_region_has_its_rows_and_no_job_is_looked_for(
-    engine: AsyncEngine, api: Counting, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
+    engine: AsyncEngine, api: RecordingApi, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
 ) -> None:
-    await in_force(engine, TERMS, ago(6.5))
-    await in_force(engine, replace(TERMS, suspended=True), ago(4.9))
-    await in_force(engine, TERMS, ago(2.5))
+    await save_version(engine, SPEC, ago(6.5))
+    await save_version(engine, replace(SPEC, suspended=True), ago(4.9))
+    await save_version(engine, SPEC, ago(2.5))
     await new_finalizer().finalize(NOTHING)
     found = await rows(engine)
     assert {at: reason for at, reason in found.items() if at < ago(1)} == {
         **are(CREATED, ago(6), ago(2)),
         **are(STOPPED, ago(5), ago(4), ago(3)),
     }
-    assert not {job_name(TERMS.cronjob, at) for at in (ago(4), ago(3))} & set(api.jobs)
-    assert job_name(TERMS.cronjob, ago(5)) in api.jobs
+    assert not {job_name(SPEC.cronjob, at) for at in (ago(4), ago(3))} & set(api.jobs)
+    assert job_name(SPEC.cronjob, ago(5)) in api.jobs
 
 
 async def test_a_source_that_was_left_is_settled_to_its_end_and_its_open_rows_are_closed(
     engine: AsyncEngine, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
 ) -> None:
-    await in_force(engine, TERMS, ago(6.5), source="public.left")
-    await in_force(engine, TERMS, ago(3.5))
+    await save_version(engine, SPEC, ago(6.5), source="public.left")
+    await save_version(engine, SPEC, ago(3.5))
     await execute(
         engine,
         "INSERT INTO region_tick.job_run (source, region_id, tick_at, region_code, cron, state, attempt, lease_until)"
@@ -127,7 +127,7 @@ async def test_a_source_that_was_left_is_settled_to_its_end_and_its_open_rows_ar
 async def test_of_what_is_not_known_yet_nothing_is_said(
     engine: AsyncEngine, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
 ) -> None:
-    await in_force(engine, TERMS, ago(6.5))
+    await save_version(engine, SPEC, ago(6.5))
     finalizer = new_finalizer()
     await finalizer.finalize(datetime.now(UTC) - ago(4.5))
     assert await rows(engine) == are(CREATED, ago(6), ago(5))
@@ -138,7 +138,7 @@ async def test_of_what_is_not_known_yet_nothing_is_said(
 async def test_a_tick_is_not_judged_before_it_is_known_what_came_of_its_schedule(
     engine: AsyncEngine, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
 ) -> None:
-    await in_force(engine, replace(TERMS, start_deadline_seconds=100), ago(6.5))
+    await save_version(engine, replace(SPEC, start_deadline_seconds=100), ago(6.5))
     finalizer = new_finalizer()
     await finalizer.finalize(datetime.now(UTC) - ago(3))
     assert await rows(engine) == are(CREATED, ago(6), ago(5))
@@ -153,9 +153,9 @@ async def test_what_hangs_is_waited_for_and_nothing_else_is_looked_at_twice(
     ago: Callable[[float], datetime],
 ) -> None:
     """A row that goes behind the ledger's back shows who looked."""
-    hangs = job_name(TERMS.cronjob, ago(6))
+    hangs = job_name(SPEC.cronjob, ago(6))
     create(kubectl, hangs)
-    await in_force(engine, TERMS, ago(6.5))
+    await save_version(engine, SPEC, ago(6.5))
     finalizer = new_finalizer()
     await finalizer.finalize(NOTHING)
     assert {at for at in await rows(engine) if at < ago(1)} == {ago(n) for n in range(2, 6)}
@@ -176,8 +176,8 @@ async def test_what_hangs_is_waited_for_and_nothing_else_is_looked_at_twice(
 async def test_a_job_that_waits_goes_in_the_settling_that_writes_its_row(
     engine: AsyncEngine, kubectl: Kubectl, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
 ) -> None:
-    create(kubectl, job_name(TERMS.cronjob, ago(6)), priorityClassName="no-such-class")
-    await in_force(engine, TERMS, ago(6.5))
+    create(kubectl, job_name(SPEC.cronjob, ago(6)), priorityClassName="no-such-class")
+    await save_version(engine, SPEC, ago(6.5))
     await new_finalizer().finalize(NOTHING)
     assert ago(6) in await rows(engine)
     assert not kubectl.get("jobs")["items"]
@@ -186,7 +186,7 @@ async def test_a_job_that_waits_goes_in_the_settling_that_writes_its_row(
 async def test_a_job_that_waits_goes_once_its_tick_is_final_whoever_saw_that_row_written(
     engine: AsyncEngine, kubectl: Kubectl, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
 ) -> None:
-    await in_force(engine, TERMS, ago(6.5))
+    await save_version(engine, SPEC, ago(6.5))
     await new_finalizer().finalize(NOTHING)
     await execute(
         engine,
@@ -194,8 +194,8 @@ async def test_a_job_that_waits_goes_once_its_tick_is_final_whoever_saw_that_row
         at=ago(5),
     )
     await execute(engine, "DELETE FROM region_tick.job_run WHERE tick_at = :at", at=ago(4))
-    final, unfinished, without = (job_name(TERMS.cronjob, ago(minutes)) for minutes in (6, 5, 4))
-    others = {unfinished, without, f"{TERMS.cronjob}-by-hand", f"b-{final}"}
+    final, unfinished, without = (job_name(SPEC.cronjob, ago(minutes)) for minutes in (6, 5, 4))
+    others = {unfinished, without, f"{SPEC.cronjob}-by-hand", f"b-{final}"}
     for name in {final} | others:
         create(kubectl, name, priorityClassName="no-such-class")
     await new_finalizer().finalize(NOTHING)

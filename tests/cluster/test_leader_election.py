@@ -1,4 +1,4 @@
-"""One leader: two and three operators on a real control plane, whose own audit log says who wrote what."""
+"""kube/leader_election.py: two and three operators on a real control plane. The audit log tells who wrote what."""
 
 from __future__ import annotations
 

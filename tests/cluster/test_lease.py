@@ -1,4 +1,4 @@
-"""The Lease on a real API server: candidates in this process, on clocks of the test's own."""
+"""kube/leader_election.py on a real API server: candidates in this process, with clocks that the test sets."""
 
 from __future__ import annotations
 

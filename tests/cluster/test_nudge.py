@@ -1,4 +1,4 @@
-"""The dispatcher on the real quota and the real Job controller. No kubelet runs: a pod ends when the test says so."""
+"""kube/nudge.py with the real quota and the real Job controller. No kubelet runs: the test ends the pods."""
 
 from __future__ import annotations
 
@@ -76,20 +76,20 @@ async def test_who_is_gone_without_an_event_is_nudged_no_more(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
     container = {"name": "tick", "env": [{"name": Variable.START_DEADLINE_SECONDS, "value": "300"}]}
-    dispatcher = Nudger()
+    nudger = Nudger()
     minute = int(time.time()) // 60
     for status in ({}, {"failed": 1}):
         meta = {"name": f"gone{len(status)}-{minute}", "uid": "u"}
         spec = {"template": {"spec": {"containers": [container]}}}
         began = {"startTime": "2026-11-24T06:17:00Z"}
-        dispatcher.observe_job({"metadata": meta, "spec": spec, "status": began | status}, deleted=False)
+        nudger.observe_job({"metadata": meta, "spec": spec, "status": began | status}, deleted=False)
     full = {"hard": {"pods": "4"}, "used": {"pods": "0"}}
-    dispatcher.observe_quota({"metadata": {"name": QUOTA_NAME}, "status": full}, deleted=False)
-    assert len(dispatcher.due()) == 2
+    nudger.observe_quota({"metadata": {"name": QUOTA_NAME}, "status": full}, deleted=False)
+    assert len(nudger.choose_jobs()) == 2
     async with connect("test") as api:
-        running = asyncio.create_task(dispatcher.run(api, kubectl.namespace))
+        running = asyncio.create_task(nudger.run(api, kubectl.namespace))
         async with asyncio.timeout(20):
-            while dispatcher.waiting:  # noqa: ASYNC110 - it tells nobody
+            while nudger.waiting:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.05)
         running.cancel()
 

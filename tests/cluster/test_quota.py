@@ -1,4 +1,4 @@
-"""The ResourceQuota that caps the ticks, on a real API server: what is done to it is undone, a foreign one is left."""
+"""kube/quota.py on a real API server: changes to our ResourceQuota are undone, a foreign quota is left alone."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ async def test_a_reconcile_that_has_no_end_is_given_up_and_said(
     await reconciler.reconcile(kubectl.namespace, "default")
     with monkeypatch.context() as patch:
         patch.setattr(reconcile, "observe", hang)
-        patch.setattr(reconcile, "LIMIT_SECONDS", 0.5)
+        patch.setattr(reconcile, "RECONCILE_LIMIT_SECONDS", 0.5)
         with pytest.raises(ReconcileError, match=r"not done within 0\.5 s") as caught:
             await reconciler.reconcile(kubectl.namespace, "default")
     assert caught.value.reason is ReadyReason.TIMED_OUT
@@ -123,7 +123,7 @@ async def test_a_status_that_cannot_be_written_hides_no_failure_and_is_not_waite
         return await request(method, *arguments, **keywords)
 
     kubectl("patch", "rsched", "default", "--type=merge", '--patch={"spec": {"source": {"table": "nowhere"}}}')
-    monkeypatch.setattr(reconcile, "TELL_LIMIT_SECONDS", 0.2)
+    monkeypatch.setattr(reconcile, "STATUS_LIMIT_SECONDS", 0.2)
     monkeypatch.setattr(reconciler._api, "request", answer_no_write)
     with pytest.raises(ReconcileError, match="nowhere"):
         await reconciler.reconcile(kubectl.namespace, "default")

@@ -1,4 +1,7 @@
-"""database/ledger.py: who has no row gets one, once, and no row of a tick's own is touched."""
+"""ledger/job_run_queries.py and ledger/open_run_queries.py: a tick without a row gets a row, once.
+
+A row that a tick wrote is never touched.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from region_operator.ledger.causes import Verdict
 from region_operator.ledger.expected_ticks import ExpectedTick, expected_ticks
 from region_operator.ledger.job_run_queries import (
     Period,
-    Written,
+    WrittenRow,
     find_final,
     find_missing,
     read_periods,
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 SOURCE = "public.region_index"
-TERMS = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
+SPEC = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
 MONTH = timedelta(days=30)
 CREATED = Verdict(Reason.NOT_CREATED, "detail")
 Ago: TypeAlias = "Callable[[float], datetime]"
@@ -39,13 +42,15 @@ Ago: TypeAlias = "Callable[[float], datetime]"
 
 @pytest.fixture
 def ago() -> Ago:
-    """Minutes before the one in which the test began: the account looks back a few, so none may be of the import."""
+    """Minutes before the minute in which the test began. The ledger looks back only 10 minutes, so the import's minute
+    would be too old.
+    """
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     return lambda minutes: now - timedelta(minutes=minutes)
 
 
 def tick(at: datetime, region: str = "1") -> ExpectedTick:
-    return ExpectedTick(region, TERMS, at, None)
+    return ExpectedTick(region, SPEC, at, None)
 
 
 async def execute(engine: AsyncEngine, statement: str, **values: Any) -> list[tuple[Any, ...]]:
@@ -78,10 +83,10 @@ async def run(engine: AsyncEngine, at: datetime, *, region: str = "1", **values:
     )
 
 
-async def in_force(
+async def save_version(
     engine: AsyncEngine, since: datetime, *, source: str = SOURCE, scheduler: str = "uid", end: datetime | None = None
 ) -> None:
-    row = ScheduleVersion(source=source, region_id="1", spec=TERMS, valid_from=since)
+    row = ScheduleVersion(source=source, region_id="1", spec=SPEC, valid_from=since)
     await save_versions(engine, {row.key: row}, source=source, scheduler=scheduler)
     if end is not None:
         await execute(
@@ -98,33 +103,33 @@ async def periods(engine: AsyncEngine, *, retention: timedelta = MONTH) -> list[
 
 async def test_the_account_begins_with_the_first_schedule_and_not_long_ago(engine: AsyncEngine, ago: Ago) -> None:
     assert await periods(engine) == []
-    await in_force(engine, ago(60))
+    await save_version(engine, ago(60))
     now, [period] = await read_periods(engine, scheduler="uid", retention=MONTH)
     assert timedelta(minutes=9) < now - period.after <= timedelta(minutes=11)
-    assert [row.spec for row in period.versions] == [TERMS]
+    assert [row.spec for row in period.versions] == [SPEC]
     [again] = await periods(engine)
-    assert again.after == again.accounted_until == period.after
+    assert again.after == again.finalized_until == period.after
 
 
 async def test_what_is_read_is_in_utc_whatever_the_zone_of_the_session(engine: AsyncEngine, ago: Ago) -> None:
     """By a zone's own minutes and hours no schedule is to be counted."""
-    await in_force(engine, ago(9), end=ago(3))
+    await save_version(engine, ago(9), end=ago(3))
     now, [period] = await read_periods(engine, scheduler="uid", retention=MONTH)
     [row] = period.versions
-    moments = (now, period.accounted_until, period.after, row.valid_from, row.valid_to)
+    moments = (now, period.finalized_until, period.after, row.valid_from, row.valid_to)
     assert [moment and moment.tzinfo for moment in moments] == [UTC] * len(moments)
 
 
 async def test_an_account_that_is_older_than_the_retention_is_cut(engine: AsyncEngine, ago: Ago) -> None:
-    await in_force(engine, ago(5))
+    await save_version(engine, ago(5))
     now, [period] = await read_periods(engine, scheduler="uid", retention=timedelta(minutes=1))
-    assert period.accounted_until == ago(5) < period.after == now - timedelta(minutes=1)
+    assert period.finalized_until == ago(5) < period.after == now - timedelta(minutes=1)
 
 
 async def test_a_source_that_was_left_is_accounted_for_to_its_end(engine: AsyncEngine, ago: Ago) -> None:
-    await in_force(engine, ago(9), source="public.left", end=ago(3))
-    await in_force(engine, ago(3))
-    await in_force(engine, ago(9), source="public.other", scheduler="another")
+    await save_version(engine, ago(9), source="public.left", end=ago(3))
+    await save_version(engine, ago(3))
+    await save_version(engine, ago(9), source="public.other", scheduler="another")
     left, current = await periods(engine)
     assert (left.source, current.source) == ("public.left", SOURCE)
     assert [row.valid_to for row in left.versions] == [ago(3)]
@@ -162,13 +167,13 @@ async def test_the_ticks_that_are_final_are_found_by_the_whole_of_their_key(
 
 
 async def test_rows_are_written_once_and_beside_none_that_is_there(engine: AsyncEngine, ago: Ago) -> None:
-    await in_force(engine, ago(60))
+    await save_version(engine, ago(60))
     await run(engine, ago(5), state="running")
     verdicts = [(tick(ago(5)), CREATED), (tick(ago(4)), CREATED), (tick(ago(3)), Verdict(Reason.CAPACITY))]
     written = await write_final_rows(engine, SOURCE, verdicts, until=ago(2))
     assert sorted(written, key=lambda row: row.state) == [
-        Written("missed", "not created"),
-        Written("skipped", "capacity"),
+        WrittenRow("missed", "not created"),
+        WrittenRow("skipped", "capacity"),
     ]
     assert await write_final_rows(engine, SOURCE, verdicts, until=ago(3)) == []
     rows = await execute(
@@ -185,23 +190,29 @@ async def test_rows_are_written_once_and_beside_none_that_is_there(engine: Async
 
 @pytest.mark.parametrize("state", ["running", "interrupted"])
 async def test_open_rows_are_closed_by_attempt(engine: AsyncEngine, ago: Ago, state: str) -> None:
-    await in_force(engine, ago(60))
+    await save_version(engine, ago(60))
     await run(engine, ago(9), state=state, finished_at=None, reason="terminated")
     await run(engine, ago(9), state=state, source="public.other")
     await run(engine, ago(8), state=state, lease_until=ago(0) + timedelta(hours=1))
     await run(engine, ago(7))
     [row] = await find_open_runs(engine, scheduler="uid")
-    assert (row.source, row.tick_at, row.attempt, row.said, row.job) == (SOURCE, ago(9), 1, "terminated", "j")
+    assert (row.source, row.tick_at, row.attempt, row.recorded_reason, row.job) == (
+        SOURCE,
+        ago(9),
+        1,
+        "terminated",
+        "j",
+    )
     verdict = Verdict(Reason.LOST)
     assert await close_runs(engine, [(replace(row, attempt=2), verdict)]) == []
-    assert await close_runs(engine, [(row, verdict)]) == [Written("failed", "lost")]
+    assert await close_runs(engine, [(row, verdict)]) == [WrittenRow("failed", "lost")]
     assert await close_runs(engine, [(row, verdict)]) == []
     [(finished,)] = await execute(engine, "SELECT finished_at FROM region_tick.job_run WHERE state = 'failed'")
     assert finished >= ago(9)
 
 
 async def test_what_expected_gives_is_what_missing_takes(engine: AsyncEngine, ago: Ago) -> None:
-    await in_force(engine, ago(8))
+    await save_version(engine, ago(8))
     [period] = await periods(engine)
     ticks = expected_ticks(period.versions, after=period.after, until=ago(0))
     assert [item.tick_at for item in ticks] == [ago(n) for n in range(7, -1, -1)]

@@ -1,4 +1,4 @@
-"""account.py on a real Postgres: up to when ticks may be settled, and when that is tried again."""
+"""ledger/service.py on a real Postgres: up to when ticks may be judged, and when a failed pass is tried again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from region_operator.database.store import Database
 from region_operator.kube.api import Api
-from region_operator.ledger.service import EVERY_SECONDS, LedgerService
+from region_operator.ledger.service import FINALIZE_EVERY_SECONDS, LedgerService
 from region_operator.runtime.backoff import LAST_RETRY_SECONDS
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS
 from tests.harness.examples import scheduler
@@ -36,11 +36,11 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(clock: Clock) -> LedgerService:
-    """One that has no API server."""
+    """A LedgerService without an API server."""
     return LedgerService(Api(client.ApiClient(client.Configuration())), retention=timedelta(days=30), clock=clock)
 
 
-def doubted(ledger: LedgerService) -> float:
+def stale_seconds(ledger: LedgerService) -> float:
     return ledger.lag.total_seconds() - LATENESS_TOLERANCE_SECONDS
 
 
@@ -51,10 +51,10 @@ async def test_what_is_in_force_is_in_doubt_from_a_reconciles_begin_to_its_note(
     for _ in range(2):  # the first one failed
         ledger.start_reconcile()
         clock.now += 30
-    assert doubted(ledger) == 60
+    assert stale_seconds(ledger) == 60
     await ledger.save_schedules(database, scheduler(), [])
     clock.now += 100
-    assert doubted(ledger) == 0
+    assert stale_seconds(ledger) == 0
 
 
 async def test_news_amid_a_reconcile_are_left_to_the_next(
@@ -66,11 +66,11 @@ async def test_news_amid_a_reconcile_are_left_to_the_next(
         clock.now += 30
         ledger.mark_stale()
         await ledger.save_schedules(database, scheduler(), [])
-        assert doubted(ledger) == 30
+        assert stale_seconds(ledger) == 30
     clock.now += 1
     ledger.start_reconcile()
     await ledger.save_schedules(database, scheduler(), [])
-    assert doubted(ledger) == 0
+    assert stale_seconds(ledger) == 0
 
 
 async def test_a_note_that_failed_leaves_the_doubt(engine: AsyncEngine, clock: Clock, ledger: LedgerService) -> None:
@@ -78,13 +78,13 @@ async def test_a_note_that_failed_leaves_the_doubt(engine: AsyncEngine, clock: C
     await execute(engine, "ALTER TABLE region_tick.region_schedule RENAME TO away")
     await ledger.save_schedules(Database(engine, "public"), scheduler(), [])
     clock.now += 30
-    assert doubted(ledger) == 30
+    assert stale_seconds(ledger) == 30
 
 
 async def test_a_settling_that_fails_is_told_once_and_tried_again_later_each_time(
     engine: AsyncEngine, ledger: LedgerService, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert await ledger.finalize() == EVERY_SECONDS  # nothing is known yet, so there is nothing to settle
+    assert await ledger.finalize() == FINALIZE_EVERY_SECONDS  # nothing was saved yet, so no tick is expected
     await ledger.save_schedules(Database(engine, "public"), scheduler(), [])
     await execute(engine, "ALTER TABLE region_tick.ledger RENAME TO away")
     with caplog.at_level(logging.WARNING):

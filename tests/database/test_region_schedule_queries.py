@@ -1,4 +1,4 @@
-"""database/in_force.py: region_schedule follows, and nothing is written where nothing changed."""
+"""ledger/region_schedule_queries.py: region_schedule follows the CronJobs, and an unchanged version writes nothing."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 SOURCE = "public.region_index"
 AT = datetime(2026, 11, 20, 10, 0, 5, tzinfo=UTC)
-TERMS = ScheduleSpec(cron="*/5 * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=100)
+SPEC = ScheduleSpec(cron="*/5 * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=100)
 
 
 def found(
-    *regions: str, since: datetime = AT, cron: str = TERMS.cron, source: str = SOURCE, suspended: bool = False
+    *regions: str, since: datetime = AT, cron: str = SPEC.cron, source: str = SOURCE, suspended: bool = False
 ) -> dict[RegionKey, ScheduleVersion]:
-    terms = replace(TERMS, cron=cron, suspended=suspended)
+    spec = replace(SPEC, cron=cron, suspended=suspended)
     rows = [
         ScheduleVersion(
             source=source,
             region_id=region,
-            spec=replace(terms, cronjob=f"{region}-0123456789ab"),
+            spec=replace(spec, cronjob=f"{region}-0123456789ab"),
             valid_from=since,
         )
         for region in regions
@@ -47,8 +47,8 @@ async def rows(engine: AsyncEngine) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in await connection.execute(text(query))]
 
 
-async def accounts(engine: AsyncEngine) -> dict[str, str]:
-    """Return who accounts for which source."""
+async def owners(engine: AsyncEngine) -> dict[str, str]:
+    """Return the owner of each source in the ledger."""
     async with engine.begin() as connection:
         rows = await connection.execute(text("SELECT source, scheduler FROM region_tick.ledger"))
         return {row.source: row.scheduler for row in rows}
@@ -61,9 +61,9 @@ async def test_rows_follow_what_is_found(engine: AsyncEngine) -> None:
     assert await write(engine, found("1") | found("2", since=later, cron="@daily")) == 2
     assert await write(engine, found("2", cron="@daily") | found("1", since=last, suspended=True)) == 2
     assert await rows(engine) == [
-        ("1", TERMS.cron, AT, last, False),
-        ("1", TERMS.cron, last, None, True),
-        ("2", TERMS.cron, AT, later, False),
+        ("1", SPEC.cron, AT, last, False),
+        ("1", SPEC.cron, last, None, True),
+        ("2", SPEC.cron, AT, later, False),
         ("2", "@daily", later, None, False),
     ]
 
@@ -80,7 +80,7 @@ async def test_another_schedulers_sources_are_left_alone(engine: AsyncEngine) ->
     await write(engine, found("1", source="public.other"), source="public.other", scheduler="another")
     assert await write(engine, found("1")) == 1
     assert [row[3] for row in await rows(engine)] == [None, None]
-    assert await accounts(engine) == {"public.other": "another", SOURCE: "uid"}
+    assert await owners(engine) == {"public.other": "another", SOURCE: "uid"}
 
 
 async def test_a_source_that_is_left_ends_also_where_nobody_saw_it_go(engine: AsyncEngine) -> None:
@@ -90,13 +90,13 @@ async def test_a_source_that_is_left_ends_also_where_nobody_saw_it_go(engine: As
     ends = {row[0]: row[3] for row in await rows(engine) if row[3]}
     assert ends["1"] == later
     assert ends["2"] > later
-    assert await accounts(engine) == {"public.left": "uid", SOURCE: "uid"}
+    assert await owners(engine) == {"public.left": "uid", SOURCE: "uid"}
 
 
 async def test_a_source_belongs_to_who_wrote_it_last(engine: AsyncEngine) -> None:
     await write(engine, found("1"), scheduler="before")
     await write(engine, found("1"))
-    assert await accounts(engine) == {SOURCE: "uid"}
+    assert await owners(engine) == {SOURCE: "uid"}
     [(_, _, began, ended, _), (_, _, then, now, _)] = await rows(engine)
     assert began == AT < ended == then  # a CronJob that outlived its RegionScheduler ticked all the time
     assert now is None
@@ -109,7 +109,7 @@ async def test_between_two_installations_nothing_was_in_force(engine: AsyncEngin
     ends = {row[0]: row[3] for row in await rows(engine) if row[3]}
     assert ends.keys() == {"1", "2"}
     assert max(ends.values()) < again - timedelta(minutes=9)
-    assert [row[:3] for row in await rows(engine) if row[3] is None] == [("1", TERMS.cron, again)]
+    assert [row[:3] for row in await rows(engine) if row[3] is None] == [("1", SPEC.cron, again)]
 
 
 async def test_what_ticks_for_the_table_of_another_is_not_ours_to_account_for(engine: AsyncEngine) -> None:
@@ -118,7 +118,7 @@ async def test_what_ticks_for_the_table_of_another_is_not_ours_to_account_for(en
     before = await rows(engine)
     assert await write(engine, found("2", source="public.other")) == 0
     assert await rows(engine) == before
-    assert (await accounts(engine))["public.other"] == "another"
+    assert (await owners(engine))["public.other"] == "another"
 
 
 async def test_a_region_that_comes_back_begins_no_earlier_than_it_ended(engine: AsyncEngine) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def parse(reading: Reading) -> list[RegionRow | Quarantined]:
-    return parse_rows(reading.rows, source="the table", holders={})
+    return parse_rows(reading.rows, source="the table", ticking_ids={})
 
 
 async def execute(engine: AsyncEngine, *statements: str) -> None:

@@ -27,12 +27,12 @@ DRIVER = """
 import asyncio, os, sys
 from region_worker import jobs
 from region_worker.settings import WorkerSettings
-from region_worker.worker import Pace, configure_logs, work
+from region_worker.worker import WorkerTimes, configure_logs, work
 configure_logs(os.environ)
 jobs.BACKOFF_SECONDS = jobs.BACKOFF_LIMIT_SECONDS = 2.0
 knobs = dict(word.split("=") for word in sys.argv[1:])
-pace = Pace(**{name: float(value) for name, value in knobs.items()})
-asyncio.run(work(WorkerSettings.read(os.environ), pace))
+times = WorkerTimes(**{name: float(value) for name, value in knobs.items()})
+asyncio.run(work(WorkerSettings.read(os.environ), times))
 """
 FAST = ("heartbeat=0.5", "stalled=2", "poll=0.2")
 THE_ONE = ["1-1", "1-2"]

@@ -170,10 +170,10 @@ class Claimer:
     def _do(self, asked: Environment, claimed: Claimed, connection: psycopg.Connection) -> None:
         committing = Effects(connection, claimed, job_name=asked.job_name)
         deadline = time.monotonic() + asked.timeout_seconds
-        tick = run._tick(asked, claimed, connection, committing, deadline)
+        tick = run._make_tick(asked, claimed, connection, committing, deadline)
         seconds = {"lease_seconds": LEASE_SECONDS, "renewal_seconds": RENEWAL_SECONDS}
         lease = Lease(claimed, asked.database, committing, **seconds)
-        run._work(asked, claimed, tick, committing, lease, SimpleQueue())
+        run._run_handler(asked, claimed, tick, committing, lease, SimpleQueue())
         if connection.closed or connection.info.transaction_status is not TransactionStatus.IDLE:
             self._disconnect()
 

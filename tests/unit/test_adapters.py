@@ -10,7 +10,16 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from urllib3 import HTTPHeaderDict
 
-from region_tick.adapters import VALIDATOR_LIMIT, Adapter, Creator, Found, Item, adapters, conditions, found
+from region_tick.adapters import (
+    VALIDATOR_LIMIT,
+    Adapter,
+    Creator,
+    Found,
+    Item,
+    conditional_headers,
+    make_adapters,
+    make_found,
+)
 from region_tick.adapters.generic import Generic
 from region_tick.adapters.tiktok import QUERY_REQUESTS, TikTok
 from region_tick.adapters.youtube import LIST_UNITS, QUOTA_PAUSE_SECONDS, YouTube
@@ -71,7 +80,7 @@ def tiktok(**changes: Any) -> TikTok:
 
 
 def test_each_platform_has_its_adapter() -> None:
-    every = adapters(PollSettings(), until=NOW)
+    every = make_adapters(PollSettings(), until=NOW)
     assert set(every) == {"http", "youtube", "tiktok"}
     assert every["youtube"].host(creator()) == "www.youtube.com"
     assert every["tiktok"].host(creator()) == "open.tiktokapis.com"
@@ -83,17 +92,17 @@ def test_each_platform_has_its_adapter() -> None:
 
 def test_what_is_known_is_sent_along() -> None:
     known = creator(etag='W/"1"', last_modified="Fri, 06 Mar 2015 21:40:57 GMT")
-    assert conditions(known) == {
+    assert conditional_headers(known) == {
         "If-None-Match": 'W/"1"',
         "If-Modified-Since": "Fri, 06 Mar 2015 21:40:57 GMT",
     }
-    assert conditions(creator()) == {}
+    assert conditional_headers(creator()) == {}
 
 
 @pytest.mark.parametrize("value", ["", "x" * (VALIDATOR_LIMIT + 1), '"\n"', '"\x00"', '"é"'])
 def test_a_validator_that_could_not_be_sent_is_neither_kept_nor_sent(value: str) -> None:
-    assert conditions(creator(etag=value, last_modified=value)) == {}
-    kept = found(response(etag=value, last_modified=value), [])
+    assert conditional_headers(creator(etag=value, last_modified=value)) == {}
+    kept = make_found(response(etag=value, last_modified=value), [])
     assert (kept.etag, kept.last_modified) == (None, None)
 
 

@@ -1,4 +1,4 @@
-"""api.py: against a real socket, how long a request may last and who is asked; and what an apply sends."""
+"""kube/api.py on a real socket: how long a request may last, when `time_left` is called, and what an apply sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""refusal.py, on answers as a real API server gave them."""
+"""kube/api_errors.py, on answers that a real API server gave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""apply.py where a reconcile is cut off or others are faster; what it does to a cluster, the tests on one show."""
+"""kube/apply.py and kube/put.py if a reconcile is cut off, or if others are faster.
+
+What an apply does to a real cluster: tests/cluster.
+"""
 
 from __future__ import annotations
 

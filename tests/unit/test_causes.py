@@ -1,4 +1,4 @@
-"""causes.py: the decision table row by row, from the objects as the API server has them."""
+"""ledger/causes.py: the decision table row by row, with Jobs as the API server has them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from region_operator.ledger.job_cache import Job
 
-TERMS = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
-TICK = ExpectedTick("1", TERMS, AT, None)
-CHANGED = ExpectedTick("1", TERMS, AT, AT + timedelta(seconds=1))
-CHANGED_LATER = ExpectedTick("1", TERMS, AT, AT + timedelta(seconds=21))
-STOPPED = replace(CHANGED, then=replace(CHANGED.spec, suspended=True))
-STOPPED_LATER = replace(CHANGED_LATER, then=replace(CHANGED_LATER.spec, suspended=True))
-SUSPENDED = ExpectedTick("1", replace(TERMS, suspended=True), AT, None)
+SPEC = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
+TICK = ExpectedTick("1", SPEC, AT, None)
+CHANGED = ExpectedTick("1", SPEC, AT, AT + timedelta(seconds=1))
+CHANGED_LATER = ExpectedTick("1", SPEC, AT, AT + timedelta(seconds=21))
+STOPPED = replace(CHANGED, next_spec=replace(CHANGED.spec, suspended=True))
+STOPPED_LATER = replace(CHANGED_LATER, next_spec=replace(CHANGED_LATER.spec, suspended=True))
+SUSPENDED = ExpectedTick("1", replace(SPEC, suspended=True), AT, None)
 RESUMED = replace(SUSPENDED, ended=AT + timedelta(seconds=1))
 LATER = AT + timedelta(minutes=5)
 
@@ -38,7 +38,7 @@ IMAGE = PodFailure(Reason.IMAGE, "ImagePullBackOff")
 
 
 @pytest.mark.parametrize(
-    ("tick", "found", "trouble", "overlapped", "watched", "state", "reason"),
+    ("tick", "found", "failure", "overlapped", "watched", "state", "reason"),
     [
         (TICK, job(active=1), None, False, AT, None, None),
         (TICK, job(active=1), IMAGE, False, AT, None, None),
@@ -68,13 +68,13 @@ IMAGE = PodFailure(Reason.IMAGE, "ImagePullBackOff")
 def test_the_table(
     tick: ExpectedTick,
     found: Job | None,
-    trouble: PodFailure | None,
+    failure: PodFailure | None,
     overlapped: bool,
     watched: datetime,
     state: State | None,
     reason: Reason | None,
 ) -> None:
-    verdict = judge(tick, Evidence(job=found, trouble=trouble, overlapped=overlapped, watched_since=watched))
+    verdict = judge(tick, Evidence(job=found, failure=failure, overlapped=overlapped, watched_since=watched))
     assert (verdict.state if verdict else None, verdict.reason if verdict else None) == (state, reason)
 
 
@@ -82,12 +82,12 @@ def test_a_job_that_somebody_deleted() -> None:
     seen = JobCache()
     seen.remember(job(active=1))
     seen.mark_gone(TICK.job, LATER)
-    evidence = Evidence(job=seen.get(TICK.job), trouble=None, overlapped=False, watched_since=AT)
+    evidence = Evidence(job=seen.get(TICK.job), failure=None, overlapped=False, watched_since=AT)
     assert judge(TICK, evidence) == Verdict(Reason.DELETED)
 
 
 @pytest.mark.parametrize(
-    ("found", "trouble", "said", "reason"),
+    ("found", "failure", "recorded", "reason"),
     [
         (job(active=1), None, None, None),
         (job(TIRED, failed=1), PodFailure(Reason.OUT_OF_MEMORY, ""), "terminated", Reason.OUT_OF_MEMORY),
@@ -97,6 +97,8 @@ def test_a_job_that_somebody_deleted() -> None:
         (None, None, None, Reason.LOST),
     ],
 )
-def test_an_open_row(found: Job | None, trouble: PodFailure | None, said: str | None, reason: Reason | None) -> None:
-    verdict = judge_open(found, trouble, said)
+def test_an_open_row(
+    found: Job | None, failure: PodFailure | None, recorded: str | None, reason: Reason | None
+) -> None:
+    verdict = judge_open(found, failure, recorded)
     assert (verdict.reason if verdict else None) == reason

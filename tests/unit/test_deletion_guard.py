@@ -1,4 +1,4 @@
-"""policy.py: what the guard lets go, holds and remembers, case by case, and what no order of events may get past it."""
+"""deletion_guard.py: what the guard allows, holds and remembers, and that no order of events gets past the guard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from region_operator.plan.changes import ChangeReason, Delete, LiveCronJob, Plan
-from region_operator.plan.deletion_guard import STATUS_FIELDS, Decision, Gone, History, Hold, Regions, guard_deletions
+from region_operator.plan.deletion_guard import (
+    STATUS_FIELDS,
+    Decision,
+    GuardState,
+    Hold,
+    RecentDeletion,
+    RegionKeys,
+    guard_deletions,
+)
 from region_operator.scheduler import DeletionGuard
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
@@ -37,14 +45,14 @@ def decide(
     *,
     standing: str = "-",
     guard: DeletionGuard = GUARD,
-    history: History | None = None,
+    state: GuardState | None = None,
     approval: str = "",
     now: datetime = NOW,
 ) -> Decision:
     """Decide on the deletion of regions with keys of one letter each; `standing` are others."""
     current = [live(key) for key in deleted + standing]
     plan = Plan(deletes=tuple(Delete(item) for item in current[: len(deleted)]))
-    return guard_deletions(plan, current, guard=guard, history=history or History(), approval=approval, now=now)
+    return guard_deletions(plan, current, guard=guard, state=state or GuardState(), approval=approval, now=now)
 
 
 def goes(decision: Decision) -> str:
@@ -55,20 +63,20 @@ def held(decision: Decision) -> str:
     return "".join(delete.live.key for delete in decision.held)
 
 
-def gone(regions: str, *, ago: timedelta = MINUTE) -> History:
-    return History(gone=(Gone(NOW - ago, frozenset(regions)),))
+def gone(regions: str, *, ago: timedelta = MINUTE) -> GuardState:
+    return GuardState(recent=(RecentDeletion(NOW - ago, frozenset(regions)),))
 
 
-def on_hold(regions: str, *, ago: timedelta = MINUTE) -> History:
-    return History(hold=Hold(NOW - ago, frozenset(regions)))
+def on_hold(regions: str, *, ago: timedelta = MINUTE) -> GuardState:
+    return GuardState(hold=Hold(NOW - ago, frozenset(regions)))
 
 
 @pytest.mark.parametrize(
-    ("deleted", "history", "let_go", "kept"),
+    ("deleted", "state", "let_go", "kept"),
     [
-        pytest.param("", History(), "", "", id="none"),
-        pytest.param("abc", History(), "abc", "", id="few"),
-        pytest.param("abcd", History(), "", "abcd", id="too many are held whole"),
+        pytest.param("", GuardState(), "", "", id="none"),
+        pytest.param("abc", GuardState(), "abc", "", id="few"),
+        pytest.param("abcd", GuardState(), "", "abcd", id="too many are held whole"),
         pytest.param("ab", gone("x"), "ab", "", id="few with those before"),
         pytest.param("abc", gone("x"), "", "abc", id="too many with those before"),
         pytest.param("ab", gone("xy", ago=10 * MINUTE), "", "ab", id="a window counts to its last second"),
@@ -81,32 +89,32 @@ def on_hold(regions: str, *, ago: timedelta = MINUTE) -> History:
         pytest.param("d", on_hold("d", ago=60 * MINUTE), "", "d", id="a hold does not end by waiting"),
     ],
 )
-def test_few_go_and_too_many_are_held(deleted: str, history: History, let_go: str, kept: str) -> None:
-    decision = decide(deleted, history=history)
+def test_few_go_and_too_many_are_held(deleted: str, state: GuardState, let_go: str, kept: str) -> None:
+    decision = decide(deleted, state=state)
     assert (goes(decision), held(decision)) == (let_go, kept)
 
 
 @pytest.mark.parametrize(
-    ("deleted", "standing", "history", "let_go", "kept"),
+    ("deleted", "standing", "state", "let_go", "kept"),
     [
-        pytest.param("ab", "", History(), "", "ab", id="all of two"),
-        pytest.param("a", "", History(), "a", "", id="the only one"),
-        pytest.param("a", "b", History(), "a", "", id="one of two"),
+        pytest.param("ab", "", GuardState(), "", "ab", id="all of two"),
+        pytest.param("a", "", GuardState(), "a", "", id="the only one"),
+        pytest.param("a", "b", GuardState(), "a", "", id="one of two"),
         pytest.param("b", "", gone("a"), "", "b", id="then the other"),
         pytest.param("b", "", gone("a", ago=11 * MINUTE), "b", "", id="the other when the window is over"),
         pytest.param("b", "a", gone("a"), "b", "", id="the other, the one being back"),
         pytest.param("a", "", gone("a"), "a", "", id="the only one again, as its deletion failed"),
         pytest.param("ab", "", gone("a"), "", "ab", id="two, of which one was let go and did not"),
-        pytest.param("b", "", History(approved=frozenset("a")), "b", "", id="the other, the one approved and gone"),
-        pytest.param("ab", "", History(approved=frozenset("a")), "a", "b", id="the other, the one approved"),
-        pytest.param("ab", "", History(approved=frozenset("ab")), "ab", "", id="all, approved"),
+        pytest.param("b", "", GuardState(approved=frozenset("a")), "b", "", id="the other, the one approved and gone"),
+        pytest.param("ab", "", GuardState(approved=frozenset("a")), "a", "b", id="the other, the one approved"),
+        pytest.param("ab", "", GuardState(approved=frozenset("ab")), "ab", "", id="all, approved"),
         pytest.param("ab", "xyz", on_hold("ab"), "", "ab", id="all that stood, and others were created since"),
     ],
 )
 def test_an_empty_table_is_not_believed_at_once(
-    deleted: str, standing: str, history: History, let_go: str, kept: str
+    deleted: str, standing: str, state: GuardState, let_go: str, kept: str
 ) -> None:
-    decision = decide(deleted, standing=standing, history=history)
+    decision = decide(deleted, standing=standing, state=state)
     assert (goes(decision), held(decision)) == (let_go, kept)
 
 
@@ -115,23 +123,23 @@ def test_what_is_created_amid_a_hold_does_not_widen_the_allowance() -> None:
     first = decide("abcde", standing="x", guard=tenth)
     assert held(first) == "abcde"
     many = "".join(map(chr, range(0x4E00, 0x4E00 + 100)))
-    assert held(decide("abcde", standing=many, guard=tenth, history=first.history)) == "abcde"
+    assert held(decide("abcde", standing=many, guard=tenth, state=first.state)) == "abcde"
 
 
 def test_a_guard_of_a_hundred_percent_is_off() -> None:
     off = DeletionGuard(max_count=0, max_percent=100)
     assert goes(decide("ab", standing="", guard=off)) == "ab"
-    one_was_deleted_by_hand = decide("abcd", standing="", guard=off, history=on_hold("abcde"))
-    assert (goes(one_was_deleted_by_hand), one_was_deleted_by_hand.history.hold) == ("abcd", None)
+    one_was_deleted_by_hand = decide("abcd", standing="", guard=off, state=on_hold("abcde"))
+    assert (goes(one_was_deleted_by_hand), one_was_deleted_by_hand.state.hold) == ("abcd", None)
 
 
 def test_while_its_deletion_is_held_a_cronjob_is_kept_true() -> None:
     current = [live("a"), live("b")]
     write: Any = object()
     plan = Plan(deletes=(Delete(current[0], replacement=write), Delete(current[1])))
-    assert guard_deletions(plan, current, guard=GUARD, history=History(), approval="", now=NOW).plan.writes == (write,)
+    assert guard_deletions(plan, current, guard=GUARD, state=GuardState(), approval="", now=NOW).plan.writes == (write,)
     off = DeletionGuard(max_percent=100)
-    assert guard_deletions(plan, current, guard=off, history=History(), approval="", now=NOW).plan.writes == ()
+    assert guard_deletions(plan, current, guard=off, state=GuardState(), approval="", now=NOW).plan.writes == ()
 
 
 @pytest.mark.parametrize(
@@ -147,101 +155,105 @@ def test_while_its_deletion_is_held_a_cronjob_is_kept_true() -> None:
 )
 def test_the_allowance_is_the_greater_of_count_and_percent(guard: DeletionGuard, standing: int, allowance: int) -> None:
     current = [live(str(number)) for number in range(standing)]
-    assert guard_deletions(Plan(), current, guard=guard, history=History(), approval="", now=NOW).allowance == allowance
+    assert (
+        guard_deletions(Plan(), current, guard=guard, state=GuardState(), approval="", now=NOW).allowance == allowance
+    )
 
 
 def test_percent_is_of_those_that_stood_within_the_window() -> None:
     half = DeletionGuard(max_count=0, max_percent=50, window=10 * MINUTE)
-    assert decide("", standing="abcdef", guard=half, history=gone("wxyz")).allowance == 5
-    assert decide("", standing="abcdef", guard=half, history=gone("abcd")).allowance == 3  # they came back
-    assert decide("", standing="abcdef", guard=half, history=gone("wxyz", ago=11 * MINUTE)).allowance == 3
+    assert decide("", standing="abcdef", guard=half, state=gone("wxyz")).allowance == 5
+    assert decide("", standing="abcdef", guard=half, state=gone("abcd")).allowance == 3  # they came back
+    assert decide("", standing="abcdef", guard=half, state=gone("wxyz", ago=11 * MINUTE)).allowance == 3
     going = [live(key, terminating=True) for key in "ab"]
-    assert guard_deletions(Plan(), going, guard=half, history=History(), approval="", now=NOW).allowance == 0
+    assert guard_deletions(Plan(), going, guard=half, state=GuardState(), approval="", now=NOW).allowance == 0
 
 
 def test_cronjobs_without_the_label_count_one_by_one() -> None:
     current = [live("", name=f"r-{number}") for number in range(4)]
     plan = Plan(deletes=tuple(map(Delete, current)))
-    decision = guard_deletions(plan, current, guard=GUARD, history=History(), approval="", now=NOW)
+    decision = guard_deletions(plan, current, guard=GUARD, state=GuardState(), approval="", now=NOW)
     assert len(decision.held) == 4
 
 
 def test_two_cronjobs_of_one_region_count_once() -> None:
     current = [live(key, name=f"{key}-{number}") for key in "abcd" for number in range(2)]
     plan = Plan(deletes=tuple(map(Delete, current[:6])))
-    assert len(guard_deletions(plan, current, guard=GUARD, history=History(), approval="", now=NOW).plan.deletes) == 6
+    assert len(guard_deletions(plan, current, guard=GUARD, state=GuardState(), approval="", now=NOW).plan.deletes) == 6
 
 
 def test_what_goes_is_remembered_from_its_last_try_on() -> None:
-    history = decide("ab", history=gone("bx")).history
-    assert history.gone == (Gone(NOW - MINUTE, frozenset("x")), Gone(NOW, frozenset("ab")))
+    state = decide("ab", state=gone("bx")).state
+    assert state.recent == (RecentDeletion(NOW - MINUTE, frozenset("x")), RecentDeletion(NOW, frozenset("ab")))
 
 
 def test_nothing_to_do_changes_nothing_that_is_remembered() -> None:
     old = gone("x", ago=timedelta(days=1))
-    assert decide("", history=old).history == old
-    assert decide("a", history=old).history == History(gone=(Gone(NOW, frozenset("a")),))
+    assert decide("", state=old).state == old
+    assert decide("a", state=old).state == GuardState(recent=(RecentDeletion(NOW, frozenset("a")),))
 
 
 def test_a_hold_that_lasts_changes_nothing_that_is_remembered() -> None:
-    history = decide("abcde", history=gone("x", ago=timedelta(days=1))).history
-    assert decide("abcde", history=history, now=NOW + timedelta(hours=1)).history == history
+    state = decide("abcde", state=gone("x", ago=timedelta(days=1))).state
+    assert decide("abcde", state=state, now=NOW + timedelta(hours=1)).state == state
 
 
 def test_a_hold_is_approved_by_its_name_and_goes_at_once() -> None:
-    history = decide("abcde").history
-    assert history.hold
-    decision = decide("abcde", history=history, approval=history.hold.approval, now=NOW + MINUTE)
+    state = decide("abcde").state
+    assert state.hold
+    decision = decide("abcde", state=state, approval=state.hold.approval, now=NOW + MINUTE)
     assert (goes(decision), held(decision)) == ("abcde", "")
-    assert decision.history == History(approved=frozenset("abcde"))
+    assert decision.state == GuardState(approved=frozenset("abcde"))
 
 
 def test_a_subset_of_what_was_approved_stays_approved() -> None:
-    approved = History(approved=frozenset("abcde"))
-    decision = decide("cde", history=approved)
+    approved = GuardState(approved=frozenset("abcde"))
+    decision = decide("cde", state=approved)
     assert goes(decision) == "cde"
-    assert decision.history == History(approved=frozenset("cde"))
-    assert decide("", history=decision.history).history == History()
+    assert decision.state == GuardState(approved=frozenset("cde"))
+    assert decide("", state=decision.state).state == GuardState()
 
 
 def test_a_row_that_is_back_does_not_outdate_the_approval_but_is_not_covered_by_it() -> None:
-    first = decide("abcde").history
-    fewer = decide("abcd", history=first, now=NOW + MINUTE)
-    assert fewer.history == first
+    first = decide("abcde").state
+    fewer = decide("abcd", state=first, now=NOW + MINUTE)
+    assert fewer.state == first
     assert first.hold
-    decision = decide("abcd", history=fewer.history, approval=first.hold.approval)
+    decision = decide("abcd", state=fewer.state, approval=first.hold.approval)
     assert goes(decision) == "abcd"
-    assert decision.history.approved == frozenset("abcd")
+    assert decision.state.approved == frozenset("abcd")
 
 
 def test_an_approval_does_not_cover_who_joined_since() -> None:
-    first = decide("abcde").history
+    first = decide("abcde").state
     assert first.hold
-    more = decide("abcdef", history=first, now=NOW + MINUTE)
-    assert more.history.hold == Hold(NOW + MINUTE, frozenset("abcdef"))
-    assert held(decide("abcdef", history=more.history, approval=first.hold.approval)) == "abcdef"
-    at_once = decide("abcdevwxyz", history=first, approval=first.hold.approval)
+    more = decide("abcdef", state=first, now=NOW + MINUTE)
+    assert more.state.hold == Hold(NOW + MINUTE, frozenset("abcdef"))
+    assert held(decide("abcdef", state=more.state, approval=first.hold.approval)) == "abcdef"
+    at_once = decide("abcdevwxyz", state=first, approval=first.hold.approval)
     assert (goes(at_once), held(at_once)) == ("abcde", "vwxyz")
 
 
 def test_an_approval_that_is_left_there_approves_no_later_hold_of_the_same_regions() -> None:
-    first = decide("abcde").history
+    first = decide("abcde").state
     assert first.hold
-    over = decide("", history=first, approval=first.hold.approval).history
-    assert over == History()
-    again = decide("abcde", history=over, approval=first.hold.approval, now=NOW + MINUTE)
+    over = decide("", state=first, approval=first.hold.approval).state
+    assert over == GuardState()
+    again = decide("abcde", state=over, approval=first.hold.approval, now=NOW + MINUTE)
     assert held(again) == "abcde"
-    assert held(decide("abcde", history=again.history, approval=first.hold.approval)) == "abcde"
+    assert held(decide("abcde", state=again.state, approval=first.hold.approval)) == "abcde"
 
 
 def test_approved_deletions_use_up_no_allowance() -> None:
-    assert goes(decide("abcdefgh"[:3], history=decide("vwxyz", history=History(approved=frozenset("vwxyz"))).history))
+    assert goes(decide("abcdefgh"[:3], state=decide("vwxyz", state=GuardState(approved=frozenset("vwxyz"))).state))
 
 
-@pytest.mark.parametrize("history", [History(), History((Gone(NOW, frozenset("ab")),), Hold(NOW, frozenset("cde")))])
-def test_a_status_remembers_all(history: History) -> None:
-    full = replace(history, approved=frozenset("f")) if history.hold else history
-    assert History.from_status(full.to_status()) == full
+@pytest.mark.parametrize(
+    "state", [GuardState(), GuardState((RecentDeletion(NOW, frozenset("ab")),), Hold(NOW, frozenset("cde")))]
+)
+def test_a_status_remembers_all(state: GuardState) -> None:
+    full = replace(state, approved=frozenset("f")) if state.hold else state
+    assert GuardState.from_status(full.to_status()) == full
     assert full.to_status().keys() <= set(STATUS_FIELDS)
 
 
@@ -256,7 +268,7 @@ steps = st.lists(
 
 @given(steps, st.integers(0, 5), regions)
 def test_no_order_of_events_gets_more_past_the_guard_than_it_allows(
-    events: list[tuple[timedelta, Regions, str]], count: int, start: Regions
+    events: list[tuple[timedelta, RegionKeys, str]], count: int, start: RegionKeys
 ) -> None:
     """The table changes at will, deletions fail, the process dies before them: within no window do more regions go."""
     guard = DeletionGuard(max_count=count, max_percent=0, window=10 * MINUTE)
@@ -268,11 +280,11 @@ def test_no_order_of_events_gets_more_past_the_guard_than_it_allows(
         current = [live(key) for key in sorted(cluster)]
         plan = Plan(deletes=tuple(Delete(item) for item in current if item.key not in rows))
         decision = guard_deletions(
-            plan, current, guard=guard, history=History.from_status(status), approval="", now=moment
+            plan, current, guard=guard, state=GuardState.from_status(status), approval="", now=moment
         )
         assert set(goes(decision)) | set(held(decision)) == cluster - rows
         assert not set(goes(decision)) & set(held(decision))
-        status = decision.history.to_status()
+        status = decision.state.to_status()
         if fate != "crash":
             deletes = decision.plan.deletes[1:] if fate == "fail" else decision.plan.deletes
             went += [(moment, delete.live.key) for delete in deletes]
@@ -284,21 +296,21 @@ def test_no_order_of_events_gets_more_past_the_guard_than_it_allows(
 
 @given(regions, regions, regions)
 def test_an_approval_lets_go_what_was_named_and_nothing_else(
-    named: Regions, now_missing: Regions, back: Regions
+    named: RegionKeys, now_missing: RegionKeys, back: RegionKeys
 ) -> None:
     guard = DeletionGuard(max_count=0, max_percent=0)
     missing = now_missing - back
-    history = History(hold=Hold(NOW, named))
-    assert history.hold
-    decision = decide("".join(missing), guard=guard, history=history, approval=history.hold.approval)
+    state = GuardState(hold=Hold(NOW, named))
+    assert state.hold
+    decision = decide("".join(missing), guard=guard, state=state, approval=state.hold.approval)
     assert set(goes(decision)) == named & missing
     assert set(held(decision)) == missing - named
-    later = decide("".join(now_missing), guard=guard, history=decision.history, approval=history.hold.approval)
+    later = decide("".join(now_missing), guard=guard, state=decision.state, approval=state.hold.approval)
     assert set(goes(later)) == named & missing
 
 
 def test_a_duplicate_goes_and_is_no_region_that_goes() -> None:
     current = [live(key) for key in "abcdefgh"]
     plan = Plan(deletes=tuple(Delete(item, ChangeReason.DUPLICATE) for item in current))
-    decision = guard_deletions(plan, current, guard=GUARD, history=History(), approval="", now=NOW)
-    assert (goes(decision), held(decision), decision.history) == ("abcdefgh", "", History())
+    decision = guard_deletions(plan, current, guard=GUARD, state=GuardState(), approval="", now=NOW)
+    assert (goes(decision), held(decision), decision.state) == ("abcdefgh", "", GuardState())

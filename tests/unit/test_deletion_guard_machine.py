@@ -1,4 +1,7 @@
-"""policy.py under any sequence of edits, waits, crashes, failures, approvals and other hands: what never goes."""
+"""deletion_guard.py under any sequence of edits, waits, crashes, failures, approvals and deletions by other people.
+
+The state machine shows which deletions never happen.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from region_operator.plan.changes import Delete, LiveCronJob, Plan
-from region_operator.plan.deletion_guard import Decision, History, Regions, guard_deletions
+from region_operator.plan.deletion_guard import Decision, GuardState, RegionKeys, guard_deletions
 from region_operator.scheduler import DeletionGuard
 
 WINDOW = timedelta(minutes=10)
@@ -38,7 +41,7 @@ class Guarded(RuleBasedStateMachine):
         count=st.integers(0, 4),
         percent=st.sampled_from([0, 20, 50]),
     )
-    def begin(self, rows: Regions, count: int, percent: int) -> None:
+    def begin(self, rows: RegionKeys, count: int, percent: int) -> None:
         self.guard = DeletionGuard(max_count=count, max_percent=percent, window=WINDOW)
         self.now = datetime(2026, 11, 24, 9, tzinfo=UTC)
         self.rows, self.cluster = set(rows), set(rows)
@@ -51,15 +54,15 @@ class Guarded(RuleBasedStateMachine):
         """Approved, and not back since."""
 
     @rule(keys=regions)
-    def rows_go(self, keys: Regions) -> None:
+    def rows_go(self, keys: RegionKeys) -> None:
         self.rows -= keys
 
     @rule(keys=regions)
-    def rows_come(self, keys: Regions) -> None:
+    def rows_come(self, keys: RegionKeys) -> None:
         self.rows |= keys
 
     @rule(keys=regions)
-    def it_is_another_database(self, keys: Regions) -> None:
+    def it_is_another_database(self, keys: RegionKeys) -> None:
         self.rows = set(keys)
 
     @rule(minutes=st.integers(1, 12))
@@ -85,7 +88,7 @@ class Guarded(RuleBasedStateMachine):
         self.it_reconciles()
 
     @rule(failing=regions)
-    def it_reconciles_and_some_requests_fail(self, failing: Regions) -> None:
+    def it_reconciles_and_some_requests_fail(self, failing: RegionKeys) -> None:
         self.do(self.decide(), failing=failing)
 
     @rule()
@@ -98,36 +101,34 @@ class Guarded(RuleBasedStateMachine):
 
     @precondition(lambda self: "heldDeletions" in self.status)
     @rule(keys=regions)
-    def rows_go_as_an_approval_is_seen(self, keys: Regions) -> None:
+    def rows_go_as_an_approval_is_seen(self, keys: RegionKeys) -> None:
         self.somebody_approves_what_the_status_says()
         self.rows_go(keys)
         self.it_reconciles()
 
     def decide(self) -> Decision:
         decision = self.plan_and_policy()
-        held_before = History.from_status(self.status).hold
+        held_before = GuardState.from_status(self.status).hold
         if held_before and held_before.approval == self.annotation:
             self.may_go |= held_before.regions - self.rows
         self.may_go -= self.rows
         self.on_hold = (self.on_hold - self.rows - self.may_go) | {delete.live.key for delete in decision.held}
-        self.status = decision.history.to_status()
+        self.status = decision.state.to_status()
         return decision
 
     def plan_and_policy(self) -> Decision:
         self.now += timedelta(seconds=1)
         current = [live(key) for key in sorted(self.cluster)]
         plan = Plan(deletes=tuple(Delete(item) for item in current if item.key not in self.rows))
-        history = History.from_status(self.status)
-        decision = guard_deletions(
-            plan, current, guard=self.guard, history=history, approval=self.annotation, now=self.now
-        )
+        state = GuardState.from_status(self.status)
+        decision = guard_deletions(plan, current, guard=self.guard, state=state, approval=self.annotation, now=self.now)
         asked = {delete.live.key for delete in plan.deletes}
         let_go, held = ({delete.live.key for delete in some} for some in (decision.plan.deletes, decision.held))
         assert let_go | held == asked
         assert not let_go & held
         return decision
 
-    def do(self, decision: Decision, *, failing: Regions) -> None:
+    def do(self, decision: Decision, *, failing: RegionKeys) -> None:
         before = set(self.cluster)
         gone = {delete.live.key for delete in decision.plan.deletes} - failing
         unapproved = gone - self.may_go
@@ -144,7 +145,7 @@ class Guarded(RuleBasedStateMachine):
 
     @invariant()
     def an_approval_is_of_what_it_names(self) -> None:
-        assert History.from_status(self.status).approved <= self.may_go
+        assert GuardState.from_status(self.status).approved <= self.may_go
 
 
 def live(key: str) -> LiveCronJob:

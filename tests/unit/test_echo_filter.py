@@ -1,4 +1,4 @@
-"""seen.py: which events are news, and which are a tick's or our own."""
+"""echo_filter.py: which events are news, and which events a tick or our own write causes."""
 
 from __future__ import annotations
 

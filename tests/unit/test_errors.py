@@ -1,4 +1,4 @@
-"""failures.py: what the API server refuses, by the reason that the status gives. Of databases: tests/faults."""
+"""errors.py: which reason the status gives for a refusal of the API server. For databases see tests/faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ledger.py: the ticks that schedules in force make expected, against a count minute by minute."""
+"""ledger/expected_ticks.py: the expected ticks of schedule versions, against a count minute by minute."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from region_operator.ledger.expected_ticks import (
     CLAIM_MARGIN,
     SLICE,
     ExpectedTick,
-    accounted_until,
     expected_ticks,
+    finalized_until,
     recompute,
     slices,
 )
@@ -31,41 +31,41 @@ def minute(number: float) -> datetime:
     return AT + timedelta(minutes=number)
 
 
-def interval(
+def version(
     cron: str, start: datetime, end: datetime | None = None, *, region: str = "1", suspended: bool = False
 ) -> ScheduleVersion:
-    terms = ScheduleSpec(cron=cron, code="a", cronjob="a-0123456789ab", start_deadline_seconds=20, suspended=suspended)
-    return ScheduleVersion(source="s", region_id=region, spec=terms, valid_from=start, valid_to=end)
+    spec = ScheduleSpec(cron=cron, code="a", cronjob="a-0123456789ab", start_deadline_seconds=20, suspended=suspended)
+    return ScheduleVersion(source="s", region_id=region, spec=spec, valid_from=start, valid_to=end)
 
 
-def times(*intervals: ScheduleVersion, after: datetime, until: datetime) -> list[datetime]:
-    return [tick.tick_at for tick in expected_ticks(intervals, after=after, until=until)]
+def times(*versions: ScheduleVersion, after: datetime, until: datetime) -> list[datetime]:
+    return [tick.tick_at for tick in expected_ticks(versions, after=after, until=until)]
 
 
 def test_the_first_tick_is_strictly_after_the_start_and_the_last_not_after_the_end() -> None:
-    row = interval("* * * * *", minute(1), minute(4))
+    row = version("* * * * *", minute(1), minute(4))
     assert times(row, after=AT, until=minute(9)) == [minute(2), minute(3), minute(4)]
     assert times(row, after=minute(2), until=minute(3)) == [minute(3)]
 
 
 def test_an_edited_schedule_has_each_minute_once() -> None:
-    rows = [interval("* * * * *", AT, minute(2.5)), interval("*/2 * * * *", minute(2.5))]
+    rows = [version("* * * * *", AT, minute(2.5)), version("*/2 * * * *", minute(2.5))]
     assert times(*rows, after=AT, until=minute(8)) == [minute(n) for n in (1, 2, 4, 6, 8)]
 
 
 def test_a_suspended_region_has_its_ticks_and_the_one_before_knows_what_ended_it() -> None:
-    row = interval("* * * * *", AT, minute(1.1))
-    suspended = interval("* * * * *", minute(1.1), minute(3.1), suspended=True)
-    resumed = interval("* * * * *", minute(3.1))
+    row = version("* * * * *", AT, minute(1.1))
+    suspended = version("* * * * *", minute(1.1), minute(3.1), suspended=True)
+    resumed = version("* * * * *", minute(3.1))
     ticks = expected_ticks([row, suspended, resumed], after=AT, until=minute(4))
     assert [tick.tick_at for tick in ticks] == [minute(n) for n in (1, 2, 3, 4)]
-    assert [tick.stopped for tick in ticks] == [True, False, False, False]
+    assert [tick.ended_by_suspension for tick in ticks] == [True, False, False, False]
     assert [tick.may_have_job for tick in ticks] == [True, False, True, True]
 
 
 def test_a_longer_start_deadline_counts_also_for_a_tick_that_was_due_before() -> None:
-    suspended = interval("* * * * *", AT, minute(1.5), suspended=True)
-    resumed = interval("* * * * *", minute(1.5))
+    suspended = version("* * * * *", AT, minute(1.5), suspended=True)
+    resumed = version("* * * * *", minute(1.5))
     resumed = replace(resumed, spec=replace(resumed.spec, start_deadline_seconds=600))
     [tick, _] = expected_ticks([suspended, resumed], after=AT, until=minute(2))
     assert tick.latest_start == minute(11)
@@ -74,25 +74,23 @@ def test_a_longer_start_deadline_counts_also_for_a_tick_that_was_due_before() ->
 
 
 def test_a_region_that_another_ones_suspension_does_not_concern() -> None:
-    rows = [interval("* * * * *", AT, minute(1)), interval("* * * * *", minute(1), region="2", suspended=True)]
-    assert not any(tick.stopped for tick in expected_ticks(rows, after=AT, until=minute(2)))
+    rows = [version("* * * * *", AT, minute(1)), version("* * * * *", minute(1), region="2", suspended=True)]
+    assert not any(tick.ended_by_suspension for tick in expected_ticks(rows, after=AT, until=minute(2)))
 
 
 def test_what_was_pending_is_what_schedules_say_by_now() -> None:
-    before = expected_ticks(
-        [interval("* * * * *", AT), interval("* * * * *", AT, region="2")], after=AT, until=minute(2)
-    )
+    before = expected_ticks([version("* * * * *", AT), version("* * * * *", AT, region="2")], after=AT, until=minute(2))
     rows = [
-        interval("* * * * *", AT, minute(1.2)),
-        interval("@hourly", minute(1.2)),
-        interval("* * * * *", AT, region="2"),
+        version("* * * * *", AT, minute(1.2)),
+        version("@hourly", minute(1.2)),
+        version("* * * * *", AT, region="2"),
     ]
     found = recompute(rows, [tick.key for tick in before if tick.key != ("2", minute(1))])
     assert [(tick.key, tick.ended) for tick in found] == [(("1", minute(1)), minute(1.2)), (("2", minute(2)), None)]
 
 
 def test_a_text_that_is_no_schedule_of_ours_expects_nothing() -> None:
-    assert times(interval("@every 1m", AT), after=AT, until=minute(9)) == []
+    assert times(version("@every 1m", AT), after=AT, until=minute(9)) == []
 
 
 CRONS: dict[str, Callable[[datetime], bool]] = {
@@ -109,7 +107,7 @@ MOMENTS = st.floats(-5, HOURS * 60).map(minute)
 def test_they_are_those_that_counting_finds(
     cron: str, start: datetime, end: datetime | None, after: datetime, until: datetime
 ) -> None:
-    found = times(interval(cron, start, end), after=after, until=until)
+    found = times(version(cron, start, end), after=after, until=until)
     assert found == [
         at
         for at in map(minute, range(-10, HOURS * 60 + 10))
@@ -127,7 +125,7 @@ def test_slices_cover_the_time_without_a_gap(after: datetime, until: datetime) -
 
 
 def test_a_tick_may_be_claimed_until_its_deadline_is_over_and_settled() -> None:
-    [tick] = expected_ticks([interval("* * * * *", AT)], after=AT, until=minute(1))
+    [tick] = expected_ticks([version("* * * * *", AT)], after=AT, until=minute(1))
     assert tick.latest_start == minute(1) + timedelta(seconds=20)
     assert tick.may_be_claimed(tick.latest_start + CLAIM_MARGIN)
     assert not tick.may_be_claimed(tick.latest_start + CLAIM_MARGIN + timedelta(seconds=1))
@@ -135,6 +133,6 @@ def test_a_tick_may_be_claimed_until_its_deadline_is_over_and_settled() -> None:
 
 
 def test_what_is_pending_holds_the_account_back() -> None:
-    ticks: list[ExpectedTick] = expected_ticks([interval("* * * * *", AT)], after=AT, until=minute(3))
-    assert accounted_until([], minute(5)) == minute(5)
-    assert minute(1) < accounted_until([tick.key for tick in ticks[1:]], minute(5)) < minute(2)
+    ticks: list[ExpectedTick] = expected_ticks([version("* * * * *", AT)], after=AT, until=minute(3))
+    assert finalized_until([], minute(5)) == minute(5)
+    assert minute(1) < finalized_until([tick.key for tick in ticks[1:]], minute(5)) < minute(2)

@@ -1,4 +1,4 @@
-"""health.py: what a kubelet and a Prometheus are told, over a real socket."""
+"""health.py: what a kubelet and a Prometheus get over a real socket."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_live_as_long_as_reconciles_begin_and_end(expected: float | None, 
     clock = Clock()
     health = Health(clock=clock)
     if expected is not None:
-        health.expect(expected)
+        health.expect_progress(expected)
     clock.now = passed
     await beat(health)
     code, _, text = health.answer("/healthz")
@@ -61,7 +61,7 @@ async def test_failures_are_progress_and_a_scheduler_that_is_gone_needs_none() -
     clock = Clock()
     health = Health(clock=clock)
     for _ in range(100):
-        health.expect(30)
+        health.expect_progress(30)
         health.unready("the database cannot be reached")
         clock.now += 30
         await beat(health)

@@ -1,4 +1,4 @@
-"""last_good.py: what a CronJob says of the region that it was rendered for, and who is believed."""
+"""last_good.py: which region and schedule a CronJob gives back, and which edits make them unknown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.cronjobs.last_good import holder, last_good, not_known
+from region_operator.cronjobs.last_good import last_good, placeholder, ticking_region
 from region_operator.cronjobs.render import render_cronjob
 from region_operator.regions.schedule import Schedule, parse_schedule
 from region_tick.contract import Variable
@@ -128,20 +128,20 @@ def test_what_is_ours_in_no_place_is_not_known(cronjob: dict[str, Any]) -> None:
 
 
 def test_what_stands_for_an_unknown_region_is_never_its_last_good_state() -> None:
-    stands = not_known(PARIS.id, PARIS.code, edited(schedule="0 0 * * *"))
+    stands = placeholder(PARIS.id, PARIS.code, edited(schedule="0 0 * * *"))
     assert stands[1] == parse_schedule("0 0 * * *")
     cronjob = applied(rendered(*stands))
     assert last_good(PARIS.id, cronjob) is None
-    assert holder(cronjob) is None
-    assert not_known(PARIS.id, PARIS.code, cronjob) == stands, "or it would be written again and again"
+    assert ticking_region(cronjob) is None
+    assert placeholder(PARIS.id, PARIS.code, cronjob) == stands, "or it would be written again and again"
 
 
 def test_an_unknown_region_has_some_schedule() -> None:
-    region, schedule = not_known("7", "", edited(schedule="@every 5m"))
+    region, schedule = placeholder("7", "", edited(schedule="@every 5m"))
     assert (region.id, region.code, schedule.source) == ("7", "7", "0 0 1 1 *")
 
 
 def test_who_ticks_for_a_code_is_known_as_long_as_it_is_ours() -> None:
-    assert holder(edited()) == (PARIS.code, PARIS.id)
-    assert holder(edited(annotation("code"))) is None
-    assert holder(rendered()) is None
+    assert ticking_region(edited()) == (PARIS.code, PARIS.id)
+    assert ticking_region(edited(annotation("code"))) is None
+    assert ticking_region(rendered()) is None

@@ -1,4 +1,7 @@
-"""leader.py without an API server: clock, names, end. The rest: tests/cluster/test_leader.py and test_lease.py."""
+"""kube/leader_election.py without an API server: the clock, the names, the end of the process.
+
+The rest: tests/cluster/test_leader_election.py and tests/cluster/test_lease.py.
+"""
 
 from __future__ import annotations
 

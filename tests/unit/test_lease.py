@@ -1,4 +1,4 @@
-"""lease.py: what follows from a look at a Lease, as a table."""
+"""kube/lease.py: the step that follows a look at a Lease, as a table."""
 
 from __future__ import annotations
 

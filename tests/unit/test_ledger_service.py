@@ -1,4 +1,4 @@
-"""account.py: a ledger that cannot be kept ends no reconcile."""
+"""ledger/service.py: a database that is away ends no reconcile."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ async def test_a_database_that_went_away_is_counted_and_logged_once(caplog: pyte
         for _ in range(2):
             await ledger.save_schedules(Database(engine, "public"), scheduler(), [])
     assert LEDGER_FAILURES._value.get() == before + 2
-    [told] = caplog.records
-    assert (told.message, bool(told.exc_info), vars(told)["attempts"]) == ("not accounted", False, 1)
+    [line] = caplog.records
+    assert (line.message, bool(line.exc_info), vars(line)["attempts"]) == ("not accounted", False, 1)
     await engine.dispose()

@@ -1,4 +1,4 @@
-"""streak.py: what is said of failures in a row, with a clock of the test's own."""
+"""log_limiter.py: which consecutive failures get a log line. The test owns the clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""metrics.py: names as Prometheus wants them, and none in the docs that is not counted."""
+"""metrics.py: the names follow Prometheus' conventions, and the docs mention only metrics that exist."""
 
 from __future__ import annotations
 

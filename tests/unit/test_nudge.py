@@ -1,5 +1,6 @@
-"""dispatch.py: who waits, how many may be hurried, and in which order. That a nudge makes a pod is the cluster's to say
-(tests/cluster/test_dispatch.py).
+"""kube/nudge.py: which Jobs wait, how many Jobs may be nudged, and in which order.
+
+Whether a nudge makes a pod shows on a real cluster: tests/cluster/test_nudge.py.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def dispatcher(clock: Clock) -> Nudger:
+def nudger(clock: Clock) -> Nudger:
     return Nudger(clock=clock, wall_clock=lambda: MINUTE * 60 + clock.now)
 
 
@@ -91,86 +92,84 @@ def test_free_slots(body: dict[str, Any], free: int) -> None:
     assert free_slots(body) == free
 
 
-def test_the_oldest_go_first_and_those_that_had_a_pod_last(dispatcher: Nudger) -> None:
+def test_the_oldest_go_first_and_those_that_had_a_pod_last(nudger: Nudger) -> None:
     for body in (job(f"b-{MINUTE}"), job(f"a-{MINUTE + 1}"), job(f"c-{MINUTE - 1}", failed=1), job(f"a-{MINUTE}")):
-        dispatcher.observe_job(body, deleted=False)
-    dispatcher.observe_quota(quota(hard=4, used=0), deleted=False)
-    assert names(dispatcher.due()) == [f"a-{MINUTE}", f"b-{MINUTE}", f"a-{MINUTE + 1}", f"c-{MINUTE - 1}"]
+        nudger.observe_job(body, deleted=False)
+    nudger.observe_quota(quota(hard=4, used=0), deleted=False)
+    assert names(nudger.choose_jobs()) == [f"a-{MINUTE}", f"b-{MINUTE}", f"a-{MINUTE + 1}", f"c-{MINUTE - 1}"]
 
 
-def test_nobody_is_nudged_where_no_slot_is_free(dispatcher: Nudger) -> None:
-    dispatcher.observe_job(job(), deleted=False)
-    assert dispatcher.due() == []
-    dispatcher.observe_quota(quota(hard=4, used=4), deleted=False)
-    assert dispatcher.due() == []
-    dispatcher.observe_quota(quota(hard=4, used=0, name="another"), deleted=False)
-    assert dispatcher.due() == []
-    dispatcher.observe_quota(quota(hard=4, used=3), deleted=False)
-    assert len(dispatcher.due()) == 1
-    dispatcher.observe_quota(quota(hard=4, used=3), deleted=True)
-    assert dispatcher.due() == []
+def test_nobody_is_nudged_where_no_slot_is_free(nudger: Nudger) -> None:
+    nudger.observe_job(job(), deleted=False)
+    assert nudger.choose_jobs() == []
+    nudger.observe_quota(quota(hard=4, used=4), deleted=False)
+    assert nudger.choose_jobs() == []
+    nudger.observe_quota(quota(hard=4, used=0, name="another"), deleted=False)
+    assert nudger.choose_jobs() == []
+    nudger.observe_quota(quota(hard=4, used=3), deleted=False)
+    assert len(nudger.choose_jobs()) == 1
+    nudger.observe_quota(quota(hard=4, used=3), deleted=True)
+    assert nudger.choose_jobs() == []
 
 
 @pytest.mark.parametrize("event", [(job(active=1), False), (job(), True)])
-def test_who_waits_no_longer_is_forgotten(dispatcher: Nudger, event: tuple[dict[str, Any], bool]) -> None:
-    dispatcher.observe_quota(quota(hard=4, used=0), deleted=False)
-    dispatcher.observe_job(job(), deleted=False)
-    assert dispatcher.due()
+def test_who_waits_no_longer_is_forgotten(nudger: Nudger, event: tuple[dict[str, Any], bool]) -> None:
+    nudger.observe_quota(quota(hard=4, used=0), deleted=False)
+    nudger.observe_job(job(), deleted=False)
+    assert nudger.choose_jobs()
     body, deleted = event
-    dispatcher.observe_job(body, deleted=deleted)
-    assert dispatcher.due() == []
+    nudger.observe_job(body, deleted=deleted)
+    assert nudger.choose_jobs() == []
 
 
-def test_a_slot_is_given_to_one_until_it_shows_that_it_was_not_taken(dispatcher: Nudger, clock: Clock) -> None:
-    dispatcher.observe_quota(quota(hard=4, used=3), deleted=False)
+def test_a_slot_is_given_to_one_until_it_shows_that_it_was_not_taken(nudger: Nudger, clock: Clock) -> None:
+    nudger.observe_quota(quota(hard=4, used=3), deleted=False)
     for name in (f"a-{MINUTE}", f"b-{MINUTE}"):
-        dispatcher.observe_job(job(name), deleted=False)
-    first = dispatcher.due()
-    dispatcher.nudged(first)
+        nudger.observe_job(job(name), deleted=False)
+    first = nudger.choose_jobs()
+    nudger.remember_nudges(first)
     assert names(first) == [f"a-{MINUTE}"]
-    assert dispatcher.due() == []
+    assert nudger.choose_jobs() == []
     clock.now = EFFECT_SECONDS
-    assert names(dispatcher.due()) == [f"a-{MINUTE}"]
+    assert names(nudger.choose_jobs()) == [f"a-{MINUTE}"]
 
 
-def test_a_slot_that_was_taken_leaves_the_next_free_one_to_the_next(dispatcher: Nudger) -> None:
-    dispatcher.observe_quota(quota(hard=4, used=3), deleted=False)
+def test_a_slot_that_was_taken_leaves_the_next_free_one_to_the_next(nudger: Nudger) -> None:
+    nudger.observe_quota(quota(hard=4, used=3), deleted=False)
     for name in (f"a-{MINUTE}", f"b-{MINUTE}"):
-        dispatcher.observe_job(job(name), deleted=False)
-    dispatcher.nudged(dispatcher.due())
-    dispatcher.observe_quota(quota(hard=4, used=4), deleted=False)
-    dispatcher.observe_job(job(f"a-{MINUTE}", active=1), deleted=False)
-    assert dispatcher.due() == []
-    dispatcher.observe_quota(quota(hard=4, used=3), deleted=False)
-    assert names(dispatcher.due()) == [f"b-{MINUTE}"]
+        nudger.observe_job(job(name), deleted=False)
+    nudger.remember_nudges(nudger.choose_jobs())
+    nudger.observe_quota(quota(hard=4, used=4), deleted=False)
+    nudger.observe_job(job(f"a-{MINUTE}", active=1), deleted=False)
+    assert nudger.choose_jobs() == []
+    nudger.observe_quota(quota(hard=4, used=3), deleted=False)
+    assert names(nudger.choose_jobs()) == [f"b-{MINUTE}"]
 
 
-def test_whom_nudges_do_not_help_rests_longer_each_time_until_a_slot_gets_free(
-    dispatcher: Nudger, clock: Clock
-) -> None:
-    dispatcher.observe_quota(quota(hard=4, used=2), deleted=False)
-    dispatcher.observe_job(job(failed=1), deleted=False)
+def test_whom_nudges_do_not_help_rests_longer_each_time_until_a_slot_gets_free(nudger: Nudger, clock: Clock) -> None:
+    nudger.observe_quota(quota(hard=4, used=2), deleted=False)
+    nudger.observe_job(job(failed=1), deleted=False)
     nudges = []
     while clock.now < 200:
-        if chosen := dispatcher.due():
+        if chosen := nudger.choose_jobs():
             nudges.append(clock.now)
-            dispatcher.nudged(chosen)
+            nudger.remember_nudges(chosen)
         clock.now += 0.5
     assert nudges == [0, 1, 3, 7, 15, 31, 63, 123, 183]
-    dispatcher.observe_quota(quota(hard=4, used=1), deleted=False)
-    assert len(dispatcher.due()) == 1
+    nudger.observe_quota(quota(hard=4, used=1), deleted=False)
+    assert len(nudger.choose_jobs()) == 1
 
 
-def test_who_came_too_late_gets_no_slot_to_say_so_but_a_retry_is_never_late(dispatcher: Nudger, clock: Clock) -> None:
-    dispatcher.observe_quota(quota(hard=4, used=0), deleted=False)
-    dispatcher.observe_job(job(f"late-{MINUTE}"), deleted=False)
-    dispatcher.observe_job(job(f"retry-{MINUTE}", failed=1), deleted=False)
+def test_who_came_too_late_gets_no_slot_to_say_so_but_a_retry_is_never_late(nudger: Nudger, clock: Clock) -> None:
+    nudger.observe_quota(quota(hard=4, used=0), deleted=False)
+    nudger.observe_job(job(f"late-{MINUTE}"), deleted=False)
+    nudger.observe_job(job(f"retry-{MINUTE}", failed=1), deleted=False)
     clock.now = START_DEADLINE + LATENESS_TOLERANCE_SECONDS
-    assert names(dispatcher.due()) == [f"late-{MINUTE}", f"retry-{MINUTE}"]
+    assert names(nudger.choose_jobs()) == [f"late-{MINUTE}", f"retry-{MINUTE}"]
     clock.now += 0.1
-    assert names(dispatcher.due()) == [f"retry-{MINUTE}"]
+    assert names(nudger.choose_jobs()) == [f"retry-{MINUTE}"]
     clock.now = 0.0
-    assert names(dispatcher.due()) == [f"retry-{MINUTE}"], "it is forgotten"
+    assert names(nudger.choose_jobs()) == [f"retry-{MINUTE}"], "it is forgotten"
 
 
 @given(
@@ -179,13 +178,13 @@ def test_who_came_too_late_gets_no_slot_to_say_so_but_a_retry_is_never_late(disp
     st.integers(0, 6),
 )
 def test_never_more_than_there_are_free_slots(waits: list[tuple[int, int, bool]], hard: int, used: int) -> None:
-    dispatcher = Nudger(clock=Clock(), wall_clock=lambda: MINUTE * 60)
-    dispatcher.observe_quota(quota(hard=hard, used=used), deleted=False)
+    nudger = Nudger(clock=Clock(), wall_clock=lambda: MINUTE * 60)
+    nudger.observe_quota(quota(hard=hard, used=used), deleted=False)
     for region, minutes, retries in waits:
-        dispatcher.observe_job(job(f"r{region}-{MINUTE + minutes}", failed=int(retries)), deleted=False)
+        nudger.observe_job(job(f"r{region}-{MINUTE + minutes}", failed=int(retries)), deleted=False)
     nudged: set[str] = set()
-    while chosen := dispatcher.due():
+    while chosen := nudger.choose_jobs():
         assert not nudged & set(names(chosen))
-        dispatcher.nudged(chosen)
+        nudger.remember_nudges(chosen)
         nudged |= set(names(chosen))
     assert len(nudged) == min(max(0, hard - used), len({(region, minutes) for region, minutes, _ in waits}))

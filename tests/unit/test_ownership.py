@@ -1,4 +1,4 @@
-"""ownership.py on managedFields as a real API server writes them (the cluster tests prove it on one)."""
+"""ownership.py on managedFields as a real API server writes them. The cluster tests use a real API server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from region_operator.cronjobs.labels import DIGEST_ANNOTATION
 from region_operator.cronjobs.ownership import (
-    Foreign,
+    ForeignFields,
     applied_text,
     foreign,
     in_sync,
@@ -132,7 +132,7 @@ def test_who_took_a_field_is_named() -> None:
     ours["f:spec"].pop("f:schedule")
     ours["f:metadata"]["f:labels"] = {".": {}}
     taken = (("spec", "schedule"), ("metadata", "labels", "app"))
-    assert foreign(MANIFEST, body) == [Foreign("kubectl-edit", taken, ())]
+    assert foreign(MANIFEST, body) == [ForeignFields("kubectl-edit", taken, ())]
     assert not in_sync(MANIFEST, body)
     assert removal(MANIFEST, body) == []
 

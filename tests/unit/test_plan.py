@@ -1,4 +1,4 @@
-"""plan.py: its decision table, row by row, and what must hold of any plan."""
+"""plan.py: every row of its decision table, and what is true of every plan."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from region_operator.cronjobs.labels import DIGEST_ANNOTATION, PAUSED_ANNOTATION, cronjob_name, region_key
 from region_operator.cronjobs.render import render_cronjob
 from region_operator.plan.changes import ChangeReason, Delete, Desired, LiveCronJob, Plan, Write
-from region_operator.plan.plan import holders_by_code, make_plan, parse_schedules
+from region_operator.plan.plan import make_plan, parse_schedules, ticking_ids_by_code
 from region_operator.regions.region import Quarantined, RegionRow
 from region_operator.regions.schedule import parse_schedule
 from region_tick.contract import Variable
@@ -175,7 +175,7 @@ def test_while_its_deletion_is_held_a_cronjob_that_is_known_no_more_is_left_alon
 def test_who_ticks_for_a_code() -> None:
     other, going = replace(PARIS, id="2", code="FR-69"), replace(PARIS, id="3")
     current = [live(PARIS), live(other), live(going, terminating=True), live(replace(PARIS, id="4"), unknown=True)]
-    assert holders_by_code(current) == {"FR-75": {PARIS.id}, "FR-69": {"2"}}
+    assert ticking_ids_by_code(current) == {"FR-75": {PARIS.id}, "FR-69": {"2"}}
 
 
 def test_paused_regions_are_counted() -> None:

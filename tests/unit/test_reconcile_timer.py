@@ -1,12 +1,11 @@
-"""pace.py, with a clock and a chance of the test's own."""
+"""runtime/reconcile_timer.py, with a clock and a jitter that the test sets."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from itertools import islice
 
-from region_operator.runtime.backoff import LAST_RETRY_SECONDS, Backoffs
+from region_operator.runtime.backoff import LAST_RETRY_SECONDS
 from region_operator.runtime.reconcile_timer import (
     LONGEST_GATHERING_SECONDS,
     SHORTEST_GATHERING_SECONDS,
@@ -31,70 +30,70 @@ async def test_the_first_is_due_at_once() -> None:
 
 async def test_nothing_is_due_before_the_interval_is_over() -> None:
     clock = Clock()
-    pace = ReconcileTimer(clock=clock)
-    pace.succeeded(timedelta(minutes=5))
-    waiting = asyncio.ensure_future(pace.wait(never()))
+    timer = ReconcileTimer(clock=clock)
+    timer.schedule_after_success(timedelta(minutes=5))
+    waiting = asyncio.ensure_future(timer.wait(never()))
     await asyncio.sleep(0)
     assert not waiting.done()
     waiting.cancel()
     clock.now += 300
-    await asyncio.wait_for(pace.wait(never()), 5)
+    await asyncio.wait_for(timer.wait(never()), 5)
 
 
 async def test_a_wake_up_is_due_soon_and_once() -> None:
-    pace = ReconcileTimer(clock=Clock())
-    pace.succeeded(timedelta(minutes=5))
-    pace.wake()
-    await asyncio.wait_for(pace.wait(never()), 5)
-    again = asyncio.ensure_future(pace.wait(never()))
+    timer = ReconcileTimer(clock=Clock())
+    timer.schedule_after_success(timedelta(minutes=5))
+    timer.wake()
+    await asyncio.wait_for(timer.wait(never()), 5)
+    again = asyncio.ensure_future(timer.wait(never()))
     await asyncio.sleep(0)
     assert not again.done()
-    pace.wake()
+    timer.wake()
     await asyncio.wait_for(again, 5)
 
 
-async def gather(pace: ReconcileTimer, clock: Clock, *, wakes: int) -> float:
+async def gather(timer: ReconcileTimer, clock: Clock, *, wakes: int) -> float:
     """Let so many wake-ups cause a reconcile; return the seconds that the next one waits for others."""
     for _ in range(wakes):
-        pace.wake()
+        timer.wake()
     clock.now += LONGEST_GATHERING_SECONDS
-    await asyncio.wait_for(pace.wait(never()), 5)
-    return pace.gathering
+    await asyncio.wait_for(timer.wait(never()), 5)
+    return timer.gathering
 
 
 async def test_wake_ups_that_stream_in_are_gathered_longer_and_longer() -> None:
     clock = Clock()
-    pace = ReconcileTimer(clock=clock)
-    pace.succeeded(timedelta(minutes=5))
-    assert [await gather(pace, clock, wakes=100) for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, LONGEST_GATHERING_SECONDS]
-    assert await gather(pace, clock, wakes=1) == SHORTEST_GATHERING_SECONDS
+    timer = ReconcileTimer(clock=clock)
+    timer.schedule_after_success(timedelta(minutes=5))
+    assert [await gather(timer, clock, wakes=100) for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, LONGEST_GATHERING_SECONDS]
+    assert await gather(timer, clock, wakes=1) == SHORTEST_GATHERING_SECONDS
 
 
 async def test_after_a_pause_a_wake_up_waits_no_longer_than_ever() -> None:
     clock = Clock()
-    pace = ReconcileTimer(clock=clock)
-    pace.succeeded(timedelta(minutes=5))
-    await gather(pace, clock, wakes=100)
+    timer = ReconcileTimer(clock=clock)
+    timer.schedule_after_success(timedelta(minutes=5))
+    await gather(timer, clock, wakes=100)
     clock.now += 2 * LONGEST_GATHERING_SECONDS
-    pace.wake()
-    assert pace.gathering == SHORTEST_GATHERING_SECONDS
+    timer.wake()
+    assert timer.gathering == SHORTEST_GATHERING_SECONDS
 
 
 async def test_a_retry_that_is_due_waits_for_no_wake_ups() -> None:
     clock = Clock()
-    pace = ReconcileTimer(clock=clock, uniform=lambda _, high: high)
-    pace.failed()
+    timer = ReconcileTimer(clock=clock, uniform=lambda _, high: high)
+    timer.schedule_after_failure()
     clock.now += 1
-    pace.wake()
-    pace.gathering = 3600
-    await asyncio.wait_for(pace.wait(never()), 5)
+    timer.wake()
+    timer.gathering = 3600
+    await asyncio.wait_for(timer.wait(never()), 5)
 
 
 async def test_being_stopped_ends_the_wait() -> None:
-    pace = ReconcileTimer(clock=Clock())
-    pace.succeeded(timedelta(minutes=5))
+    timer = ReconcileTimer(clock=Clock())
+    timer.schedule_after_success(timedelta(minutes=5))
     stopped = never()
-    waiting = asyncio.ensure_future(pace.wait(stopped))
+    waiting = asyncio.ensure_future(timer.wait(stopped))
     await asyncio.sleep(0)
     stopped.set_result(None)
     await asyncio.wait_for(waiting, 5)
@@ -107,30 +106,22 @@ def test_failures_back_off_to_a_limit_and_a_success_forgets_them() -> None:
         asked.append((low, high))
         return high
 
-    pace = ReconcileTimer(clock=Clock(), uniform=uniform)
-    delays = [pace.failed() for _ in range(8)]
+    timer = ReconcileTimer(clock=Clock(), uniform=uniform)
+    delays = [timer.schedule_after_failure() for _ in range(8)]
     assert delays == [1, 2, 4, 8, 16, 30, 30, LAST_RETRY_SECONDS]
     assert asked[0] == (0.5, 1.0)
-    pace.succeeded(timedelta(seconds=1))
-    assert pace.failed() == 1
+    timer.schedule_after_success(timedelta(seconds=1))
+    assert timer.schedule_after_failure() == 1
 
 
 def test_what_is_unfinished_is_due_at_once_and_cannot_spin() -> None:
-    pace = ReconcileTimer(clock=Clock(), uniform=lambda _, high: high)
-    assert [pace.unfinished() for _ in range(10)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, LAST_RETRY_SECONDS]
-    pace.succeeded(timedelta(seconds=1))
-    assert pace.unfinished() == SHORTEST_GATHERING_SECONDS
+    timer = ReconcileTimer(clock=Clock(), uniform=lambda _, high: high)
+    delays = [timer.schedule_after_unfinished() for _ in range(10)]
+    assert delays == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, LAST_RETRY_SECONDS]
+    timer.schedule_after_success(timedelta(seconds=1))
+    assert timer.schedule_after_unfinished() == SHORTEST_GATHERING_SECONDS
 
 
 def test_failures_in_a_row_may_be_as_many_as_an_outage_of_days_has() -> None:
-    pace = ReconcileTimer(clock=Clock(), uniform=lambda _, high: high)
-    assert [pace.failed() for _ in range(3000)][-1] == LAST_RETRY_SECONDS
-
-
-def test_the_back_offs_of_others_grow_as_a_reconciles_do_and_have_no_end() -> None:
-    backoffs = Backoffs()
-    for _ in range(2):
-        delays = list(islice(backoffs, 3000))
-        assert 0.5 <= delays[0] <= 1
-        assert 1 <= delays[1] <= 2
-        assert all(LAST_RETRY_SECONDS / 2 <= delay <= LAST_RETRY_SECONDS for delay in delays[5:])
+    timer = ReconcileTimer(clock=Clock(), uniform=lambda _, high: high)
+    assert [timer.schedule_after_failure() for _ in range(3000)][-1] == LAST_RETRY_SECONDS

@@ -1,4 +1,4 @@
-"""region.py: what makes a row a region, and what is said of one that is none."""
+"""region.py: which rows become regions, and the reasons for all other rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from region_operator.regions.region import TEXT_LIMITS, Bbox, Quarantined, RegionRow, parse_rows, shown
+from region_operator.regions.region import TEXT_LIMITS, Bbox, Quarantined, RegionRow, parse_rows, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,14 +28,16 @@ def bbox(*corners: object) -> dict[str, object]:
 
 
 def parse(
-    *changes: Mapping[str, object], holders: Mapping[str, set[str]] | None = None
+    *changes: Mapping[str, object], ticking_ids: Mapping[str, set[str]] | None = None
 ) -> list[RegionRow | Quarantined]:
-    return parse_rows([{**ROW, **change} for change in changes], source="public.region_index", holders=holders or {})
+    return parse_rows(
+        [{**ROW, **change} for change in changes], source="public.region_index", ticking_ids=ticking_ids or {}
+    )
 
 
-def reasons(*changes: Mapping[str, object], holders: Mapping[str, set[str]] | None = None) -> dict[str, str]:
+def reasons(*changes: Mapping[str, object], ticking_ids: Mapping[str, set[str]] | None = None) -> dict[str, str]:
     """Return the reason of each row that is quarantined, by its id."""
-    return {row.id: row.reason for row in parse(*changes, holders=holders) if isinstance(row, Quarantined)}
+    return {row.id: row.reason for row in parse(*changes, ticking_ids=ticking_ids) if isinstance(row, Quarantined)}
 
 
 def test_a_row_is_a_region() -> None:
@@ -163,20 +165,20 @@ def test_rows_that_share_a_code_are_all_refused_and_no_other() -> None:
 def test_of_rows_that_share_a_code_the_one_that_ticks_for_it_is_the_region() -> None:
     rows: list[dict[str, object]] = [{"id": 1}, {"id": 2, "code": "R2"}, {"id": 3}, {"id": 4}]
     theirs = "code is that of id 3, which ticks for it: give this region a code of its own"
-    assert reasons(*rows, holders={"R1": {"3"}, "R2": {"9"}}) == {"1": theirs, "4": theirs}
+    assert reasons(*rows, ticking_ids={"R1": {"3"}, "R2": {"9"}}) == {"1": theirs, "4": theirs}
 
 
 @pytest.mark.parametrize(
-    "holders",
+    "ticking_ids",
     [{"R1": {"9"}}, {"R2": {"1"}}, {"R1": {"1", "2"}}],
     ids=["another region, which has gone", "for another code", "two"],
 )
-def test_where_none_or_two_tick_for_a_code_no_row_is_the_region(holders: dict[str, set[str]]) -> None:
-    assert reasons({"id": 1}, {"id": 2}, holders=holders).keys() == {"1", "2"}
+def test_where_none_or_two_tick_for_a_code_no_row_is_the_region(ticking_ids: dict[str, set[str]]) -> None:
+    assert reasons({"id": 1}, {"id": 2}, ticking_ids=ticking_ids).keys() == {"1", "2"}
 
 
 def test_who_has_a_code_by_right_may_have_something_else_wrong() -> None:
-    found = reasons({"id": 1, "cron_schedule": None}, {"id": 2}, holders={"R1": {"1"}})
+    found = reasons({"id": 1, "cron_schedule": None}, {"id": 2}, ticking_ids={"R1": {"1"}})
     assert found == {
         "1": 'cron_schedule is NULL: write a schedule, e.g. "*/5 * * * *"',
         "2": "code is that of id 1, which ticks for it: give this region a code of its own",
@@ -212,7 +214,7 @@ def test_rows_without_an_id_are_reported_once() -> None:
 def test_a_code_is_shown_in_one_line() -> None:
     [row] = parse({"code": "R\n1"})
     assert row.code == r"R\n1"
-    assert shown("x" * 99) == "x" * 77 + "..."
+    assert printable("x" * 99) == "x" * 77 + "..."
 
 
 values = st.none() | st.text() | st.integers() | st.floats() | st.decimals() | st.booleans()
@@ -224,9 +226,9 @@ values = st.none() | st.text() | st.integers() | st.floats() | st.decimals() | s
     st.dictionaries(st.text(), st.sets(st.text())),
 )
 def test_whatever_is_in_the_rows_each_id_is_a_region_or_refused_in_one_line(
-    rows: list[dict[str, object]], holders: dict[str, set[str]]
+    rows: list[dict[str, object]], ticking_ids: dict[str, set[str]]
 ) -> None:
-    found = parse_rows(rows, source="s", holders=holders)
+    found = parse_rows(rows, source="s", ticking_ids=ticking_ids)
     assert [row.id for row in found] == list(dict.fromkeys("" if row["id"] is None else str(row["id"]) for row in rows))
     for row in found:
         if isinstance(row, Quarantined):

@@ -1,4 +1,4 @@
-"""cronjob.py: names, digests, and the parts of the shape that a rule stands behind."""
+"""render.py: names, digests, and the parts of the manifest that must follow a rule."""
 
 from __future__ import annotations
 

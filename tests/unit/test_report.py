@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.labels import region_key
 from region_operator.plan.changes import ChangeReason, Delete, Desired, LiveCronJob, Plan, Write
-from region_operator.plan.deletion_guard import Decision, History, Hold
+from region_operator.plan.deletion_guard import Decision, GuardState, Hold
 from region_operator.plan.report import ACTIONS, Report, make_report
 from region_operator.regions.region import Quarantined, RegionRow
 from region_operator.regions.schedule import parse_schedule
@@ -56,7 +56,7 @@ PLAN = Plan(
     unchanged=45,
 )
 HOLD = Hold(NOW, frozenset({region_key("5"), region_key("6")}))
-DECISION = Decision(PLAN, (Delete(live(5)), Delete(live(6))), allowance=1, history=History(hold=HOLD))
+DECISION = Decision(PLAN, (Delete(live(5)), Delete(live(6))), allowance=1, state=GuardState(hold=HOLD))
 
 
 def report(
@@ -90,12 +90,12 @@ def test_people_see_each_change_with_its_reason_and_the_counts() -> None:
 
 
 def test_how_to_approve_a_hold_is_said_once_the_status_names_it() -> None:
-    of = scheduler(status=History(hold=HOLD).to_status())
+    of = scheduler(status=GuardState(hold=HOLD).to_status())
     assert f"approve-deletions={HOLD.approval}" in report(DECISION, of=of).as_text()
 
 
 def test_machines_get_the_same_keys_whatever_the_plan() -> None:
-    empty = report(Decision(Plan(unchanged=3), (), allowance=10, history=History())).as_json()
+    empty = report(Decision(Plan(unchanged=3), (), allowance=10, state=GuardState())).as_json()
     assert empty == {"changes": [], "unchanged": 3, "quota": None, "quarantined": [], "notes": []}
     full = report(DECISION, BAD, quota=QUOTA).as_json()
     assert full.keys() == empty.keys()
@@ -120,11 +120,11 @@ def test_machines_get_the_same_keys_whatever_the_plan() -> None:
 
 
 def test_there_is_something_to_do_where_anything_is_not_as_the_table_says() -> None:
-    nothing = Decision(Plan(unchanged=3), (), allowance=10, history=History())
+    nothing = Decision(Plan(unchanged=3), (), allowance=10, state=GuardState())
     assert not report(nothing, BAD)
     assert report(nothing, quota=QUOTA)
     assert report(replace(nothing, plan=PLAN))
-    assert report(replace(nothing, held=DECISION.held, history=DECISION.history))
+    assert report(replace(nothing, held=DECISION.held, state=DECISION.state))
 
 
 def test_every_reason_has_its_word() -> None:
@@ -156,7 +156,7 @@ def test_what_others_did_and_what_an_annotation_asks_for_is_said() -> None:
 
 
 def test_a_quota_that_is_not_ours_is_a_note() -> None:
-    nothing = Decision(Plan(unchanged=3), (), allowance=10, history=History())
+    nothing = Decision(Plan(unchanged=3), (), allowance=10, state=GuardState())
     taken = report(nothing, problem="the ResourceQuota is not ours")
     assert not taken
     assert taken.notes == ("the ResourceQuota is not ours",)

@@ -1,7 +1,9 @@
-"""The cron grammar against Kubernetes' verdicts and times, and against a matcher that walks the minutes of a calendar.
+"""schedule.py: the cron grammar against Kubernetes' verdicts and times, and against a matcher that walks over a
+calendar.
 
-`data/cron_cases.tsv` holds what robfig/cron v3.0.1 under the API server's rules said of each expression (columns k8s_*)
-and what is right here (column ours). An expression is quoted where blanks begin or end it; its escapes are JSON's.
+The columns k8s_* of `data/cron_cases.tsv` hold what robfig/cron v3.0.1 says of an expression under the API server's
+rules. The column `ours` holds the right result here. An expression is quoted if blanks begin or end it; the escapes are
+JSON's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""in_force.py: what CronJobs say, and what of region_schedule changes for it, case by case and over any history."""
+"""ledger/schedule_versions.py: the schedule versions of CronJobs, and the changes to region_schedule.
+
+The changes are tested case by case, and over any history.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,9 @@ AT = datetime(2026, 11, 24, 10, 0, 5, tzinfo=UTC)
 LATER = AT + timedelta(minutes=7)
 NOW = AT + timedelta(minutes=30)
 KEY = (PARIS.source, PARIS.id)
-TERMS = ScheduleSpec(cron="*/5 * * * *", code="FR-75", cronjob=cronjob_name(PARIS), start_deadline_seconds=100)
-STOPPED = replace(TERMS, suspended=True)
-ROW = ScheduleVersion(source=PARIS.source, region_id=PARIS.id, spec=TERMS, valid_from=AT)
+SPEC = ScheduleSpec(cron="*/5 * * * *", code="FR-75", cronjob=cronjob_name(PARIS), start_deadline_seconds=100)
+STOPPED = replace(SPEC, suspended=True)
+ROW = ScheduleVersion(source=PARIS.source, region_id=PARIS.id, spec=SPEC, valid_from=AT)
 
 
 def stamp(moment: datetime) -> str:
@@ -62,7 +65,7 @@ def test_what_a_person_changed_counts_from_then() -> None:
     body = cronjob()
     body["spec"]["schedule"] = "@hourly"
     body["metadata"]["managedFields"] += [{"manager": "kubectl-edit", "operation": "Update", "time": stamp(LATER)}]
-    assert read_versions([body])[KEY] == replace(ROW, spec=replace(TERMS, cron="@hourly"), valid_from=LATER)
+    assert read_versions([body])[KEY] == replace(ROW, spec=replace(SPEC, cron="@hourly"), valid_from=LATER)
 
 
 def test_one_whose_managed_fields_were_lost_counts_from_its_creation() -> None:
@@ -89,7 +92,7 @@ def test_one_without_its_marks_is_left_out() -> None:
     assert read_versions([body]) == {}
 
 
-OTHER = replace(TERMS, cron="@hourly")
+OTHER = replace(SPEC, cron="@hourly")
 
 
 @pytest.mark.parametrize(
@@ -134,8 +137,8 @@ def test_an_edit_in_the_second_of_the_one_before_is_an_edit_all_the_same() -> No
     assert ROW.valid_from < ended.valid_to == begun.valid_from < AT + timedelta(seconds=1)
 
 
-def term(text: str) -> ScheduleSpec:
-    return replace(TERMS, suspended=True) if text == "suspended" else replace(TERMS, cron=text)
+def spec_of(text: str) -> ScheduleSpec:
+    return replace(SPEC, suspended=True) if text == "suspended" else replace(SPEC, cron=text)
 
 
 MOMENTS = st.integers(0, 40).map(lambda seconds: AT + timedelta(seconds=seconds))
@@ -150,7 +153,7 @@ def test_after_any_history_the_rows_say_what_is_and_none_overlaps(history: list[
     rows: list[ScheduleVersion] = []
     for states, now in history:
         found = {
-            key: ScheduleVersion(source=key[0], region_id=key[1], spec=term(text), valid_from=since)
+            key: ScheduleVersion(source=key[0], region_id=key[1], spec=spec_of(text), valid_from=since)
             for key, (text, since) in states.items()
         }
         done = diff_versions([row for row in rows if row.valid_to is None], found, now=now)

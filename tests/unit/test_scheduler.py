@@ -1,4 +1,4 @@
-"""crd.py against itself and against the CustomResourceDefinition that users install."""
+"""scheduler.py: the models agree with themselves and with the CustomResourceDefinition that users install."""
 
 from __future__ import annotations
 

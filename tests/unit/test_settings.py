@@ -1,4 +1,4 @@
-"""settings.py: the environment as the process reads it."""
+"""settings.py: how the process reads the environment."""
 
 from __future__ import annotations
 

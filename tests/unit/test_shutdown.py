@@ -1,4 +1,4 @@
-"""shutdown.py: a process of its own that hangs for real, and is told to stop."""
+"""shutdown.py: a separate process that really hangs, and is told to stop."""
 
 from __future__ import annotations
 

@@ -8,8 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from region_operator.plan.changes import Delete, LiveCronJob, Plan
-from region_operator.plan.deletion_guard import Decision, History, guard_deletions
-from region_operator.plan.status import ReadyReason, ReconcileSummary, Status, failed, guarded, succeeded
+from region_operator.plan.deletion_guard import Decision, GuardState, guard_deletions
+from region_operator.plan.status import (
+    ReadyReason,
+    ReconcileSummary,
+    Status,
+    status_after_failure,
+    status_after_success,
+    status_with_guard,
+)
 from region_operator.regions.region import Quarantined
 from region_operator.scheduler import DeletionGuard
 from tests.harness.examples import scheduler
@@ -25,21 +32,23 @@ def ready(status: Status) -> dict[str, str]:
 
 
 def test_the_second_of_two_equal_outcomes_gives_an_equal_status() -> None:
-    first = succeeded(scheduler(), UNCHANGED, now=NOW)
-    assert succeeded(scheduler(status=first), UNCHANGED, now=LATER) == first
+    first = status_after_success(scheduler(), UNCHANGED, now=NOW)
+    assert status_after_success(scheduler(status=first), UNCHANGED, now=LATER) == first
 
 
 def test_only_a_change_moves_the_time_of_the_last_change() -> None:
     changed = ReconcileSummary(active=2, scheduled=2, quarantined=(), held=0, changed=True)
-    first = succeeded(scheduler(), changed, now=NOW)
+    first = status_after_success(scheduler(), changed, now=NOW)
     assert first["lastChangeTime"] == "2026-11-24T10:40:00Z"
-    assert succeeded(scheduler(status=first), UNCHANGED, now=LATER)["lastChangeTime"] == "2026-11-24T10:40:00Z"
-    assert succeeded(scheduler(status=first), changed, now=LATER)["lastChangeTime"] == "2026-11-24T10:45:00Z"
+    assert (
+        status_after_success(scheduler(status=first), UNCHANGED, now=LATER)["lastChangeTime"] == "2026-11-24T10:40:00Z"
+    )
+    assert status_after_success(scheduler(status=first), changed, now=LATER)["lastChangeTime"] == "2026-11-24T10:45:00Z"
 
 
 def test_a_failure_keeps_the_counts_and_says_since_when() -> None:
-    well = succeeded(scheduler(), UNCHANGED, now=NOW)
-    ill = failed(scheduler(status=well), ReadyReason.DATABASE_UNAVAILABLE, "no route to host", now=LATER)
+    well = status_after_success(scheduler(), UNCHANGED, now=NOW)
+    ill = status_after_failure(scheduler(status=well), ReadyReason.DATABASE_UNAVAILABLE, "no route to host", now=LATER)
     assert ill["regions"] == well["regions"]
     assert ready(ill) == {
         "status": "False",
@@ -53,15 +62,15 @@ def test_a_transition_is_one_of_status_not_of_reason() -> None:
     quarantined = ReconcileSummary(
         active=2, scheduled=1, quarantined=[Quarantined("1", "R1", "bad")], held=0, changed=False
     )
-    first = succeeded(scheduler(), UNCHANGED, now=NOW)
-    second = ready(succeeded(scheduler(status=first), quarantined, now=LATER))
+    first = status_after_success(scheduler(), UNCHANGED, now=NOW)
+    second = ready(status_after_success(scheduler(status=first), quarantined, now=LATER))
     assert (second["reason"], second["lastTransitionTime"]) == ("RegionsQuarantined", "2026-11-24T10:40:00Z")
 
 
 def test_the_message_names_a_few_quarantined_regions_and_counts_the_rest() -> None:
     rows = [Quarantined(str(n), f"R{n}" if n else "", "bad cron") for n in range(5)]
     message = ready(
-        succeeded(
+        status_after_success(
             scheduler(), ReconcileSummary(active=9, scheduled=4, quarantined=rows, held=0, changed=False), now=NOW
         )
     )["message"]
@@ -72,7 +81,7 @@ def test_the_message_names_a_few_quarantined_regions_and_counts_the_rest() -> No
 
 def test_a_message_has_a_limit() -> None:
     rows = [Quarantined("1", "R1", "x" * 5000)]
-    status = succeeded(
+    status = status_after_success(
         scheduler(), ReconcileSummary(active=1, scheduled=0, quarantined=rows, held=0, changed=False), now=NOW
     )
     assert len(ready(status)["message"]) == 1024
@@ -82,12 +91,12 @@ def test_a_message_has_a_limit() -> None:
     ("reason", "kinds"), [(ReadyReason.INVALID_SPEC, ["Ready", "Stalled"]), (ReadyReason.APPLY_FAILED, ["Ready"])]
 )
 def test_only_what_a_user_must_mend_is_stalled(reason: ReadyReason, kinds: list[str]) -> None:
-    status = failed(scheduler(), reason, "why", now=NOW)
+    status = status_after_failure(scheduler(), reason, "why", now=NOW)
     assert [condition["type"] for condition in status["conditions"]] == kinds
 
 
 def test_suspension_of_all_is_said() -> None:
-    assert ready(succeeded(scheduler(suspend=True), UNCHANGED, now=NOW))["reason"] == "Suspended"
+    assert ready(status_after_success(scheduler(suspend=True), UNCHANGED, now=NOW))["reason"] == "Suspended"
 
 
 def lost(names: str) -> Decision:
@@ -95,7 +104,7 @@ def lost(names: str) -> Decision:
     current = [live(name) for name in names]
     plan = Plan(deletes=tuple(map(Delete, current)))
     guard = DeletionGuard(max_count=0, max_percent=0)
-    return guard_deletions(plan, current, guard=guard, history=History(), approval="", now=NOW)
+    return guard_deletions(plan, current, guard=guard, state=GuardState(), approval="", now=NOW)
 
 
 def live(name: str) -> LiveCronJob:
@@ -117,7 +126,7 @@ def held(status: Status) -> str | None:
 
 
 def test_a_hold_is_a_condition_that_says_how_to_approve_it() -> None:
-    status = guarded(scheduler(), lost("abcde"), now=NOW)
+    status = status_with_guard(scheduler(), lost("abcde"), now=NOW)
     message = held(status)
     assert message
     assert message.startswith("deletions held: A, B, C and 2 more; ")
@@ -128,36 +137,40 @@ def test_a_hold_is_a_condition_that_says_how_to_approve_it() -> None:
 
 
 def test_a_hold_outlasts_failures_and_ends_with_its_cause() -> None:
-    on_hold = guarded(scheduler(), lost("abcde"), now=NOW)
-    ill = failed(scheduler(status=on_hold), ReadyReason.DATABASE_UNAVAILABLE, "no route to host", now=LATER)
-    well = succeeded(
+    on_hold = status_with_guard(scheduler(), lost("abcde"), now=NOW)
+    ill = status_after_failure(
+        scheduler(status=on_hold), ReadyReason.DATABASE_UNAVAILABLE, "no route to host", now=LATER
+    )
+    well = status_after_success(
         scheduler(status=ill), ReconcileSummary(active=0, scheduled=0, quarantined=(), held=5, changed=False), now=LATER
     )
     assert held(ill) == held(well) == held(on_hold)
     assert ready(well)["reason"] == "DeletionsHeld"
     assert well["regions"]["held"] == 5
-    over = guarded(scheduler(status=well), lost(""), now=LATER)
+    over = status_with_guard(scheduler(status=well), lost(""), now=LATER)
     assert held(over) is None
     assert "heldDeletions" not in over
 
 
 def test_a_hold_that_lasts_gives_an_equal_status() -> None:
-    first = guarded(scheduler(), lost("abcde"), now=NOW)
-    assert guarded(scheduler(status=first), lost("abcde"), now=LATER) == first
+    first = status_with_guard(scheduler(), lost("abcde"), now=NOW)
+    assert status_with_guard(scheduler(status=first), lost("abcde"), now=LATER) == first
 
 
 def test_an_approval_that_approves_nothing_is_said() -> None:
     object_with_it = scheduler().model_copy(update={"approval": "0123456789ab"})
-    assert "approval 0123456789ab is of other regions" in str(held(guarded(object_with_it, lost("a"), now=NOW)))
+    assert "approval 0123456789ab is of other regions" in str(
+        held(status_with_guard(object_with_it, lost("a"), now=NOW))
+    )
 
 
 def test_without_anything_to_remember_nothing_is_written() -> None:
-    assert guarded(scheduler(), lost(""), now=NOW) == {}
+    assert status_with_guard(scheduler(), lost(""), now=NOW) == {}
 
 
 def test_what_is_unfinished_is_said_as_long_as_it_is() -> None:
     some = replace(UNCHANGED, unfinished="1 had changed meanwhile")
-    first = succeeded(scheduler(), some, now=NOW)
+    first = status_after_success(scheduler(), some, now=NOW)
     assert first["conditions"][0]["message"].endswith("are scheduled; 1 had changed meanwhile")
     [reconciling] = [condition for condition in first["conditions"] if condition["type"] == "Reconciling"]
     assert (reconciling["status"], reconciling["reason"], reconciling["message"]) == (
@@ -166,18 +179,23 @@ def test_what_is_unfinished_is_said_as_long_as_it_is() -> None:
         "1 had changed meanwhile",
     )
     second = scheduler(status=first)
-    assert succeeded(second, some, now=LATER) == first
-    assert [condition["type"] for condition in succeeded(second, UNCHANGED, now=LATER)["conditions"]] == ["Ready"]
-    assert [condition["type"] for condition in failed(second, ReadyReason.INTERNAL, "", now=LATER)["conditions"]] == [
+    assert status_after_success(second, some, now=LATER) == first
+    assert [condition["type"] for condition in status_after_success(second, UNCHANGED, now=LATER)["conditions"]] == [
         "Ready"
     ]
+    assert [
+        condition["type"]
+        for condition in status_after_failure(second, ReadyReason.INTERNAL, "", now=LATER)["conditions"]
+    ] == ["Ready"]
 
 
 def test_a_quota_that_is_not_ours_is_said_and_quarantine_named_first() -> None:
     taken = replace(UNCHANGED, quota_conflict="the ResourceQuota is not ours")
-    [ready] = succeeded(scheduler(), taken, now=NOW)["conditions"]
+    [ready] = status_after_success(scheduler(), taken, now=NOW)["conditions"]
     assert (ready["status"], ready["reason"]) == ("True", "QuotaTaken")
     assert ready["message"].endswith("; the ResourceQuota is not ours")
-    [ready] = succeeded(scheduler(), replace(taken, quarantined=[Quarantined("1", "R1", "bad")]), now=NOW)["conditions"]
+    [ready] = status_after_success(scheduler(), replace(taken, quarantined=[Quarantined("1", "R1", "bad")]), now=NOW)[
+        "conditions"
+    ]
     assert ready["reason"] == "RegionsQuarantined"
     assert "not ours" in ready["message"]

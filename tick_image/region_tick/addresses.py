@@ -1,8 +1,9 @@
-"""Which addresses a request may go to: public ones, and networks that were allowed by name.
+"""Decides to which IP addresses a request may go: public addresses, and networks that a setting allows.
 
-Rows of a table say what is requested, so whoever may write rows could otherwise make a tick look into the cluster, its
-nodes or the cloud's metadata. What counts is the address that is connected to: a name is resolved here once, judged,
-and the connection goes to the result, so that a second answer of its DNS server (rebinding) decides nothing.
+A table's rows say which URLs a tick requests. Without a check, whoever may write rows could make a tick read from the
+cluster, the nodes or the cloud's metadata service. Only the IP address of the connection counts: this module resolves a
+host name once and judges the addresses, and the caller connects to a judged address. A second, different answer of the
+host's DNS server (DNS rebinding) therefore changes nothing.
 """
 
 from __future__ import annotations
@@ -18,31 +19,35 @@ from typing import TypeAlias
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 Resolve: TypeAlias = Callable[[str], list[str]]
-"""From a host's name to its addresses. Raises OSError where there are none."""
+"""Maps a host name to IP addresses. Raises OSError if the host has no address."""
 
 RESOLVE_SECONDS = 5.0
-_AT_MOST = 4
+_ADDRESSES_LIMIT = 4
+"""At most this many addresses of one host are tried."""
 _NAT64 = IPv6Network("64:ff9b::/96")
-_PUBLIC_IN_NAME_ONLY = frozenset({IPv4Address("168.63.129.16")})
+_NOT_REALLY_PUBLIC = frozenset({IPv4Address("168.63.129.16")})
 """Azure's WireServer, which gives a machine its secrets (learn.microsoft.com, what-is-ip-address-168-63-129-16)."""
 
 
 class ForbiddenAddressError(Exception):
-    """A host has no address that a request may go to; the message names an address and the remedy."""
+    """No address of a host may be requested. The message names one address and the remedy."""
 
 
 def resolve(host: str) -> list[str]:
-    """Ask the system, for at most RESOLVE_SECONDS: getaddrinfo has no timeout of its own. Raises OSError."""
+    """Ask the operating system for a host's addresses, and wait for RESOLVE_SECONDS at most.
+
+    The lookup runs in a thread, because getaddrinfo has no timeout. Raises OSError; TimeoutError when time is over.
+    """
     answers: SimpleQueue[list[str] | OSError] = SimpleQueue()
 
-    def ask() -> None:
+    def look_up() -> None:
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            answers.put(list(dict.fromkeys(str(address[0]) for *_, address in found)))
+            entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            answers.put(list(dict.fromkeys(str(address[0]) for *_, address in entries)))
         except (OSError, ValueError) as error:  # ValueError: e.g. a label of more than 63 characters
             answers.put(error if isinstance(error, OSError) else OSError(str(error)))
 
-    Thread(target=ask, name="resolve", daemon=True).start()
+    Thread(target=look_up, name="resolve", daemon=True).start()
     try:
         answer = answers.get(timeout=RESOLVE_SECONDS)
     except Empty:
@@ -54,42 +59,42 @@ def resolve(host: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Resolves hosts to the addresses that requests may go to."""
+    """Resolves hosts to the addresses to which requests may go."""
 
     allowed: tuple[Network, ...] = ()
-    """Networks that are allowed although they are not public."""
+    """Networks that are not public and are allowed all the same."""
     resolve: Resolve = resolve
 
     def of(self, host: str) -> list[str]:
-        """Return the addresses of `host` to try, in order, a few at most.
+        """Return the allowed addresses of `host` in the order in which to try them, _ADDRESSES_LIMIT at most.
 
-        Raises OSError where it has none, ForbiddenAddressError where none may be connected to.
+        Raises OSError if the host has no address, ForbiddenAddressError if the host has no allowed address.
         """
-        found = self.resolve(host)
-        good = [address for address in found if self.may_go_to(ip_address(address))]
-        if found and not good:
+        addresses = self.resolve(host)
+        allowed = [address for address in addresses if self.may_go_to(ip_address(address))]
+        if addresses and not allowed:
             raise ForbiddenAddressError(
-                f"{host} has the address {found[0]}, which is not public: "
+                f"{host} has the address {addresses[0]}, which is not public: "
                 "if requests shall go there, name its network in POLL_ALLOW_NETWORKS"
             )
-        return good[:_AT_MOST]
+        return allowed[:_ADDRESSES_LIMIT]
 
     def may_go_to(self, address: Address) -> bool:
-        """Tell whether a request may go to an address, an IPv4 address within an IPv6 one included."""
-        inner = _embedded(address)
-        if any(address in network or (inner is not None and inner in network) for network in self.allowed):
+        """Tell whether a request may go to an address. An IPv6 address counts as the IPv4 address inside, if any."""
+        embedded = _embedded_ipv4(address)
+        if any(address in network or (embedded is not None and embedded in network) for network in self.allowed):
             return True
-        return _is_public(address if inner is None else inner)
+        return _is_public(address if embedded is None else embedded)
 
 
 def _is_public(address: Address) -> bool:
     special = address.is_multicast or address.is_reserved or address.is_link_local or address.is_unspecified
     site_local = isinstance(address, IPv6Address) and address.is_site_local
-    return address.is_global and not special and not site_local and address not in _PUBLIC_IN_NAME_ONLY
+    return address.is_global and not special and not site_local and address not in _NOT_REALLY_PUBLIC
 
 
-def _embedded(address: Address) -> IPv4Address | None:
-    """Return the IPv4 address to which a gateway, or the kernel, would send what is sent to this one."""
+def _embedded_ipv4(address: Address) -> IPv4Address | None:
+    """Return the IPv4 address to which a gateway or the kernel would forward packets for an IPv6 address."""
     if isinstance(address, IPv4Address):
         return None
     if address in _NAT64:

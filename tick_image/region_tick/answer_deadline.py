@@ -1,8 +1,8 @@
-"""How long a server's answer is waited for.
+"""Limits how long a tick waits for an answer of the Postgres server.
 
-Believes that every statement is bounded by the server (statements.BOUNDS), and that a server which is frozen or out of
-reach keeps no bounds: then psycopg waits for ever, because the kernel of a frozen server's machine still acknowledges
-what it is sent, so that no TCP timeout helps.
+A healthy server bounds every statement itself (statements.BOUNDS). A frozen or unreachable server enforces no bounds,
+and psycopg then waits for ever: the kernel of a frozen server's machine still acknowledges every packet, so no TCP
+timeout helps. This module cuts the connection instead.
 """
 
 from __future__ import annotations
@@ -20,35 +20,36 @@ if TYPE_CHECKING:
 
 
 class NoAnswerError(psycopg.OperationalError):
-    """The server did not answer in time; what it was asked may have been done."""
+    """The server did not answer in time. The server may have executed the statement all the same."""
 
 
 @contextmanager
 def answer_deadline(connection: psycopg.Connection, *, within: float) -> Iterator[None]:
-    """Cut the connection after `within` seconds, in which all that is asked inside has to be answered.
+    """Cut the connection if the statements of the `with` block take longer than `within` seconds in all.
 
-    Raises NoAnswerError, also where the answer and the cut crossed; RuntimeError where no thread can start.
+    Raises NoAnswerError, also if the last answer arrives while the connection is being cut; RuntimeError if the timer's
+    thread cannot start.
     """
-    cut = Event()
+    was_cut = Event()
     message = f"no answer within {within:.0f} s: the server hangs, or is out of reach"
-    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
+    with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
 
-        def shut() -> None:
-            cut.set()
-            with suppress(OSError):  # the server was faster
-                wire.shutdown(socket.SHUT_RDWR)
+        def cut_connection() -> None:
+            was_cut.set()
+            with suppress(OSError):  # the server closed the connection first
+                duplicate.shutdown(socket.SHUT_RDWR)
 
-        timer = Timer(within, shut)
+        timer = Timer(within, cut_connection)
         timer.daemon = True
         timer.start()
         try:
             yield
         except psycopg.Error as error:
-            if cut.is_set():
+            if was_cut.is_set():
                 raise NoAnswerError(message) from error
             raise
         finally:
             timer.cancel()
             timer.join()
-        if cut.is_set():  # answered in its very moment: the connection is dead
+        if was_cut.is_set():  # the answer arrived at the same moment, but the connection is dead
             raise NoAnswerError(message)

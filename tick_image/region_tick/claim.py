@@ -1,9 +1,10 @@
-"""Who may do a tick, decided by one row of job_run and the database's clock.
+"""Decides which attempt may do a tick, by one row of job_run and the database's clock.
 
-A claim carries an attempt, which is the fencing token, and a lease. Whoever comes later finds the tick final (nothing
-to do), leased (wait) or its lease over (take over, attempt + 1). What a stale attempt still writes is refused, because
-every write names its attempt and needs a lease that holds. The handler may have changed the connection it was given, so
-nothing is believed of it here but that it can execute.
+A claim has an attempt number, which is the fencing token, and a lease. A later attempt finds the tick in one of three
+states: final (nothing is to be done), leased (the later attempt waits), or with an expired lease (the later attempt
+takes over as attempt + 1). The database refuses the writes of a stale attempt: every write names its attempt and needs
+a valid lease (see fence). A connection is trusted to execute statements and for nothing else, because the handler may
+have changed its settings.
 """
 
 from __future__ import annotations
@@ -29,14 +30,16 @@ if TYPE_CHECKING:
     from region_tick.environment import Environment
 
 SCHEDULED_WITHIN = timedelta(days=1)
-"""How far from the database's clock the time in a Job's name may lie; farther off, no controller wrote that name, but
-within a longer start deadline, or for a tick that has a row of that very Job.
+"""How far the time in a Job's name may be from the database's clock.
+
+A name with a time farther away was not written by the CronJob controller, and the Job counts as a manual run. There are
+two exceptions: a time within a longer start deadline, and a tick that already has a row of the same Job.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunKey:
-    """What makes a run one: its row's primary key. `manual_uid` is the Job's uid for a manual run, else empty."""
+    """What identifies a run: the primary key of its row. `manual_uid` is the Job's uid for a manual run, or empty."""
 
     source: str
     region_id: str
@@ -46,18 +49,18 @@ class RunKey:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The tick is ours to do."""
+    """This attempt holds the tick and is to do the tick's work."""
 
     key: RunKey
     attempt: int
     asked: float
-    """When the claim was asked for, in seconds of time.monotonic(): the lease began no earlier."""
+    """When this process asked for the claim, in seconds of time.monotonic(): the lease began at that time or later."""
     window: Window
 
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The tick never runs again: it was done before, or this very claim came too late and recorded that."""
+    """The tick never runs again: an earlier attempt finished the tick, or this claim was late and recorded the fact."""
 
     key: RunKey
     state: State
@@ -66,7 +69,7 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """Another attempt is at work, or was when it last renewed its lease."""
+    """Another attempt holds a lease that has not expired. That attempt is at work, or died after its last renewal."""
 
     key: RunKey
     attempt: int
@@ -77,14 +80,15 @@ ClaimResult: TypeAlias = Claimed | Final | Leased
 
 
 def claim(connection: psycopg.Connection, environment: Environment, *, lease_seconds: float) -> ClaimResult:
-    """Try to claim the tick. Lateness is judged here and nowhere else, and only where the tick has no row yet.
+    """Try to claim the tick for `lease_seconds`, counted on the database's clock.
 
-    Raises psycopg.Error.
+    Lateness is judged in this function only, and only for a tick that has no row yet: a retry is never late. Raises
+    psycopg.Error.
     """
     asked = time.monotonic()
     with connection.transaction():
         now = bound(connection)
-        key = _key(connection, environment, now)
+        key = _identify_run(connection, environment, now)
         late_after = None if key.manual_uid else environment.start_deadline_seconds + LATENESS_TOLERANCE_SECONDS
         parameters = asdict(key) | {
             "region_code": environment.region.code,
@@ -97,30 +101,32 @@ def claim(connection: psycopg.Connection, environment: Environment, *, lease_sec
             "lease_seconds": lease_seconds,
         }
         row = cursor(connection).execute(CLAIM, parameters).fetchone()
-        if row is None:  # its row was made between this statement's snapshot and its insert: the next look shows it
+        if row is None:  # another attempt inserted the row after this statement's snapshot: the next claim sees the row
             return Leased(key, attempt=0, until=now)
-        mine, state, reason, attempt, lease_until, since = row[0], State(row[1]), *row[2:]
+        mine, state, reason, attempt, lease_until, window_start = row[0], State(row[1]), *row[2:]
         if mine and state.final:
             notify(connection, environment.job_name)
     if state.final:
         return Final(key, state, reason)
     if not mine:
         return Leased(key, attempt, lease_until.astimezone(UTC))
-    return Claimed(key, attempt, asked, Window(start=since and since.astimezone(UTC), end=key.tick_at))
+    window = Window(start=window_start and window_start.astimezone(UTC), end=key.tick_at)
+    return Claimed(key, attempt, asked, window)
 
 
-def _key(connection: psycopg.Connection, environment: Environment, now: datetime) -> RunKey:
+def _identify_run(connection: psycopg.Connection, environment: Environment, now: datetime) -> RunKey:
+    """Return the key of the Job's run: a scheduled tick if the time in the Job's name is credible, or a manual run."""
     source, region_id = environment.source, environment.region.id
     if environment.scheduled_at is not None:
         scheduled = RunKey(source=source, region_id=region_id, tick_at=environment.scheduled_at, manual_uid="")
         start_deadline = timedelta(seconds=environment.start_deadline_seconds)
-        near = -SCHEDULED_WITHIN <= now - scheduled.tick_at <= max(SCHEDULED_WITHIN, start_deadline)
-        if near or _has_row(connection, scheduled, environment.job_name):
+        is_credible = -SCHEDULED_WITHIN <= now - scheduled.tick_at <= max(SCHEDULED_WITHIN, start_deadline)
+        if is_credible or _has_row(connection, scheduled, environment.job_name):
             return scheduled
     manual = {"source": source, "region_id": region_id, "manual_uid": environment.job_uid}
-    cursor(connection).execute(MANUAL_LOCK, manual)  # two pods of one Job must agree on the minute, also around its end
+    cursor(connection).execute(MANUAL_LOCK, manual)  # two pods of one Job must agree on the minute, also when it ends
     row = cursor(connection).execute(MANUAL_TICK_AT, manual).fetchone()
-    assert row is not None  # noqa: S101 - as above
+    assert row is not None  # noqa: S101 - for the type checker: a SELECT without FROM has one row
     return RunKey(source=source, region_id=region_id, tick_at=row[0].astimezone(UTC), manual_uid=environment.job_uid)
 
 

@@ -1,7 +1,8 @@
-"""What the operator and the tick agree on: names, codes and the shape of a tick's identity.
+"""The contract between operator and tick: names, exit codes, states, and how a Job's name says which tick it is.
 
-The operator writes these into CronJobs, the tick reads them in its pod; they never talk otherwise. Standard library
-only, because the tick pays for every import at each start.
+The operator writes these values into CronJobs, and the tick reads the values in its pod. Operator and tick have no
+other way to talk, except by the database. This module imports the standard library only, because every tick pays for
+every import.
 """
 
 from __future__ import annotations
@@ -11,25 +12,25 @@ from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 
 VERSION = "0.1.0"
-"""The version of the whole release: package, images and manifests."""
+"""The version of the whole release: of the package, the images and the manifests."""
 
 SCHEMA = "region_tick"
-"""The Postgres schema that holds our own tables."""
+"""The Postgres schema with the project's own tables."""
 
 DATABASE_SECRET = "region-tick-database"  # noqa: S105 - the Secret's name, not a secret
-"""The Secret, in the operator's namespace, whose key DATABASE_URL holds the database's URL."""
+"""The Secret in the operator's namespace that holds the database's URL under the key DATABASE_URL."""
 
 CHANGES_CHANNEL = "region_tick_changes"
-"""NOTIFY channel of a changed region table; the payload is the table's qualified name, e.g. `public.region_index`."""
+"""NOTIFY channel for changes of a region table. The payload is the table's qualified name, `public.region_index`."""
 
 RUNS_CHANNEL = "region_tick_runs"
-"""NOTIFY channel of a tick that ended; the payload is its Job's name."""
+"""NOTIFY channel for ticks that ended. The payload is the name of the tick's Job."""
 
 LATENESS_TOLERANCE_SECONDS = 15
-"""How much longer than the CronJob's startingDeadlineSeconds a tick may take to its first claim: pods start slowly."""
+"""How long after the CronJob's startingDeadlineSeconds a tick's first claim is still in time: a pod starts slowly."""
 
 TERMINATION_GRACE_SECONDS = 15
-"""The terminationGracePeriodSeconds of a tick's pod: in it the handler ends and the row is written."""
+"""The terminationGracePeriodSeconds of a tick's pod: the time for the handler to end and for the row to be written."""
 
 
 class Variable(StrEnum):
@@ -53,7 +54,7 @@ class Variable(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """How a tick ends, in the words of sysexits.h. What is not listed is retried up to the Job's backoffLimit."""
+    """The exit codes of a tick, after sysexits.h. Kubernetes retries any other code, up to the Job's backoffLimit."""
 
     FINAL = 0
     USAGE = 64
@@ -65,7 +66,7 @@ class ExitCode(IntEnum):
 
 
 PERMANENT = (ExitCode.USAGE, ExitCode.DATA, ExitCode.SOFTWARE, ExitCode.NOT_PERMITTED, ExitCode.CONFIGURATION)
-"""Exit codes that a retry cannot mend: the Job's podFailurePolicy ends the Job at once."""
+"""Exit codes of errors that a retry cannot repair: the Job's podFailurePolicy fails the Job at once."""
 
 
 class State(StrEnum):
@@ -85,7 +86,7 @@ class State(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a job_run row is in its state; a handler may give a success a reason of its own."""
+    """Why a job_run row is in its state. A handler may give a success a reason that is not listed here."""
 
     OK = "ok"
     LATE = "late"
@@ -94,43 +95,47 @@ class Reason(StrEnum):
     TERMINATED = "terminated"
     LEASE_LOST = "lease lost"
 
-    # From here on the operator's, about ticks that cannot tell any more.
+    # The operator gives the reasons below to ticks that left no final row of their own.
     STILL_RUNNING = "still running"
-    """The region's tick before was, and concurrencyPolicy is Forbid."""
+    """The region's previous tick still ran, and concurrencyPolicy is Forbid."""
     CAPACITY = "capacity"
-    """The quota had no room for its pod."""
+    """The quota had no room for the tick's pod."""
     CHANGED = "schedule changed"
-    """The schedule ended (edited, deactivated) before the tick's Job was made."""
+    """The schedule ended (edited, deactivated) before the controller created the tick's Job."""
     SUSPENDED = "suspended"
-    """The region was: by spec.suspend, the pause annotation, a quarantine or by hand."""
+    """The region was suspended: by spec.suspend, the pause annotation, a quarantine or by hand."""
     NOT_CREATED = "not created"
-    """The CronJob controller did not make its Job in time."""
+    """The CronJob controller did not create the tick's Job in time."""
     UNOBSERVED = "operator or cluster away"
-    """It has no Job, and nobody was looking when it should have had one."""
+    """The tick has no Job, and no operator was watching when the Job was due."""
     DELETED = "job deleted"
+    """The tick's Job was deleted before the Job ended."""
     REFUSED = "pod refused"
-    """By an admission check other than the quota."""
+    """An admission check other than the quota refused the tick's pod."""
     NO_NODE = "no node"
-    """No node had room for its pod, or matched it."""
+    """No node had room for the tick's pod, or no node matched the pod."""
     NODE_LOST = "node lost"
-    """Or drained, or its pod was evicted or preempted."""
+    """The pod's node was lost or drained, or the pod was evicted or preempted."""
     IMAGE = "image"
-    """It could not be pulled."""
+    """The tick image could not be pulled."""
     NOT_STARTED = "pod not started"
+    """The tick's pod did not start."""
     OUT_OF_MEMORY = "out of memory"
+    """The tick's pod used more memory than its limit."""
     DATABASE = "database away"
-    """Its pod ran and could not write its row."""
+    """The tick's pod ran and could not write its row."""
     POD_FAILED = "pod failed"
+    """The tick's pod failed."""
     NOT_RECORDED = "not recorded"
-    """Its Job succeeded and left no row: another image, or another database."""
+    """The tick's Job succeeded and left no row: the pod used another image or another database."""
     LOST = "lost"
-    """It ended without a word."""
+    """The attempt's lease expired, the Job does not try again, and nothing tells why."""
 
 
 def job_name(cronjob: str, tick_at: datetime) -> str:
-    """Return the name that the CronJob controller gives the Job of `tick_at` (utils.go, getTimeHashInMinutes).
+    """Return the name that the CronJob controller gives to the Job of `tick_at` (utils.go, getTimeHashInMinutes).
 
-    Raises ValueError for a naive `tick_at`: its minute would depend on the machine's zone.
+    Raises ValueError for a naive `tick_at`, because its minute would depend on the machine's time zone.
     """
     if tick_at.tzinfo is None:
         raise ValueError(f"tick_at {tick_at.isoformat()} has no time zone: give it one, e.g. UTC")
@@ -138,6 +143,9 @@ def job_name(cronjob: str, tick_at: datetime) -> str:
 
 
 def tick_at_of(job: str, *, cronjob: str) -> datetime | None:
-    """Read `tick_at` (UTC) from a Job's name, `<cronjob>-<minutes since 1970>`; None for any other: a manual run."""
+    """Read `tick_at` (UTC) from a Job's name, `<cronjob>-<minutes since 1970>`.
+
+    Return None for any other name: the Job is a manual run.
+    """
     match = re.fullmatch(re.escape(cronjob) + r"-([1-9][0-9]{0,7})", job, re.ASCII)
     return datetime.fromtimestamp(int(match[1]) * 60, UTC) if match else None

@@ -1,8 +1,8 @@
-"""The rows of region_tick.creator and region_tick.item, as `poll` reads and writes them.
+"""Reads and writes the rows of region_tick.creator and region_tick.item, for `poll` and for the worker.
 
-What an answer brought and the validators that came with it are written in one transaction: a validator without its
-items would make the next answer a 304 for ever. Whoever edits a creator while it is polled wins: what was found for the
-old address is dropped. Prepared statements and session state are not used (see claim).
+An answer's items and validators (ETag, Last-Modified) are written in one transaction: a validator without its items
+would make every later answer a 304. A user's edit of a creator during a poll wins: the result for the old address is
+dropped. This module uses no prepared statement and no session state (see session).
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
 CREDENTIALS_SECONDS = 60.0
-"""How long a creator is left alone whose platform's keys are missing or refused."""
+"""The pause of a creator after its platform's keys were missing or refused."""
 REFUSED_SECONDS = 60.0
 REFUSED_LIMIT_SECONDS = 86_400.0
-"""A creator that was refused is left alone for this long, doubled with each refusal in a row, at most for a day: about
-as long as it has been refused."""
+"""The pause of a creator after a refusal: REFUSED_SECONDS, doubled with each consecutive refusal, up to a day. The
+pause is thus about as long as the creator has been refused."""
 CREATORS_LIMIT = 10_000
-"""How many creators a tick looks at; the next tick sees the others, who then have waited longer."""
+"""How many creators one tick reads. The next tick reads the remaining creators first: they have waited longer."""
 ITEM_ID_LIMIT = 512
-"""In characters; a longer id is kept as its hash, because an index takes no more than 2,700 bytes."""
+"""The longest item id in characters. A longer id is stored as its hash, because an index entry has 2,700 bytes at most.
+"""
 _TEXT_LIMIT = 2000
 
 CREATORS = """
@@ -48,9 +49,10 @@ ORDER BY waiting, greatest(last_polled_at, not_before)
     + CASE WHEN last_error IS NULL THEN interval '0' ELSE interval '1 hour' END NULLS FIRST, id
 LIMIT %(limit)s::bigint
 """
-"""Whoever was asked longest ago comes first; `not_before` of one who need not wait any more is about when it was asked.
-Who failed counts as asked an hour later, so that hosts that hang use up nobody else's time tick after tick. It is no
-more than that: where no tick has time for all, who comes after all others never comes.
+"""Selects the creators in the order of polling: the creator polled longest ago comes first. A creator whose
+`not_before` has passed was polled about at that time. A creator with an error counts as polled an hour later than it
+was: hanging hosts then do not use up the other creators' time in every tick. The penalty is not larger, because a
+creator that always comes last is never polled if no tick has time for all creators.
 """
 
 CREATOR = """
@@ -89,16 +91,16 @@ ON CONFLICT (creator_id, item_id) DO NOTHING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creators:
-    """A region's creators that a tick has not polled yet."""
+    """A region's creators without an answer since the tick's time."""
 
     due: Sequence[Creator]
-    """In the order in which to poll them: who was asked longest ago comes first; who failed, as if an hour later."""
+    """The creators to poll, in this order (see CREATORS)."""
     waiting: int
-    """How many more there are whom to leave alone for now."""
+    """How many other creators must not be polled yet (`not_before`)."""
 
 
 def read_creators(connection: Connection, *, source: str, region_id: str, tick_at: datetime) -> Creators:
-    """Return creators of whom there was no answer since `tick_at`, CREATORS_LIMIT at most. Raises psycopg.Error."""
+    """Return the region's creators without an answer since `tick_at`, CREATORS_LIMIT at most. Raises psycopg.Error."""
     parameters = {"source": source, "region_id": region_id, "tick_at": tick_at, "limit": CREATORS_LIMIT}
     with connection.transaction():
         bound(connection)
@@ -108,9 +110,10 @@ def read_creators(connection: Connection, *, source: str, region_id: str, tick_a
 
 
 def read_creator(connection: Connection, creator_id: int, *, tick_at: datetime) -> tuple[Creator, datetime] | None:
-    """Return a creator and the database's time (UTC); None where it is gone, was answered since `tick_at` or waits.
+    """Return a creator and the database's time (UTC).
 
-    Raises psycopg.Error.
+    Return None if the creator was deleted, has an answer since `tick_at` or must not be polled yet. Raises
+    psycopg.Error.
     """
     parameters = {"id": creator_id, "tick_at": tick_at}
     row = connection.cursor(row_factory=tuple_row).execute(CREATOR, parameters).fetchone()
@@ -118,9 +121,9 @@ def read_creator(connection: Connection, creator_id: int, *, tick_at: datetime) 
 
 
 def save(connection: Connection, creator: Creator, result: Found | FetchError | None) -> int:
-    """Write what came of a creator (None: not modified) in the open transaction; return how many items are new.
+    """Write a creator's result in the open transaction, and return how many items are new.
 
-    Raises psycopg.Error.
+    The result None means "not modified". Raises psycopg.Error.
     """
     key = {"id": creator.id, "platform": creator.platform, "handle": creator.handle, "url": creator.url}
     if isinstance(result, FetchError):
@@ -131,11 +134,11 @@ def save(connection: Connection, creator: Creator, result: Found | FetchError | 
     kept = result or Found(items=(), etag=creator.etag, last_modified=creator.last_modified)
     validators = {"etag": kept.etag, "last_modified": kept.last_modified, "platform_id": _text(kept.platform_id)}
     written = connection.execute(ANSWERED, key | validators).rowcount
-    return _insert(connection, creator.id, kept.items) if written and kept.items else 0
+    return _insert_items(connection, creator.id, kept.items) if written and kept.items else 0
 
 
 def seconds_to_wait(error: FetchError, failures: int) -> float:
-    """Return for how long not to poll a creator after an error that follows `failures` refusals."""
+    """Return the creator's pause in seconds after `error`, which follows `failures` consecutive refusals."""
     match error:
         case ThrottledError():
             return error.leave_alone_seconds
@@ -161,7 +164,8 @@ def _creator(row: TupleRow) -> Creator:
     )
 
 
-def _insert(connection: Connection, creator_id: int, items: Sequence[Item]) -> int:
+def _insert_items(connection: Connection, creator_id: int, items: Sequence[Item]) -> int:
+    """Insert the items that are not stored yet, and return how many were inserted."""
     columns: dict[str, Any] = {
         "ids": [_item_id(item.id) for item in items],
         "urls": [_text(item.url) for item in items],

@@ -1,9 +1,9 @@
-"""DATABASE_URL as people write it, turned into what libpq takes.
+"""Turns a DATABASE_URL as people write it into a connection URI for libpq.
 
-The same Secret often serves an application that uses Prisma, whose parameters libpq refuses, as in
-`?pgbouncer=true&connection_limit=5&schema=app`. They are understood here and taken out; what libpq knows is kept;
-anything else is an error, because a misspelt `sslmode` must not pass in silence. No message and no repr ever holds
-the password. Standard library only: operator and tick both import this.
+The same Secret often serves an application with Prisma, and libpq refuses Prisma's parameters, for example
+`?pgbouncer=true&connection_limit=5&schema=app`. This module reads and removes Prisma's parameters and keeps libpq's
+parameters. Any other parameter is an error, because a misspelt `sslmode` must not pass in silence. No message and no
+repr holds the password. This module imports the standard library only: both operator and tick import it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
-"""What a URL gets that says nothing, or 0, so that no wait for a dead server lasts for ever.
+"""The values of timeout parameters that a URL omits or sets to 0: no wait for a dead server lasts for ever.
 
-In seconds, but tcp_user_timeout in milliseconds.
+All values are seconds, except tcp_user_timeout and keepalives_count: milliseconds and a number of probes.
 """
 
 LIBPQ = frozenset(
@@ -43,7 +43,8 @@ PRISMA = frozenset(
     single_use_connections socket_timeout sslaccept sslidentity statement_cache_size
     """.split()  # noqa: SIM905 - a list would take a line for each
 )
-"""Prisma's own parameters (https://www.prisma.io/docs/orm/overview/databases/postgresql); for TLS see `_tls`."""
+"""Prisma's own parameters (https://www.prisma.io/docs/orm/overview/databases/postgresql). `_translate_tls` handles TLS.
+"""
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?]*)(?P<rest>.*)", re.DOTALL)
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
@@ -54,28 +55,28 @@ _ENCODE = "where user or password holds one of / ? @ : %, write it percent-encod
 
 
 class DatabaseUrlError(ValueError):
-    """A DATABASE_URL that cannot be used. The message says why and what to write; it never holds the password."""
+    """A DATABASE_URL cannot be used. The message says why and what to write, and never holds the password."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """A checked DATABASE_URL. Its str and repr are fit for logs."""
+    """A checked DATABASE_URL. The str and the repr hold no password and are safe to log."""
 
     conninfo: str = field(repr=False)
-    """A `postgresql://` URI for libpq, hence for psycopg.connect. Holds the password."""
+    """A `postgresql://` URI for libpq, and thus for psycopg.connect. The URI holds the password."""
     address: str
     """`user@host:port/database`, for logs."""
     schema: str = "public"
-    """The schema in which region_index is looked for."""
+    """The schema of the region table, unless the table's name has a schema."""
     connection_limit: int | None = None
-    """At most so many connections of one process; None where the URL does not say."""
+    """The largest number of connections of one process; None if the URL sets no limit."""
 
     def __str__(self) -> str:
         return self.address
 
     @classmethod
     def parse(cls, text: str) -> DatabaseUrl:
-        """Read a URL of scheme postgresql, postgres or postgresql+psycopg, with or without blanks around it.
+        """Read a URL with the scheme postgresql, postgres or postgresql+psycopg. Blanks around the URL are ignored.
 
         Raises DatabaseUrlError.
         """
@@ -86,18 +87,18 @@ class DatabaseUrl:
         hosts = ",".join(_endpoint(part) for part in endpoints.split(","))
         place = f"{at}{hosts}/{_encoded(database, of='the name of the database')}"
         parameters = _parameters(query)
-        kept = DEFAULTS | _tls(parameters)
-        arguments = "&".join(f"{name}={quote(value, safe='')}" for name, value in kept.items())
+        libpq_parameters = DEFAULTS | _translate_tls(parameters)
+        arguments = "&".join(f"{name}={quote(value, safe='')}" for name, value in libpq_parameters.items())
         return cls(
             conninfo=f"postgresql://{user}{colon}{password}{place}?{arguments}",
             address=f"{user}{place}",
             schema=_schema(parameters.get("schema", "public")),
-            connection_limit=_whole(parameters, "connection_limit", at_least=1),
+            connection_limit=_whole_number(parameters, "connection_limit", at_least=1),
         )
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    """Return authority, database and query, all as written. What could be a part of the password is in no message."""
+    """Return authority, database and query as written. Text that may be a part of the password is in no message."""
     match = _URL.fullmatch(text)
     if match is None:
         raise DatabaseUrlError("DATABASE_URL is not a URL: write postgresql://user:password@host:5432/database")
@@ -112,7 +113,7 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 def _encoded(text: str, *, of: str) -> str:
-    """Return `text` percent-encoded afresh, because libpq refuses what Prisma and browsers let pass, e.g. a lone %."""
+    """Return `text` decoded and percent-encoded again: libpq refuses a lone %, which Prisma and browsers accept."""
     raw = unquote_to_bytes(text)
     if any(byte < 0x20 for byte in raw):
         raise DatabaseUrlError(f"DATABASE_URL has a control character in {of}: remove it (a line break, perhaps?)")
@@ -120,7 +121,7 @@ def _encoded(text: str, *, of: str) -> str:
 
 
 def _endpoint(text: str) -> str:
-    """Check one `host:port` of a list; both may be missing, as libpq has it."""
+    """Check one `host:port` of a list and return the text. As for libpq, host and port may both be missing."""
     match = _ENDPOINT.fullmatch(text)
     if match is None or not 0 < int(match["port"] or 5432) < 65536:
         raise DatabaseUrlError(
@@ -139,16 +140,17 @@ def _parameters(query: str) -> dict[str, str]:
             )
         parameters[name] = unquote(_encoded(value, of=f"the parameter {name}"))
     for name in parameters.keys() & DEFAULTS.keys():
-        if _whole(parameters, name, at_least=0) == 0:  # to wait for ever, in the words of libpq
+        if _whole_number(parameters, name, at_least=0) == 0:  # for libpq, 0 means to wait for ever
             parameters[name] = DEFAULTS[name]
     return parameters
 
 
-def _tls(parameters: dict[str, str]) -> dict[str, str]:
-    """Return libpq's parameters, with Prisma's words for TLS in libpq's.
+def _translate_tls(parameters: dict[str, str]) -> dict[str, str]:
+    """Return libpq's parameters, with Prisma's TLS parameters translated.
 
-    In Prisma's URLs sslcert is the server's certificate authority, in libpq's the client's certificate, which does
-    not go without sslkey; `sslaccept=strict` verifies the server, by the system's authorities where none is named.
+    In Prisma's URLs, sslcert is the server's certificate authority. In libpq's URLs, sslcert is the client's
+    certificate and needs an sslkey. Prisma's `sslaccept=strict` verifies the server, with the system's certificate
+    authorities if the URL names none.
     """
     if "sslidentity" in parameters:
         raise DatabaseUrlError(
@@ -168,7 +170,7 @@ def _schema(name: str) -> str:
     return name
 
 
-def _whole(parameters: dict[str, str], name: str, *, at_least: int) -> int | None:
+def _whole_number(parameters: dict[str, str], name: str, *, at_least: int) -> int | None:
     text = parameters.get(name)
     if text is None:
         return None

@@ -1,9 +1,12 @@
-"""The transactions in which a handler's effects become real, fenced by the attempt that makes them.
+"""Runs the transactions with a handler's effects, and commits each one only while the attempt holds the tick.
 
-A transaction's last statement before COMMIT locks the tick's row, and finds it only while the attempt holds its lease.
-So a take-over comes before that statement, which then finds nothing, or waits until the effects are there for the next
-attempt to see: no effect is of a stale attempt. But an attempt may die between its effects and its row, and the next
-one makes them again, unless both were committed together, which is what `finish` is for.
+The last statement before COMMIT is the guard: the guard locks the tick's row, and finds the row only while the attempt
+has a valid lease. A take-over before the guard makes the guard find no row, and the transaction is rolled back. A
+take-over after the guard waits for the COMMIT, and the next attempt sees the effects. A stale attempt therefore has no
+effect.
+
+An attempt may still die after its effects and before its final row, and the next attempt then repeats the effects.
+`Effects.finish` prevents a repetition: effects and final row commit together.
 """
 
 from __future__ import annotations
@@ -26,32 +29,34 @@ if TYPE_CHECKING:
 
 
 class Effects:
-    """What stands behind `Tick.transaction` and `Tick.finish`, for one attempt on one connection."""
+    """Implements `Tick.transaction` and `Tick.finish` for one attempt on one connection."""
 
     def __init__(
         self, connection: psycopg.Connection, claimed: Claimed, *, job_name: str, idle_seconds: float = IDLE_SECONDS
     ) -> None:
         self.finished: Ending | None = None
-        """How the tick ended, once that is committed together with effects."""
+        """How the tick ended, once the ending is committed together with effects."""
         self.finishing = False
-        """Whether that is committed, or may be at any moment: from the row's end on, unless it is rolled back."""
+        """Whether an ending is committed or may be committed at any moment: from the final row's UPDATE on, until a
+        rollback.
+        """
         self._connection, self._claimed, self._job_name = connection, claimed, job_name
         self._idle_seconds = idle_seconds
-        self._inside = False
+        self._in_transaction = False
         self._outcome: Outcome | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection]:
-        """Yield the connection in a transaction that is committed only if the attempt holds its lease then.
+        """Yield the connection in a transaction, and commit the transaction only if the attempt still holds its lease.
 
-        Raises LeaseLostError, psycopg.ProgrammingError inside another transaction, and other psycopg.Errors.
+        Raises LeaseLostError; psycopg.ProgrammingError inside another transaction; other psycopg.Errors.
         """
         if self._connection.info.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN):
             raise psycopg.ProgrammingError(
                 "tick.transaction() was called inside another transaction, with which its effects would be committed "
                 "unguarded: end that one first; for a savepoint, call tick.connection.transaction()"
             )
-        self._inside, self._outcome = True, None
+        self._in_transaction, self._outcome = True, None
         ending: Ending | None = None
         try:
             with self._connection.transaction():
@@ -60,21 +65,24 @@ class Effects:
                 ending = self._guard()
             self.finished = ending
         finally:
-            self._inside, self.finishing = False, self.finished is not None
+            self._in_transaction, self.finishing = False, self.finished is not None
 
     def finish(self, outcome: Outcome) -> None:
-        """Have the tick's row finished by the transaction that is open.
+        """Let the open transaction write the tick's final row.
 
         Raises psycopg.ProgrammingError outside of transaction().
         """
-        if not self._inside:
+        if not self._in_transaction:
             raise psycopg.ProgrammingError(
                 "tick.finish() was called outside of tick.transaction(): call it inside, or return the Outcome"
             )
         self._outcome = outcome
 
     def _guard(self) -> Ending | None:
-        """Lock the tick's row for the rest of the transaction; write and return its ending, if it is to end."""
+        """Lock the tick's row for the rest of the transaction. If `finish` was called, write and return the ending.
+
+        Raises LeaseLostError.
+        """
         ending: Ending | None = None
         if self._outcome is None:
             held = guard_within(self._connection, self._claimed)

@@ -1,7 +1,7 @@
-"""What the operator wrote into the pod, read once into one value.
+"""Reads the environment variables that the operator wrote into the tick's pod, once and into one value.
 
-A missing or bad variable is an error that names it, its value and the remedy. Whether the time in the Job's name can be
-believed is not judged here: that takes the database's clock (see claim).
+A missing or bad variable raises an error with the variable's name, its value and the remedy. The claim module judges
+whether the time in the Job's name is credible: the judgement needs the database's clock.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class EnvironmentVariableError(ValueError):
-    """A variable that is missing or cannot be used; the message names it, its value (never a secret) and the remedy."""
+    """A variable is missing or cannot be used. The message has its name, its value (never a secret) and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """One tick as its pod sees it."""
+    """What the pod's environment says about one tick."""
 
     database: DatabaseUrl
     source: str
@@ -35,14 +35,15 @@ class Environment:
     cron: str
     handler: str
     scheduled_at: datetime | None
-    """The minute (UTC) in the Job's name; None for a Job that no CronJob named."""
+    """The minute (UTC) in the Job's name; None for a Job that was not created by the CronJob controller."""
     job_name: str
     job_uid: str
     pod: str
     node: str
     timeout_seconds: int
-    """How long this process may take, from its start."""
+    """How long this process may run."""
     start_deadline_seconds: int
+    """The CronJob's startingDeadlineSeconds: how late a tick may start."""
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Environment:

@@ -1,7 +1,7 @@
-"""What an attempt writes about its tick: renewals of its lease, the guard of its effects, and its end.
+"""Writes an attempt's changes to its job_run row: lease renewals, the guard of effects, and the ending.
 
-Every statement names the attempt, which is the fencing token, and needs a lease that holds. So whatever a stale attempt
-still writes finds no row and is refused.
+Every statement names the attempt, which is the fencing token, and needs a valid lease. A stale attempt's statement
+therefore finds no row and changes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ERROR_MESSAGE_LIMIT = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How an attempt ended: what its row will say."""
+    """How an attempt ended: the content of the attempt's row."""
 
     state: State
     reason: str
@@ -35,17 +35,21 @@ class Ending:
 
 
 def renew(connection: psycopg.Connection, claimed: Claimed, *, lease_seconds: float) -> bool:
-    """Renew the lease for `lease_seconds` from now; False where it is lost. Raises psycopg.Error."""
+    """Renew the lease for `lease_seconds` from now; return False if the lease is lost. Raises psycopg.Error."""
+    parameters = _fence_parameters(claimed) | {"lease_seconds": lease_seconds}
     with connection.transaction():
         bound(connection)
-        return cursor(connection).execute(RENEW, _fence(claimed) | {"lease_seconds": lease_seconds}).rowcount == 1
+        return cursor(connection).execute(RENEW, parameters).rowcount == 1
 
 
 def finish(connection: psycopg.Connection, claimed: Claimed, ending: Ending, *, job_name: str) -> bool:
-    """Write how the attempt ended, end its lease and tell who listens; False, nothing written, where the lease is lost.
+    """Write how the attempt ended, end the lease and send a notification, in one transaction.
 
-    A success carries the region's cursor on to the end of its window, never back: ticks of one region can overlap, and
-    an older one may end last. Nor over a gap, where somebody set the cursor back meanwhile. Raises psycopg.Error.
+    Return False, with nothing written, if the lease is lost.
+
+    A success moves the region's cursor forward to the end of the tick's window. The cursor never moves back, because
+    ticks of one region can overlap and an older tick may end last. The cursor never jumps over a gap either, if
+    somebody set the cursor back in the meantime. Raises psycopg.Error.
     """
     with connection.transaction():
         bound(connection)
@@ -53,16 +57,16 @@ def finish(connection: psycopg.Connection, claimed: Claimed, ending: Ending, *, 
 
 
 def finish_within(connection: psycopg.Connection, claimed: Claimed, ending: Ending, *, job_name: str) -> bool:
-    """Do as `finish` does in the caller's transaction. From here to its end nobody can take the tick over.
+    """Do the work of `finish` inside the caller's transaction.
 
-    Raises psycopg.Error.
+    Until the end of the transaction, no other attempt can take the tick over. Raises psycopg.Error.
     """
-    parameters = _fence(claimed) | {
+    parameters = _fence_parameters(claimed) | {
         "state": ending.state,
         "reason": storable(ending.reason),
-        "counts": _counts(ending.counts) if ending.counts else None,
-        "error_class": _class(ending.error) if ending.error else None,
-        "error_message": _message(ending.error) if ending.error else None,
+        "counts": _counts_json(ending.counts) if ending.counts else None,
+        "error_class": _class_name(ending.error) if ending.error else None,
+        "error_message": _error_message(ending.error) if ending.error else None,
     }
     written = cursor(connection).execute(FINISH, parameters).rowcount == 1
     if written:
@@ -71,32 +75,32 @@ def finish_within(connection: psycopg.Connection, claimed: Claimed, ending: Endi
 
 
 def is_finished(connection: psycopg.Connection, claimed: Claimed, ending: Ending) -> bool:
-    """Tell whether the attempt's row says this very ending. Raises psycopg.Error."""
-    parameters = _fence(claimed) | {"state": ending.state, "reason": storable(ending.reason)}
+    """Tell whether the attempt's row already has this ending. Raises psycopg.Error."""
+    parameters = _fence_parameters(claimed) | {"state": ending.state, "reason": storable(ending.reason)}
     with connection.transaction():
         bound(connection)
         return cursor(connection).execute(FINISHED, parameters).rowcount == 1
 
 
 def guard_within(connection: psycopg.Connection, claimed: Claimed) -> bool:
-    """Tell whether the lease holds; if so, nobody can take the tick over before the end of the caller's transaction.
+    """Lock the tick's row inside the caller's transaction; return False if the lease is lost.
 
-    Raises psycopg.Error.
+    Until the end of the transaction, no other attempt can take a locked tick over. Raises psycopg.Error.
     """
-    return cursor(connection).execute(GUARD, _fence(claimed)).rowcount == 1
+    return cursor(connection).execute(GUARD, _fence_parameters(claimed)).rowcount == 1
 
 
-def _fence(claimed: Claimed) -> dict[str, Any]:
+def _fence_parameters(claimed: Claimed) -> dict[str, Any]:
     return asdict(claimed.key) | {"attempt": claimed.attempt}
 
 
-def _class(error: BaseException) -> str:
+def _class_name(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
-def _counts(counts: Mapping[str, int]) -> str:
+def _counts_json(counts: Mapping[str, int]) -> str:
     return json.dumps({storable(name): count for name, count in counts.items()})
 
 
-def _message(error: BaseException) -> str:
+def _error_message(error: BaseException) -> str:
     return storable(str(error))[:_ERROR_MESSAGE_LIMIT]

@@ -1,8 +1,9 @@
-"""One HTTP request, its redirects included, that cannot take more time, more memory or other ways than it was given.
+"""Sends one HTTP request and follows redirects, within limits of time, memory and allowed addresses.
 
-A status is an answer, whatever it is; what is no answer is an error, and whether it may pass is in the error's type.
-Trying again is another module's. No message holds a query, a password or a key. Proxies of the environment are not
-used: behind one, the address that is connected to would be the proxy's, and no other could be checked.
+Any HTTP status is an answer. A request without an answer raises an error, and the error's type says whether the
+failure may pass by itself. The retry module tries again. No message holds a query, a password or a key. The proxy
+settings of the environment are ignored: behind a proxy, every connection goes to the proxy's address, and no upstream
+address could be checked.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from urllib3.util import Url, parse_url
 from region_tick.addresses import Addresses, ForbiddenAddressError
 from region_tick.contract import VERSION
 from region_tick.gunzip import PIECE, CutShortError, gunzip
-from region_tick.http_connection import PORTS, TooMuchError, allow, connect
+from region_tick.http_connection import PORTS, TooMuchError, connect, limit_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
 
 REDIRECTS = 5
 BODY_LIMIT = 5 * 1024 * 1024
-"""In bytes, as it comes and after decompression."""
-_AROUND = 1024 * 1024
-"""How many bytes more an answer may have: its headers and the frames of its chunks."""
+"""The largest body in bytes, both compressed and decompressed."""
+_FRAMING_BYTES = 1024 * 1024
+"""How many more bytes an answer may have for its headers and the framing of its chunks."""
 USER_AGENT = f"region-tick/{VERSION}"
 Origin: TypeAlias = tuple[str | None, str | None, int]
 _GZIP = ("gzip", "x-gzip")
@@ -47,15 +48,15 @@ _REDIRECT = frozenset({301, 302, 303, 307, 308})
 
 
 class FetchError(Exception):
-    """A request without a useful answer; the message names the host and the cause."""
+    """A request got no useful answer. The message names the host and the cause."""
 
 
 class TransientError(FetchError):
-    """It may pass by itself: a timeout, a broken connection, a server's own error."""
+    """A failure that may pass by itself: a timeout, a broken connection, a server's own error."""
 
 
 class RefusedError(FetchError):
-    """Asking again would end the same. `response` is the answer that said so, where there was one."""
+    """A failure that a repetition cannot repair. `response` is the answer that refused, if there was an answer."""
 
     def __init__(self, message: str, response: Response | None = None) -> None:
         super().__init__(message)
@@ -63,54 +64,55 @@ class RefusedError(FetchError):
 
 
 class CredentialsError(RefusedError):
-    """A platform's keys are missing or refused: no fault of the creator for whom it was asked, and the same for all."""
+    """A platform's keys are missing or refused. All creators of the platform are affected, and none is to blame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A key. It shows itself nowhere."""
+    """A key. The repr does not show the value."""
 
     value: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to ask. Only a GET follows redirects."""
+    """One HTTP request. Only a GET follows redirects."""
 
     url: str
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
-    """Headers that are sent to the origin of `url` and to no other."""
+    """Headers for the origin of `url` only. Other origins, after a redirect, do not get the secrets."""
     body: bytes | None = field(default=None, repr=False)
     cost: int = 0
-    """What it takes from the platform's quota, in the platform's units."""
+    """What the request takes from the platform's quota, in the platform's units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What was answered in the end."""
+    """The answer after all redirects."""
 
     host: str
     status: int
     headers: Mapping[str, str] = field(repr=False)
-    """Their names are found whatever their case."""
+    """The headers, with case-insensitive names."""
     body: bytes = field(repr=False)
 
 
 class Client:
-    """Sends one request after the other, in one thread; keeps the last connection for the next request."""
+    """Sends requests one after the other, in one thread, and keeps the last connection for the next request."""
 
     def __init__(self, addresses: Addresses, *, body_limit: int = BODY_LIMIT) -> None:
         self._addresses, self._body_limit = addresses, body_limit
-        self._kept: tuple[Origin, HTTPConnection] | None = None
+        self._kept_connection: tuple[Origin, HTTPConnection] | None = None
 
     def send(self, request: Request, *, until: float) -> Response:
-        """Return the answer, at the latest `until` (seconds of time.monotonic()) and a few for DNS or a TLS handshake.
+        """Return the answer, by the time `until` at the latest (seconds of time.monotonic()).
 
-        Raises TransientError and RefusedError.
+        A DNS look-up or a TLS handshake under way at `until` may take a few seconds more. Raises TransientError and
+        RefusedError.
         """
-        first = target = _parse(request.url)
+        first = target = _parse_target(request.url)
         for _ in range(REDIRECTS + 1):
             response = self._exchange(request, target, own=_origin(target) == _origin(first), until=until)
             location = response.headers.get("location")
@@ -118,24 +120,24 @@ class Client:
                 return response
             if request.method != "GET":
                 raise RefusedError(f"{target.host} redirects a {request.method}, which is not followed", response)
-            before, target = target, _follow(target, location)
-            if before.scheme == "https" and target.scheme != "https":
-                raise RefusedError(f"{before.host} redirects from https to http, which is not followed", response)
+            previous, target = target, _redirect_target(target, location)
+            if previous.scheme == "https" and target.scheme != "https":
+                raise RefusedError(f"{previous.host} redirects from https to http, which is not followed", response)
         raise RefusedError(f"{first.host} redirects more than {REDIRECTS} times")
 
     def close(self) -> None:
-        """Close the connection that was kept."""
-        kept, self._kept = self._kept, None
+        """Close the kept connection, if any."""
+        kept, self._kept_connection = self._kept_connection, None
         if kept:
             kept[1].close()
 
     def _exchange(self, request: Request, target: Url, *, own: bool, until: float) -> Response:
         secrets = {name: secret.value for name, secret in request.secrets.items()} if own else {}
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "gzip", **request.headers, **secrets}
-        asked = time.monotonic()
+        started_at = time.monotonic()
         try:
             connection = self._connection(target, until)
-            allow(connection, until=until, size=self._body_limit + _AROUND)
+            limit_answer(connection, until=until, size=self._body_limit + _FRAMING_BYTES)
             connection.request(
                 request.method,
                 target.request_uri,
@@ -144,18 +146,20 @@ class Client:
                 preload_content=False,
             )
             answer = connection.getresponse()
-            body = self._body(answer, target)
+            body = self._read_body(answer, target)
         except BaseException as error:
             self.close()
             if isinstance(error, Exception):
-                raise _told(error, target, seconds=time.monotonic() - asked) from None
+                raise _to_fetch_error(error, target, seconds=time.monotonic() - started_at) from None
             raise
         return Response(host=target.host or "", status=answer.status, headers=answer.headers, body=body)
 
     def _connection(self, target: Url, until: float) -> HTTPConnection:
+        """Return the kept connection if it leads to the target, or a new connection to an allowed address."""
         origin = _origin(target)
-        if self._kept and self._kept[0] == origin and self._kept[1].is_connected:
-            return self._kept[1]
+        kept = self._kept_connection
+        if kept and kept[0] == origin and kept[1].is_connected:
+            return kept[1]
         self.close()
         failure: Exception = OSError("the name has no address")
         for address in self._addresses.of((target.host or "").strip("[]")):
@@ -164,11 +168,11 @@ class Client:
             except (HTTPError, OSError) as error:
                 failure = error
             else:
-                self._kept = (origin, connection)
+                self._kept_connection = (origin, connection)
                 return connection
         raise failure
 
-    def _body(self, answer: BaseHTTPResponse, target: Url) -> bytes:
+    def _read_body(self, answer: BaseHTTPResponse, target: Url) -> bytes:
         body = bytearray()
         try:
             encoding = answer.headers.get("content-encoding", "").strip().lower()
@@ -186,18 +190,19 @@ class Client:
 
 
 def host_of(url: str) -> str:
-    """Return a URL's host and port. Raises RefusedError for what is no URL of ours."""
-    return _parse(url).netloc or ""
+    """Return a URL's host and port. Raises RefusedError for a text that cannot be requested."""
+    return _parse_target(url).netloc or ""
 
 
-def _follow(target: Url, location: str) -> Url:
+def _redirect_target(target: Url, location: str) -> Url:
     try:
-        return _parse(urljoin(target.url, location))
+        return _parse_target(urljoin(target.url, location))
     except ValueError:
         raise RefusedError(f"{target.host} redirects to what is no URL") from None
 
 
-def _parse(url: str) -> Url:
+def _parse_target(url: str) -> Url:
+    """Parse an absolute http or https URL, and drop the fragment. Raises RefusedError."""
     try:
         target = parse_url(url)
     except LocationParseError:
@@ -213,8 +218,8 @@ def _origin(target: Url) -> Origin:
     return target.scheme, target.host, target.port or PORTS[target.scheme or ""]
 
 
-def _told(error: Exception, target: Url, *, seconds: float) -> FetchError:
-    """Return the error that says it to people, without what the original may hold (urllib3's hold URLs)."""
+def _to_fetch_error(error: Exception, target: Url, *, seconds: float) -> FetchError:
+    """Return an error with a message for people. The original's text is left out: urllib3's errors hold URLs."""
     host = target.host
     match error:
         case FetchError():
@@ -230,15 +235,15 @@ def _told(error: Exception, target: Url, *, seconds: float) -> FetchError:
         case zlib.error():
             return RefusedError(f"{host} sends a body that is not the gzip that it is said to be")
         case NewConnectionError():
-            return TransientError(f"{host} cannot be connected to{_errno(error)}")
+            return TransientError(f"{host} cannot be connected to{_cause_suffix(error)}")
         case TimeoutError() | ConnectTimeoutError() | ReadTimeoutError():
             return TransientError(f"{host} did not answer in full within {seconds:.1f} s")
         case HTTPError() | HTTPException() | OSError():
-            return TransientError(f"{host}: {type(error).__name__}{_errno(error)}")
+            return TransientError(f"{host}: {type(error).__name__}{_cause_suffix(error)}")
         case _:
             return RefusedError(f"the request to {host} cannot be sent: {type(error).__name__}")
 
 
-def _errno(error: BaseException) -> str:
+def _cause_suffix(error: BaseException) -> str:
     cause = error if isinstance(error, OSError) else error.__cause__
     return f", {cause.strerror}" if isinstance(cause, OSError) and cause.strerror else ""

@@ -1,7 +1,7 @@
-"""Unpacking a gzip body piece by piece, and telling whether it was there in full.
+"""Decompresses a gzip body piece by piece, and checks that the body is complete.
 
-urllib3's own decoder is not used: a stream that breaks off passes there for a complete one
-(urllib3.response, GzipDecoder.flush), and one read goes on for as long as what comes unpacks to nothing.
+urllib3's own decoder does not serve for two reasons. A truncated stream passes for a complete stream (urllib3.response,
+GzipDecoder.flush). And a single read does not return while the received bytes decompress to nothing.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PIECE = 256 * 1024
-"""In bytes: no piece is larger, however small what it was packed into."""
+"""The largest decompressed piece in bytes, whatever the compression ratio."""
 _GZIP = 16 + zlib.MAX_WBITS
 _FIRST_BYTE = 0x1F
 
 
 class CutShortError(Exception):
-    """The stream breaks off."""
+    """The stream is truncated."""
 
 
 def gunzip(packed: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield what all members of a stream hold (RFC 1952, 2.2), empty pieces too; nothing of what is none, behind them.
+    """Yield the decompressed pieces of all members of a gzip stream (RFC 1952, 2.2). A piece may be empty.
 
-    No bytes at all are an empty body. Raises zlib.error for what is no gzip, and CutShortError.
+    Bytes behind the last member are ignored. A stream without any bytes is an empty body. Raises zlib.error for bytes
+    that are not gzip, CutShortError for a truncated stream.
     """
     pieces = iter(packed)
     member, begun = zlib.decompressobj(_GZIP), False
@@ -34,7 +35,7 @@ def gunzip(packed: Iterable[bytes]) -> Iterator[bytes]:
         while rest:
             if member.eof:
                 if rest[0] != _FIRST_BYTE:
-                    for _ in pieces:  # so that the connection can serve another request
+                    for _ in pieces:  # read to the end, so that the connection can serve another request
                         pass
                     return
                 member = zlib.decompressobj(_GZIP)

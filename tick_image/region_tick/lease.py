@@ -1,7 +1,7 @@
-"""A claim kept alive while its handler runs, on a connection and thread of its own.
+"""Renews a tick's lease while the handler runs, on a connection and in a thread of its own.
 
-Believes that a renewal may hang for as long as it likes, on a frozen server or in a pooler's queue: whoever waits for
-news looks at `over`, which needs no answer from anybody. What is left to others: to say so, and to stop the handler.
+A renewal may hang for any time, on a frozen server or in a pooler's queue. The supervisor therefore watches `ends_at`,
+which needs no answer of the server. The supervise module stops the handler when the lease is lost.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger("region_tick")
 
 
 class Lease:
-    """Renews a claim, on a connection made when first needed: most ticks are over before."""
+    """Renews a claim. The connection is made for the first renewal, because most ticks end before."""
 
     def __init__(
         self,
@@ -42,53 +42,61 @@ class Lease:
     ) -> None:
         self._claimed, self._database, self._effects = claimed, database, effects
         self._lease_seconds, self._renewal_seconds = lease_seconds, renewal_seconds
-        self._over = claimed.asked + lease_seconds
-        self._due = claimed.asked + renewal_seconds
+        self._ends_at = claimed.asked + lease_seconds
+        self._renewal_due_at = claimed.asked + renewal_seconds
         self._failures = 0
-        self._ended = Event()
+        self._stopped = Event()
         self._connection: psycopg.Connection | None = None
 
     @property
-    def over(self) -> float:
-        """When it ends unless it is renewed, in seconds of time.monotonic(); never once the tick's end is committed."""
-        return float("inf") if self._effects.finished else self._over
+    def ends_at(self) -> float:
+        """When the lease ends without a further renewal, in seconds of time.monotonic().
 
-    def start(self, lost: Callable[[Reason], None]) -> None:
-        """Renew it whenever that is due, until it ends; call `lost` where the database says that it did."""
-        Thread(target=self._keep, args=(lost,), name="lease", daemon=True).start()
+        The value is infinite once the tick's ending is committed.
+        """
+        return float("inf") if self._effects.finished else self._ends_at
+
+    def start(self, report_loss: Callable[[Reason], None]) -> None:
+        """Start a thread that renews the lease until end() or the loss of the lease.
+
+        The thread calls `report_loss` if the database says that the lease is lost.
+        """
+        Thread(target=self._renew_until_stopped, args=(report_loss,), name="lease", daemon=True).start()
 
     def end(self) -> None:
-        """Renew it no more. A renewal that is under way may go on, or hang: the process ends under it."""
-        self._ended.set()
+        """Stop the renewals. A renewal under way may go on or hang: the process exits regardless."""
+        self._stopped.set()
 
-    def _keep(self, lost: Callable[[Reason], None]) -> None:
+    def _renew_until_stopped(self, report_loss: Callable[[Reason], None]) -> None:
         try:
-            while not self._ended.wait(self._due - time.monotonic()):
-                if self._effects.finished or time.monotonic() >= self._over:
+            while not self._stopped.wait(self._renewal_due_at - time.monotonic()):
+                if self._effects.finished or time.monotonic() >= self._ends_at:
                     return
                 if not self._renew():
                     if not self._effects.finishing:
-                        lost(Reason.LEASE_LOST)
+                        report_loss(Reason.LEASE_LOST)
                     return
         finally:
             self._disconnect()
 
     def _renew(self) -> bool:
-        """Renew, or put it off a little where the database fails; False where it says that the lease is lost."""
-        asked = time.monotonic()
+        """Renew the lease, or schedule a retry if the database fails. Return False if the lease is lost."""
+        requested_at = time.monotonic()
         try:
             self._connection = self._connection or connect(self._database)
-            held = renew(self._connection, self._claimed, lease_seconds=self._lease_seconds)
+            is_held = renew(self._connection, self._claimed, lease_seconds=self._lease_seconds)
         except psycopg.Error as error:
             log.warning("lease not renewed", extra={"error": str(error)})
             self._disconnect()
             self._failures += 1
             pause = min(2.0**self._failures, self._renewal_seconds) * random.uniform(0.5, 1.0)  # noqa: S311
-            self._due = min(time.monotonic() + pause, self._over)
+            self._renewal_due_at = min(time.monotonic() + pause, self._ends_at)
             return True
-        if held:
-            self._failures, self._over, self._due = 0, asked + self._lease_seconds, asked + self._renewal_seconds
-        return held
+        if is_held:
+            self._failures = 0
+            self._ends_at = requested_at + self._lease_seconds
+            self._renewal_due_at = requested_at + self._renewal_seconds
+        return is_held
 
     def _disconnect(self) -> None:
         if self._connection is not None:

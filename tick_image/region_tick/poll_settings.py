@@ -1,4 +1,4 @@
-"""What `poll` reads from the pod's environment, where `spec.tick.env` and `envFrom` put it."""
+"""Reads the settings of `poll` from the pod's environment. Users set the variables by `spec.tick.env` and `envFrom`."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class PollSettingError(PermanentError):
-    """A variable that cannot be used; the message names it, its value (never a key) and the remedy."""
+    """A variable cannot be used. The message has the variable's name, its value (never a key) and the remedy."""
 
     exit_code = ExitCode.CONFIGURATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollSettings:
-    """The knobs and keys of `poll`; docs/polling.md explains them."""
+    """The settings and keys of `poll`, as docs/polling.md explains."""
 
     concurrency: int = 4
-    """How many requests a tick has under way at once, each of which may take 10 MB of the pod's memory."""
+    """How many requests a tick sends at the same time. Each request may take 10 MB of the pod's memory."""
     concurrency_per_host: int = 2
     request_seconds: int = 20
-    """How long one request may take, its redirects and its body included."""
+    """How long one request may take, with redirects and body."""
     allow_networks: tuple[Network, ...] = ()
     youtube_api_url: str = "https://www.googleapis.com/youtube/v3"
     youtube_feed_url: str = "https://www.youtube.com/feeds/videos.xml"
@@ -41,12 +41,12 @@ class PollSettings:
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> PollSettings:
-        """Read the variables; one that is missing or empty has its default. Raises PollSettingError."""
+        """Read the variables. A missing or empty variable has its default. Raises PollSettingError."""
         default = cls()
         return cls(
-            concurrency=_whole(variables, "POLL_CONCURRENCY", default.concurrency),
-            concurrency_per_host=_whole(variables, "POLL_CONCURRENCY_PER_HOST", default.concurrency_per_host),
-            request_seconds=_whole(variables, "POLL_REQUEST_SECONDS", default.request_seconds),
+            concurrency=_whole_number(variables, "POLL_CONCURRENCY", default.concurrency),
+            concurrency_per_host=_whole_number(variables, "POLL_CONCURRENCY_PER_HOST", default.concurrency_per_host),
+            request_seconds=_whole_number(variables, "POLL_REQUEST_SECONDS", default.request_seconds),
             allow_networks=_networks(variables, "POLL_ALLOW_NETWORKS"),
             youtube_api_url=_url(variables, "YOUTUBE_API_URL", default.youtube_api_url),
             youtube_feed_url=_url(variables, "YOUTUBE_FEED_URL", default.youtube_feed_url),
@@ -57,7 +57,7 @@ class PollSettings:
         )
 
 
-def _whole(variables: Mapping[str, str], name: str, default: int) -> int:
+def _whole_number(variables: Mapping[str, str], name: str, default: int) -> int:
     text = variables.get(name, "").strip()
     if not text:
         return default
@@ -79,7 +79,7 @@ def _networks(variables: Mapping[str, str], name: str) -> tuple[Network, ...]:
 
 
 def _secret(variables: Mapping[str, str], name: str) -> Secret | None:
-    """Read a key without the blanks and the line's end that files in Secrets often have."""
+    """Read a key, without the blanks and the line break that files in Secrets often have at the end."""
     text = variables.get(name, "").strip()
     if not text:
         return None

@@ -1,9 +1,9 @@
-"""Many creators polled at once, but each host by a few at a time.
+"""Polls many creators in parallel, but each host with a few threads only.
 
-A thread works through one host's creators at a time, with one client, so that a host that hangs holds no more than its
-share of the threads, and a connection serves many creators. Who takes the results sets the pace: a thread asks no more
-before its last result found room. The threads are daemons that nobody waits for: a tick that is told to stop stops at
-once, whatever hangs.
+A thread serves one host's creators at a time, with one client. A hanging host thus holds only its own share of the
+threads, and one connection serves many creators. The consumer of the results sets the pace: a thread sends no further
+request before the queue has room for the thread's last result. The threads are daemons and are never joined, so a tick
+that must stop can stop at once, even if requests hang.
 """
 
 from __future__ import annotations
@@ -30,21 +30,24 @@ if TYPE_CHECKING:
 
 _CHECK_SECONDS = 0.25
 _PATIENCE_SECONDS = 1.0
-"""How much longer than until their time is over the threads' last results are waited for."""
+"""How long after the deadline `Poller.poll` waits for the threads' last results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polled:
-    """What came of polling a creator; `result` None: nothing has changed."""
+    """The result of polling one creator."""
 
     creator: Creator
     result: Found | FetchError | None
+    """What was found, or the error; None if nothing has changed since the last poll."""
     requests: int = 0
     cost: int = 0
-    """What the requests took from the platform's quota."""
+    """What the requests took from the platform's quota, in the platform's units."""
 
 
 class _Host:
+    """One host's creators that wait for a poll, and the host's throttling, if any. All threads may call `throttle`."""
+
     def __init__(self) -> None:
         self.waiting: deque[Creator] = deque()
         self.throttled: ThrottledError | None = None
@@ -52,7 +55,7 @@ class _Host:
         self._lock = Lock()
 
     def throttle(self, error: ThrottledError) -> None:
-        """Ask it no more; of what it says to several threads, the later moment holds."""
+        """Stop the requests to the host. If several threads get such an answer, the latest time counts."""
         again_at = time.monotonic() + error.leave_alone_seconds
         with self._lock:
             if again_at > self._again_at:
@@ -60,7 +63,7 @@ class _Host:
 
 
 class Poller:
-    """Polls creators until a time (seconds of time.monotonic()) or until it is told to stop."""
+    """Polls creators until the time `until` (seconds of time.monotonic()) or until `stopping` is set."""
 
     def __init__(
         self,
@@ -76,18 +79,19 @@ class Poller:
         self._until, self._stopping, self._log = until, stopping, log
         self._addresses = addresses or Addresses(allowed=settings.allow_networks)
         self._hosts: SimpleQueue[_Host] = SimpleQueue()
-        self._results: Queue[Polled] = Queue(maxsize=1)  # one can be megabytes
+        self._results: Queue[Polled] = Queue(maxsize=1)  # a single result can have megabytes
 
     def poll(self, creators: Sequence[Creator]) -> Iterator[Polled | None]:
-        """Yield what comes of each creator as it comes, and None now and then, for the caller to look around.
+        """Yield each creator's result as soon as the result is there, and None every _CHECK_SECONDS without a result.
 
-        It ends when all is done or time is over; creators that then have no result have not been polled.
+        A None lets the caller check whether to stop. The iterator ends when all creators have a result or when time is
+        over. A creator without a result by then was not polled.
         """
-        refused = self._share_out(creators)
+        refused = self._queue_hosts(creators)
         yield from refused
         missing = len(creators) - len(refused)
         for number in range(min(self._settings.concurrency, self._hosts.qsize())):
-            Thread(target=self._work, name=f"poll-{number}", daemon=True).start()
+            Thread(target=self._serve_hosts, name=f"poll-{number}", daemon=True).start()
         while missing and time.monotonic() < self._until + _PATIENCE_SECONDS:
             try:
                 polled = self._results.get(timeout=_CHECK_SECONDS)
@@ -97,8 +101,11 @@ class Poller:
                 missing -= 1
                 yield polled
 
-    def _share_out(self, creators: Sequence[Creator]) -> list[Polled]:
-        """Queue the hosts that are to be asked; return what comes of creators that have none."""
+    def _queue_hosts(self, creators: Sequence[Creator]) -> list[Polled]:
+        """Queue the hosts to be asked, and return the results of creators that have no host to ask.
+
+        A host is queued once per thread that may serve the host: concurrency_per_host times at most.
+        """
         hosts: dict[str, _Host] = {}
         refused: list[Polled] = []
         for creator in creators:
@@ -121,16 +128,17 @@ class Poller:
             known = ", ".join(sorted(self._adapters))
             raise RefusedError(f"platform {creator.platform[:40]!r} is unknown: write one of {known}") from None
 
-    def _work(self) -> None:
+    def _serve_hosts(self) -> None:
+        """Take hosts from the queue and poll their creators, until the queue is empty. Runs in a thread."""
         while True:
             try:
                 host = self._hosts.get_nowait()
             except Empty:
                 return
             with closing(Client(self._addresses)) as client:
-                self._work_through(host, client)
+                self._poll_host(host, client)
 
-    def _work_through(self, host: _Host, client: Client) -> None:
+    def _poll_host(self, host: _Host, client: Client) -> None:
         while time.monotonic() < self._until and not self._stopping.is_set():
             try:
                 creator = host.waiting.popleft()
@@ -160,17 +168,18 @@ class Poller:
         try:
             result = self._adapter(creator).poll(creator, ask_politely)
         except FetchError as error:
-            result = _bare(error)
+            result = _without_frames(error)
         except Exception as error:
-            # An answer that nobody thought of costs its creator, not the region.
+            # An unforeseen answer must cost its creator only, not the whole region.
             self._log.exception("adapter failed", extra={"creator": creator.id, "platform": creator.platform})
             result = RefusedError(f"the adapter of {creator.platform} failed: {type(error).__name__}")
         return Polled(creator=creator, result=result, requests=requests, cost=cost)
 
 
-def _bare(error: FetchError) -> FetchError:
-    """Take from an error what leads to the frames that it passed: they hold bodies, and hold each other until a
-    garbage collection.
+def _without_frames(error: FetchError) -> FetchError:
+    """Remove an error's references to stack frames and to the answer, and return the error.
+
+    The frames hold answers' bodies, and form reference cycles that live until the next garbage collection.
     """
     error.__context__ = error.__cause__ = None
     if isinstance(error, RefusedError):

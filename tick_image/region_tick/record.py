@@ -1,4 +1,4 @@
-"""The end of an attempt: its row, its last line in the log, and the exit code that tells Kubernetes what to do next."""
+"""Ends an attempt: writes the row and the last log line, and chooses the exit code that Kubernetes acts on."""
 
 from __future__ import annotations
 
@@ -26,30 +26,36 @@ log = logging.getLogger("region_tick")
 def record(
     environment: Environment, claimed: Claimed, ending: Ending, *, connection: psycopg.Connection | None, within: float
 ) -> ExitCode:
-    """Write the ending, on the handler's connection where that is free again; give it up after `within` seconds."""
-    about = _about(claimed, ending)
+    """Write the ending and return the exit code; give up after `within` seconds.
+
+    The handler's `connection` is used first, if no transaction is open there, and then a fresh connection.
+    """
+    fields = _log_fields(claimed, ending)
     try:
         written = _finish(environment, claimed, ending, connection, until=time.monotonic() + within)
     except psycopg.Error as error:
-        log.error("not recorded", extra=about | {"database": str(error)}, exc_info=ending.error)
-        return refusal(error)
+        log.error("not recorded", extra=fields | {"database": str(error)}, exc_info=ending.error)
+        return exit_code_for(error)
     if not written:
-        log.warning("lease lost", extra=about, exc_info=ending.error)
+        log.warning("lease lost", extra=fields, exc_info=ending.error)
         return ExitCode.AGAIN
-    log.log(logging.ERROR if ending.error else logging.INFO, "finished", extra=about, exc_info=ending.error)
+    log.log(logging.ERROR if ending.error else logging.INFO, "finished", extra=fields, exc_info=ending.error)
     if isinstance(ending.error, PermanentError):
         return ending.error.exit_code
     return ExitCode.AGAIN if ending.error else ExitCode.FINAL
 
 
 def acknowledge(claimed: Claimed, ending: Ending, *, after: BaseException | None) -> ExitCode:
-    """Log an ending that the handler committed with its effects; whatever came `after` changes nothing about it."""
-    log.log(logging.WARNING if after else logging.INFO, "finished", extra=_about(claimed, ending), exc_info=after)
+    """Log an ending that the handler committed together with its effects, and return the exit code.
+
+    An error `after` the commit is logged as well, and changes nothing: the tick is final.
+    """
+    log.log(logging.WARNING if after else logging.INFO, "finished", extra=_log_fields(claimed, ending), exc_info=after)
     return ExitCode.FINAL
 
 
-def refusal(error: psycopg.Error) -> ExitCode:
-    """Return the exit code of an attempt that the database refused, which none can mend, or failed."""
+def exit_code_for(error: psycopg.Error) -> ExitCode:
+    """Return the exit code after a database error: missing privileges are permanent, other errors are tried again."""
     refused = isinstance(error, psycopg.errors.InsufficientPrivilege)
     return ExitCode.NOT_PERMITTED if refused else ExitCode.AGAIN
 
@@ -57,11 +63,15 @@ def refusal(error: psycopg.Error) -> ExitCode:
 def _finish(
     environment: Environment, claimed: Claimed, ending: Ending, connection: psycopg.Connection | None, *, until: float
 ) -> bool:
+    """Write the ending by the time `until` (time.monotonic()); return False if the lease is lost.
+
+    Raises psycopg.Error.
+    """
     tried = False
     if connection and not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE:
         tried = True
         with (
-            suppress(psycopg.Error),  # cut meanwhile, perhaps: a fresh one shows whether more is wrong
+            suppress(psycopg.Error),  # the connection may be broken: a fresh connection shows if more is wrong
             answer_deadline(connection, within=(until - time.monotonic()) / 2),
         ):
             return finish(connection, claimed, ending, job_name=environment.job_name)
@@ -71,9 +81,9 @@ def _finish(
     ):
         if finish(fresh, claimed, ending, job_name=environment.job_name):
             return True
-        return tried and is_finished(fresh, claimed, ending)  # a COMMIT may be done that was not answered
+        return tried and is_finished(fresh, claimed, ending)  # the first COMMIT may have succeeded without an answer
 
 
-def _about(claimed: Claimed, ending: Ending) -> dict[str, object]:
+def _log_fields(claimed: Claimed, ending: Ending) -> dict[str, object]:
     seconds = round(time.monotonic() - claimed.asked, 3)
     return {"state": ending.state, "reason": ending.reason, "seconds": seconds, "counts": dict(ending.counts)}

@@ -1,8 +1,9 @@
-"""Asking again, politely: a few times, with exponential backoff and full jitter, and not before an upstream says so.
+"""Repeats a failed request politely: a few times, with exponential backoff and full jitter, and never before the
+upstream's Retry-After.
 
-urllib3's Retry is not used: its jitter is added to a fixed backoff instead of being the whole of it, it sleeps where
-nobody can wake it, knows no deadline, and cuts a long Retry-After short instead of giving up
-(urllib3.util.retry, get_backoff_time, sleep, parse_retry_after).
+urllib3's Retry does not serve for four reasons (urllib3.util.retry, get_backoff_time, sleep, parse_retry_after). Retry
+adds jitter to a fixed backoff, instead of full jitter. Retry's sleep cannot be interrupted. Retry knows no deadline.
+And Retry shortens a long Retry-After instead of giving up.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.5
 WAIT_LIMIT_SECONDS = 5.0
-"""The longest Retry-After that is waited out; a longer one ends the asking, for a later tick."""
+"""The longest Retry-After that is waited out. A longer Retry-After ends the attempts; a later tick asks again."""
 RETRY_AFTER_LIMIT_SECONDS = 86_400.0
-"""The longest Retry-After that is believed: a wrong one must not silence a creator for ever."""
+"""The longest Retry-After that is believed: a wrong value must not silence a creator for ever."""
 THROTTLED_SECONDS = 60.0
-"""How long an upstream is left alone that did not say for how long."""
-_AGAIN = frozenset({408, 425, 429})
+"""The pause after an upstream asks for a pause without a Retry-After."""
+_RETRYABLE_STATUSES = frozenset({408, 425, 429})
 
 
 class ThrottledError(FetchError):
-    """The upstream wants to be left alone for `seconds`; None where it does not say for how long."""
+    """The upstream asks for a pause of `seconds`; None if the upstream gives no length."""
 
     def __init__(self, message: str, seconds: float | None) -> None:
         super().__init__(message)
@@ -38,7 +39,7 @@ class ThrottledError(FetchError):
 
     @property
     def leave_alone_seconds(self) -> float:
-        """How long to leave it alone: as it said, else THROTTLED_SECONDS."""
+        """The length of the pause: the upstream's, or THROTTLED_SECONDS if the upstream gives none."""
         return THROTTLED_SECONDS if self.seconds is None else self.seconds
 
 
@@ -50,10 +51,11 @@ def ask(
     request_seconds: float,
     wait: Callable[[float], bool],
 ) -> Response:
-    """Return an answer of status 2xx or 304. All of it is over at `until` (seconds of time.monotonic()).
+    """Send a request, repeat it if that may help, and return an answer with status 2xx or 304.
 
-    `send` gets a time for each single request, `wait` waits for so many seconds or returns True when it is not to go
-    on. Raises TransientError, ThrottledError, and RefusedError for every other status.
+    All attempts end by the time `until` (seconds of time.monotonic()). `send` gets the request and the time at which
+    that single attempt must end, `request_seconds` after its start at most. `wait` waits for a number of seconds, and
+    returns True if `ask` must stop. Raises TransientError, ThrottledError, and RefusedError for every other status.
     """
     attempt = 0
     while True:
@@ -65,41 +67,42 @@ def ask(
             failure = error
         if failure is None:
             return response
-        pause = _pause(failure, attempt)
+        pause = _pause_seconds(failure, attempt)
         if pause is None or time.monotonic() + pause >= until or wait(pause):
             raise failure
 
 
 def judge(response: Response) -> FetchError | None:
-    """Say what a status means; None where it is an answer."""
-    said = f"{response.host} answers {response.status}"
+    """Return the error that a response's status means, or None for a useful answer."""
+    message = f"{response.host} answers {response.status}"
     if 200 <= response.status < 300 or response.status == 304:
         return None
-    if response.status >= 500 or response.status in _AGAIN:
+    if response.status >= 500 or response.status in _RETRYABLE_STATUSES:
         seconds = retry_after(response.headers)
         if response.status == 429 or seconds is not None:
-            return ThrottledError(said, seconds)
-        return TransientError(said)
-    return RefusedError(said, response)
+            return ThrottledError(message, seconds)
+        return TransientError(message)
+    return RefusedError(message, response)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read a Retry-After in either form (RFC 9110, 10.2.3) as seconds from now; None where there is none to read.
+    """Read a Retry-After header in either form (RFC 9110, 10.2.3) as seconds from now; None without a valid header.
 
-    A time is compared with the answer's own Date: the two clocks need not agree.
+    A Retry-After with a date is compared with the answer's own Date header, because the upstream's clock may differ
+    from this machine's clock.
     """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         seconds = float(text[:12])
     else:
-        until, now = _time(text), _time(headers.get("date", "")) or datetime.now(UTC)
+        until, now = _parse_date(text), _parse_date(headers.get("date", "")) or datetime.now(UTC)
         if until is None:
             return None
         seconds = (until - now).total_seconds()
     return min(max(0.0, seconds), RETRY_AFTER_LIMIT_SECONDS)
 
 
-def _time(text: str) -> datetime | None:
+def _parse_date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
@@ -107,8 +110,8 @@ def _time(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _pause(failure: FetchError, attempt: int) -> float | None:
-    """Return how long to wait before the next attempt; None where there is none."""
+def _pause_seconds(failure: FetchError, attempt: int) -> float | None:
+    """Return how long to wait before the next attempt, or None if there is no next attempt."""
     if attempt >= ATTEMPTS or isinstance(failure, RefusedError):
         return None
     pause = random.uniform(0.0, BACKOFF_SECONDS * 2.0**attempt)  # noqa: S311

@@ -1,7 +1,7 @@
-"""One tick, from its claim to its exit code.
+"""Runs one tick, from the claim to the exit code.
 
-The main thread claims, then supervises the handler, which runs in a thread of its own, as the lease does. In the end
-the main thread writes how the handler ended.
+The main thread claims the tick, supervises the handler, and in the end writes how the handler ended. The handler runs
+in a second thread, and a third thread renews the lease.
 """
 
 from __future__ import annotations
@@ -25,24 +25,26 @@ from region_tick.effects import Effects
 from region_tick.environment import Environment, EnvironmentVariableError
 from region_tick.handlers import Tick
 from region_tick.lease import Lease
-from region_tick.record import acknowledge, record, refusal
+from region_tick.record import acknowledge, exit_code_for, record
 from region_tick.session import IDLE_SECONDS, connect
 from region_tick.supervise import HandlerHungError, Message, listen_for_signals, start_handler
 
 LEASE_SECONDS = 30.0
 RENEWAL_SECONDS = 10.0
 EXIT_SECONDS = 1.0
-"""How long the interpreter may take to end once the tick has its row."""
+"""How long the interpreter may take to exit after the tick's row is written."""
 ANSWER_SECONDS = 12.0
-"""How long a claim, or the write of the end, waits for a server that hangs; shorter than the failsafe. A claim so
-outlasts the server's own bounds (statements.BOUNDS: 5 s for a lock, 10 s for a statement). The write of the end has
-half of it on the handler's connection, which outlasts the bound for a lock only, and the rest on a fresh one (record).
+"""How long a claim or the write of the final row waits for a hanging server. The limit is shorter than the failsafe.
+
+A claim waits longer than the server's own bounds (statements.BOUNDS: 5 s for a lock, 10 s for a statement). The final
+row gets half of the time on the handler's connection, which outlasts only the bound for a lock. A fresh connection gets
+the rest (record).
 """
 log = logging.getLogger("region_tick")
 
 
 def main() -> ExitCode:
-    """Run the tick that the environment describes."""
+    """Run the tick that the environment variables describe, and return the exit code."""
     logs.configure()
     try:
         code = run(Environment.read(os.environ))
@@ -52,7 +54,7 @@ def main() -> ExitCode:
     except Exception:
         log.exception("crashed")
         code = ExitCode.AGAIN
-    Thread(target=_leave, args=(code,), name="leave", daemon=True).start()
+    Thread(target=_exit_soon, args=(code,), name="leave", daemon=True).start()
     return code
 
 
@@ -63,19 +65,22 @@ def run(
     renewal_seconds: float = RENEWAL_SECONDS,
     idle_seconds: float = IDLE_SECONDS,
 ) -> ExitCode:
-    """Claim, handle, finish. Only in the main thread of a process that then exits: signals and failsafe stay set."""
+    """Claim the tick, run the handler, write the ending, and return the exit code.
+
+    Call run() only in the main thread of a process that exits afterwards: signal handlers and failsafe stay armed.
+    """
     deadline = time.monotonic() + environment.timeout_seconds
-    logs.configure(keys=_keys(environment))
+    logs.configure(keys=_log_keys(environment))
     messages = listen_for_signals(environment.timeout_seconds)
     try:
         with closing(connect(environment.database)) as connection:
             match _await_claim(connection, environment, messages, deadline=deadline, lease_seconds=lease_seconds):
                 case Claimed() as claimed:
                     effects = Effects(connection, claimed, job_name=environment.job_name, idle_seconds=idle_seconds)
-                    tick = _tick(environment, claimed, connection, effects, deadline)
+                    tick = _make_tick(environment, claimed, connection, effects, deadline)
                     seconds = {"lease_seconds": lease_seconds, "renewal_seconds": renewal_seconds}
                     lease = Lease(claimed, environment.database, effects, **seconds)
-                    return _work(environment, claimed, tick, effects, lease, messages)
+                    return _run_handler(environment, claimed, tick, effects, lease, messages)
                 case Final(key, state, reason):
                     log.info("final", extra={"tick_at": key.tick_at, "state": state, "reason": reason})
                     return ExitCode.FINAL
@@ -83,11 +88,11 @@ def run(
                     return ExitCode.AGAIN
     except psycopg.Error as error:
         log.error("database failed", extra={"error": str(error), "database": environment.database.address})
-        return refusal(error)
+        return exit_code_for(error)
 
 
-def _leave(code: ExitCode) -> None:
-    """End the process in a moment, where the orderly end waits for what the handler left behind, such as a thread."""
+def _exit_soon(code: ExitCode) -> None:
+    """End the process after EXIT_SECONDS, if the orderly exit waits for leftovers of the handler such as a thread."""
     time.sleep(EXIT_SECONDS)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -102,32 +107,33 @@ def _await_claim(
     deadline: float,
     lease_seconds: float,
 ) -> Claimed | Final | None:
-    """Claim, waiting while another attempt holds the lease or anybody a lock; None when told to stop, or when time is
-    over, before that.
+    """Claim the tick; wait while another attempt holds the lease or another session holds a lock.
+
+    Return None if a signal or the deadline ends the wait.
     """
     pause = 0.0
     while time.monotonic() + pause < deadline:
         with suppress(Empty):
             log.warning("not claimed", extra={"reason": messages.get(timeout=pause)})
             return None
-        about: dict[str, object]
+        fields: dict[str, object]
         try:
             with answer_deadline(connection, within=ANSWER_SECONDS):
                 verdict = claim(connection, environment, lease_seconds=lease_seconds)
         except psycopg.errors.LockNotAvailable as error:
-            about = {"error": str(error)}
+            fields = {"error": str(error)}
         else:
             if not isinstance(verdict, Leased):
                 return verdict
-            about = {"tick_at": verdict.key.tick_at, "leased_by": verdict.attempt, "leased_until": verdict.until}
+            fields = {"tick_at": verdict.key.tick_at, "leased_by": verdict.attempt, "leased_until": verdict.until}
         if not pause:
-            log.info("waiting", extra=about)
+            log.info("waiting", extra=fields)
         pause = random.uniform(0.5, 1.5)  # noqa: S311
     log.warning("not claimed", extra={"reason": Reason.TIMEOUT})
     return None
 
 
-def _tick(
+def _make_tick(
     environment: Environment, claimed: Claimed, connection: psycopg.Connection, effects: Effects, deadline: float
 ) -> Tick:
     return Tick(
@@ -145,7 +151,7 @@ def _tick(
     )
 
 
-def _work(
+def _run_handler(
     environment: Environment,
     claimed: Claimed,
     tick: Tick,
@@ -153,15 +159,15 @@ def _work(
     lease: Lease,
     messages: SimpleQueue[Message],
 ) -> ExitCode:
-    """Run the handler and write how it ended."""
-    logs.configure(keys=_keys(environment) | {"tick_at": tick.tick_at, "attempt": tick.attempt})
+    """Run the handler, write the ending, and return the exit code."""
+    logs.configure(keys=_log_keys(environment) | {"tick_at": tick.tick_at, "attempt": tick.attempt})
     log.info("claimed", extra={"handler": environment.handler, "manual": bool(claimed.key.manual_uid)})
-    worker = start_handler(environment.handler, tick, messages)
+    handler_thread = start_handler(environment.handler, tick, messages)
     lease.start(messages.put)
     ending = supervise.supervise(messages, lease, tick)
     lease.end()
-    worker.join(timeout=0.0 if isinstance(ending.error, HandlerHungError) else 1.0)
-    hung = worker.is_alive()
+    handler_thread.join(timeout=0.0 if isinstance(ending.error, HandlerHungError) else 1.0)
+    hung = handler_thread.is_alive()
     if effects.finished:
         code = acknowledge(claimed, effects.finished, after=ending.error)
     else:
@@ -172,11 +178,11 @@ def _work(
         )
         code = record(environment, claimed, ending, connection=None if hung else tick.connection, within=within)
     if hung:
-        os._exit(code)  # nothing ends the thread, and it uses the connection that an orderly exit would close
+        os._exit(code)  # the hung thread cannot be ended, and still uses the connection that return would close
     return code
 
 
-def _keys(environment: Environment) -> dict[str, object]:
+def _log_keys(environment: Environment) -> dict[str, object]:
     return {
         "region.code": environment.region.code,
         "cron": environment.cron,

@@ -1,7 +1,8 @@
-"""A tick's session with Postgres: how it connects, and what bounds each of its transactions.
+"""Connects a tick to Postgres, and bounds the waits of each transaction.
 
-Nothing outlives a transaction, so a pooler in transaction mode may stand between. The handler may have changed the
-connection that it was given, so nothing is believed of a connection here but that it can execute.
+No state outlives a transaction (no prepared statement, no session setting), so the tick also works through a pooler in
+transaction mode. A connection is trusted to execute statements and for nothing else, because the handler may have
+changed its settings.
 """
 
 from __future__ import annotations
@@ -19,18 +20,21 @@ if TYPE_CHECKING:
     from region_tick.database_url import DatabaseUrl
 
 IDLE_SECONDS = 60.0
-"""How long nothing may be asked in a transaction before the server ends its session, and with it the locks of a process
-that is frozen or whose node is lost: TCP keepalive takes two hours to notice. A handler that is at work may take as
-long; Kubernetes takes longer to give up the pod of a lost node (40 to 50 s until it is unreachable, and 30 s more).
+"""How long a transaction may be idle before the server ends the session.
+
+The end of the session frees the locks of a frozen process, or of a process on a lost node; TCP keepalive would take two
+hours to notice. A working handler may be idle in a transaction for as long as this. Kubernetes takes longer to give up
+the pod of a lost node: 40 to 50 s until the node is unreachable, and 30 s more.
 """
 
 
 def connect(database: DatabaseUrl, *, within: float | None = None) -> psycopg.Connection:
-    """Connect in autocommit mode, without prepared statements; within so many seconds (2 at least, which is libpq's
-    rule), or the URL's connect_timeout.
+    """Connect in autocommit mode, without prepared statements.
 
-    Transactions are READ COMMITTED, whatever the server's default: with a snapshot of their own, a renewal of the lease
-    in mid-transaction would be a serialization failure. Raises psycopg.OperationalError.
+    The timeout is `within` seconds, at least 2 by libpq's rule; without `within`, the URL's connect_timeout applies.
+
+    Transactions are READ COMMITTED, whatever the server's default. With a stricter isolation level, a lease renewal
+    during a handler's transaction would be a serialization failure. Raises psycopg.OperationalError.
     """
     connection = psycopg.connect(
         database.conninfo,
@@ -43,7 +47,10 @@ def connect(database: DatabaseUrl, *, within: float | None = None) -> psycopg.Co
 
 
 def bound(connection: psycopg.Connection, *, idle_seconds: float = IDLE_SECONDS) -> datetime:
-    """Bound the waits of the transaction just begun; return the database's time, in UTC. Raises psycopg.Error."""
+    """Set the timeouts of the transaction that has just begun, and return the database's time (UTC).
+
+    Raises psycopg.Error.
+    """
     row = cursor(connection).execute(BOUNDS, {"idle": f"{idle_seconds}s"}).fetchone()
     assert row is not None  # noqa: S101 - for the type checker: a SELECT without FROM has one row
     now: datetime = row[0]
@@ -51,15 +58,15 @@ def bound(connection: psycopg.Connection, *, idle_seconds: float = IDLE_SECONDS)
 
 
 def storable(text: str) -> str:
-    """Return a text as Postgres takes it: without NUL and lone surrogates."""
+    """Return a text that Postgres can store: without NUL and lone surrogates."""
     return text.replace("\0", "").encode(errors="backslashreplace").decode()
 
 
 def cursor(connection: psycopg.Connection) -> psycopg.Cursor[TupleRow]:
-    """Return a cursor that gives rows as tuples, whatever the handler made of the connection."""
+    """Return a cursor that gives rows as tuples, even if the handler has changed the connection's row factory."""
     return psycopg.Cursor(connection, row_factory=tuple_row)
 
 
 def notify(connection: psycopg.Connection, job_name: str) -> None:
-    """Tell who listens that the tick of a Job has ended, once the transaction is committed."""
+    """Notify the operator that a Job's tick has ended. Postgres delivers the notification after the COMMIT."""
     cursor(connection).execute(NOTIFY, {"channel": RUNS_CHANNEL, "job_name": job_name})

@@ -1,7 +1,8 @@
-"""What a tick says to the database: its every statement, which a test has the migrated database prepare.
+"""The SQL statements of a tick. A test prepares every statement on a migrated database.
 
-Nothing outlives its transaction (no prepared statement, no session state), so PgBouncer in transaction mode may stand
-between. Each parameter has its type, because no table says it where the statement is prepared.
+No state outlives a transaction (no prepared statement, no session state), so the statements also work through PgBouncer
+in transaction mode. Each parameter is cast to its type, because Postgres cannot always infer the type from a table when
+a statement is prepared.
 """
 
 BOUNDS = """
@@ -21,7 +22,7 @@ SELECT coalesce(
        AND tick_at > now() - interval '30 days'),
     date_trunc('minute', clock_timestamp()))
 """
-"""A month is more than all attempts of a Job take; it leaves the partitions alone that are ahead of time."""
+"""All attempts of a Job take less than a month. The bound spares older partitions."""
 
 ROW_OF_JOB = """
 SELECT FROM region_tick.job_run
@@ -119,7 +120,8 @@ WHERE source = %(source)s::text AND region_id = %(region_id)s::text
   AND attempt = %(attempt)s::integer AND state = %(state)s::text AND reason = %(reason)s::text
   AND finished_at IS NOT NULL
 """
-"""The reason tells our end from the ledger's, which closes what stayed open as failed, too."""
+"""The reason tells the attempt's own ending from the ledger's: the ledger closes runs that stayed open, also as failed.
+"""
 
 NOTIFY = """
 SELECT pg_catalog.pg_notify(%(channel)s::text, %(job_name)s::text)

@@ -1,8 +1,9 @@
-"""The handler's thread, and what ends it: its own end, a signal, the deadline, or the loss of the lease.
+"""Runs the handler in a thread, and ends the handler on a signal, at the deadline or when the lease is lost.
 
-The main thread waits for messages only, and they arrive in one queue, because `SimpleQueue.put` may be called in a
-signal handler and `Event.set` may not (https://docs.python.org/3/library/queue.html#simplequeue-objects). A handler
-that does not end when told to is left behind: its row says interrupted, and the process exits under it.
+The main thread waits for messages in a single queue. The queue is a SimpleQueue, because a signal handler may call
+`SimpleQueue.put` and may not call `Event.set` (https://docs.python.org/3/library/queue.html#simplequeue-objects).
+A handler that does not end when told to stop is abandoned: its row says interrupted, and the process exits while the
+handler's thread still runs.
 """
 
 from __future__ import annotations
@@ -26,42 +27,44 @@ if TYPE_CHECKING:
     from region_tick.lease import Lease
 
 PATIENCE_SECONDS = 8.0
-"""How long a handler may take to end once it is stop_reason to; the rest of the pod's grace is for writing its row."""
+"""How long a handler may take to end after being told to stop. The rest of the pod's grace period is for the row."""
 FAILSAFE_SECONDS = TERMINATION_GRACE_SECONDS - 1
-"""How long after SIGTERM or the deadline the process is ended whatever hangs; unlike SIGKILL it shows the stacks."""
+"""When the failsafe ends the process, in seconds after SIGTERM or the deadline. Unlike SIGKILL, the failsafe prints the
+stacks of all threads.
+"""
 
 Message: TypeAlias = Reason | Outcome | BaseException
-"""How the handler ended, or why it is to stop."""
+"""How the handler ended (Outcome, exception), or why the handler must stop (Reason)."""
 
 log = logging.getLogger("region_tick")
 
 
 class HandlerHungError(Exception):
-    """The handler was stop_reason to end and did not."""
+    """The handler was told to stop and did not end."""
 
 
 def listen_for_signals(timeout_seconds: int) -> SimpleQueue[Message]:
-    """Turn signals into messages, and arm the failsafe."""
+    """Turn SIGTERM and SIGINT into messages, arm the failsafe, and return the queue of messages."""
     messages: SimpleQueue[Message] = SimpleQueue()
 
-    def terminated(_number: int, _frame: FrameType | None) -> None:
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
         faulthandler.dump_traceback_later(FAILSAFE_SECONDS, exit=True)
         messages.put(Reason.TERMINATED)
 
     faulthandler.dump_traceback_later(timeout_seconds + FAILSAFE_SECONDS, exit=True)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, terminated)
+        signal.signal(number, on_signal)
     return messages
 
 
 def start_handler(name: str, tick: Tick, messages: SimpleQueue[Message]) -> Thread:
-    """Run a handler in a thread of its own; its end becomes a message."""
-    thread = Thread(target=_handle, args=(name, tick, messages), name="handler", daemon=True)
+    """Run a handler in a thread of its own, and return the thread. The handler's end becomes a message."""
+    thread = Thread(target=_run_handler, args=(name, tick, messages), name="handler", daemon=True)
     thread.start()
     return thread
 
 
-def _handle(name: str, tick: Tick, messages: SimpleQueue[Message]) -> None:
+def _run_handler(name: str, tick: Tick, messages: SimpleQueue[Message]) -> None:
     try:
         outcome = load(name)(tick)
         if not isinstance(outcome, Outcome | None):
@@ -72,11 +75,14 @@ def _handle(name: str, tick: Tick, messages: SimpleQueue[Message]) -> None:
 
 
 def supervise(messages: SimpleQueue[Message], lease: Lease, tick: Tick) -> Ending:
-    """Wait for the handler's end; tell it to end when SIGTERM comes, the deadline passes or the lease is lost."""
+    """Wait for the handler's end and return the ending.
+
+    On SIGTERM, at the deadline or when the lease is lost, tell the handler to stop and wait for PATIENCE_SECONDS more.
+    """
     stop_reason: Reason | None = None
     until = tick.deadline
     while True:
-        match _next(messages, None if stop_reason else lease, until=until):
+        match _next_message(messages, None if stop_reason else lease, until=until):
             case Outcome(counts, reason):
                 return Ending(state=State.SUCCEEDED, reason=reason, counts=counts)
             case LeaseLostError() as error:
@@ -92,19 +98,19 @@ def supervise(messages: SimpleQueue[Message], lease: Lease, tick: Tick) -> Endin
             case Reason.TIMEOUT as reason:
                 hung = HandlerHungError(f"the handler did not end within {PATIENCE_SECONDS:.0f} s of being told to")
                 return Ending(state=State.INTERRUPTED, reason=stop_reason or reason, error=hung)
-            case Reason():  # it was told to stop already
+            case Reason():  # the handler was told to stop already
                 continue
             case never:
                 assert_never(never)
 
 
-def _next(messages: SimpleQueue[Message], lease: Lease | None, *, until: float) -> Message:
-    """Return the next message: TIMEOUT at `until`, LEASE_LOST when the lease is over."""
+def _next_message(messages: SimpleQueue[Message], lease: Lease | None, *, until: float) -> Message:
+    """Wait for the next message. Return TIMEOUT at the time `until`, LEASE_LOST at the lease's end."""
     while True:
-        ends = lease.over if lease else float("inf")
+        lease_ends_at = lease.ends_at if lease else float("inf")
         with suppress(Empty):
-            return messages.get(timeout=max(0.0, min(until, ends) - time.monotonic()))
+            return messages.get(timeout=max(0.0, min(until, lease_ends_at) - time.monotonic()))
         if time.monotonic() >= until:
             return Reason.TIMEOUT
-        if lease and time.monotonic() >= lease.over:  # which a renewal may have moved meanwhile
+        if lease and time.monotonic() >= lease.ends_at:  # a renewal may have moved the end in the meantime
             return Reason.LEASE_LOST

@@ -1,7 +1,7 @@
-"""The command `region-worker`: fetches what ticks with the handler `enqueue` have put into the queue.
+"""The command `region-worker`: does the tasks that ticks with the handler `enqueue` have put into the queue.
 
-It ends with 0 when it was told to, with 75 where the queue is away (to be started again), with 78 for an environment
-that cannot be used.
+The exit code is 0 after SIGTERM or SIGINT, 75 if the queue is unavailable (the worker is to be started again), and 78
+for environment variables that cannot be used.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 
 def main() -> int:
     """Work until told to stop; return the exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # before the imports: nothing is to be put in order yet
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # during the imports nothing has to be cleaned up
     import asyncio
     import logging
 

@@ -1,9 +1,9 @@
-"""The task: ask a creator's upstream what is new, as `poll` does, and write what came of it.
+"""Implements the queue's task: asks a creator's upstream for news, as `poll` does, and writes the result.
 
-It may run twice, also at the same time: after a worker that died, or was taken for dead. That is harmless, because what
-is written are items, each once, and the validators that came with them. What is on record in the creator's row (a
-refusal, a Retry-After) is a task done, for a later tick to follow up; what may pass by itself is raised, for the queue
-to try again.
+A task may run twice, even at the same time, after a worker died or was taken for dead. A repetition is harmless: each
+item is stored once, together with the validators of its answer. A result that the creator's row records (a refusal, a
+Retry-After) ends the task, and a later tick asks again. A failure that may pass by itself is raised, so that the queue
+tries the task again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from procrastinate.exceptions import JobAborted
 
-from region_tick.adapters import Adapter, Creator, Found, adapters
+from region_tick.adapters import Adapter, Creator, Found, make_adapters
 from region_tick.creators import read_creator, save
 from region_tick.fetch import RefusedError, TransientError
 from region_tick.poller import Polled, Poller
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TASK_SECONDS = 60.0
-"""How long a task may ask its upstream, all attempts and the wait for a place at the host included."""
+"""How long a task may take for its upstream: all attempts, and the wait for a place at the host."""
 
 
 class Fetches:
-    """Runs tasks, each in a thread of its own."""
+    """Runs tasks. procrastinate calls `fetch` in a thread per task."""
 
     def __init__(self, pool: ConnectionPool[Connection], settings: PollSettings) -> None:
         self._pool, self._settings = pool, settings
@@ -49,11 +49,11 @@ class Fetches:
         self._lock = Lock()
 
     def fetch(self, context: JobContext, *, creator_id: int, tick_at: str, region_code: str) -> None:
-        """Fetch a creator of whom there was no answer since `tick_at`.
+        """Fetch a creator, unless there is an answer since `tick_at` (ISO 8601).
 
         Raises TransientError, JobAborted when told to stop, psycopg.Error, and psycopg_pool.PoolTimeout.
         """
-        about = {
+        fields = {
             "region.code": region_code,
             "tick_at": tick_at,
             "creator": creator_id,
@@ -61,35 +61,40 @@ class Fetches:
         }
         with self._pool.connection() as connection:
             bound(connection)
-            found = read_creator(connection, creator_id, tick_at=datetime.fromisoformat(tick_at))
-        if found is None:
-            log.info("nothing to fetch", extra=about)
+            creator_and_time = read_creator(connection, creator_id, tick_at=datetime.fromisoformat(tick_at))
+        if creator_and_time is None:
+            log.info("nothing to fetch", extra=fields)
             return
-        polled = self._poll(*found, context)
+        polled = self._poll(*creator_and_time, context)
         with self._pool.connection() as connection:
             bound(connection)
             items = save(connection, polled.creator, polled.result)
-        _report(polled, about | {"items": items})
+        _log_result(polled, fields | {"items": items})
         if isinstance(polled.result, TransientError):
             raise polled.result
 
     def _poll(self, creator: Creator, now: datetime, context: JobContext) -> Polled:
+        """Wait for a place at the creator's host, and ask; return at once if the host is throttled."""
         until = time.monotonic() + TASK_SECONDS
-        known = self._known(now)
-        host = self._host(known, creator)
+        adapters = self._adapters_at(now)
+        host = self._host(adapters, creator)
         if host is None:
-            return self._ask(creator, known, until, context)
+            return self._ask(creator, adapters, until, context)
         with host.turn(until=until, check=lambda: _check(context)) as throttled:
             if throttled is not None:
                 return Polled(creator=creator, result=throttled)
-            polled = self._ask(creator, known, until, context)
+            polled = self._ask(creator, adapters, until, context)
             if isinstance(polled.result, ThrottledError):
                 host.throttle(polled.result)
             return polled
 
-    def _ask(self, creator: Creator, known: Mapping[str, Adapter], until: float, context: JobContext) -> Polled:
+    def _ask(self, creator: Creator, adapters: Mapping[str, Adapter], until: float, context: JobContext) -> Polled:
+        """Ask the creator's upstream, and return the result by `until` (time.monotonic()).
+
+        Raises TransientError and JobAborted.
+        """
         stopping = Event()
-        poller = Poller(known, self._settings, until=until, stopping=stopping, log=log)
+        poller = Poller(adapters, self._settings, until=until, stopping=stopping, log=log)
         try:
             for polled in poller.poll([creator]):
                 if polled is not None:
@@ -99,30 +104,35 @@ class Fetches:
             stopping.set()
         raise TransientError(f"no answer within {TASK_SECONDS:.0f} s")
 
-    def _known(self, now: datetime) -> Mapping[str, Adapter]:
-        """Return the adapters; they are made anew each hour, because TikTok's holds a day and a token of two hours."""
+    def _adapters_at(self, now: datetime) -> Mapping[str, Adapter]:
+        """Return the adapters for this hour.
+
+        New adapters are made every hour, because TikTok's adapter holds the date and a token that is valid for two
+        hours.
+        """
         hour = now.replace(minute=0, second=0, microsecond=0)
         with self._lock:
             if self._adapters is None or self._adapters[0] != hour:
-                self._adapters = (hour, adapters(self._settings, until=now))
+                self._adapters = (hour, make_adapters(self._settings, until=now))
             return self._adapters[1]
 
-    def _host(self, known: Mapping[str, Adapter], creator: Creator) -> Host | None:
-        """Return the host that will be asked; None where there is none, which the asking says in its own words."""
+    def _host(self, adapters: Mapping[str, Adapter], creator: Creator) -> Host | None:
+        """Return the host to ask, or None for an invalid creator: the poller then returns the reason as an error."""
         try:
-            return self._hosts[known[creator.platform].host(creator)]
+            return self._hosts[adapters[creator.platform].host(creator)]
         except (KeyError, RefusedError):
             return None
 
 
 def _check(context: JobContext) -> None:
+    """Raise JobAborted if the worker is told to stop."""
     if context.should_abort():
         raise JobAborted
 
 
-def _report(polled: Polled, about: dict[str, object]) -> None:
-    about |= {"platform": polled.creator.platform, "requests": polled.requests, "quota": polled.cost}
+def _log_result(polled: Polled, fields: dict[str, object]) -> None:
+    fields |= {"platform": polled.creator.platform, "requests": polled.requests, "quota": polled.cost}
     if polled.result is None or isinstance(polled.result, Found):
-        log.info("fetched", extra=about | {"modified": polled.result is not None})
+        log.info("fetched", extra=fields | {"modified": polled.result is not None})
     else:
-        log.warning("creator not fetched", extra=about | {"error": str(polled.result)})
+        log.warning("creator not fetched", extra=fields | {"error": str(polled.result)})

@@ -1,4 +1,4 @@
-"""How this process treats each host: a few requests at a time, and none while it wants to be left alone."""
+"""Limits this process's requests per host: a few at a time, and none while the host asks for a pause."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHECK_SECONDS = 0.25
 
 
 class Host:
-    """One host. Its methods may be called from any thread."""
+    """One host. Any thread may call the methods."""
 
     def __init__(self, name: str, at_once: int) -> None:
         self._name = name
@@ -27,9 +27,10 @@ class Host:
 
     @contextmanager
     def turn(self, *, until: float, check: Callable[[], None]) -> Iterator[ThrottledError | None]:
-        """Wait for a place, hold it, and say whether the host wants to be left alone.
+        """Wait for a place at the host, hold the place, and yield a ThrottledError if the host asks for a pause.
 
-        Raises TransientError where there is none `until` (seconds of time.monotonic()), and what `check` raises.
+        While waiting, `check` is called every _CHECK_SECONDS. Raises TransientError if no place is free by the time
+        `until` (seconds of time.monotonic()), and the errors of `check`.
         """
         while not self._places.acquire(timeout=_CHECK_SECONDS):
             check()
@@ -41,7 +42,7 @@ class Host:
             self._places.release()
 
     def throttle(self, error: ThrottledError) -> None:
-        """Leave the host alone for as long as it said; what it said before holds where that is longer."""
+        """Send no request for as long as the host asks. A longer pause from an earlier answer stays."""
         again_at = time.monotonic() + error.leave_alone_seconds
         with self._lock:
             self._again_at = max(self._again_at, again_at)
@@ -52,13 +53,13 @@ class Host:
 
 
 class Hosts:
-    """All of them, by name."""
+    """All hosts by name. A host is made at first use."""
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
-        self._known: dict[str, Host] = {}
+        self._hosts: dict[str, Host] = {}
         self._lock = Lock()
 
     def __getitem__(self, name: str) -> Host:
         with self._lock:
-            return self._known.setdefault(name, Host(name, self._at_once))
+            return self._hosts.setdefault(name, Host(name, self._at_once))

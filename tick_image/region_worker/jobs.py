@@ -1,7 +1,7 @@
-"""What becomes of a job that did not succeed, and of one whose worker is gone.
+"""Handles the queue's jobs that failed, and the jobs of workers that died.
 
-Nothing is left `doing` that nobody does: procrastinate finds such jobs by their workers' heartbeats alone, so a worker
-that cannot write how a job ended must itself end.
+No job may keep the status `doing` without a worker. procrastinate finds such jobs by missing heartbeats of workers, and
+by nothing else. A worker that cannot write how a job ended must therefore end, so that its heartbeats stop.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 10
-"""How often a job is tried, the times included at which its worker died or was told to stop."""
+"""How often a job is tried. Attempts count even if the worker died or was told to stop."""
 BACKOFF_SECONDS = 30.0
 BACKOFF_LIMIT_SECONDS = 600.0
 
 
 class Backoff(BaseRetryStrategy):
-    """Tries again later and later, with full jitter; at once what a stopping worker gave back."""
+    """Retries with growing pauses and full jitter. A job that a stopping worker gave back is retried at once."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
-        """Return when to try again; None where it was tried often enough."""
+        """Return when to try the job again, or None after ATTEMPTS attempts."""
         if isinstance(exception, JobAborted):
             return RetryDecision()
         if job.attempts + 1 >= ATTEMPTS:
@@ -44,14 +44,14 @@ class Backoff(BaseRetryStrategy):
 
 
 class QueueJobManager(JobManager):
-    """Writes how jobs ended; calls `stop` where it cannot."""
+    """Writes how jobs ended, and calls `stop` if the write fails."""
 
     def __init__(self, connector: BaseConnector, *, stop: Callable[[], None]) -> None:
         super().__init__(connector)
         self._stop = stop
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
-        """Write that a job ended. Raises ConnectorException."""
+        """Write a job's final status. Raises ConnectorException."""
         try:
             await super().finish_job(job, status, delete_job)
         except ConnectorException:
@@ -66,8 +66,9 @@ class QueueJobManager(JobManager):
         queue: str | None = None,
         lock: str | None = None,
     ) -> None:
-        """Put a job back into the queue, or end it where the next one of its creator waits there: that will do the
-        same. Raises ConnectorException.
+        """Put a job back into the queue. Raises ConnectorException.
+
+        If the creator's next job already waits in the queue, end this job instead: the next job does the same work.
         """
         try:
             await super().retry_job(job, retry_at, priority, queue, lock)
@@ -78,9 +79,9 @@ class QueueJobManager(JobManager):
             raise
 
     async def retry_stalled(self, *, seconds: float) -> None:
-        """Put back the jobs of workers that are gone or silent for so long. Raises ConnectorException."""
+        """Put back the jobs of workers without a heartbeat for `seconds`. Raises ConnectorException."""
         for job in await self.get_stalled_jobs(seconds_since_heartbeat=seconds):
-            about = {"task": job.task_name, "arguments": job.task_kwargs, "attempt": job.attempts + 1}
+            fields = {"task": job.task_name, "arguments": job.task_kwargs, "attempt": job.attempts + 1}
             try:
                 if job.attempts + 1 < ATTEMPTS:
                     await super().retry_job(job)
@@ -88,7 +89,7 @@ class QueueJobManager(JobManager):
                     await super().finish_job(job, Status.FAILED, delete_job=False)
             except UniqueViolation:
                 await super().finish_job(job, Status.FAILED, delete_job=True)
-            except ConnectorException as error:  # another worker was faster, or the database is away
-                log.info("stalled job left", extra=about | {"error": str(error.__cause__)})
+            except ConnectorException as error:  # another worker was faster, or the database is unavailable
+                log.info("stalled job left", extra=fields | {"error": str(error.__cause__)})
                 continue
-            log.warning("stalled job taken from its worker", extra=about)
+            log.warning("stalled job taken from its worker", extra=fields)

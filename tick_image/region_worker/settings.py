@@ -1,6 +1,6 @@
-"""What the worker reads from its environment: the database, and how much to do at once.
+"""Reads the worker's settings from environment variables: the database's URLs and the settings of `poll`.
 
-What it asks upstreams with (POLL_*, keys) is read as `poll` reads it.
+region_tick.poll_settings reads the variables for requests to upstreams (POLL_*, keys), for worker and `poll` alike.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ QUEUE_SESSION = {
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "30s",
 }
-"""What a session with the queue needs: procrastinate says bare names and sets no timeouts, and a worker that is frozen
-while it takes a task would keep it from all others.
+"""The settings of a session with the queue. procrastinate uses table names without a schema, and sets no timeouts:
+a worker that freezes while taking a task would block the task for all other workers.
 """
 
 
 class WorkerSettingError(ValueError):
-    """A variable that is missing or cannot be used; the message names it and the remedy."""
+    """A variable is missing or cannot be used. The message has the variable's name and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """The worker's knobs; docs/queue.md explains them."""
+    """The worker's settings, as docs/queue.md explains."""
 
     database: DatabaseUrl
-    """For what is fetched; may be a pooler's."""
+    """The database for creators and items. The URL may lead to a pooler."""
     direct: DatabaseUrl
-    """For the queue, which needs sessions of its own: LISTEN, and a search_path."""
+    """The database for the queue, without a pooler: the queue needs LISTEN and a search_path of its own."""
     poll: PollSettings
 
     @classmethod
@@ -51,7 +51,7 @@ class WorkerSettings:
         return cls(database=database, direct=direct, poll=PollSettings.read(variables))
 
     def queue_conninfo(self) -> str:
-        """Return where the queue is, for libpq, with QUEUE_SESSION."""
+        """Return libpq's connection string for the queue, with the settings of QUEUE_SESSION."""
         given = conninfo_to_dict(self.direct.conninfo).get("options") or ""
         options = " ".join((str(given), *(f"-c {name}={value}" for name, value in QUEUE_SESSION.items())))
         return make_conninfo(self.direct.conninfo, options=options.strip(), fallback_application_name="region-worker")

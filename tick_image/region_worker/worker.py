@@ -1,7 +1,8 @@
-"""The worker: procrastinate's, with our tasks, our retries and an end to every wait.
+"""Runs procrastinate's worker with the project's task, the project's retries and a limit for every wait.
 
-It ends when it is told to, and when its queue cannot be trusted any more (no heartbeat, no end of a job could be
-written): whoever started it starts it again, and its jobs are another worker's within a minute.
+The worker ends when told to stop. The worker also ends when the queue cannot be trusted any more, because a heartbeat
+or a job's final status could not be written. Kubernetes then starts the worker again, and another worker gets the jobs
+within a minute.
 """
 
 from __future__ import annotations
@@ -33,45 +34,46 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FAILED_KEPT_HOURS = 7 * 24
-"""How long failed tasks stay in the table for people to see. Those that succeeded are deleted at once."""
+"""How long failed tasks stay in the table for people to see. Successful tasks are deleted at once."""
 _HOUSEKEEPING_PRIORITY = 100
 
 
 class QueueUnavailableError(Exception):
-    """The queue cannot be reached or trusted: the worker is to be started afresh."""
+    """The queue cannot be reached or trusted: the worker must be started again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerTimes:
-    """How fast the worker notices things, in seconds."""
+    """The worker's intervals and limits, in seconds."""
 
     heartbeat: float = 10.0
+    """The interval of the worker's heartbeats."""
     stalled: float = 30.0
-    """For how long a worker may be silent before its jobs are given to others."""
+    """How long a worker may be without a heartbeat before other workers get its jobs."""
     graceful: float = 20.0
-    """How long the jobs under way may take when the worker is told to stop; then they are given back."""
+    """How long running jobs may take after the worker is told to stop. Jobs that take longer are given back."""
     poll: float = 5.0
-    """How often to look for jobs of which no NOTIFY tells: those that are tried again."""
+    """The interval of the look for jobs without a NOTIFY: jobs that are tried again."""
 
 
 def configure_logs(variables: Mapping[str, str]) -> None:
-    """Write lines as a tick does, and of the libraries only what is wrong."""
+    """Write log lines in the shape of a tick's lines, and only warnings and errors of the libraries."""
     logs.configure(keys={"pod": variables.get("POD_NAME", "")})
-    logging.getLogger("procrastinate").setLevel(logging.WARNING)  # two lines a task otherwise, beside our own
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings hold URLs in full
+    logging.getLogger("procrastinate").setLevel(logging.WARNING)  # INFO adds two lines per task to the worker's own
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # urllib3's warnings hold whole URLs
 
 
 async def work(settings: WorkerSettings, times: WorkerTimes) -> None:
     """Work until SIGTERM or SIGINT. Raises QueueUnavailableError."""
-    told = False
-    working = asyncio.create_task(_work(settings, times, stop=lambda: stop()))
+    stopped_by_signal = False
+    working = asyncio.create_task(_run_worker(settings, times, stop=lambda: stop()))
 
     def stop(*, by_signal: bool = False) -> None:
-        nonlocal told
-        told = told or by_signal
+        nonlocal stopped_by_signal
+        stopped_by_signal = stopped_by_signal or by_signal
         if not working.cancelling():
             log.info("stopping", extra={"reason": "terminated" if by_signal else "queue not written"})
-            working.cancel()  # procrastinate's worker then stops in order
+            working.cancel()  # procrastinate's worker handles the cancellation and stops in order
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, partial(stop, by_signal=True))
@@ -80,18 +82,18 @@ async def work(settings: WorkerSettings, times: WorkerTimes) -> None:
             await working
     except (ConnectorException, PoolTimeout) as error:
         raise QueueUnavailableError(f"the queue is away: {error.__cause__ or error}") from error
-    if not told:
+    if not stopped_by_signal:
         raise QueueUnavailableError("the queue could not be read or written")
     log.info("stopped")
 
 
-async def _work(settings: WorkerSettings, times: WorkerTimes, *, stop: Callable[[], None]) -> None:
-    """Return when something of procrastinate's worker failed; be cancelled to stop."""
+async def _run_worker(settings: WorkerSettings, times: WorkerTimes, *, stop: Callable[[], None]) -> None:
+    """Run procrastinate's worker until a part of the worker fails. Cancel the coroutine to stop the worker."""
     concurrency = settings.poll.concurrency
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(concurrency, thread_name_prefix="task"))
     with _pool(settings, concurrency) as pool:
         connector = PsycopgConnector(conninfo=settings.queue_conninfo(), min_size=1, max_size=4, timeout=10.0)
-        app = _app(Fetches(pool, settings.poll), QueueJobManager(connector, stop=stop), times)
+        app = _make_app(Fetches(pool, settings.poll), QueueJobManager(connector, stop=stop), times)
         async with app.open_async():
             log.info("working", extra={"concurrency": concurrency})
             await app.run_worker_async(
@@ -106,14 +108,14 @@ async def _work(settings: WorkerSettings, times: WorkerTimes, *, stop: Callable[
             )
 
 
-def _app(fetches: Fetches, jobs: QueueJobManager, times: WorkerTimes) -> App:
+def _make_app(fetches: Fetches, jobs: QueueJobManager, times: WorkerTimes) -> App:
     app = App(connector=jobs.connector)
     app.job_manager = jobs
     app.task(name=FETCH, queue=QUEUE, retry=Backoff(), pass_context=True)(fetches.fetch)
 
     @app.periodic(cron="* * * * * */15")
     @app.task(queue=QUEUE, queueing_lock="retry_stalled", priority=_HOUSEKEEPING_PRIORITY)
-    async def retry_stalled(timestamp: int) -> None:  # noqa: ARG001 - procrastinate gives it to each periodic task
+    async def retry_stalled(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes the time to periodic tasks
         await jobs.retry_stalled(seconds=times.stalled)
 
     @app.periodic(cron="17 * * * *")
@@ -127,7 +129,7 @@ def _app(fetches: Fetches, jobs: QueueJobManager, times: WorkerTimes) -> App:
 
 
 def _pool(settings: WorkerSettings, size: int) -> ConnectionPool[Connection]:
-    """Return connections for what is fetched, as ticks have them: READ COMMITTED, nothing prepared."""
+    """Return a pool of connections for creators and items, with a tick's settings: READ COMMITTED, nothing prepared."""
 
     def configure(connection: Connection) -> None:
         connection.isolation_level = IsolationLevel.READ_COMMITTED

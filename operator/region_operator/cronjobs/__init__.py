@@ -1,1 +1,1 @@
-"""What a CronJob of ours is: its manifest, its marks, who owns what of it, and what a reconcile last saw. Pure."""
+"""The operator's CronJobs: manifest, names, labels, field ownership, last good state, filter of events. Pure."""

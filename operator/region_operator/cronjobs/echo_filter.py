@@ -1,10 +1,13 @@
-"""What reconciles last saw of the CronJobs, or left behind: by it, an event tells news from an echo. Pure.
+"""Tells news from echoes among the events of CronJobs. Pure.
 
-A tick changes its CronJob's status twice, and what we write comes back as an event; neither may cause a reconcile.
-So an object is remembered by what a reconcile looks at: its spec by `generation`, which counts changes of nothing else
-(registry/batch/cronjob/strategy.go, PrepareForUpdate), and of its metadata that which is ours to set or to obey.
+A tick changes the status of its CronJob twice, and each of our own writes comes back as an event. Neither event may
+cause a reconcile. So the EchoFilter remembers each CronJob as the last reconcile saw or left the CronJob, but only the
+parts that a reconcile looks at. For the spec the part is `generation`, because `generation` counts changes of the spec
+and of nothing else (registry/batch/cronjob/strategy.go, PrepareForUpdate). For the metadata the parts are our labels,
+our annotations and the owners.
 
-One that we deleted stays for a moment, until its dependents are orphaned; that it goes is an echo too.
+A CronJob that we deleted exists for a moment longer, until its dependents are orphaned. Events of this moment are
+echoes too.
 """
 
 from __future__ import annotations
@@ -17,19 +20,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _OURS = ("app", "app.kubernetes.io/", "region-tick.dev/")
-"""How the labels and annotations begin that we set or obey."""
+"""The prefixes of the labels and annotations that we set or obey."""
 
 
 class EchoFilter:
-    """The CronJobs by name, each as its uid and a number of 8 bytes; those with no name of ours do not matter."""
+    """Remembers the CronJobs by name, each as its uid and a hash of 8 bytes.
+
+    A CronJob without a name of our form is ignored.
+    """
 
     def __init__(self) -> None:
         self._marks: dict[str, tuple[str, int]] = {}
         self._deleted: set[str] = set()
-        """The uids of those that we deleted, until a listing shows them gone, or not going."""
+        """The uids of the CronJobs that we deleted. A uid stays as long as listings have the CronJob as terminating."""
 
     def replace_all(self, bodies: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Note all that there is; return the names of those that others have deleted."""
+        """Remember exactly the listed CronJobs. Return the names of the CronJobs that others have deleted."""
         before, self._marks = self._marks, {}
         deleted, self._deleted = self._deleted, set()
         for body in bodies:
@@ -41,18 +47,18 @@ class EchoFilter:
         return [name for name, (uid, _) in before.items() if self._marks.get(name, ("",))[0] != uid]
 
     def remember(self, body: Mapping[str, Any]) -> None:
-        """Note what one looks like now."""
+        """Remember what a CronJob looks like now."""
         name = body["metadata"]["name"]
         if key_in_name(name) is not None:
             self._marks[name] = _mark(body)
 
     def expect_deletion(self, name: str, *, uid: str) -> None:
-        """Note that we are about to delete one: that it goes is then no news, and nobody else's deed."""
+        """Remember that we are about to delete a CronJob: the deletion is then an echo, and not done by others."""
         self._marks.pop(name, None)
         self._deleted.add(uid)
 
     def is_news(self, body: Mapping[str, Any], *, deleted: bool) -> bool:
-        """Tell whether an event shows what no reconcile has seen yet."""
+        """Tell whether an event shows a change that no reconcile has seen or made."""
         meta = body["metadata"]
         if key_in_name(meta["name"]) is None:
             return False
@@ -69,6 +75,7 @@ def _is_terminating(body: Mapping[str, Any]) -> bool:
 
 
 def _mark(body: Mapping[str, Any]) -> tuple[str, int]:
+    """Return the uid, and a hash of the parts that a reconcile looks at."""
     meta = body["metadata"]
     owners = [(owner["uid"], owner.get("controller")) for owner in meta.get("ownerReferences", [])]
     texts = [

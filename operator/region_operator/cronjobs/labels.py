@@ -1,7 +1,7 @@
 """Names, labels and annotations of the objects that the operator makes.
 
-A name never changes once its CronJob is made. Labels and annotations can be changed by anybody, so a CronJob is found
-again by the hash of its region's id, with which its name ends.
+The name of a CronJob never changes. Anybody can change labels and annotations. So the operator finds the CronJob of a
+region by the end of the CronJob's name, the hash of the region's id.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ BBOX_ANNOTATION = "region-tick.dev/bbox"
 DIGEST_ANNOTATION = "region-tick.dev/digest"
 HANDLER_ANNOTATION = "region-tick.dev/handler"
 TIMEOUT_ANNOTATION = "region-tick.dev/timeout"
-"""There where the region's row has a handler or timeout of its own."""
+"""The annotations for handler and timeout are present only if the region's row has a value for the column."""
 PAUSED_ANNOTATION = "region-tick.dev/paused"
-"""Set to "true" by a person: this region is to stay suspended until it is taken off."""
-MARKS = {"app": APP, "app.kubernetes.io/managed-by": FIELD_MANAGER}
-"""The labels that all we make has in common."""
+"""A person sets the annotation to "true" to suspend a region until the annotation is removed."""
+OUR_LABELS = {"app": APP, "app.kubernetes.io/managed-by": FIELD_MANAGER}
+"""The labels of every object that we make. `ownership` recognises our objects by these labels too."""
 PRIORITY_CLASS = "region-tick"
 QUOTA_NAME = "region-tick"
 CONTAINER = "tick"
 
-NAME_LIMIT = 52  # 63 less "-" and ten digits of minutes (apis/batch/validation, ValidateCronJobCreate)
+NAME_LIMIT = 52  # 63 minus "-" and ten digits of minutes in a Job's name (apis/batch/validation, ValidateCronJobCreate)
 _NAME = re.compile(r"[a-z0-9-]+-(?P<key>[0-9a-f]{12})")
 
 
 def region_key(region_id: str) -> str:
-    """Return what a region's CronJob is found again by, as a label and in its name: 12 hex digits of the id's hash."""
+    """Return the key of a region, for the CronJob's label and the CronJob's name: 12 hex digits of the id's hash."""
     return hashlib.sha256(region_id.encode()).hexdigest()[:12]
 
 
 def cronjob_name(region: RegionRow) -> str:
-    """Return the name that a region's CronJob gets when it is made; it is kept although the code may change later."""
+    """Return the name for a region's new CronJob. The CronJob keeps the name, even if the region's code changes."""
     key = region_key(region.id)
     slug = re.sub(r"[^a-z0-9]+", "-", region.code.lower()).strip("-")[: NAME_LIMIT - len(key) - 1].strip("-")
     return f"{slug}-{key}" if slug else f"region-{key}"
 
 
 def key_in_name(name: str) -> str | None:
-    """Return the key of the region whose CronJob may have such a name; None for a name that we give to none."""
+    """Return the region's key at the end of a CronJob's name, or None if the name has another form than ours."""
     match = _NAME.fullmatch(name)
     return match["key"] if match else None

@@ -1,4 +1,4 @@
-"""What all manifests of the operator have in common: labels, owner and digest. Pure."""
+"""The parts that all manifests of the operator share: labels, owner and digest. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from region_operator.cronjobs.labels import APP, DIGEST_ANNOTATION, MARKS
+from region_operator.cronjobs.labels import APP, DIGEST_ANNOTATION, OUR_LABELS
 from region_operator.scheduler import API_VERSION, KIND
 
 if TYPE_CHECKING:
     from region_operator.scheduler import Scheduler
 
 Manifest = dict[str, Any]
-"""An object as the API server takes it."""
+"""A Kubernetes object as JSON, for the API server."""
 
 
 def with_digest(manifest: Manifest) -> Manifest:
-    """Add the annotation by which an unchanged manifest is known again without comparing defaulted fields."""
+    """Add the digest annotation.
+
+    The digest shows whether a manifest is unchanged. No field must be compared that the API server may have defaulted.
+    """
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
     meta = manifest["metadata"]
     return manifest | {"metadata": meta | {"annotations": meta["annotations"] | {DIGEST_ANNOTATION: digest}}}
@@ -25,7 +28,7 @@ def with_digest(manifest: Manifest) -> Manifest:
 
 def common_labels(scheduler: Scheduler) -> dict[str, str]:
     return {
-        **MARKS,
+        **OUR_LABELS,
         "app.kubernetes.io/name": APP,
         "app.kubernetes.io/component": "tick",
         "app.kubernetes.io/instance": scheduler.name,

@@ -1,10 +1,10 @@
-"""What server-side apply's managedFields say about an object: whether it is ours, whether it still is as we applied it,
-and what others have of it. Pure.
+"""Reads managedFields: whether an object is ours, whether the object is in sync, which fields belong to others. Pure.
 
-Comparing values would loop, because the API server defaults fields and canonicalises quantities; comparing ownership
-does not. A field that somebody else changed or removed is no longer ours (Kubernetes, structured-merge-diff; concept
-page "Server-Side Apply"). What somebody else added under spec is theirs, survives an apply, and is to go. What others
-have in common with us has our value and may stay, as may foreign labels and annotations
+Values are not compared, because the API server defaults fields and canonicalises quantities: a comparison would find a
+difference for ever. Ownership is compared instead. A field that somebody else changed or removed is no longer ours
+(Kubernetes, structured-merge-diff; concept page "Server-Side Apply"). A field that somebody else added under spec
+survives our apply and must be removed. A field that others own together with us has our value
+and may stay. Foreign labels and annotations may stay too
 (docs/decisions/0007-drift-is-a-question-of-ownership.md).
 """
 
@@ -14,7 +14,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from region_operator.cronjobs.labels import DIGEST_ANNOTATION, FIELD_MANAGER, MARKS, key_in_name
+from region_operator.cronjobs.labels import DIGEST_ANNOTATION, FIELD_MANAGER, OUR_LABELS, key_in_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,13 +23,14 @@ _IDENTITY = frozenset({"apiVersion", "kind"})
 _UNOWNED_METADATA = frozenset({"name", "namespace"})
 
 Pointer = tuple[str | int, ...]
-"""The way to a value: names of fields and indices of lists, the reference tokens of a JSON pointer (RFC 6901)."""
+"""A path to a value: field names and list indices, the reference tokens of a JSON pointer (RFC 6901)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
-    """What another field manager has of an object: `taken` are fields of ours that it set otherwise, `added` what it
-    has under spec that we do not set.
+class ForeignFields:
+    """The fields of an object that another field manager owns.
+
+    `taken` are fields that we set and the other manager changed. `added` are fields under spec that we do not set.
     """
 
     manager: str
@@ -38,22 +39,22 @@ class Foreign:
 
 
 def is_ours(live: Mapping[str, Any]) -> bool:
-    """Tell whether a CronJob was made by this operator, whatever was done to it since.
+    """Tell whether the operator made a CronJob, whatever others changed since.
 
-    Its name, which nobody can change, has our form; and we have applied it, or it bears our labels, as one does whose
-    managedFields were lost. So a copy under a name of its own is somebody else's, whatever labels came along.
+    The name must have our form; nobody can change a name. A copy under another name is therefore foreign, even with our
+    labels. The CronJob must be marked too; see `is_marked`.
     """
     meta = live["metadata"]
     return key_in_name(meta["name"]) is not None and is_marked(live)
 
 
 def is_marked(live: Mapping[str, Any]) -> bool:
-    """Tell whether we have applied an object, or it bears our labels."""
-    return _applied_fields(live) is not None or MARKS.items() <= live["metadata"].get("labels", {}).items()
+    """Tell whether we applied an object, or the object has our labels: managedFields can get lost."""
+    return _applied_fields(live) is not None or OUR_LABELS.items() <= live["metadata"].get("labels", {}).items()
 
 
 def in_sync(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
-    """Tell whether applying `manifest` to the `live` object, and removing what others added, would change nothing."""
+    """Tell whether applying `manifest` to the `live` object and removing foreign fields would change nothing."""
     return (
         has_digest(manifest, live)
         and _owns(_applied_fields(live) or {}, _owned_part(manifest))
@@ -62,16 +63,16 @@ def in_sync(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
 
 
 def has_digest(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
-    """Tell whether the `live` object says that `manifest` is what was applied last."""
+    """Tell whether the digest of the `live` object is the digest of `manifest`."""
     digest: str = manifest["metadata"]["annotations"][DIGEST_ANNOTATION]
     return bool(live["metadata"].get("annotations", {}).get(DIGEST_ANNOTATION) == digest)
 
 
 def applied_text(live: Mapping[str, Any], path: Sequence[str]) -> str | None:
-    """Return the text of the `live` object at a path of a FieldsV1 set (`f:spec`, `k:{"name":"tick"}`, ...) as we
-    applied it; None where we did not, or where somebody has changed it since.
+    """Return the text that we applied at a path of the `live` object.
 
-    An empty text may be left out by the API server and is ours all the same.
+    `path` has keys of a FieldsV1 set (`f:spec`, `k:{"name":"tick"}`, ...). Return None if we applied no text there, or
+    if somebody changed the text since. The API server may drop an empty text; the text "" is then returned.
     """
     fields: Mapping[str, Any] = _applied_fields(live) or {}
     value: Any = live
@@ -83,27 +84,28 @@ def applied_text(live: Mapping[str, Any], path: Sequence[str]) -> str | None:
     return str(value)
 
 
-def foreign(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[Foreign]:
-    """Return what others have of an object that we may not leave to them; who only removed a field left no trace.
+def foreign(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[ForeignFields]:
+    """Return the fields that others own and that must become ours again, per manager.
 
-    A status is none of ours, and what we changed otherwise than by apply is not foreign: a webhook that mutates what we
-    apply changes it in our name.
+    A manager that only removed a field has no entry. The status is ignored. Our own changes by other requests than
+    apply are not foreign: a webhook that mutates our request changes the object in our name.
     """
     ours, wanted, others = _applied_fields(live) or {}, _owned_part(manifest), []
     for _, entry in _foreign_entries(live):
-        found = list(_theirs(entry["fieldsV1"], ours, wanted, live, ()))
-        taken = tuple(pointer for pointer, is_added in found if not is_added)
-        added = tuple(pointer for pointer, is_added in found if is_added and pointer[0] == "spec")
+        fields = list(_foreign_pointers(entry["fieldsV1"], ours, wanted, live, ()))
+        taken = tuple(pointer for pointer, is_added in fields if not is_added)
+        added = tuple(pointer for pointer, is_added in fields if is_added and pointer[0] == "spec")
         if taken or added:
-            others.append(Foreign(entry["manager"], taken, added))
+            others.append(ForeignFields(entry["manager"], taken, added))
     return others
 
 
 def removal(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the JSON patch that takes from the `live` object what others added under spec; empty where they did not.
+    """Return the JSON patch that removes every field that others added under spec. An empty list: nothing to remove.
 
-    It fails where the object has changed meanwhile. Those who added something own nothing under spec any more: a field
-    that the API server gives its default right away would stay theirs otherwise, and be removed again for ever.
+    The patch fails if the object has changed meanwhile. The patch also ends all ownership under spec for the managers
+    that added a field. Otherwise the API server would default a removed field at once, the field would still belong to
+    the manager, and the removal would repeat for ever.
     """
     others = foreign(manifest, live)
     added = {pointer for other in others for pointer in other.added}
@@ -115,7 +117,7 @@ def removal(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[dict[s
         for index, entry in _foreign_entries(live)
         if entry["manager"] in adders and "f:spec" in entry["fieldsV1"]
     ]
-    last_first = sorted(added, reverse=True)  # or the indices behind a removed item would be wrong
+    last_first = sorted(added, reverse=True)  # removing a list item shifts the indices of all later items
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
         *({"op": "remove", "path": json_pointer(pointer)} for pointer in (*disowned, *last_first)),
@@ -123,10 +125,9 @@ def removal(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[dict[s
 
 
 def changed_at(live: Mapping[str, Any]) -> str:
-    """Return when an object was last changed, its status apart, as the API server wrote it.
+    """Return when an object was last changed, as the API server's text. Changes of the status do not count.
 
-    A write that changes nothing leaves the times as they are (apimachinery, managedfields/internal/
-    managedfieldsupdater.go).
+    A write without a change keeps the times (apimachinery, managedfields/internal/managedfieldsupdater.go).
     """
     meta = live["metadata"]
     entries = (entry for entry in meta.get("managedFields", []) if not entry.get("subresource"))
@@ -135,12 +136,12 @@ def changed_at(live: Mapping[str, Any]) -> str:
 
 
 def json_pointer(pointer: Pointer) -> str:
-    """Write a pointer as RFC 6901 has it."""
+    """Write a pointer as a JSON pointer (RFC 6901)."""
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in pointer)
 
 
 def readable(pointer: Pointer, live: object) -> str:
-    """Write a pointer for people, with the names of list items: `spec.containers[tick].env[FOO]`."""
+    """Write a pointer for people, with names instead of list indices: `spec.containers[tick].env[FOO]`."""
     text = ""
     for step in pointer:
         live = live[step]  # type: ignore[index]
@@ -150,7 +151,7 @@ def readable(pointer: Pointer, live: object) -> str:
 
 
 def _owned_part(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a manifest has an owner once it is applied."""
+    """Return the part of a manifest that has an owner after an apply."""
     metadata = {key: value for key, value in manifest["metadata"].items() if key not in _UNOWNED_METADATA}
     return {key: value for key, value in manifest.items() if key not in _IDENTITY} | {"metadata": metadata}
 
@@ -170,8 +171,9 @@ def _foreign_entries(live: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str
 
 
 def _owns(fields: Mapping[str, Any], value: object) -> bool:
-    """Tell whether a FieldsV1 set covers a value: `{}` is a leaf or an atomic list, `f:` names a field, `k:` a keyed
-    list's item.
+    """Tell whether a FieldsV1 set covers a value.
+
+    In the set `{}` is a leaf or an atomic list, `f:` names a field, and `k:` names an item of a keyed list.
     """
     if isinstance(value, dict) and value:
         return all(f"f:{key}" in fields and _covers(fields[f"f:{key}"], item) for key, item in value.items())
@@ -189,25 +191,28 @@ def _matches(key: Mapping[str, Any], item: object) -> bool:
     return isinstance(item, dict) and all(item.get(name, expected) == expected for name, expected in key.items())
 
 
-def _theirs(
-    fields: Mapping[str, Any], ours: Mapping[str, Any], wanted: object, live: object, at: Pointer
+def _foreign_pointers(
+    fields: Mapping[str, Any], ours: Mapping[str, Any], wanted: object, live: object, prefix: Pointer
 ) -> Iterator[tuple[Pointer, bool]]:
-    """Yield, from somebody's FieldsV1 set, what is not ours as well, and whether it was added to what is wanted."""
+    """Yield each field of another manager's FieldsV1 set that we do not own.
+
+    The second value is True for an added field: a field that `wanted` does not have. `prefix` is the path to `live`.
+    """
     for key, below in fields.items():
         step = _step(key, live)
         if step is None:
-            continue  # "." is the thing itself; what is not there need not be removed
+            continue  # "." is the value itself; a field that does not exist needs no removal
         counterpart = _step(key, wanted)
         if counterpart is None:
-            yield (*at, step), True
+            yield (*prefix, step), True
         elif below.keys() - {"."}:
-            yield from _theirs(below, ours.get(key, {}), wanted[counterpart], live[step], (*at, step))  # type: ignore[index]
+            yield from _foreign_pointers(below, ours.get(key, {}), wanted[counterpart], live[step], (*prefix, step))  # type: ignore[index]
         elif key not in ours:
-            yield (*at, step), False
+            yield (*prefix, step), False
 
 
 def _step(key: str, value: object) -> str | int | None:
-    """Return where in `value` a key of a FieldsV1 set leads; None where to nothing."""
+    """Return the field name or the list index in `value` for a key of a FieldsV1 set, or None if there is none."""
     kind, _, name = key.partition(":")
     if isinstance(value, dict):
         return name if kind == "f" and name in value else None

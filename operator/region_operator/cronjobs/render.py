@@ -1,10 +1,9 @@
-"""From a region to the CronJob that ticks for it, and to the quota that all regions share. Pure: the same values give
-the same manifest.
+"""Renders the CronJob that ticks for a region. Pure: the same values give the same manifest.
 
-Every field that matters is sent, because a field left out is not "the default" but somebody else's to set. The shape
-believes in what the CronJob and Job controllers were seen to do: a starting deadline keeps an edited or resumed
-schedule from catching up old ticks, `Forbid` keeps ticks of one region apart, and podReplacementPolicy `Failed` keeps
-two attempts apart.
+Every field that matters is sent, because anybody could set a field that we leave out. The manifest relies on observed
+behaviour of the CronJob and Job controllers. A starting deadline keeps an edited or resumed schedule from catching up
+on old ticks. `Forbid` keeps the ticks of a region apart. podReplacementPolicy `Failed` keeps the attempts of a tick
+apart.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"
 def render_cronjob(
     region: RegionRow, schedule: Schedule, scheduler: Scheduler, *, name: str, tick_image: str, suspend: bool
 ) -> Manifest:
-    """Return the CronJob of one region, with its digest."""
+    """Return a region's CronJob, digest included. `tick_image` is used if the spec names no image."""
     tick = scheduler.spec.tick
     start_deadline = tick.start_deadline or schedule.start_deadline()
     labels = common_labels(scheduler) | {REGION_LABEL: region_key(region.id)}
@@ -113,8 +112,9 @@ def _annotations(region: RegionRow) -> dict[str, str]:
 
 
 def _active_deadline(start_deadline: timedelta, timeout: timedelta, retries: int) -> int:
-    """Return the Job's activeDeadlineSeconds: it counts from the Job's start, so waiting for a slot and backing off are
-    part of it.
+    """Return the Job's activeDeadlineSeconds.
+
+    The deadline counts from the Job's start. So the time includes the wait for a slot, all attempts and the back-offs.
     """
     backoffs = sum(min(_POD_BACKOFF_SECONDS * 2**n, _POD_BACKOFF_LIMIT_SECONDS) for n in range(retries))
     attempts = (retries + 1) * (timeout.total_seconds() + TERMINATION_GRACE_SECONDS + POD_START_SECONDS)
@@ -138,7 +138,7 @@ def _pod_spec(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "tolerations": [
-            # A lost node must not hold a Forbid region for Kubernetes' default of five minutes.
+            # A lost node must not block the region's next tick for Kubernetes' default of five minutes.
             {"key": f"node.kubernetes.io/{state}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
             for state in ("not-ready", "unreachable")
         ]
@@ -191,16 +191,16 @@ def _environment(
         Variable.POD_NAME: from_field("metadata.name"),
         Variable.NODE_NAME: from_field("spec.nodeName"),
     }
-    return [{"name": str(variable), "value": literal(value)} for variable, value in plain.items()] + [
+    return [{"name": str(variable), "value": escape_dollars(value)} for variable, value in plain.items()] + [
         {"name": str(variable), "valueFrom": value} for variable, value in referred.items()
     ]
 
 
-def literal(text: str) -> str:
-    """Write a text so that the kubelet, which replaces `$(NAME)` and `$$` in a variable's value, makes it that text."""
+def escape_dollars(text: str) -> str:
+    """Double every `$` of a variable's value, because the kubelet replaces `$(NAME)` and `$$`."""
     return text.replace("$", "$$")
 
 
-def from_literal(value: str) -> str:
-    """Read what `literal` wrote."""
+def unescape_dollars(value: str) -> str:
+    """Undo `escape_dollars`."""
     return value.replace("$$", "$")

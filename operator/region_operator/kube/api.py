@@ -1,9 +1,11 @@
-"""The API server, as far as the operator uses it. Every request has a timeout, never longer than its sender may write;
-what a retry can mend is retried, with a bound.
+"""Sends the operator's requests to the API server.
 
-Bodies are plain dictionaries: a typed model costs five times the time and memory and would drop the fields that it does
-not know. It answers with an error: `kubernetes.aio.client.ApiException`, whose `status` is the HTTP status. It does not
-answer: ApiUnavailableError.
+Every request has a timeout. The timeout is never longer than the time for which the sender may still write. A failure
+that a retry can mend is retried a limited number of times. An error answer becomes `kubernetes.aio.client.ApiException`
+(`status` is the HTTP status). No answer becomes ApiUnavailableError.
+
+Bodies are plain dictionaries. A typed model costs five times the time and memory, and drops the fields that the model
+does not know.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ REQUEST_TIMEOUT_SECONDS = 20
 PAGE_SIZE = 500
 CONCURRENT_REQUESTS = 32
 
-_RETRY = Backoff(steps=5, duration=0.2, factor=3.0, jitter=0.5)  # a cap would end it: wait.Backoff has no steps then
+_RETRY = Backoff(steps=5, duration=0.2, factor=3.0, jitter=0.5)  # no cap: at its cap, wait.Backoff ends all retries
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 
 _ESCAPE = re.compile(r"\\(?:ud[89ab]..\\ud[c-f]..|.)")
@@ -46,11 +48,11 @@ JSON_PATCH = "application/json-patch+json"
 
 
 class Propagation(StrEnum):
-    """What becomes of an object's dependents."""
+    """What a deletion does to the object's dependents."""
 
     ORPHAN = "Orphan"
     BACKGROUND = "Background"
-    """They are deleted too."""
+    """Delete the dependents too."""
 
 
 class ApiUnavailableError(Exception):
@@ -58,21 +60,24 @@ class ApiUnavailableError(Exception):
 
 
 ERRORS = (client.ApiException, ApiUnavailableError)
+"""Every error of a request: an error answer, and no answer."""
 
 
 def no_limit() -> float:
-    """Return the seconds for which one may write who needs nobody's leave."""
+    """Return the seconds for which a sender may write who needs no Lease: without end."""
     return math.inf
 
 
 class Api:
-    """Connections to the API server, over a client that has sent nothing yet. `time_left` is asked before each request,
-    also before one that is sent again: for how many seconds it may be under way; and once more when its bytes are about
-    to leave. It does not return where that is over.
+    """Connections to the API server.
+
+    `api_client` must be a client that has sent nothing yet. `time_left` returns for how many seconds a request may be
+    under way. `time_left` is called before each request and each retry, and once more right before the bytes leave. If
+    no time is left, `time_left` ends the process instead of returning.
     """
 
     def __init__(self, api_client: client.ApiClient, *, time_left: Callable[[], float] = no_limit) -> None:
-        api_client.configuration.trace_configs = [_before_bytes_leave(time_left)]
+        api_client.configuration.trace_configs = [_check_before_bytes_leave(time_left)]
         self._client = api_client
         self._time_left = time_left
 
@@ -85,7 +90,10 @@ class Api:
         body: Manifest | list[Manifest] | bytes | None = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
-        """Send one request and return the answer's body. Meant for requests that may be sent twice."""
+        """Send one request, with retries, and return the answer's body.
+
+        A retry may reach the API server twice, so only send requests that may be repeated. Raises what ERRORS lists.
+        """
 
         async def attempt() -> dict[str, Any]:
             arguments = await self._client.param_serialize(
@@ -96,7 +104,7 @@ class Api:
                 body=body,
                 auth_settings=["BearerToken"],
             )
-            # aiohttp rounds a timeout of its own up to a whole second
+            # not aiohttp's own timeout: aiohttp rounds timeouts up to a whole second
             async with asyncio.timeout(min(REQUEST_TIMEOUT_SECONDS, self._time_left())):
                 response = await self._client.call_api(*arguments)
                 content = await response.read()
@@ -111,18 +119,21 @@ class Api:
             raise ApiUnavailableError(f"{method} {path}: {error or type(error).__name__}") from error
 
     async def apply(self, path: str, body: Manifest, *, manager: str, force: bool = True) -> dict[str, Any]:
-        """Server-side apply `body` to the object at `path`. Raises ApiException 409 on a conflict where not forced."""
+        """Server-side apply `body` to the object at `path`; return the object as the apply left the object.
+
+        Raises ApiException 409 on a conflict, unless `force` is true.
+        """
         query = {"fieldManager": manager, "force": str(force).lower()}
         return await self.request("PATCH", path, query=query, body=as_yaml(body), content_type=APPLY)
 
     async def patch(self, path: str, operations: list[Manifest], *, manager: str) -> dict[str, Any]:
-        """Send a JSON patch (RFC 6902). Raises ApiException 422 where one of its tests fails."""
+        """Send a JSON patch (RFC 6902); return the new object. Raises ApiException 422 if a test operation fails."""
         return await self.request(
             "PATCH", path, query={"fieldManager": manager}, body=operations, content_type=JSON_PATCH
         )
 
     async def get(self, path: str) -> dict[str, Any] | None:
-        """Return the object at `path`, None where there is none."""
+        """Return the object at `path`, None if no object is there."""
         try:
             return await self.request("GET", path)
         except client.ApiException as error:
@@ -131,7 +142,7 @@ class Api:
             raise
 
     async def items(self, path: str) -> AsyncIterator[dict[str, Any]]:
-        """Yield the objects of a collection, read in pages so that no answer is large; `path` may have a query."""
+        """Yield the objects of a collection. `path` may have a query. Pages of PAGE_SIZE objects keep answers small."""
         path, _, selectors = path.partition("?")
         query = {"limit": str(PAGE_SIZE)} | dict(parse_qsl(selectors))
         while True:
@@ -146,9 +157,9 @@ class Api:
     async def delete(
         self, path: str, *, uid: str, resource_version: str, propagation: Propagation = Propagation.ORPHAN
     ) -> bool:
-        """Delete an object as it was seen. False where it is gone already.
+        """Delete an object if the object still has this uid and resourceVersion. Return False if the object is gone.
 
-        Raises ApiException 409 where it is no longer the same.
+        Raises ApiException 409 if the object has changed since.
         """
         body = {
             "apiVersion": "v1",
@@ -166,7 +177,9 @@ class Api:
 
 
 async def answer_within(request: Awaitable[T], *, seconds: float) -> T:
-    """Wait for a request with all its retries, of which the API server may want each much later. Raises
+    """Wait for a request and all its retries, at most `seconds`.
+
+    A limit is needed because the API server may ask to delay each retry for long (Retry-After). Raises
     ApiUnavailableError.
     """
     try:
@@ -178,44 +191,50 @@ async def answer_within(request: Awaitable[T], *, seconds: float) -> T:
 
 @asynccontextmanager
 async def connect(identity: str, *, time_left: Callable[[], float] = no_limit) -> AsyncIterator[Api]:
-    """Connect as the pod's service account, or by KUBECONFIG outside a cluster. An audit log names `identity`."""
+    """Connect as the pod's service account, or by KUBECONFIG outside a cluster.
+
+    `identity` stands in the user agent, so an audit log names this process.
+    """
     configuration = client.Configuration()
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         config.load_incluster_config(configuration)
     else:
         await config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
     configuration.connection_pool_maxsize = CONCURRENT_REQUESTS
-    configuration.retries = None  # ours above: the client's own know neither PATCH, 429 nor, for False, an end
+    # _RETRY retries instead: the client's own retries skip PATCH and 429, and never end if `retries` is False
+    configuration.retries = None
     async with client.ApiClient(configuration) as api_client:
         api_client.user_agent = f"region-operator/{VERSION} ({identity})"
         yield Api(api_client, time_left=time_left)
 
 
-def _before_bytes_leave(ask: Callable[[], float]) -> aiohttp.TraceConfig:
-    """Have `ask` called where nothing is awaited any more before the socket is written to: a request may have waited
-    long for its connection.
+def _check_before_bytes_leave(check: Callable[[], float]) -> aiohttp.TraceConfig:
+    """Return a trace that calls `check` right before a request's bytes go to the socket, with no await in between.
 
-    Where that is, aiohttp's StreamWriter says (http_writer.py): both signals come before what their names tell of.
-    Headers wait in a buffer for the body, which up to Python 3.11 is written by a task of its own.
+    A check before the request is not enough, because a request may wait long for a connection. aiohttp's StreamWriter
+    (http_writer.py) sends both signals before the events that the signals' names announce. Headers wait in a buffer for
+    the body. Up to Python 3.11 a separate task writes the body.
     """
 
-    async def asked(*_: object) -> None:
-        ask()
+    async def call_check(*_: object) -> None:
+        check()
 
     trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(asked)
-    trace.on_request_chunk_sent.append(asked)
+    trace.on_request_headers_sent.append(call_check)
+    trace.on_request_chunk_sent.append(call_check)
     return trace
 
 
 def as_yaml(body: Manifest) -> bytes:
-    """Write JSON that is YAML too: JSON escapes what is beyond U+FFFF, such as an emoji, by two surrogates, which the
-    API server's YAML reader refuses.
+    """Write JSON that is also valid YAML.
+
+    JSON escapes a character beyond U+FFFF, for example an emoji, as two surrogates. The API server's YAML reader
+    refuses surrogates, so the character is written unescaped.
     """
-    return _ESCAPE.sub(lambda found: _unescaped(found[0]), json.dumps(body)).encode()
+    return _ESCAPE.sub(lambda match: _unescape_surrogates(match[0]), json.dumps(body)).encode()
 
 
-def _unescaped(escape: str) -> str:
+def _unescape_surrogates(escape: str) -> str:
     return escape if len(escape) == 2 else str(json.loads(f'"{escape}"'))
 
 

@@ -1,4 +1,4 @@
-"""What the API server refuses with, in one line for people, with what to do where that can be known. Pure."""
+"""Describes an error answer of the API server to people, in one line, with the remedy if a remedy is known. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ RIGHTS = "kubectl apply -f manifests/30-rbac.yaml gives the operator the rights 
 
 
 def describe(error: ApiException) -> str:
-    """Return status, reason and the message of the answer, which is a Status (apimachinery, pkg/apis/meta/v1/types.go)
-    or, where the request got no further than to a filter, plain text.
+    """Return the answer's HTTP status, reason and message, and the remedy for a missing right.
+
+    The answer's body is a Status (apimachinery, pkg/apis/meta/v1/types.go). If a filter of the API server stopped the
+    request, the body is plain text.
     """
     message = _message(error.body or "")
     words = f"{error.status} {error.reason}" + (f": {message}" if message else "")
-    lacks_right = error.status == HTTPStatus.FORBIDDEN and " cannot " in message  # a quota or a policy forbids too
+    lacks_right = error.status == HTTPStatus.FORBIDDEN and " cannot " in message  # quotas and policies answer 403 too
     return f"{words}; {RIGHTS}" if lacks_right else words
 
 

@@ -1,9 +1,8 @@
-"""Carrying out a plan: so many requests at a time, and one that fails keeps no other from being done.
+"""Carries out a plan: writes and deletes CronJobs, CONCURRENT_REQUESTS at a time.
 
-A write is a forced server-side apply, so it may be sent twice and needs no read before it. An edit never deletes and
-recreates, and a creation never adopts what stands there already. What others added to a CronJob survives an apply and
-is removed after it. A CronJob is deleted with its dependents orphaned, so that a tick which runs ends in peace (its Job
-has a time to live).
+A change that fails keeps no other change from being tried. How one CronJob is written is left to `put`: an edit never
+deletes and recreates, and a creation never adopts an existing object. A deletion orphans the CronJob's Jobs, so that a
+running tick ends in peace; each Job has a time to live and goes later.
 """
 
 from __future__ import annotations
@@ -34,24 +33,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROGRESS_EVERY = 500
-
+"""Changes between two log lines about the progress of a large plan."""
 
 GIVE_UP_AFTER = CONCURRENT_REQUESTS
-"""So many changes in a row that the API server had no time or no means for: it is asked for no more until the next
-reconcile."""
+"""So many consecutive changes fail by overload, then the rest of the plan is left to the next reconcile."""
 
 
-class _End(Enum):
+class _Outcome(Enum):
     GONE = auto()
-    """Deleted, now or before."""
+    """The CronJob is deleted, now or before."""
     STALE = auto()
+    """The CronJob has changed since the list."""
     UNTRIED = auto()
 
 
 class ApplyError(Exception):
-    """Some of a plan could not be carried out; `first` is why the first of it failed. Each has been logged where it
-    happened.
-    """
+    """Some changes of a plan failed. `first` is the error of the first failed change. The log names every failure."""
 
     def __init__(self, *, failed: int, untried: int, of: int, first: Exception) -> None:
         super().__init__(
@@ -64,11 +61,11 @@ class ApplyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was done of a plan.
+    """The result of carrying out a plan.
 
-    `written` are the CronJobs as their writes left them, by name. `deleted` are the names of those that are gone.
-    `stale` counts the changes that are to be decided anew, because others had changed the CronJob since it was listed.
-    `error` is None where nothing failed.
+    `written` holds the written CronJobs by name, as the API server returned each. `deleted` holds the names of the
+    CronJobs that are gone. `stale` counts the changes to decide anew, because somebody changed the CronJob after the
+    list. `error` is None if nothing failed.
     """
 
     written: Mapping[str, Manifest]
@@ -83,7 +80,10 @@ def cronjobs_path(namespace: str) -> str:
 
 
 async def list_current(api: Api, namespace: str) -> tuple[list[LiveCronJob], list[LiveCronJob]]:
-    """List the CronJobs that are ours, and those that are not. All are looked at, because labels can be taken off."""
+    """Return the namespace's CronJobs that are ours, and the CronJobs that are not.
+
+    The list has no label selector, because somebody can take the labels off.
+    """
     ours: list[LiveCronJob] = []
     others: list[LiveCronJob] = []
     async for item in api.items(cronjobs_path(namespace)):
@@ -92,22 +92,23 @@ async def list_current(api: Api, namespace: str) -> tuple[list[LiveCronJob], lis
 
 
 async def apply_plan(api: Api, plan: Plan, namespace: str, *, on_write: Callable[[Manifest], None]) -> Applied:
-    """Carry out a plan and return what was done, also where some of it failed.
+    """Carry out a plan and return the result, also if some changes failed.
 
-    `on_write` gets each CronJob right after its write, because the write's event may come before the plan is done. The
-    plan is given up where the API server was found to have no time for anything.
+    `on_write` gets each CronJob right after the write, because the write's event may come before the plan is done.
+    After GIVE_UP_AFTER consecutive overload errors the rest of the plan is not tried.
     """
     slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
-    in_a_row = 0
+    consecutive_overloads = 0
 
-    async def carry_out(change: Write | Delete) -> Manifest | _End | Exception:
-        nonlocal in_a_row
+    async def carry_out(change: Write | Delete) -> Manifest | _Outcome | Exception:
+        nonlocal consecutive_overloads
         async with slots:
-            if in_a_row >= GIVE_UP_AFTER:
-                return _End.UNTRIED
-            end = await _change(api, change, namespace, on_write)
-            in_a_row = in_a_row + 1 if isinstance(end, Exception) and _is_overload(end) else 0
-            return end
+            if consecutive_overloads >= GIVE_UP_AFTER:
+                return _Outcome.UNTRIED
+            outcome = await _carry_out(api, change, namespace, on_write)
+            overload = isinstance(outcome, Exception) and _is_overload(outcome)
+            consecutive_overloads = consecutive_overloads + 1 if overload else 0
+            return outcome
 
     changes: list[Write | Delete] = [*plan.writes, *plan.deletes]
     tasks = [asyncio.create_task(carry_out(change)) for change in changes]
@@ -118,48 +119,49 @@ async def apply_plan(api: Api, plan: Plan, namespace: str, *, on_write: Callable
                 log.info("applying", extra={"done": done, "of": len(plan)})
     finally:
         for unfinished in tasks:
-            unfinished.cancel()  # none may outlive its reconcile: the next decides anew
+            unfinished.cancel()  # no task may outlive the reconcile: the next reconcile decides anew
         await asyncio.gather(*tasks, return_exceptions=True)
     return _sum_up(changes, [task.result() for task in tasks])
 
 
-def _sum_up(changes: Sequence[Write | Delete], ends: Sequence[Manifest | _End | Exception]) -> Applied:
-    """Sum up, in the plan's order: a failure that lasts then has the same words each time."""
-    failures = [end for end in ends if isinstance(end, Exception)]
-    untried = ends.count(_End.UNTRIED)
+def _sum_up(changes: Sequence[Write | Delete], outcomes: Sequence[Manifest | _Outcome | Exception]) -> Applied:
+    """Sum up the outcomes in the plan's order. A lasting failure then has the same message in every reconcile."""
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    untried = outcomes.count(_Outcome.UNTRIED)
+    failed, total = len(failures), len(outcomes)
     return Applied(
-        written={end["metadata"]["name"]: end for end in ends if isinstance(end, dict)},
+        written={outcome["metadata"]["name"]: outcome for outcome in outcomes if isinstance(outcome, dict)},
         deleted=frozenset(
             change.live.name
-            for change, end in zip(changes, ends, strict=True)
-            if isinstance(change, Delete) and end is _End.GONE
+            for change, outcome in zip(changes, outcomes, strict=True)
+            if isinstance(change, Delete) and outcome is _Outcome.GONE
         ),
-        stale=ends.count(_End.STALE),
-        error=ApplyError(failed=len(failures), untried=untried, of=len(ends), first=failures[0]) if failures else None,
+        stale=outcomes.count(_Outcome.STALE),
+        error=ApplyError(failed=failed, untried=untried, of=total, first=failures[0]) if failures else None,
     )
 
 
-async def _change(
+async def _carry_out(
     api: Api, change: Write | Delete, namespace: str, on_write: Callable[[Manifest], None]
-) -> Manifest | _End | Exception:
-    """Carry out one change; return what a write left, how else it ended, or why it failed."""
-    end: Manifest | _End = _End.GONE
+) -> Manifest | _Outcome | Exception:
+    """Carry out one change and log the outcome. Return the written CronJob, another outcome, or the error."""
+    outcome: Manifest | _Outcome = _Outcome.GONE
     try:
         if isinstance(change, Write):
-            end = await _write(api, change, namespace)
-            on_write(end)
+            outcome = await _write(api, change, namespace)
+            on_write(outcome)
         elif not await _delete(api, change.live, namespace):
-            log.info("gone already", extra=_keys(change))
-            return end
+            log.info("gone already", extra=_log_keys(change))
+            return outcome
     except ERRORS as error:
         if is_conflict(error):
-            log.info("changed meanwhile", extra=_keys(change) | {"change": change.reason})
-            return _End.STALE  # by a tick, perhaps, or by somebody who wants it paused: that is to be decided anew
-        log.error("change failed", extra=_keys(change) | {"change": change.reason, "error": _words(error)})
+            log.info("changed meanwhile", extra=_log_keys(change) | {"change": change.reason})
+            return _Outcome.STALE  # perhaps a tick changed the CronJob, or somebody paused the region: decide anew
+        log.error("change failed", extra=_log_keys(change) | {"change": change.reason, "error": _words(error)})
         return error
     metrics.CHANGES.labels(change.reason).inc()
-    log.info(change.reason, extra=_keys(change))
-    return end
+    log.info(change.reason, extra=_log_keys(change))
+    return outcome
 
 
 async def _write(api: Api, write: Write, namespace: str) -> Manifest:
@@ -168,7 +170,7 @@ async def _write(api: Api, write: Write, namespace: str) -> Manifest:
 
 
 def _is_overload(error: Exception) -> bool:
-    """Whether it says nothing of the change itself, so that the next would probably fail as this did."""
+    """Whether the error is about the API server and not about the change: the next change would probably fail too."""
     return not isinstance(error, ApiException) or error.status == HTTPStatus.TOO_MANY_REQUESTS or error.status >= 500
 
 
@@ -177,12 +179,12 @@ def _words(error: Exception) -> str:
 
 
 async def _delete(api: Api, live: LiveCronJob, namespace: str) -> bool:
-    """Delete a CronJob as it was seen; False where it is gone already."""
+    """Delete a CronJob if unchanged since the list. Return False if the CronJob is gone already."""
     path = f"{cronjobs_path(namespace)}/{live.name}"
     return await api.delete(path, uid=live.uid, resource_version=live.resource_version)
 
 
-def _keys(change: Write | Delete) -> dict[str, str]:
+def _log_keys(change: Write | Delete) -> dict[str, str]:
     """Return the log's keys for a change."""
     if isinstance(change, Delete):
         annotations = change.live.body["metadata"].get("annotations", {})

@@ -1,9 +1,12 @@
-"""RegionScheduler `default` from the process's knobs: made where there is none, never taken from a user.
+"""Applies the process's knobs to RegionScheduler `default`, and creates RegionScheduler `default` if missing.
 
-The knobs are applied without force under a manager of their own, so a field that somebody else wrote stays theirs and
-is reported. A default that nobody wrote is nobody's, although to the API server it belongs to whoever made the object:
-it defaults what it is sent before it asks whose it is, but for a server-side apply. What `kubectl apply` was given
-stands in an annotation; where there is none, whoever made the object may have written it.
+A user's field is never overwritten. The knobs have their own field manager and are applied without force, so a field
+written by somebody else stays, and is reported.
+
+A schema default is different: nobody wrote the default, so the knob wins. But except for a server-side apply, the API
+server fills in defaults before recording owners. The API server therefore counts a default as written by the creator of
+the object. What a user really wrote with `kubectl apply` stands in an annotation. Without the annotation, every field
+may be the creator's own, and stays.
 """
 
 from __future__ import annotations
@@ -38,35 +41,37 @@ class _LastApplied(BaseModel):
 
 
 async def bootstrap(api: Api, namespace: str, spec: dict[str, Any]) -> None:
-    """Apply what the knobs say. A CRD that was installed a moment ago may not be served yet: that is waited for, about
-    half a minute; what was written after it was looked at is looked at again.
+    """Apply `spec`, the fields that the knobs set. Raises what `api.ERRORS` lists.
+
+    Retries for about half a minute if the CRD is not served yet, as right after an installation, or if somebody wrote
+    the RegionScheduler between a read and a write.
     """
     await on_error(_WAIT, _is_momentary, lambda: _apply(api, namespace, spec))
 
 
-async def _apply(api: Api, namespace: str, spec: dict[str, Any], *, over: Manifest | None = None) -> None:
-    """Apply `spec`; over an object exactly as it was read also what others own of it."""
+async def _apply(api: Api, namespace: str, spec: dict[str, Any], *, overwrite: Manifest | None = None) -> None:
+    """Apply `spec`, with force only to `overwrite`, a RegionScheduler that must not have changed since the read."""
     path = scheduler_path(namespace, DEFAULT_NAME)
     meta = {"name": DEFAULT_NAME, "namespace": namespace}
-    if over:
-        meta["resourceVersion"] = over["metadata"]["resourceVersion"]
+    if overwrite:
+        meta["resourceVersion"] = overwrite["metadata"]["resourceVersion"]
     body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": meta, "spec": spec}
     try:
-        await api.apply(path, body, manager=FIELD_MANAGER, force=over is not None)
+        await api.apply(path, body, manager=FIELD_MANAGER, force=overwrite is not None)
     except ApiException as error:
         conflicting = _conflicting_fields(error) & spec.keys()
         if not conflicting:
             raise
-        found = await api.get(path) or {}
-        taken = conflicting - _unwritten(found)
+        live = await api.get(path) or {}
+        taken = conflicting - _unwritten_defaults(live)
         if taken:
             log.warning("knobs overruled", extra={"fields": sorted(taken), "remedy": _REMEDY})
         rest = {key: value for key, value in spec.items() if key not in taken}
-        await _apply(api, namespace, rest, over=found if conflicting - taken else None)
+        await _apply(api, namespace, rest, overwrite=live if conflicting - taken else None)
 
 
-def _unwritten(scheduler: Manifest) -> set[str]:
-    """Return the fields of spec that have their defaults and that nobody wrote, as far as that is known."""
+def _unwritten_defaults(scheduler: Manifest) -> set[str]:
+    """Return the fields of spec that hold the schema's default and that certainly no user wrote."""
     annotations = scheduler.get("metadata", {}).get("annotations", {})
     try:
         written = _LastApplied.model_validate_json(annotations.get(_LAST_APPLIED, "")).spec
@@ -81,7 +86,7 @@ def _is_momentary(error: Exception) -> bool:
 
 
 def _conflicting_fields(error: ApiException) -> set[str]:
-    """Return the fields of spec that a 409 names as owned by other managers."""
+    """Return the fields of spec that a 409 names as owned by other managers; no fields for another error."""
     if error.status != 409:
         return set()
     causes = json.loads(error.body or "{}").get("details", {}).get("causes", [])

@@ -1,6 +1,7 @@
-"""Kubernetes Events about regions: one when something begins, none while it lasts.
+"""Posts Kubernetes Events about regions on the RegionScheduler.
 
-They are a courtesy: a few at a time however many there would be to post, and nothing waits for them for long.
+Events are a courtesy: at most EVENTS_AT_ONCE and a count of the rest at a time, and no reconcile waits longer than
+POST_LIMIT_SECONDS for an Event. When a condition begins, and is worth an Event, is left to `announce`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ POST_LIMIT_SECONDS = 5
 
 
 async def post_warnings(api: Api, scheduler: Scheduler, *, reason: str, messages: Sequence[str]) -> None:
-    """Post a Warning for each of the first few messages, and one that counts the rest."""
+    """Post a Warning for each of the first EVENTS_AT_ONCE messages, and one Warning that counts the rest."""
     posted, rest = list(messages[:EVENTS_AT_ONCE]), len(messages) - EVENTS_AT_ONCE
     if rest > 0:
         posted.append(f"and {rest} more, which the operator's log names")
@@ -36,7 +37,7 @@ async def post_warnings(api: Api, scheduler: Scheduler, *, reason: str, messages
 
 
 async def post_warning(api: Api, scheduler: Scheduler, *, reason: str, message: str) -> None:
-    """Post a Warning on the RegionScheduler. An Event that cannot be posted is logged and no more."""
+    """Post a Warning on the RegionScheduler. Log an Event that cannot be posted, and raise nothing."""
     now = format_time(datetime.now(UTC))
     event = {
         "apiVersion": "v1",

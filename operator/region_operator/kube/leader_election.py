@@ -1,11 +1,12 @@
-"""One leader: of the processes that could write in a namespace, one does, the one that holds its Lease.
+"""Elects one leader: of the operator processes of a namespace, only the holder of the namespace's Lease writes.
 
-Believes that the API server lets one of two PUTs with the same resourceVersion through, and that the clocks of two
-machines run about equally fast; that they show the same time it does not believe.
+The election believes in two things: of two PUTs with the same resourceVersion the API server accepts one, and the
+clocks of two machines run about equally fast. Two clocks may show different times.
 
-A process that led and no longer may ends at once, so there is no state "was leading" that anybody would have to handle.
-Whoever writes asks `Leader.time_left` before each request (`api.Api` does) and lets none last longer. How the seconds
-below were chosen, and what else was tried: docs/decisions/0003-one-leader-by-a-lease.md.
+A process that loses the Lease ends at once, so no code has to handle a state "was leading". `api.Api` calls
+`LeaderElection.time_left` before each request, and gives no request more time. What a look at the Lease means is left
+to `lease`. The reasons for the seconds below, and the alternatives, stand in
+docs/decisions/0003-one-leader-by-a-lease.md.
 """
 
 from __future__ import annotations
@@ -51,23 +52,29 @@ class NotLeadingError(Exception):
 
 
 def new_identity() -> str:
-    """Return a name for this process: its pod's, and something that a restarted container has anew."""
+    """Return a name for this process: the pod's name, and a random part that differs after a container's restart."""
     return f"{socket.gethostname()}_{secrets.token_hex(4)}"
 
 
 def boottime() -> float:
-    """Return seconds that pass also while this process is stopped and while the machine sleeps (clock_gettime(2))."""
+    """Return a clock's seconds. The clock runs on while this process is stopped and while the machine sleeps
+    (clock_gettime(2), CLOCK_BOOTTIME).
+    """
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def end_process(reason: str) -> NoReturn:
-    """End now: in the seconds that an orderly end takes, another may lead already."""
+    """End the process at once. An orderly end takes seconds, and by then another process may lead."""
     log.error("leadership lost", extra={"reason": reason})
     os._exit(os.EX_TEMPFAIL)
 
 
 class LeaderElection:
-    """This process's part in a namespace's Lease, over an Api of its own: renewals must not queue behind writes."""
+    """This process's part in the election of a namespace.
+
+    `api` must serve the election alone, because a renewal must not queue behind writes. `clock` returns seconds, `end`
+    ends the process.
+    """
 
     def __init__(
         self,
@@ -90,7 +97,7 @@ class LeaderElection:
         self._observed_since = self._valid_until = -math.inf
 
     def time_left(self) -> float:
-        """Return for how many seconds, more than 0, a request may be under way. Ends the process when they are over."""
+        """Return for how many seconds, more than 0, a request may be under way. End the process if no time is left."""
         left = self._valid_until - self._clock()
         if left <= 0:
             self._end(f"the Lease was not renewed for {RENEW_DEADLINE_SECONDS:.0f} s")
@@ -98,10 +105,10 @@ class LeaderElection:
 
     @asynccontextmanager
     async def leading(self, *, patient: bool = True) -> AsyncIterator[None]:
-        """Wait, for ever if need be, until this process leads; renew while the block runs; release after it.
+        """Wait until this process leads. Renew the Lease while the block runs, and release the Lease afterwards.
 
-        One who is not patient waits only for a Lease that nobody renews. Raises NotLeadingError where somebody does,
-        and ApiUnavailableError.
+        A patient process waits for ever. An impatient process waits only for a Lease that nobody renews, and raises
+        NotLeadingError if somebody renews the Lease, and ApiUnavailableError if the Lease cannot be read or written.
         """
         await self._acquire(patient=patient)
         log.info("leading", extra={"identity": self.identity})
@@ -117,7 +124,7 @@ class LeaderElection:
             await self._release()
 
     async def _acquire(self, *, patient: bool) -> None:
-        said = None
+        logged_reason = None
         first: LeaseRecord | None = None
         while True:
             try:
@@ -127,15 +134,15 @@ class LeaderElection:
                 if not patient and self._holder and self._record != first:
                     raise NotLeadingError(self._situation)
                 self._health.standby()
-                level, event, why = logging.INFO, "standby", self._situation
+                level, event, reason = logging.INFO, "standby", self._situation
             except (*ERRORS, TimeoutError) as error:
-                level, event, why = logging.WARNING, "no standby", f"the Lease cannot be had: {_explain(error)}"
+                level, event, reason = logging.WARNING, "no standby", f"the Lease cannot be had: {_explain(error)}"
                 if not patient:
-                    raise ApiUnavailableError(why) from error
-                self._health.unready(why)
-            if why != said:
-                log.log(level, event, extra={"reason": why})
-            said = why
+                    raise ApiUnavailableError(reason) from error
+                self._health.unready(reason)
+            if reason != logged_reason:
+                log.log(level, event, extra={"reason": reason})
+            logged_reason = reason
             await asyncio.sleep(self._uniform(*POLL_SECONDS))
 
     async def _renew(self) -> None:
@@ -145,7 +152,7 @@ class LeaderElection:
             limit = min(ATTEMPT_SECONDS, self.time_left())
             try:
                 step = await self._attempt(limit)
-            except Exception as error:  # whatever it is: if it lasts, time_left ends the process
+            except Exception as error:  # any error may pass; if an error lasts, time_left ends the process
                 log.warning("lease not renewed", extra={"error": _explain(error)})
                 pause = self._uniform(*RETRY_SECONDS)
             else:
@@ -154,11 +161,13 @@ class LeaderElection:
                 pause = RENEW_SECONDS
 
     async def _attempt(self, limit: float) -> Step:
-        """Look at the Lease and, unless it is to WAIT, make it ours. Raises api.ERRORS, and TimeoutError after `limit`
-        seconds; whether it was made ours then shows at the next look.
+        """Look at the Lease; take or renew the Lease unless the step is WAIT. Return the step.
+
+        Raises what `api.ERRORS` lists, and TimeoutError after `limit` seconds. After a TimeoutError the next look shows
+        whether the Lease was taken.
         """
         async with asyncio.timeout(limit):
-            asked = self._clock()
+            began = self._clock()
             self._observe(await self._api.get(f"{self._leases}/{NAME}"))
             if self._observed_since == -math.inf and await self._somebody_led():
                 self._observed_since = self._clock()
@@ -169,20 +178,24 @@ class LeaderElection:
                 await self._write(held(self._lease, identity=self.identity, now=datetime.now(UTC)))
             except ApiException as error:
                 if error.status == 409 and step is not Step.RENEW:
-                    return Step.WAIT  # another was faster
+                    return Step.WAIT  # another process was faster
                 raise
-            self._valid_until = asked + RENEW_DEADLINE_SECONDS
+            self._valid_until = began + RENEW_DEADLINE_SECONDS
             return step
 
     async def _somebody_led(self) -> bool:
-        """Whether there may be a leader although no Lease was ever seen: each reconcile writes a status, a failed one
-        too. Nobody needs to be waited for in a new namespace.
+        """Whether there may be a leader although this process never saw a Lease.
+
+        Every reconcile, also a failed reconcile, writes the RegionScheduler's status. In a new namespace the status is
+        empty, so nobody has led, and the first leader need not wait.
         """
         scheduler = await self._api.get(self._scheduler) or {}
         return bool(scheduler.get("status", UNOBSERVED) != UNOBSERVED)
 
     async def _release(self) -> None:
-        """Let the next one lead at once. Where that fails, it waits the Lease's duration, as after a crash."""
+        """Give the Lease back, so that the next leader leads at once. If that fails, the next leader waits for
+        LEASE_SECONDS, as after a crash.
+        """
         self._valid_until = -math.inf
         metrics.LEADER.set(0)
         try:
@@ -194,7 +207,10 @@ class LeaderElection:
             log.warning("lease not released", extra={"error": _explain(error)})
 
     async def _write(self, lease: dict[str, Any]) -> None:
-        """Write the Lease over exactly the one that was seen, or where none was. Raises ApiException 409 otherwise."""
+        """Update the Lease, or create the Lease if none was seen.
+
+        Raises ApiException 409 if the Lease has changed since the look, or exists by now.
+        """
         if "resourceVersion" in lease["metadata"]:
             self._observe(await self._api.request("PUT", f"{self._leases}/{NAME}", body=lease))
         else:
@@ -223,7 +239,7 @@ def _explain(error: Exception) -> str:
 
 
 def _refusal(error: BaseException | None) -> ApiException | None:
-    """Return what the API server refused with, also where the time was over while its retry was waited for."""
+    """Return the API server's error answer behind `error`, also if the time was over while a retry was waited for."""
     while error:
         if isinstance(error, ApiException):
             return error

@@ -1,7 +1,8 @@
-"""A Lease as a value, and what a process that could lead does after a look at it.
+"""Reads and renders a Lease, and decides what a candidate for the leadership does after a look at the Lease.
 
-Pure: no client, no clock. The times and the duration in a Lease are written for people and never believed: another
-machine's say nothing here, and anybody can edit them. That a Lease is over is told by how long it has not changed.
+Pure: no client, no clock. A Lease is over when the Lease has not changed for LEASE_SECONDS of our own clock. The times
+and the duration in a Lease are written for people, and never believed: another machine's clock may differ, and anybody
+can edit the fields.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ API_VERSION = "coordination.k8s.io/v1"
 NAME = "region-operator"
 
 LEASE_SECONDS = 15
-"""How long others wait for a renewal before they take the Lease. A release that waits less than the one before it lets
-a leader keep its time would have two of them during its roll-out."""
+"""How long other processes wait for a renewal before taking the Lease.
+
+A release must wait at least as long as the previous release lets a leader write. With less, a roll-out has two leaders.
+"""
 
 RELEASED_SECONDS = 1
-"""The duration of a Lease that was given back: nobody needs to wait for it."""
+"""The duration in a Lease that was given back. Nobody needs to wait for a released Lease."""
 
 
 class Step(StrEnum):
-    """What is to be done after a look at the Lease."""
+    """What to do after a look at the Lease."""
 
     CREATE = "create"
     TAKE = "take"
@@ -33,8 +36,10 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """What a look at the Lease found: `version` changes whenever anything of it does, `holder` is empty where it has
-    none, `released` is whether the last one gave it back.
+    """What a look at the Lease found.
+
+    `version` is the resourceVersion and changes with every write. `holder` is the holder's identity, empty without a
+    holder. `released` says whether the last holder gave the Lease back.
     """
 
     version: str
@@ -43,7 +48,7 @@ class LeaseRecord:
 
     @classmethod
     def from_object(cls, body: dict[str, Any]) -> Self:
-        """Read the API server's object. Each field of its spec is optional there."""
+        """Read the API server's object. Every field of a Lease's spec is optional."""
         spec = body.get("spec", {})
         holder = spec.get("holderIdentity", "")
         return cls(
@@ -54,11 +59,11 @@ class LeaseRecord:
 
 
 def decide(record: LeaseRecord | None, *, identity: str, observed_since: float, now: float) -> Step:
-    """Decide by a Lease that is as it was since `observed_since`, in seconds of our own clock; -inf where nobody
-    can have led before.
+    """Decide the next step by a Lease that has not changed since `observed_since`.
 
-    That there is none, or one without a holder, has to last too: somebody may have deleted or emptied it under a leader
-    that has not looked since.
+    `observed_since` and `now` are seconds of our own clock. `observed_since` is -inf if nobody can have led before.
+    A missing Lease and a Lease without a holder have to last for LEASE_SECONDS too. Somebody may have deleted or
+    emptied the Lease, and the leader may not have looked since. Only a released Lease is free at once.
     """
     if record and record.holder == identity:
         return Step.RENEW
@@ -68,7 +73,7 @@ def decide(record: LeaseRecord | None, *, identity: str, observed_since: float, 
 
 
 def held(lease: dict[str, Any] | None, *, identity: str, now: datetime) -> dict[str, Any]:
-    """Return the Lease, None where there is none yet, as one that `identity` holds from `now`."""
+    """Return the Lease as held by `identity`, renewed at `now`. `lease` is None if no Lease exists yet."""
     lease = lease or {"apiVersion": API_VERSION, "kind": "Lease", "metadata": {"name": NAME}}
     spec = lease.get("spec", {})
     new = spec | {"holderIdentity": identity, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": _microtime(now)}
@@ -78,7 +83,7 @@ def held(lease: dict[str, Any] | None, *, identity: str, now: datetime) -> dict[
 
 
 def released(lease: dict[str, Any], *, now: datetime) -> dict[str, Any]:
-    """Return the Lease as nobody's, the way client-go does it (tools/leaderelection/leaderelection.go, release)."""
+    """Return the Lease without a holder, as client-go releases (tools/leaderelection/leaderelection.go, release)."""
     moment = _microtime(now)
     nobody = {
         "holderIdentity": "",

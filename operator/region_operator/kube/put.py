@@ -1,6 +1,8 @@
-"""Applies one object so that it is what we say and nothing else, without adopting or recreating anybody's.
+"""Makes one object exactly what its manifest says, without adopting or recreating an object.
 
-A write is a forced server-side apply. What others added to the object survives an apply, and is removed after it.
+A write is a forced server-side apply, so a write may be sent twice and needs no read before. An apply keeps the fields
+of other field managers, so a JSON patch removes foreign fields afterwards. Which fields are foreign is left to
+`cronjobs.ownership`.
 """
 
 from __future__ import annotations
@@ -18,26 +20,27 @@ if TYPE_CHECKING:
     from region_operator.kube.api import Api
 
 NAMED_FIELDS = 5
+"""How many foreign fields a log line names."""
 
-NEVER = "1"
-"""A resourceVersion that no object has: an apply with it creates, and gets a 409 where something stands already."""
+UNUSED_VERSION = "1"
+"""A resourceVersion that no object has. An apply with this version creates, and gets a 409 if an object exists."""
 
 ATTEMPTS = 3
-"""How often what others add is removed from an object that they change again in between."""
+"""How often to remove foreign fields, if somebody changes the object again in between."""
 
 
 async def put(api: Api, path: str, manifest: Manifest, live: Manifest | None) -> Manifest:
-    """Apply to the object that was seen, or to none, then remove what others added; return what it then looks like.
+    """Apply `manifest` to the object `live`, or create the object if `live` is None; then remove foreign fields.
 
-    Of which object it is, it says lest it recreate one that was deleted since, or adopt one that was made since. Raises
-    ApiException 409 then.
+    Returns the object as the API server has the object then. Raises ApiException 409 if the object was deleted,
+    recreated or created since the look. So a write never recreates a deleted object, and never adopts a new object.
     """
-    identity = {"uid": live["metadata"]["uid"]} if live else {"resourceVersion": NEVER}
+    identity = {"uid": live["metadata"]["uid"]} if live else {"resourceVersion": UNUSED_VERSION}
     body = manifest | {"metadata": manifest["metadata"] | identity}
 
-    there = await _force(api, path, body, removal(manifest, live) if live else [])
+    current = await _force(api, path, body, removal(manifest, live) if live else [])
     for attempts_left in reversed(range(ATTEMPTS)):
-        patch = removal(manifest, there)
+        patch = removal(manifest, current)
         if not patch:
             break
         try:
@@ -45,12 +48,15 @@ async def put(api: Api, path: str, manifest: Manifest, live: Manifest | None) ->
         except ApiException as error:
             if error.status != HTTPStatus.UNPROCESSABLE_ENTITY or not attempts_left:
                 raise
-        there = await api.apply(path, body, manager=FIELD_MANAGER)  # somebody was faster: look again
-    return there
+        current = await api.apply(path, body, manager=FIELD_MANAGER)  # somebody was faster: look again
+    return current
 
 
 async def _force(api: Api, path: str, body: Manifest, removal_first: list[Manifest]) -> Manifest:
-    """Apply, also where it contradicts what others added, as a variable's valueFrom does our value."""
+    """Apply `body`. If the API server calls the result invalid, remove the foreign fields first, by `removal_first`.
+
+    A foreign field can contradict our field: a variable with our value and somebody's valueFrom is invalid.
+    """
     try:
         return await api.apply(path, body, manager=FIELD_MANAGER)
     except ApiException as error:
@@ -61,7 +67,7 @@ async def _force(api: Api, path: str, body: Manifest, removal_first: list[Manife
 
 
 def culprits(manifest: Manifest, live: Manifest) -> dict[str, str]:
-    """Return the log's keys for what others did to an object of ours that is to be restored."""
+    """Return the log's keys for who changed which fields of an object of ours."""
     others = foreign(manifest, live)
     if not others:
         return {"by": "unknown: what is only removed leaves no name"}

@@ -1,7 +1,7 @@
-"""The ResourceQuota that caps how many ticks run at once: looked at, applied, and never taken from somebody else.
+"""Reads, renders and applies the ResourceQuota that caps how many ticks run at once.
 
-It is watched by nobody, so what is done to it by hand is undone at the next reconcile. One of the same name that is not
-ours is left alone and reported: ticks are then not capped by us, but by whatever it says.
+No event of the ResourceQuota starts a reconcile, so a change by hand is undone at the next reconcile. A ResourceQuota
+of the same name that is not ours is left alone and reported. Only the foreign ResourceQuota then caps ticks.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What should be and what is; `live` is None where nothing is."""
+    """The ResourceQuota as wanted (`manifest`) and as found (`live`, None if missing)."""
 
     manifest: Manifest
     live: Manifest | None
 
     @property
     def taken(self) -> bool:
-        """Whether one that is not ours has the name."""
+        """Whether a ResourceQuota that is not ours has the name."""
         return self.live is not None and not is_marked(self.live)
 
     @property
     def drifted(self) -> bool:
-        """Whether it is to be applied."""
+        """Whether the ResourceQuota must be applied."""
         return not self.taken and (self.live is None or not in_sync(self.manifest, self.live))
 
     @property
     def concurrency(self) -> int:
-        """How many ticks may run at once, where it is applied."""
+        """How many ticks may run at once, once the ResourceQuota is applied."""
         return int(self.manifest["spec"]["hard"]["pods"])
 
 
 async def read_quota(api: Api, scheduler: Scheduler) -> Quota:
-    """Read the ResourceQuota beside what it should be."""
+    """Render the wanted ResourceQuota and read the existing ResourceQuota. Raises what `api.ERRORS` lists."""
     manifest = render_quota(scheduler)
     return Quota(manifest, await api.get(_path(manifest)))
 
 
 async def apply_quota(api: Api, quota: Quota) -> None:
-    """Make it what it should be. Raises ApiException 409 where another one has been made since it was looked at."""
+    """Apply the ResourceQuota. Raises what `api.ERRORS` lists; ApiException 409 if another was made since the look."""
     await put(api, _path(quota.manifest), quota.manifest, quota.live)
     extra: dict[str, object] = {"concurrency": quota.concurrency}
     if quota.live and has_digest(quota.manifest, quota.live):
@@ -62,7 +62,7 @@ async def apply_quota(api: Api, quota: Quota) -> None:
 
 
 def explain_name_conflict(quota: Quota) -> str:
-    """Say what is in the way, what follows and what to do."""
+    """Return a message for people: which ResourceQuota is in the way, what follows, and what to do."""
     name = quota.manifest["metadata"]["name"]
     return (
         f'the ResourceQuota "{name}" is not ours, so how many ticks run at once is not capped at {quota.concurrency}:'
@@ -71,9 +71,7 @@ def explain_name_conflict(quota: Quota) -> str:
 
 
 def render_quota(scheduler: Scheduler) -> Manifest:
-    """Return the ResourceQuota that caps how many ticks run at once: it counts the pods of the tick's PriorityClass and
-    no others.
-    """
+    """Return the ResourceQuota that caps how many ticks run at once. Only pods of the tick's PriorityClass count."""
     manifest = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",

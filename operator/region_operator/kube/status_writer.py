@@ -1,4 +1,8 @@
-"""Writes a RegionScheduler's status: only what differs from what stands there, so an idle operator writes nothing."""
+"""Writes a RegionScheduler's status.
+
+Only the fields that differ are written, so an idle operator writes nothing. What the status says is left to
+`plan.status`.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +23,15 @@ log = logging.getLogger(__name__)
 
 
 async def write_status(api: Api, scheduler: Scheduler, new: Status, *, as_read: bool = False) -> Scheduler:
-    """Write what of the status differs; return the RegionScheduler with the status that it has now.
+    """Write the status fields that differ; return the RegionScheduler with the status after the write.
 
-    `as_read` raises ApiException 409 where the RegionScheduler has changed since it was read. Raises what `api.ERRORS`
+    With `as_read`, raises ApiException 409 if the RegionScheduler has changed since the read. Raises what `api.ERRORS`
     lists.
     """
     if new == scheduler.status:
         return scheduler
     changed = {key: value for key, value in new.items() if scheduler.status.get(key) != value}
-    removed = dict.fromkeys(scheduler.status.keys() - new.keys())  # a merge patch takes away what is null
+    removed = dict.fromkeys(scheduler.status.keys() - new.keys())  # a merge patch removes the fields that are null
     body: dict[str, Any] = {"status": changed | removed}
     if as_read:
         body["metadata"] = {"resourceVersion": scheduler.resource_version}
@@ -37,7 +41,10 @@ async def write_status(api: Api, scheduler: Scheduler, new: Status, *, as_read: 
 
 
 async def try_to_write_status(api: Api, scheduler: Scheduler, new: Status, *, seconds: float) -> None:
-    """Write a status that tells of a failure; what keeps it from being written is logged and hides no failure."""
+    """Write a status about a failure, within `seconds`. Log an error of the write: the error must not hide the failure.
+
+    Raises nothing but cancellation.
+    """
     try:
         await answer_within(write_status(api, scheduler, new), seconds=seconds)
     except ApiException as error:

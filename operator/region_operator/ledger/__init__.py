@@ -1,1 +1,1 @@
-"""What became of each tick: which were expected, what the cluster tells of them, and the rows that say so."""
+"""The ledger of ticks: which ticks were expected, and a final row of job_run for each tick that left none."""

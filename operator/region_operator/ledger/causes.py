@@ -1,21 +1,23 @@
-"""Why a tick left no row, and how an attempt ended that left its row open. Pure.
+"""Judges ticks: why a tick left no row, and how an attempt ended that left an open row. Pure.
 
-| its Job             | what else is known                             | row                             |
-|---------------------|------------------------------------------------|---------------------------------|
-| active              | has or had a pod                               | none yet: its own to write      |
-| active              | waits for its first pod, too long by now       | skipped: capacity, or refused   |
-| succeeded           |                                                | missed: not recorded            |
-| failed              | never had a pod                                | skipped: capacity, or refused   |
-| failed or gone      | what troubled its pods                         | missed: that                    |
-| failed              | had a pod, ran out of time                     | missed: pod not started         |
-| failed              | had a pod, ran out of retries                  | missed: pod failed              |
-| gone                |                                                | missed: job deleted             |
-| there was none      | its schedule was suspended                     | skipped: suspended              |
-| there was none      | the region's Job before was active             | skipped: still running          |
-| there was none      | it was suspended within its start deadline     | skipped: suspended              |
-| there was none      | its schedule ended within its start deadline   | skipped: schedule changed       |
-| there was none      | somebody looked when it should have been made  | missed: not created             |
-| there was none      | nobody did                                     | missed: operator or cluster away|
+Which ticks are due to be judged is left to `finalize`. What is known of Jobs and pods comes from `job_watch`.
+
+| the tick's Job      | what else is known                             | verdict                          |
+|---------------------|------------------------------------------------|----------------------------------|
+| active              | has or had a pod                               | none yet: the tick may write     |
+| active              | waits too long for the first pod               | skipped: capacity, or refused    |
+| succeeded           |                                                | missed: not recorded             |
+| failed              | never had a pod                                | skipped: capacity, or refused    |
+| failed or gone      | a pod failure                                  | missed: the pod failure's reason |
+| failed              | had a pod, ran out of time                     | missed: pod not started          |
+| failed              | had a pod, ran out of retries                  | missed: pod failed               |
+| gone                |                                                | missed: job deleted              |
+| never existed       | the schedule version is suspended              | skipped: suspended               |
+| never existed       | an earlier Job of the region was active        | skipped: still running           |
+| never existed       | suspended within the start deadline            | skipped: suspended               |
+| never existed       | schedule changed within the start deadline     | skipped: schedule changed        |
+| never existed       | Jobs were watched at the latest start          | missed: not created              |
+| never existed       | Jobs were not watched at the latest start      | missed: operator or cluster away |
 """
 
 from __future__ import annotations
@@ -33,34 +35,38 @@ if TYPE_CHECKING:
     from region_operator.ledger.pod_failure import PodFailure
 
 _SKIPPED = frozenset({Reason.STILL_RUNNING, Reason.CAPACITY, Reason.CHANGED, Reason.SUSPENDED})
-"""Refused on purpose: by Forbid, by the cap, by whoever ended or suspended the schedule."""
+"""The reasons of ticks that were refused on purpose: by Forbid, by the cap, or by an edit of the schedule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a row is to say."""
+    """What the final row of a tick says."""
 
     reason: Reason
     detail: str | None = None
 
     @property
     def state(self) -> State:
-        """The state of a tick that had no row."""
+        """The state of a tick that left no row: skipped or missed."""
         return State.SKIPPED if self.reason in _SKIPPED else State.MISSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is known about a tick. `watched_since` is from when on Jobs have been looked at."""
+    """What is known about a tick that has no row.
+
+    `job` is None if nobody saw a Job. `overlapped` says whether an earlier tick of the region ran when the tick was
+    due. `watched_since` is the moment since which Jobs have been watched without a gap.
+    """
 
     job: Job | None
-    trouble: PodFailure | None
+    failure: PodFailure | None
     overlapped: bool
     watched_since: datetime
 
 
 def judge(tick: ExpectedTick, evidence: Evidence) -> Verdict | None:
-    """Say why a tick left no row; None where its Job may still write it."""
+    """Return why the tick left no row; None if the tick's Job may still write the row."""
     job = evidence.job
     if job is None:
         return Verdict(_without_job(tick, evidence))
@@ -68,17 +74,20 @@ def judge(tick: ExpectedTick, evidence: Evidence) -> Verdict | None:
         return Verdict(Reason.NOT_RECORDED)
     if job.state is JobState.ACTIVE and not job.waits:
         return None
-    return _after(job, evidence.trouble)
+    return _with_job(job, evidence.failure)
 
 
-def judge_open(job: Job | None, trouble: PodFailure | None, said: Reason | str | None) -> Verdict | None:
-    """Say how an attempt ended whose lease is over; None where its Job may still try again. `said` is its own word."""
+def judge_open(job: Job | None, failure: PodFailure | None, recorded_reason: Reason | str | None) -> Verdict | None:
+    """Return how an attempt with an expired lease ended; None if the Job may still try again.
+
+    `recorded_reason` is the reason that the attempt itself wrote into the row, if any.
+    """
     if job is not None and job.state is JobState.ACTIVE:
         return None
-    if trouble is not None and trouble.reason in (Reason.OUT_OF_MEMORY, Reason.NODE_LOST):
-        return Verdict(trouble.reason, trouble.detail)
-    if said in tuple(Reason):
-        return Verdict(Reason(said))
+    if failure is not None and failure.reason in (Reason.OUT_OF_MEMORY, Reason.NODE_LOST):
+        return Verdict(failure.reason, failure.detail)
+    if recorded_reason in tuple(Reason):
+        return Verdict(Reason(recorded_reason))
     if job is not None and job.timed_out:
         return Verdict(Reason.TIMEOUT)
     return Verdict(Reason.LOST)
@@ -90,13 +99,13 @@ def _without_job(tick: ExpectedTick, evidence: Evidence) -> Reason:
     if evidence.overlapped:
         return Reason.STILL_RUNNING
     if tick.ended_in_time:
-        return Reason.SUSPENDED if tick.stopped else Reason.CHANGED
+        return Reason.SUSPENDED if tick.ended_by_suspension else Reason.CHANGED
     return Reason.NOT_CREATED if tick.latest_start >= evidence.watched_since else Reason.UNOBSERVED
 
 
-def _after(job: Job, trouble: PodFailure | None) -> Verdict:
-    if trouble is not None:
-        return Verdict(trouble.reason, trouble.detail)
+def _with_job(job: Job, failure: PodFailure | None) -> Verdict:
+    if failure is not None:
+        return Verdict(failure.reason, failure.detail)
     if job.waits:
         return Verdict(Reason.CAPACITY)
     if not job.failing:

@@ -1,8 +1,8 @@
-"""Which ticks were to be expected, and when their fate is known. Pure: no clock, no I/O.
+"""Computes the expected ticks from schedule versions. Pure: no clock, no I/O.
 
-A tick is expected where a schedule was in force when it was due, of a suspended region too. Its own claim can make its
-row only for so long (the tick's rule, in contract); from then on, unless a Job of its own is active, it may be given
-one, and not before.
+A tick is expected if a schedule version was valid when the tick was due. A suspended schedule version counts too. A
+claim can make the tick's row only for a limited time (a rule of the tick, in `region_tick.contract`). After that time
+the operator may write the row, unless the tick's Job is active. What the row says is left to `causes`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion
 
 CLAIM_MARGIN = timedelta(seconds=LATENESS_TOLERANCE_SECONDS + 5)
-"""How long after its start deadline a tick may still be claimed, and a claim that was made then be under way."""
+"""How long after the start deadline a claim may still arrive: the tick's tolerance, and 5 s for a claim under way."""
 
 SLICE = timedelta(minutes=15)
-"""How much time is accounted for at once, so that a long absence costs time and not memory."""
+"""How much time one pass computes at once. After a long absence, slices cost time instead of memory."""
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -35,20 +35,22 @@ _parse = lru_cache(maxsize=20_000)(parse_schedule)
 
 
 TickKey: TypeAlias = tuple[str, datetime]
-"""A tick of a source: region's id and time."""
+"""A tick of one source: the region's id and the tick's time (UTC)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedTick:
-    """A tick that was to be expected; `ended` is when its schedule ended, None where it is still in force, and `then`
-    what took its place at once, if anything did.
+    """A tick that a schedule version made expected.
+
+    `spec` is the schedule version's spec. `ended` is when the schedule version ended, None if still valid. `next_spec`
+    is the spec of the version that followed at once, None if no version did.
     """
 
     region_id: str
     spec: ScheduleSpec
     tick_at: datetime
     ended: datetime | None
-    then: ScheduleSpec | None = None
+    next_spec: ScheduleSpec | None = None
 
     @property
     def key(self) -> TickKey:
@@ -56,84 +58,88 @@ class ExpectedTick:
 
     @property
     def job(self) -> str:
-        """The name of its Job, whether that exists or not."""
+        """The name of the tick's Job, whether or not the Job exists."""
         return job_name(self.spec.cronjob, self.tick_at)
 
     @property
     def latest_start(self) -> datetime:
-        """Up to when the controller may make its Job: it goes by what is in force when it looks, so that a longer start
-        deadline counts which came after the tick was due.
+        """Up to when the controller may create the tick's Job.
+
+        The controller reads the CronJob at the moment of a sync, so a longer start deadline also counts if set after
+        the tick was due.
         """
-        later = self.then.start_deadline_seconds if self.then else 0
+        later = self.next_spec.start_deadline_seconds if self.next_spec else 0
         return self.tick_at + timedelta(seconds=max(self.spec.start_deadline_seconds, later))
 
     @property
     def ended_in_time(self) -> bool:
-        """Whether its schedule ended before the controller had to have made its Job."""
+        """Whether the schedule version ended before the controller's last moment to create the tick's Job."""
         return self.ended is not None and self.ended <= self.latest_start
 
     @property
-    def stopped(self) -> bool:
-        """Whether its schedule ended by a suspension."""
-        return self.then is not None and self.then.suspended
+    def ended_by_suspension(self) -> bool:
+        """Whether a suspension ended the schedule version."""
+        return self.next_spec is not None and self.next_spec.suspended
 
     @property
     def may_have_job(self) -> bool:
-        """Whether there can be a Job: a CronJob that is resumed makes that of the last tick within its start deadline
+        """Whether the tick's Job can exist.
+
+        A suspended CronJob creates no Job. A CronJob resumed within the start deadline creates the last tick's Job
         (cronjob_controllerv2.go, syncCronJob; nextScheduleTime).
         """
         return not self.spec.suspended or self.ended_in_time
 
     def may_be_claimed(self, now: datetime) -> bool:
-        """Whether a claim can still make its row."""
+        """Whether a claim can still make the tick's row at `now`."""
         return now <= self.latest_start + CLAIM_MARGIN
 
 
 def slices(after: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Cut a time into parts that are accounted for one after the other."""
+    """Yield the time from `after` to `until` in parts of at most SLICE, as (start, end)."""
     while after < until:
         end = min(after + SLICE, until)
         yield after, end
         after = end
 
 
-def expected_ticks(intervals: Collection[ScheduleVersion], *, after: datetime, until: datetime) -> list[ExpectedTick]:
-    """Return the ticks strictly after one moment and up to another, in UTC, that schedules in force make expected."""
+def expected_ticks(versions: Collection[ScheduleVersion], *, after: datetime, until: datetime) -> list[ExpectedTick]:
+    """Return the expected ticks of one source's schedule versions, strictly after `after` and up to `until` (UTC)."""
     ticks: list[ExpectedTick] = []
-    began = {(row.region_id, row.valid_from): row.spec for row in intervals}
+    spec_by_start = {(version.region_id, version.valid_from): version.spec for version in versions}
     times: dict[str, Sequence[datetime]] = {}
-    for interval in intervals:
-        cron = interval.spec.cron
+    for version in versions:
+        cron = version.spec.cron
         if cron not in times:
             times[cron] = _times(cron, after, until)
-        of_cron = times[cron]
-        if not of_cron:
+        cron_times = times[cron]
+        if not cron_times:
             continue
-        first = bisect_right(of_cron, max(after, interval.valid_from))
-        last = bisect_right(of_cron, min(until, interval.valid_to or until))
-        end = interval.valid_to
-        then = began.get((interval.region_id, end)) if end else None
-        ticks += [ExpectedTick(interval.region_id, interval.spec, at, end, then) for at in of_cron[first:last]]
+        first = bisect_right(cron_times, max(after, version.valid_from))
+        last = bisect_right(cron_times, min(until, version.valid_to or until))
+        end = version.valid_to
+        next_spec = spec_by_start.get((version.region_id, end)) if end else None
+        ticks += [ExpectedTick(version.region_id, version.spec, at, end, next_spec) for at in cron_times[first:last]]
     return ticks
 
 
-def recompute(intervals: Iterable[ScheduleVersion], keys: Iterable[TickKey]) -> list[ExpectedTick]:
-    """Return some ticks as schedules in force make them expected by now, without those that they no longer do."""
-    of_region: defaultdict[str, list[ScheduleVersion]] = defaultdict(list)
-    for interval in intervals:
-        of_region[interval.region_id].append(interval)
-    regions: defaultdict[datetime, list[str]] = defaultdict(list)
+def recompute(versions: Iterable[ScheduleVersion], keys: Iterable[TickKey]) -> list[ExpectedTick]:
+    """Return the ticks of `keys` by the current schedule versions, without the ticks that are no longer expected."""
+    versions_by_region: defaultdict[str, list[ScheduleVersion]] = defaultdict(list)
+    for version in versions:
+        versions_by_region[version.region_id].append(version)
+    regions_by_time: defaultdict[datetime, list[str]] = defaultdict(list)
     for region_id, tick_at in keys:
-        regions[tick_at].append(region_id)
+        regions_by_time[tick_at].append(region_id)
     ticks: list[ExpectedTick] = []
-    for tick_at, ids in regions.items():
-        of_those = [interval for region_id in ids for interval in of_region[region_id]]
-        ticks += expected_ticks(of_those, after=tick_at - _INSTANT, until=tick_at)
+    for tick_at, region_ids in regions_by_time.items():
+        concerned = [version for region_id in region_ids for version in versions_by_region[region_id]]
+        ticks += expected_ticks(concerned, after=tick_at - _INSTANT, until=tick_at)
     return ticks
 
 
-def accounted_until(pending: Iterable[TickKey], until: datetime) -> datetime:
-    """Return up to when everything is settled, where some ticks up to `until` are not."""
+def finalized_until(pending: Iterable[TickKey], until: datetime) -> datetime:
+    """Return up to when every tick is final, if all ticks up to `until` are final except the `pending` ticks."""
     return min((tick_at - _INSTANT for _, tick_at in pending), default=until)
 
 
@@ -141,7 +147,7 @@ def _times(cron: str, after: datetime, until: datetime) -> list[datetime]:
     try:
         schedule = _parse(cron)
     except ScheduleError:
-        return []  # somebody else's text in a CronJob of ours, about to be put back: who knows what it would do
+        return []  # somebody wrote a text that we do not parse into a CronJob of ours; the next reconcile restores it
     if not _may_tick(schedule, after, until):
         return []
     times: list[datetime] = []
@@ -153,7 +159,7 @@ def _times(cron: str, after: datetime, until: datetime) -> list[datetime]:
 
 
 def _may_tick(schedule: Schedule, after: datetime, until: datetime) -> bool:
-    """Rule out most schedules by the minutes of the hour alone: asking for the next time costs a hundred times that."""
+    """Rule out most schedules by the minutes of the hour alone. Computing the next time costs a hundred times more."""
     minutes = int((until - after) / timedelta(minutes=1)) + 1
     if minutes >= 60:
         return True

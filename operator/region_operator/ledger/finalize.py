@@ -1,8 +1,11 @@
-"""One settling of the ledger: what is due of each source gets its rows, from what the cluster still tells.
+"""Finalizes the ledger: one pass gives every due tick of every source a final row, judged by what the cluster shows.
 
-A tick whose Job hangs holds its source's account back for as long as that Job may live, which can be a day. What was
-settled after it is remembered here, so that meanwhile each settling looks at what is pending and at what is new, and at
-nothing twice. That memory is an economy: a process that has none begins where the database's account ends.
+A tick with a hanging Job stays pending for as long as the Job may live, up to a day. The ledger's `accounted_until`
+cannot pass a pending tick. So the Finalizer remembers which later ticks are final: each pass looks at pending ticks and
+at new ticks, and at no tick twice. The memory only saves work. A process without memory begins at `accounted_until`.
+
+The verdicts are left to `causes`, the SQL to `job_run_queries` and `open_run_queries`. When a pass runs is left to
+`service`.
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ from region_operator.ledger.causes import Evidence, Verdict, judge, judge_open
 from region_operator.ledger.expected_ticks import (
     ExpectedTick,
     TickKey,
-    accounted_until,
     expected_ticks,
+    finalized_until,
     recompute,
     slices,
 )
@@ -37,46 +40,57 @@ if TYPE_CHECKING:
 
     from region_operator.ledger.job_cache import Job
     from region_operator.ledger.job_cleanup import JobCleanup
-    from region_operator.ledger.job_run_queries import Period, Written
+    from region_operator.ledger.job_run_queries import Period, WrittenRow
     from region_operator.ledger.job_watch import JobWatch
     from region_operator.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
-LOOKED_EVERY = timedelta(minutes=4)
-"""How long Jobs may not have been looked at before one can have come and gone unseen: a settling a minute, which takes
-two at most, and one to spare.
+MAX_LIST_GAP = timedelta(minutes=4)
+"""After a longer gap between two lists of the Jobs, a Job may have come and gone unseen.
+
+A pass begins every minute and takes two minutes at most. One minute is to spare.
 """
-REMEMBERED = timedelta(hours=1)
+JOBS_KEPT_FOR = timedelta(hours=1)
+"""How long an ended Job is remembered beyond the oldest tick that is not final."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a source is settled: up to `until`, but for `pending`. `accounted` is what the database was told."""
+    """How far the ticks of a source are final.
 
-    accounted: datetime
-    until: datetime
+    `finalized_until` is what the database's ledger says: all ticks up to then are final. `looked_until` is what the
+    memory adds: all ticks up to then are final except the `pending` ticks.
+    """
+
+    finalized_until: datetime
+    looked_until: datetime
     pending: frozenset[TickKey]
 
 
 @dataclass(frozen=True, slots=True)
 class JudgingLimits:
-    """When a tick is to be judged: when nothing can claim it any more, and what was in force is known up to the last
-    moment in which its Job can have been made.
+    """Which ticks may be judged. `now` is the database's time.
+
+    Ticks are judged only up to `known_until`, the last moment for which region_schedule is known to be current.
     """
 
     now: datetime
     known_until: datetime
 
-    def has(self, tick: ExpectedTick) -> bool:
+    def is_due(self, tick: ExpectedTick) -> bool:
+        """Whether no claim can come any more, and the schedule is known for the whole time in which the tick's Job can
+        have been created.
+        """
         return not tick.may_be_claimed(self.now) and tick.latest_start <= self.known_until
 
 
 class Finalizer:
-    """Settles the sources of one RegionScheduler in one database, again and again. One at a time: its caller sees to
-    that.
+    """Finalizes the ticks of all sources of one RegionScheduler in one database, pass by pass.
+
+    The caller runs one pass at a time.
     """
 
     def __init__(
@@ -98,102 +112,109 @@ class Finalizer:
         self._listed_at = self._watched_since = _LONG_AGO
 
     def is_for(self, engine: AsyncEngine, scheduler: Scheduler) -> bool:
-        """Whether it settles for them."""
+        """Whether this Finalizer works with this database for this RegionScheduler."""
         return (engine, scheduler.namespace, scheduler.uid) == (self._engine, self._namespace, self._uid)
 
     async def finalize(self, lag: timedelta) -> None:
-        """Settle what is due, but for the time just past of such a length: what was in force then is not known yet.
+        """Run one pass. Leave out the last `lag` before now, for which region_schedule may be stale.
 
-        Raises sqlalchemy.exc.SQLAlchemyError, TimeoutError and what `api.ERRORS` lists; what was settled stays.
+        Raises sqlalchemy.exc.SQLAlchemyError, TimeoutError and what `api.ERRORS` lists. Rows written before an error
+        stay.
         """
-        asked = time.monotonic()
+        started = time.monotonic()
         now, periods = await read_periods(self._engine, scheduler=self._uid, retention=self._retention)
-        until = now - lag - timedelta(seconds=time.monotonic() - asked)
-        await self._job_watch.look(self._namespace, now)
-        if now - self._listed_at > LOOKED_EVERY:
+        until = now - lag - timedelta(seconds=time.monotonic() - started)
+        await self._job_watch.refresh(self._namespace, now)
+        if now - self._listed_at > MAX_LIST_GAP:
             self._watched_since = now
         self._listed_at = now
         await self._job_cleanup.delete_overdue(self._namespace, now)
-        await self._close()
-        self._progress = {period.source: self._known(period) for period in periods}
+        await self._close_open_runs()
+        self._progress = {period.source: self._progress_of(period) for period in periods}
         for period in periods:
-            await self._advance(period, now, until)
+            await self._finalize_source(period, JudgingLimits(now, until))
         await self._delete_waiting(periods)
-        progress = self._progress.values()
-        metrics.LEDGER_UNTIL.set(min((known.accounted for known in progress), default=until).timestamp())
-        oldest = min([until, *(tick_at for known in progress for _, tick_at in known.pending)])
-        self._job_watch.jobs.forget(oldest - REMEMBERED)
+        all_progress = self._progress.values()
+        metrics.LEDGER_UNTIL.set(min((each.finalized_until for each in all_progress), default=until).timestamp())
+        oldest = min([until, *(tick_at for each in all_progress for _, tick_at in each.pending)])
+        self._job_watch.jobs.forget(oldest - JOBS_KEPT_FOR)
 
-    def _known(self, period: Period) -> Progress:
-        """Return what is known of a source, unless somebody else has settled it meanwhile."""
-        known = self._progress.get(period.source)
-        if known is None or known.accounted != period.accounted_until:
-            return Progress(period.accounted_until, period.after, frozenset())
-        return known
+    def _progress_of(self, period: Period) -> Progress:
+        """Return the remembered progress of a source; start anew if another process has advanced the source."""
+        progress = self._progress.get(period.source)
+        if progress is None or progress.finalized_until != period.finalized_until:
+            return Progress(period.finalized_until, period.after, frozenset())
+        return progress
 
-    async def _advance(self, period: Period, now: datetime, until: datetime) -> None:
-        """Settle a source: what was pending, then what is new."""
-        known = self._progress[period.source]
-        before = [key for key in known.pending if key[1] > period.after]
-        ticks = await asyncio.to_thread(recompute, period.versions, before)
-        due = JudgingLimits(now, until)
-        pending = await self._finalize_ticks(period, ticks, frozenset(), due, known.until)
-        for start, end in slices(known.until, until):
+    async def _finalize_source(self, period: Period, limits: JudgingLimits) -> None:
+        """Finalize a source's pending ticks, then the source's new ticks, slice by slice."""
+        progress = self._progress[period.source]
+        pending_before = [key for key in progress.pending if key[1] > period.after]
+        ticks = await asyncio.to_thread(recompute, period.versions, pending_before)
+        pending = await self._finalize_ticks(period, ticks, frozenset(), limits, progress.looked_until)
+        for start, end in slices(progress.looked_until, limits.known_until):
             ticks = await asyncio.to_thread(expected_ticks, period.versions, after=start, until=end)
-            pending = await self._finalize_ticks(period, ticks, pending, due, end)
+            pending = await self._finalize_ticks(period, ticks, pending, limits, end)
 
     async def _finalize_ticks(
         self,
         period: Period,
         ticks: Sequence[ExpectedTick],
         pending: frozenset[TickKey],
-        due: JudgingLimits,
+        limits: JudgingLimits,
         until: datetime,
     ) -> frozenset[TickKey]:
-        """Settle ticks, the last that there were up to `until`; return those that are `pending` with them."""
-        without = await find_missing(self._engine, period.source, ticks)
-        verdicts = await self._judge([(tick, overlapped) for tick, overlapped in without if due.has(tick)])
-        pending |= {tick.key for tick, _ in without} - {tick.key for tick, _ in verdicts}
-        accounted = accounted_until(pending, until)
-        written = await write_final_rows(self._engine, period.source, verdicts, until=accounted)
-        self._progress[period.source] = Progress(max(accounted, period.accounted_until), until, pending)
-        _count(written)
+        """Finalize `ticks`, save the progress up to `until`, and return all pending ticks up to `until`.
+
+        `pending` are the pending ticks before `ticks`.
+        """
+        missing = await find_missing(self._engine, period.source, ticks)
+        verdicts = await self._judge([(tick, overlapped) for tick, overlapped in missing if limits.is_due(tick)])
+        pending |= {tick.key for tick, _ in missing} - {tick.key for tick, _ in verdicts}
+        final_until = finalized_until(pending, until)
+        written = await write_final_rows(self._engine, period.source, verdicts, until=final_until)
+        self._progress[period.source] = Progress(max(final_until, period.finalized_until), until, pending)
+        _report(written)
         return pending
 
     async def _judge(self, due: Sequence[tuple[ExpectedTick, bool]]) -> list[tuple[ExpectedTick, Verdict]]:
+        """Judge due ticks, given with whether an earlier tick overlapped; leave out the ticks without a verdict."""
         jobs = await self._job_watch.find([tick.job for tick, _ in due if tick.may_have_job], self._namespace)
-        await self._job_watch.look_for_failures(jobs.values(), self._namespace)
-        others = self._job_watch.jobs.by_region()
+        await self._job_watch.find_failures(jobs.values(), self._namespace)
+        jobs_by_region = self._job_watch.jobs.by_region()
         verdicts = []
         for tick, overlapped in due:
+            region_jobs = jobs_by_region.get(region_key(tick.region_id), ())
             evidence = Evidence(
                 job=jobs.get(tick.job),
-                trouble=self._job_watch.jobs.failure_of(tick.job),
-                overlapped=overlapped or _blocked(tick, others.get(region_key(tick.region_id), ())),
+                failure=self._job_watch.jobs.failure_of(tick.job),
+                overlapped=overlapped or _was_blocked(tick, region_jobs),
                 watched_since=self._watched_since,
             )
             if verdict := judge(tick, evidence):
                 verdicts.append((tick, verdict))
         return verdicts
 
-    async def _close(self) -> None:
-        """Close the rows whose attempts ended without a word, and will not be tried again."""
+    async def _close_open_runs(self) -> None:
+        """Close the rows of attempts that ended without recording an end, unless the Job may still try again."""
         rows = await find_open_runs(self._engine, scheduler=self._uid)
         if not rows:
             return
         jobs = await self._job_watch.find({row.job for row in rows if row.job}, self._namespace)
-        await self._job_watch.look_at_pods([job for job in jobs.values() if job.failing], self._namespace)
+        await self._job_watch.find_failures_in_pods([job for job in jobs.values() if job.failing], self._namespace)
         verdicts = []
         for row in rows:
-            verdict = judge_open(jobs.get(row.job), self._job_watch.jobs.failure_of(row.job), row.said)
+            verdict = judge_open(jobs.get(row.job), self._job_watch.jobs.failure_of(row.job), row.recorded_reason)
             if verdict:
                 verdicts.append((row, verdict))
         if verdicts:
-            _count(await close_runs(self._engine, verdicts))
+            _report(await close_runs(self._engine, verdicts))
 
     async def _delete_waiting(self, periods: Sequence[Period]) -> None:
-        """Delete the Jobs that wait for their first pod and whose ticks are final, whoever wrote that and when. A
-        CronJob that is gone and settled to its end is in no period any more: its Jobs hold no region.
+        """Delete the Jobs that wait for their first pod although their ticks are final, whoever wrote the final rows.
+
+        No period has the schedule version of a CronJob that is gone and final to the end. The CronJob's Jobs stay, and
+        block no region.
         """
         waiting: defaultdict[str, list[tuple[datetime, Job]]] = defaultdict(list)
         for job in self._job_watch.jobs.waiting():
@@ -201,24 +222,26 @@ class Finalizer:
             if tick_at := tick_at_of(job.name, cronjob=cronjob):
                 waiting[cronjob].append((tick_at, job))
         jobs = {
-            (*interval.key, tick_at): job
+            (*version.key, tick_at): job
             for period in periods
-            for interval in period.versions
-            for tick_at, job in waiting.get(interval.spec.cronjob, ())
+            for version in period.versions
+            for tick_at, job in waiting.get(version.spec.cronjob, ())
         }
-        found = await find_final(self._engine, list(jobs))
-        await self._job_cleanup.delete_waiting({jobs[tick] for tick in found}, self._namespace)
+        final = await find_final(self._engine, list(jobs))
+        await self._job_cleanup.delete_waiting({jobs[tick] for tick in final}, self._namespace)
 
 
-def _blocked(tick: ExpectedTick, others: Sequence[Job]) -> bool:
-    return any(job.name != tick.job and job.was_active(tick.tick_at, tick.latest_start) for job in others)
+def _was_blocked(tick: ExpectedTick, region_jobs: Sequence[Job]) -> bool:
+    """Whether another Job of the region was active while the controller could create the tick's Job."""
+    return any(job.name != tick.job and job.was_active(tick.tick_at, tick.latest_start) for job in region_jobs)
 
 
-def _count(written: Sequence[Written]) -> None:
+def _report(written: Sequence[WrittenRow]) -> None:
+    """Count and log the rows by state and reason."""
     if not written:
         return
     counts = Counter((row.state, row.reason) for row in written)
     for (state, reason), count in counts.items():
         metrics.LEDGER_ROWS.labels(state, reason).inc(count)
-    told = {f"{state}: {reason}": count for (state, reason), count in sorted(counts.items())}
-    log.info("accounted", extra={"rows": told})
+    rows = {f"{state}: {reason}": count for (state, reason), count in sorted(counts.items())}
+    log.info("accounted", extra={"rows": rows})

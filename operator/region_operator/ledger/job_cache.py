@@ -1,8 +1,11 @@
-"""What is known of Jobs and their pods: read from the API server's objects, and remembered for a while. Pure.
+"""Reads Jobs from the API server's objects, and remembers Jobs and pod failures for a while. Pure.
 
-Jobs go (history limits, ttl, people) and their pods before them, but the ledger asks later. So what events say is kept
-until then: of Jobs that did not succeed, because the others have written their rows, and of no more than MOST. By a
-watch of what did not succeed, a success looks like a Job that was deleted: such are kept too, but forgotten first.
+Jobs get deleted (by history limits, ttl or people), and pods even earlier, but the ledger judges later. So the cache
+keeps what was seen until then. The cache keeps only Jobs that did not succeed, because the tick of a successful Job has
+written a row, and at most MAX_JOBS.
+
+The operator watches only Jobs that did not succeed. A Job that succeeds vanishes from this watch just like a deleted
+Job. Jobs that vanish are kept, but evicted first.
 """
 
 from __future__ import annotations
@@ -21,16 +24,16 @@ if TYPE_CHECKING:
     from region_operator.ledger.pod_failure import PodFailure
 
 _DEADLINE_EXCEEDED = "DeadlineExceeded"
-MOST = 20_000
-"""Jobs in memory, of some hundred bytes each."""
+MAX_JOBS = 20_000
+"""The most Jobs in memory. A Job takes some hundred bytes."""
 
 _GENERATED_NAME_BASE, _GENERATED_NAME_END = 58, 5
-"""A pod's name is that of its Job and a hyphen, cut to so many characters, and so many at random
+"""A pod's name is the Job's name and a hyphen, cut to 58 characters, and then 5 random characters
 (k8s.io/apiserver/pkg/storage/names/generate.go)."""
 
 
 class JobState(StrEnum):
-    """Where a Job is in its life. A Job whose pods are still terminating is active: Forbid counts it."""
+    """The state of a Job. A Job with terminating pods is still active, because Forbid counts the Job."""
 
     ACTIVE = "active"
     COMPLETE = "complete"
@@ -40,7 +43,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What matters of a Job. `ended` of one that is gone is when that was noticed."""
+    """What the ledger needs of a Job. If the Job is gone, `ended` is when the deletion was noticed."""
 
     name: str
     uid: str
@@ -54,7 +57,7 @@ class Job:
     had_pod: bool
     timed_out: bool
     failing: bool
-    """Whether it has failed or is about to: its pods may be read now, and soon no more."""
+    """Whether the Job has failed or is about to fail. The pods may be gone soon, so are best read now."""
 
     @classmethod
     def from_object(cls, body: Mapping[str, Any]) -> Job:
@@ -62,7 +65,7 @@ class Job:
         meta, spec, status = body["metadata"], body["spec"], body.get("status", {})
         conditions = {item["type"]: item for item in status.get("conditions", []) if item["status"] == "True"}
         end = conditions.get("Failed") or conditions.get("Complete")
-        why = conditions.get("Failed") or conditions.get("FailureTarget") or {}
+        failure = conditions.get("Failed") or conditions.get("FailureTarget") or {}
         state = JobState.ACTIVE if not end else JobState.FAILED if "Failed" in conditions else JobState.COMPLETE
         seconds = spec.get("activeDeadlineSeconds")
         return cls(
@@ -76,28 +79,28 @@ class Job:
             ended=_moment(end["lastTransitionTime"]) if end else None,
             deadline=timedelta(seconds=seconds) if seconds else None,
             had_pod=any(status.get(count) for count in ("active", "succeeded", "failed", "terminating")),
-            timed_out=why.get("reason") == _DEADLINE_EXCEEDED,
-            failing=bool(why),
+            timed_out=failure.get("reason") == _DEADLINE_EXCEEDED,
+            failing=bool(failure),
         )
 
     @property
     def waits(self) -> bool:
-        """Whether its controller has looked at it and could make no pod yet."""
+        """Whether the Job waits for its first pod: the Job controller has synced the Job but could not create a pod."""
         return self.state is JobState.ACTIVE and self.started is not None and not self.had_pod and not self.failing
 
     def was_active(self, since: datetime, until: datetime) -> bool:
-        """Whether it was at some time between two moments."""
+        """Whether the Job was active at some time after `since` and up to `until`."""
         return self.created <= until and (self.ended is None or self.ended > since)
 
-    def overdue(self, now: datetime, patience: timedelta) -> bool:
-        """Whether it is active although its controller should have ended it."""
+    def is_overdue(self, now: datetime, patience: timedelta) -> bool:
+        """Whether the Job is active although the Job controller should have ended the Job `patience` ago."""
         if self.state is not JobState.ACTIVE or self.started is None or self.deadline is None:
             return False
         return now > self.started + self.deadline + patience
 
 
 class JobCache:
-    """What was seen of Jobs, by name, and what troubled their pods."""
+    """The Jobs that were seen and did not succeed, by name, and the pod failures."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
@@ -105,7 +108,10 @@ class JobCache:
         self._maybe_succeeded: dict[str, None] = {}
 
     def remember(self, job: Job) -> None:
-        """Note a Job as it is now. Beyond MOST, what may have succeeded is forgotten, then what was seen first."""
+        """Remember a Job in its present state. Forget a Job that succeeded.
+
+        Beyond MAX_JOBS, Jobs that may have succeeded are evicted first, then the Jobs seen first.
+        """
         before = self._jobs.pop(job.name, None)
         self._maybe_succeeded.pop(job.name, None)
         if job.state is JobState.COMPLETE:
@@ -113,11 +119,11 @@ class JobCache:
             return
         had_pod = job.had_pod or (before is not None and before.uid == job.uid and before.had_pod)
         self._jobs[job.name] = replace(job, had_pod=had_pod)
-        while len(self._jobs) > MOST:
+        while len(self._jobs) > MAX_JOBS:
             self._drop(next(iter(self._maybe_succeeded or self._jobs)))
 
     def mark_gone(self, name: str, now: datetime) -> None:
-        """Note that one is there no longer, or no longer one of those that did not succeed."""
+        """Record that a Job is gone, noticed at `now`. The Job was deleted, or has succeeded and left the watch."""
         job = self._jobs.get(name)
         if job is not None and job.state is not JobState.GONE:
             self._jobs[name] = replace(job, state=JobState.GONE, ended=job.ended or now)
@@ -125,20 +131,20 @@ class JobCache:
                 self._maybe_succeeded[name] = None
 
     def remember_failure(self, name: str, failure: PodFailure) -> None:
-        """Note what troubles a Job's pods; nothing vague about one of which more is known."""
+        """Remember a pod failure of a Job. A vague failure never replaces a known failure."""
         if name in self._jobs and not (failure.vague and name in self._failures):
             self._failures[name] = failure
 
     def replace_all(self, jobs: Iterable[Job], now: datetime) -> None:
-        """Note all that did not succeed: those of before that are not among them are gone."""
-        there = {job.name: job for job in jobs}
-        for name in self._jobs.keys() - there.keys():
+        """Remember `jobs`, all Jobs that exist and did not succeed. Mark every other remembered Job as gone."""
+        existing = {job.name: job for job in jobs}
+        for name in self._jobs.keys() - existing.keys():
             self.mark_gone(name, now)
-        for job in there.values():
+        for job in existing.values():
             self.remember(job)
 
     def forget(self, before: datetime) -> None:
-        """Forget those that ended before a moment."""
+        """Forget the Jobs that ended before a moment."""
         for name in [name for name, job in self._jobs.items() if job.ended is not None and job.ended < before]:
             self._drop(name)
 
@@ -149,19 +155,19 @@ class JobCache:
         return self._failures.get(name)
 
     def by_region(self) -> Mapping[str, list[Job]]:
-        """Return the Jobs by their region's label."""
+        """Return the remembered Jobs by the value of the region's label."""
         regions: defaultdict[str, list[Job]] = defaultdict(list)
         for job in self._jobs.values():
             regions[job.region].append(job)
         return regions
 
     def waiting(self) -> list[Job]:
-        """Return those that wait for their first pod."""
+        """Return the Jobs that wait for their first pod."""
         return [job for job in self._jobs.values() if job.waits]
 
     def overdue(self, now: datetime, patience: timedelta) -> list[Job]:
-        """Return those that are active although their controller should have ended them."""
-        return [job for job in self._jobs.values() if job.overdue(now, patience)]
+        """Return the Jobs that are active although the Job controller should have ended the Jobs `patience` ago."""
+        return [job for job in self._jobs.values() if job.is_overdue(now, patience)]
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -172,11 +178,11 @@ class JobCache:
         self._maybe_succeeded.pop(name, None)
 
 
-def job_of_pod(name: str, seen: datetime, jobs: Iterable[Job]) -> Job | None:
-    """Return which of some Jobs a pod of that name was of, which was seen then."""
-    base = name[:-_GENERATED_NAME_END]
-    of_base = (job for job in jobs if f"{job.name}-"[:_GENERATED_NAME_BASE] == base)
-    return next((job for job in of_base if job.was_active(seen, seen)), None)
+def job_of_pod(pod_name: str, seen: datetime, jobs: Iterable[Job]) -> Job | None:
+    """Return the Job of a pod, by the pod's name and a moment when the pod was seen; None if no Job fits."""
+    base = pod_name[:-_GENERATED_NAME_END]
+    matching = (job for job in jobs if f"{job.name}-"[:_GENERATED_NAME_BASE] == base)
+    return next((job for job in matching if job.was_active(seen, seen)), None)
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -1,9 +1,11 @@
 """Deletes the Jobs that would block their region or take a slot for nothing.
 
-As long as a Job is active, `concurrencyPolicy: Forbid` starts no other tick of its region. So two kinds of Jobs are
-deleted: a Job that its controller should have ended long ago, because its pod hangs on a lost node, and a Job that
-still waits for its first pod although its tick has its final row. A Job is deleted only as it was last seen. A Job
-that cannot be deleted now is tried again by the next pass of the ledger, and holds up nothing else.
+As long as a Job is active, `concurrencyPolicy: Forbid` starts no other tick of the region. So two kinds of Jobs are
+deleted. The first kind should have ended long ago, but a pod hangs on a lost node. The second kind still waits for a
+first pod, although the tick has a final row.
+
+A Job is deleted only if unchanged since the last look. A Job that cannot be deleted now is tried again by the next pass
+of the ledger, and holds up nothing else.
 """
 
 from __future__ import annotations
@@ -31,14 +33,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OVERDUE = timedelta(seconds=60)
-"""How much longer than its activeDeadlineSeconds a Job may be active: pods have a grace period, and clocks differ."""
+"""How much longer than activeDeadlineSeconds a Job may be active. Pods have a grace period, and clocks differ."""
 
-DELETE_SECONDS = 5
-"""No settling waits longer for its deletions: an admission webhook may take its time, for each."""
+DELETE_LIMIT_SECONDS = 5
+"""The longest wait of one pass for its deletions. An admission webhook may delay every deletion."""
 
 
 class JobCleanup:
-    """Deletes Jobs of one namespace, by what a JobWatch has seen of them."""
+    """Deletes Jobs of one namespace, as a JobWatch has seen the Jobs."""
 
     def __init__(self, api: Api, job_watch: JobWatch) -> None:
         self._api = api
@@ -46,22 +48,26 @@ class JobCleanup:
         self._log_limiter = LogLimiter()
 
     async def delete_overdue(self, namespace: str, now: datetime) -> None:
-        """Delete the Jobs that are active although their time is long over, and see before why: their pods go too."""
+        """Delete the Jobs that are active long after their deadline. Raises what `api.ERRORS` lists.
+
+        The deletion takes the pods too, so the pod failures are read before.
+        """
         overdue = list(self._job_watch.jobs.overdue(now, OVERDUE))
-        await self._job_watch.look_at_pods(overdue, namespace)
+        await self._job_watch.find_failures_in_pods(overdue, namespace)
         for job in await self._delete(overdue, namespace):
             metrics.OVERDUE_JOBS.inc()
             log.warning("overdue job deleted", extra={"job": job.name, "reason": "active beyond its deadline"})
 
     async def delete_waiting(self, jobs: Collection[Job], namespace: str) -> None:
-        """Delete Jobs that wait for their first pod though their ticks are final: it would take a slot only to find
-        that out.
+        """Delete Jobs that wait for their first pod although their ticks are final.
+
+        Otherwise the pod would take a slot only to find the final row.
         """
         for job in await self._delete(jobs, namespace):
             log.info("waiting job deleted", extra={"job": job.name, "reason": "its tick has its final row"})
 
     async def _delete(self, jobs: Collection[Job], namespace: str) -> list[Job]:
-        """Delete Jobs as they were last seen, and their pods; return those that were there and had not changed."""
+        """Delete Jobs and their pods; return the Jobs that existed and had not changed since the last look."""
         deleted: list[Job] = []
         refused: list[ApiException | ApiUnavailableError] = []
         slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
@@ -69,7 +75,7 @@ class JobCleanup:
         async def delete(job: Job) -> None:
             async with slots:
                 try:
-                    there = await self._api.delete(
+                    existed = await self._api.delete(
                         f"{jobs_path(namespace)}/{job.name}",
                         uid=job.uid,
                         resource_version=job.resource_version,
@@ -79,14 +85,14 @@ class JobCleanup:
                     if not (isinstance(error, ApiException) and error.status == 409):
                         refused.append(error)
                 else:
-                    if there:
+                    if existed:
                         deleted.append(job)
 
         try:
-            async with asyncio.timeout(DELETE_SECONDS):
+            async with asyncio.timeout(DELETE_LIMIT_SECONDS):
                 await asyncio.gather(*map(delete, jobs))
         except TimeoutError:
-            refused.append(ApiUnavailableError(f"no answer within {DELETE_SECONDS} s"))
+            refused.append(ApiUnavailableError(f"no answer within {DELETE_LIMIT_SECONDS} s"))
         if refused:
             self._log_refusal(refused[0], len(jobs) - len(deleted))
         elif deleted:
@@ -96,6 +102,6 @@ class JobCleanup:
     def _log_refusal(self, error: ApiException | ApiUnavailableError, count: int) -> None:
         kind, words = "no answer", str(error)
         if isinstance(error, ApiException):
-            kind, words = f"{error.status} {error.reason}", describe(error)  # the kind names no Job: each has its own
+            kind, words = f"{error.status} {error.reason}", describe(error)  # `kind` is the same for every Job
         if keys := self._log_limiter.note_failure(kind):
             log.warning("jobs not deleted", extra={"jobs": count, "error": words} | keys)

@@ -1,6 +1,7 @@
-"""The ledger's SQL: how far it has come, which ticks have no row, and the rows that it writes.
+"""Queries of job_run and the ledger: how far a source is final, which ticks have no row, and writing final rows.
 
-A tick's own row is never touched but where its lease is over, by attempt, and one that is written meanwhile wins.
+A row that a tick wrote is never changed here, and a row that a tick writes meanwhile wins. Closing the rows of attempts
+with an expired lease is left to `open_run_queries`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 BATCH = 10_000
 """Ticks in one statement."""
 
-_UNSETTLED = text("""
+_UNFINISHED_SOURCES = text("""
 SELECT source, accounted_until FROM region_tick.ledger
 WHERE scheduler = :scheduler AND EXISTS (
     SELECT FROM region_tick.region_schedule AS schedule
@@ -35,9 +36,9 @@ WHERE scheduler = :scheduler AND EXISTS (
         AND (schedule.valid_to IS NULL OR schedule.valid_to > ledger.accounted_until))
 ORDER BY source
 """)
-"""Where a schedule is in force, or ended and has ticks that are not accounted for."""
+"""The sources that have a current schedule version, or an ended version with ticks that are not final."""
 
-_INTERVALS = text(
+_VERSIONS = text(
     f"SELECT {COLUMNS} FROM region_tick.region_schedule"  # noqa: S608 - a constant
     " WHERE source = :source AND (valid_to IS NULL OR valid_to > :after)"
 )
@@ -59,8 +60,10 @@ WHERE (
         AND run.manual_uid = '' AND run.tick_at >= :first AND run.tick_at <= :last) IS NULL
 ORDER BY wanted.place
 """)
-"""`overlapped`: a tick of the region before ran when this one was due. `first` and `last` leave partitions out. Not by
-NOT EXISTS: an anti join over a day that was not analyzed yet was seen to take 30 s for what takes a fraction of one.
+"""`overlapped` says whether an earlier tick of the region ran when the tick was due.
+
+`first` and `last` exclude partitions. The query avoids NOT EXISTS: on a day that was not analyzed yet, an anti join
+took 30 s instead of a fraction of a second.
 """
 
 _FINAL = text("""
@@ -75,7 +78,7 @@ WHERE (
 ORDER BY wanted.place
 """)
 
-_WRITE = text("""
+_INSERT_FINAL = text("""
 INSERT INTO region_tick.job_run
     (source, region_id, tick_at, region_code, cron, job_name, state, reason, error_message, finished_at)
 SELECT :source, given.*, clock_timestamp()
@@ -86,51 +89,54 @@ ON CONFLICT DO NOTHING
 RETURNING state, reason
 """)
 
-_SETTLE = text("""
+_ADVANCE = text("""
 UPDATE region_tick.ledger SET accounted_until = :until WHERE source = :source AND accounted_until < :until
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """What is to be accounted for of a source: the schedules that were in force after a moment. `accounted_until` is
-    what its ledger says, which may be longer ago than anybody is to ask for.
+    """The time of a source that is not final yet, and the schedule versions of that time.
+
+    `finalized_until` is what the ledger says (column accounted_until). `after` is `finalized_until`, or the begin of
+    the retention if later: older ticks get no row.
     """
 
     source: str
-    accounted_until: datetime
+    finalized_until: datetime
     after: datetime
     versions: list[ScheduleVersion]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """A row that was written or ended now, in a few words."""
+class WrittenRow:
+    """State and reason of a row that was just inserted or closed."""
 
     state: str
     reason: str
 
 
 async def read_periods(engine: AsyncEngine, *, scheduler: str, retention: timedelta) -> tuple[datetime, list[Period]]:
-    """Return the database's time, and what is to be accounted for of each source of a RegionScheduler, by its uid; all
-    in UTC.
+    """Return the database's time, and the unfinished period of each source that `scheduler` (a uid) owns.
+
+    All times are in UTC. Raises sqlalchemy.exc.DBAPIError.
     """
     periods: list[Period] = []
     async with transaction(engine) as connection:
         now = await database_now(connection)
-        for source, moment in (await connection.execute(_UNSETTLED, {"scheduler": scheduler})).all():
-            accounted = moment.astimezone(UTC)
-            after = max(accounted, now - retention)
-            rows = (await connection.execute(_INTERVALS, {"source": source, "after": after})).mappings()
-            periods.append(Period(source, accounted, after, [version_of_row(row) for row in rows]))
+        for source, accounted_until in (await connection.execute(_UNFINISHED_SOURCES, {"scheduler": scheduler})).all():
+            finalized_until = accounted_until.astimezone(UTC)
+            after = max(finalized_until, now - retention)
+            rows = (await connection.execute(_VERSIONS, {"source": source, "after": after})).mappings()
+            periods.append(Period(source, finalized_until, after, [version_of_row(row) for row in rows]))
     return now, periods
 
 
 async def find_missing(
     engine: AsyncEngine, source: str, ticks: Sequence[ExpectedTick]
 ) -> list[tuple[ExpectedTick, bool]]:
-    """Return the ticks that have no row, each with whether a tick of its region before ran when it was due."""
-    found: list[tuple[ExpectedTick, bool]] = []
+    """Return the ticks without a row, each with whether an earlier tick of the region ran when the tick was due."""
+    missing: list[tuple[ExpectedTick, bool]] = []
     for start in range(0, len(ticks), BATCH):
         batch = ticks[start : start + BATCH]
         times = [tick.tick_at for tick in batch]
@@ -144,15 +150,15 @@ async def find_missing(
         }
         async with transaction(engine) as connection:
             rows = (await connection.execute(_MISSING, parameters)).all()
-        found += [(batch[row.place - 1], row.overlapped) for row in rows]
-    return found
+        missing += [(batch[row.place - 1], row.overlapped) for row in rows]
+    return missing
 
 
 async def find_final(
     engine: AsyncEngine, ticks: Sequence[tuple[str, str, datetime]]
 ) -> list[tuple[str, str, datetime]]:
-    """Return those of some ticks, each as source, region's id and time, that have their final row."""
-    found: list[tuple[str, str, datetime]] = []
+    """Return the ticks with a final row. A tick is given as source, region's id and time."""
+    final: list[tuple[str, str, datetime]] = []
     for start in range(0, len(ticks), BATCH):
         batch = ticks[start : start + BATCH]
         sources, region_ids, times = zip(*batch, strict=True)
@@ -164,23 +170,24 @@ async def find_final(
             "last": max(times),
         }
         async with transaction(engine) as connection:
-            found += [batch[row.place - 1] for row in await connection.execute(_FINAL, parameters)]
-    return found
+            final += [batch[row.place - 1] for row in await connection.execute(_FINAL, parameters)]
+    return final
 
 
 async def write_final_rows(
     engine: AsyncEngine, source: str, verdicts: Sequence[tuple[ExpectedTick, Verdict]], *, until: datetime
-) -> list[Written]:
-    """Write the rows of ticks, and that all up to `until` have theirs; return those written, which leaves out the ticks
-    that have a row by now.
+) -> list[WrittenRow]:
+    """Write the final rows of ticks, then record that all ticks of the source up to `until` are final.
+
+    Returns the rows that were written. A tick that has a row by now keeps that row. Raises sqlalchemy.exc.DBAPIError.
     """
-    written: list[Written] = []
+    written: list[WrittenRow] = []
     for start in range(0, len(verdicts), BATCH):
         batch = verdicts[start : start + BATCH]
         async with transaction(engine) as connection:
-            written += written_rows(await connection.execute(_WRITE, {"source": source} | _rows(batch)))
+            written += read_written_rows(await connection.execute(_INSERT_FINAL, {"source": source} | _rows(batch)))
     async with transaction(engine) as connection:
-        await connection.execute(_SETTLE, {"source": source, "until": until})
+        await connection.execute(_ADVANCE, {"source": source, "until": until})
     return written
 
 
@@ -197,6 +204,6 @@ def _rows(batch: Sequence[tuple[ExpectedTick, Verdict]]) -> dict[str, list[Any]]
     }
 
 
-def written_rows(rows: Any) -> list[Written]:
-    """Read what an INSERT or UPDATE of job_run returned."""
-    return [Written(row.state, row.reason) for row in rows]
+def read_written_rows(rows: Any) -> list[WrittenRow]:
+    """Read the result of an INSERT or UPDATE of job_run that returns state and reason."""
+    return [WrittenRow(row.state, row.reason) for row in rows]

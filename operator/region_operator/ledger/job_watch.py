@@ -1,6 +1,7 @@
-"""What the cluster can say of ticks: its Jobs, their pods and Events, looked at when asked and as events come.
+"""Watches the Jobs of ticks, and finds pod failures in pods and Events.
 
-Nothing here decides: `causes` does. Nothing here deletes: `job_cleanup` does.
+Jobs are read by watch events and, for the ledger, by requests. What a Job or a pod failure means for a tick is left to
+`causes`. Deleting Jobs is left to `job_cleanup`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from region_operator.kube.api import CONCURRENT_REQUESTS, ERRORS, Api
 from region_operator.ledger.job_cache import Job, JobCache, JobState, job_of_pod
 from region_operator.ledger.pod_failure import (
     JOB_NAME_LABEL,
-    PODS_EVENTS,
+    POD_EVENT_REASONS,
     failure_of_pod,
     failure_of_refusals,
     failure_of_start,
@@ -30,24 +31,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PODS_SECONDS = 30
-"""No batch of pods is waited for longer while others begin to fail."""
+"""The longest wait for one batch of pods. Meanwhile further Jobs may begin to fail."""
 
-NAMED_AT_ONCE = 50
-ASKED_ONE_BY_ONE = 200
-"""From so many on, everything is listed instead."""
+NAMES_PER_SELECTOR = 50
+LIST_ALL_BEYOND = 200
+"""Beyond this number of wanted Jobs, everything is listed instead."""
 
 
 class JobWatch:
-    """Sees the Jobs of one namespace, and remembers those that did not succeed."""
+    """Watches the Jobs of one namespace. `jobs` remembers the Jobs that did not succeed."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
         self.jobs = JobCache()
         self._failing: dict[str, Job] = {}
-        self._fails = asyncio.Event()
+        self._job_failed = asyncio.Event()
 
     def observe(self, body: Mapping[str, Any], *, deleted: bool) -> None:
-        """Note an event of a Job of ours, and one that begins to fail as to be looked at while it has pods."""
+        """Remember a Job of ours by a watch event. If the Job begins to fail, have `run` read the Job's pods."""
         job = Job.from_object(body)
         before = self.jobs.get(job.name)
         self.jobs.remember(job)
@@ -55,66 +56,72 @@ class JobWatch:
             self.jobs.mark_gone(job.name, datetime.now(UTC))
         elif job.failing and job.had_pod and not (before and before.failing):
             self._failing[job.name] = job
-            self._fails.set()
+            self._job_failed.set()
 
     async def run(self, namespace: str) -> NoReturn:
-        """Look at the pods of Jobs that begin to fail, of all that did so meanwhile at once; until cancelled.
+        """Read the pods of Jobs that begin to fail, in batches, until cancelled.
 
-        What cannot be seen is left to the settling, which looks too, if pods last that long.
+        If the pods cannot be read now, the ledger's next pass reads the pods, if the pods last until then.
         """
         while True:
-            await self._fails.wait()
-            self._fails.clear()
+            await self._job_failed.wait()
+            self._job_failed.clear()
             jobs, self._failing = self._failing, {}
             try:
                 async with asyncio.timeout(PODS_SECONDS):
-                    await self.look_at_pods(jobs.values(), namespace)
+                    await self.find_failures_in_pods(jobs.values(), namespace)
             except (*ERRORS, TimeoutError) as error:
                 log.debug("pods not seen", extra={"jobs": len(jobs), "error": str(error)})
-            except Exception as error:  # the next ones are to be looked at all the same
+            except Exception as error:  # the next batch must be read all the same
                 log.error("pods not seen", extra={"jobs": len(jobs), "error": repr(error)}, exc_info=True)
 
-    async def look(self, namespace: str, now: datetime) -> None:
-        """See all Jobs that did not succeed. Raises what `api.ERRORS` lists."""
+    async def refresh(self, namespace: str, now: datetime) -> None:
+        """List and remember all Jobs that did not succeed. Raises what `api.ERRORS` lists."""
         path = f"{jobs_path(namespace)}?labelSelector=app%3D{APP}&fieldSelector=status.successful%3D0"
         self.jobs.replace_all([Job.from_object(body) async for body in self._api.items(path)], now)
 
     async def find(self, names: Collection[str], namespace: str) -> dict[str, Job]:
-        """Return Jobs by name as they are, or were when last seen; without those that nobody saw."""
+        """Return Jobs by name: as the API server has each Job, or as last seen if the Job is gone.
+
+        Names of Jobs that nobody saw are left out. Raises what `api.ERRORS` lists.
+        """
         unknown = [name for name in names if not _is_known(self.jobs.get(name))]
-        if len(unknown) > ASKED_ONE_BY_ONE:
+        if len(unknown) > LIST_ALL_BEYOND:
             path = f"{jobs_path(namespace)}?labelSelector=app%3D{APP}"
             wanted = set(unknown)
-            there = [
+            existing = [
                 Job.from_object(body) async for body in self._api.items(path) if body["metadata"]["name"] in wanted
             ]
         else:
             slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
 
-            async def ask(name: str) -> Job | None:
+            async def get(name: str) -> Job | None:
                 async with slots:
                     body = await self._api.get(f"{jobs_path(namespace)}/{name}")
                 return Job.from_object(body) if body else None
 
-            there = [job for job in await asyncio.gather(*map(ask, unknown)) if job]
-        seen = {name: job for name in names if (job := self.jobs.get(name))}
-        return seen | {job.name: job for job in there}
+            existing = [job for job in await asyncio.gather(*map(get, unknown)) if job]
+        remembered = {name: job for name in names if (job := self.jobs.get(name))}
+        return remembered | {job.name: job for job in existing}
 
-    async def look_for_failures(self, jobs: Iterable[Job], namespace: str) -> None:
-        """See why Jobs get no further: by their pods, or by the Events of those that have none, or had."""
+    async def find_failures(self, jobs: Iterable[Job], namespace: str) -> None:
+        """Find and remember why Jobs make no progress: by pods, by Events about pods, by Events about refused pods.
+
+        Raises what `api.ERRORS` lists.
+        """
         jobs = list(jobs)
-        await self.look_at_pods([job for job in jobs if job.had_pod], namespace)
+        await self.find_failures_in_pods([job for job in jobs if job.had_pod], namespace)
         unclear = [job for job in jobs if (known := self.jobs.failure_of(job.name)) is None or known.vague]
-        without = {job.name for job in unclear if not job.had_pod}
-        if without:
+        without_pod = {job.name for job in unclear if not job.had_pod}
+        if without_pod:
             refusals: defaultdict[str, list[Any]] = defaultdict(list)
             async for event in self._events(namespace, "Job", "FailedCreate"):
-                if (name := event["involvedObject"]["name"]) in without:
+                if (name := event["involvedObject"]["name"]) in without_pod:
                     refusals[name].append(event)
             for name, events in refusals.items():
                 self.jobs.remember_failure(name, failure_of_refusals(events))
         if had_pod := [job for job in unclear if job.had_pod]:
-            events = [event for reason in PODS_EVENTS async for event in self._events(namespace, "Pod", reason)]
+            events = [event for reason in POD_EVENT_REASONS async for event in self._events(namespace, "Pod", reason)]
             for event in sorted(events, key=how_telling):
                 seen = datetime.fromisoformat(event["metadata"]["creationTimestamp"])
                 if job := job_of_pod(event["involvedObject"]["name"], seen, had_pod):
@@ -124,12 +131,13 @@ class JobWatch:
         selector = quote(f"reason={reason},involvedObject.kind={kind}")
         return self._api.items(f"/api/v1/namespaces/{namespace}/events?fieldSelector={selector}")
 
-    async def look_at_pods(self, jobs: Collection[Job], namespace: str) -> None:
-        """See what keeps the pods of Jobs from doing their ticks."""
+    async def find_failures_in_pods(self, jobs: Collection[Job], namespace: str) -> None:
+        """Read the pods of Jobs and remember the pod failures. Raises what `api.ERRORS` lists."""
         names = [job.name for job in jobs]
-        everything = len(names) > ASKED_ONE_BY_ONE
-        chunks = [names[start : start + NAMED_AT_ONCE] for start in range(0, len(names), NAMED_AT_ONCE)]
-        selectors = [f"app={APP}"] if everything else [f"{JOB_NAME_LABEL} in ({','.join(chunk)})" for chunk in chunks]
+        chunks = [names[start : start + NAMES_PER_SELECTOR] for start in range(0, len(names), NAMES_PER_SELECTOR)]
+        selectors = [f"{JOB_NAME_LABEL} in ({','.join(chunk)})" for chunk in chunks]
+        if len(names) > LIST_ALL_BEYOND:
+            selectors = [f"app={APP}"]
         for selector in selectors:
             path = f"/api/v1/namespaces/{namespace}/pods?fieldSelector=status.phase%21%3DSucceeded"
             async for pod in self._api.items(f"{path}&labelSelector={quote(selector)}"):
@@ -138,7 +146,7 @@ class JobWatch:
 
 
 def _is_known(job: Job | None) -> bool:
-    """Whether the API server needs not be asked: what is gone may have succeeded in the end."""
+    """Whether a remembered Job is enough, without a request. A Job that is gone may still exist: as a success."""
     return job is not None and job.state is not JobState.GONE
 
 

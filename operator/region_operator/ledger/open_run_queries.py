@@ -1,4 +1,7 @@
-"""Rows of job_run whose attempt ended without a word: found and closed."""
+"""Finds and closes open runs: rows of job_run with an attempt that ended without recording an end.
+
+How such an attempt ended is left to `causes`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from region_operator.database.engine import transaction
-from region_operator.ledger.job_run_queries import BATCH, written_rows
+from region_operator.ledger.job_run_queries import BATCH, read_written_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,10 +20,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from region_operator.ledger.causes import Verdict
-    from region_operator.ledger.job_run_queries import Written
+    from region_operator.ledger.job_run_queries import WrittenRow
 
 PATIENCE_SECONDS = 60
-"""How long after its lease an open row is left to those who may take it over."""
+"""How long after the lease's end an open row is left to a retry, which may take over the row."""
 
 _OPEN = text("""
 SELECT source, region_id, tick_at, manual_uid, attempt, reason, job_name FROM region_tick.job_run
@@ -48,20 +51,24 @@ RETURNING run.state, run.reason
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """A row whose attempt neither finished nor renewed its lease. `said` is its own last word."""
+    """A row of job_run with an attempt that neither finished nor renewed its lease.
+
+    `recorded_reason` is the reason that the attempt itself wrote, if any. `job` is the Job's name, empty if unknown.
+    """
 
     source: str
     region_id: str
     tick_at: datetime
     manual_uid: str
     attempt: int
-    said: str | None
+    recorded_reason: str | None
     job: str
 
 
 async def find_open_runs(engine: AsyncEngine, *, scheduler: str) -> list[OpenRun]:
-    """Return the oldest rows whose lease has been over for PATIENCE_SECONDS, a batch of them, of all sources of a
-    RegionScheduler.
+    """Return the oldest rows with a lease over for PATIENCE_SECONDS, at most BATCH rows.
+
+    The rows are of all sources that `scheduler` (a uid) owns. Raises sqlalchemy.exc.DBAPIError.
     """
     parameters = {"scheduler": scheduler, "patience": PATIENCE_SECONDS, "batch": BATCH}
     async with transaction(engine) as connection:
@@ -72,8 +79,11 @@ async def find_open_runs(engine: AsyncEngine, *, scheduler: str) -> list[OpenRun
     ]
 
 
-async def close_runs(engine: AsyncEngine, verdicts: Sequence[tuple[OpenRun, Verdict]]) -> list[Written]:
-    """End rows as failed, each only as it was read; return those that were."""
+async def close_runs(engine: AsyncEngine, verdicts: Sequence[tuple[OpenRun, Verdict]]) -> list[WrittenRow]:
+    """Close rows as failed; return the rows that were closed.
+
+    A row is closed only if still open, with the same attempt and an expired lease. Raises sqlalchemy.exc.DBAPIError.
+    """
     parameters: dict[str, Any] = {
         "patience": PATIENCE_SECONDS,
         "source": [row.source for row, _ in verdicts],
@@ -85,4 +95,4 @@ async def close_runs(engine: AsyncEngine, verdicts: Sequence[tuple[OpenRun, Verd
         "detail": [verdict.detail for _, verdict in verdicts],
     }
     async with transaction(engine) as connection:
-        return written_rows(await connection.execute(_CLOSE, parameters))
+        return read_written_rows(await connection.execute(_CLOSE, parameters))

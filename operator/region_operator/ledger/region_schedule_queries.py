@@ -1,4 +1,7 @@
-"""region_schedule as read and written: what is in force, and what of it changes."""
+"""Reads and writes region_schedule, the table of schedule versions, and the owners of sources in the ledger.
+
+Which versions end or begin is left to `schedule_versions`.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,13 @@ SELECT source, scheduler FROM region_tick.ledger
 WHERE scheduler = :scheduler OR source = ANY(CAST(:sources AS text[]))
 """)
 
-_HAND_OVER = text("""
+_END_PREVIOUS_OWNERS = text("""
 UPDATE region_tick.region_schedule AS row
 SET valid_to = greatest(ledger.accounted_until, row.valid_from + interval '1 microsecond')
 FROM region_tick.ledger
 WHERE row.source = :source AND ledger.source = row.source AND row.valid_to IS NULL
 """)
-"""What another RegionScheduler had in force ended with it: nobody knows when, but up to when it was accounted for."""
+"""The versions of a previous owner ended with that RegionScheduler. Only the time up to accounted_until is certain."""
 
 _CURRENT = text(
     f"SELECT {COLUMNS} FROM region_tick.region_schedule"  # noqa: S608 - a constant
@@ -61,55 +64,59 @@ FROM unnest(
 ON CONFLICT DO NOTHING
 """)
 
-_ACCOUNT = text("""
+_OWN_SOURCES = text("""
 INSERT INTO region_tick.ledger (source, accounted_until, scheduler)
 SELECT source, greatest(min(valid_from), clock_timestamp() - interval '10 minutes'), :scheduler
 FROM region_tick.region_schedule WHERE source = ANY(CAST(:sources AS text[])) GROUP BY source
 ON CONFLICT (source) DO UPDATE SET scheduler = excluded.scheduler
 """)
-"""Of a time before the first schedule was written down, nothing is known."""
+"""The ledger begins with the first schedule version, at most 10 minutes ago: nothing is known of the time before."""
 
 
 async def save_versions(
     engine: AsyncEngine, found: Mapping[RegionKey, ScheduleVersion], *, source: str, scheduler: str
 ) -> int:
-    """Bring region_schedule to what was found; return how many of its rows that took: none where nothing changed.
+    """Update region_schedule to the versions found; return how many rows were written, 0 if nothing changed.
 
-    `scheduler` accounts from now on for `source`, which it reads, also where another did before, and for what was found
-    of sources that are nobody else's; of those, and of what it accounted for before, schedules end that were not found.
+    `source` is the table that the RegionScheduler with uid `scheduler` reads. The RegionScheduler becomes the owner of
+    `source`, also if another RegionScheduler was the owner, and of every found source without an owner. Versions found
+    for another owner's source are ignored. In all sources of this owner, current versions that were not found end.
     Raises sqlalchemy.exc.DBAPIError.
     """
     async with transaction(engine) as connection:
-        wanted = {source} | {source for source, _ in found}
-        rows = await connection.execute(_OWNERS, {"scheduler": scheduler, "sources": list(wanted)})
+        mentioned = {source} | {source for source, _ in found}
+        rows = await connection.execute(_OWNERS, {"scheduler": scheduler, "sources": list(mentioned)})
         owners = {row.source: row.scheduler for row in rows}
-        accounted = {source for source, owner in owners.items() if owner == scheduler}
-        sources = accounted | {source} | {other for other in wanted if owners.get(other) is None}
-        found = {key: version_of_row for key, version_of_row in found.items() if version_of_row.source in sources}
+        owned = {source for source, owner in owners.items() if owner == scheduler}
+        sources = owned | {source} | {other for other in mentioned if owners.get(other) is None}
+        found = {key: version for key, version in found.items() if version.source in sources}
         if owners.get(source) not in (None, scheduler):
-            await connection.execute(_HAND_OVER, {"source": source})
-        in_force = (await connection.execute(_CURRENT, {"sources": list(sources)})).mappings()
-        current = [version_of_row(row) for row in in_force]
-        todo = diff_versions(current, found, now=await database_now(connection))
-        if todo.ended:
-            await connection.execute(_END, _keys(todo.ended) | {"valid_to": [row.valid_to for row in todo.ended]})
-        if todo.begun:
-            await connection.execute(_BEGIN, _keys(todo.begun) | _specs(todo.begun))
-        if new := sources - accounted:
-            await connection.execute(_ACCOUNT, {"sources": list(new), "scheduler": scheduler})
-        return len(todo.ended) + len(todo.begun)
+            await connection.execute(_END_PREVIOUS_OWNERS, {"source": source})
+        current_rows = (await connection.execute(_CURRENT, {"sources": list(sources)})).mappings()
+        current = [version_of_row(row) for row in current_rows]
+        changes = diff_versions(current, found, now=await database_now(connection))
+        if changes.ended:
+            ends = {"valid_to": [row.valid_to for row in changes.ended]}
+            await connection.execute(_END, _keys(changes.ended) | ends)
+        if changes.begun:
+            await connection.execute(_BEGIN, _keys(changes.begun) | _specs(changes.begun))
+        if new := sources - owned:
+            await connection.execute(_OWN_SOURCES, {"sources": list(new), "scheduler": scheduler})
+        return len(changes.ended) + len(changes.begun)
 
 
 async def database_now(connection: AsyncConnection) -> datetime:
-    """Return the database's time, in UTC: the session's own zone, in which a driver gives it, may have other minutes
-    and hours that come twice. Raises sqlalchemy.exc.DBAPIError.
+    """Return the database's time in UTC.
+
+    A driver returns times in the session's zone, with other minutes and with hours that come twice. Raises
+    sqlalchemy.exc.DBAPIError.
     """
     now: datetime = (await connection.execute(_NOW)).scalar_one()
     return now.astimezone(UTC)
 
 
 def version_of_row(row: RowMapping) -> ScheduleVersion:
-    """Read a row with COLUMNS; its times are in UTC."""
+    """Return the schedule version of a row with COLUMNS. The times are in UTC."""
     valid_from, valid_to = row["valid_from"], row["valid_to"]
     spec = ScheduleSpec(
         cron=row["cron"],

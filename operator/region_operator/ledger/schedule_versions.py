@@ -1,10 +1,12 @@
-"""Which schedules are in force: what the CronJobs say, and what of region_schedule has to change for it. Pure.
+"""Reads the current schedule versions from the CronJobs, and compares the versions with region_schedule. Pure.
 
-A region ticks as its CronJob says, not as its row does: so a schedule is in force while a CronJob has it, whoever
-edited what and whether or not an apply failed. One that is suspended has it too: its ticks are expected, and will not
-be. Since when is the time at which the CronJob was last changed (managedFields; the API server's clock, whole seconds),
-so it does not matter when it is written down here, nor by which process. A CronJob that is gone tells no time: its
-schedule ends when that is noticed.
+A region ticks as the CronJob says, not as the region's row says. So the current schedule version of a region is the
+CronJob's schedule, whoever edited the CronJob, and also after a failed apply. A suspended CronJob has a schedule
+version too: the region's ticks are expected, and will be skipped.
+
+A schedule version begins at the CronJob's last change (managedFields; the API server's clock, whole seconds). So the
+beginning does not depend on when the version is saved, or by which process. A deleted CronJob tells no time, so the
+schedule version ends when the deletion is noticed.
 """
 
 from __future__ import annotations
@@ -15,21 +17,21 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from region_operator.cronjobs.labels import CONTAINER, ID_ANNOTATION
 from region_operator.cronjobs.ownership import changed_at
-from region_operator.cronjobs.render import from_literal
+from region_operator.cronjobs.render import unescape_dollars
 from region_tick.contract import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 RegionKey: TypeAlias = tuple[str, str]
-"""A region: source and id."""
+"""A region: the source and the region's id."""
 
 _INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSpec:
-    """What a schedule in force says of the ticks to come. Any change of it begins another."""
+    """What a schedule version says about the region's ticks. Any change of the spec begins a new schedule version."""
 
     cron: str
     code: str
@@ -40,7 +42,7 @@ class ScheduleSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleVersion:
-    """A row of region_schedule: ticks after `valid_from` up to `valid_to` (None: still in force) are its own."""
+    """A row of region_schedule: which schedule a region had after `valid_from` and up to `valid_to` (None: current)."""
 
     source: str
     region_id: str
@@ -55,7 +57,7 @@ class ScheduleVersion:
 
 @dataclass(frozen=True, slots=True)
 class VersionChanges:
-    """What to write: rows that end, with their `valid_to`, and new ones. Empty where the table says it already."""
+    """What to write to region_schedule: `ended` versions with a `valid_to`, and `begun` versions. False if nothing."""
 
     ended: tuple[ScheduleVersion, ...] = ()
     begun: tuple[ScheduleVersion, ...] = ()
@@ -65,53 +67,56 @@ class VersionChanges:
 
 
 def read_versions(cronjobs: Iterable[Mapping[str, Any]]) -> dict[RegionKey, ScheduleVersion]:
-    """Read CronJobs of ours: the schedules in force. Of two that a region has for a moment, the older one counts: the
-    other is about to go.
+    """Read the current schedule versions from CronJobs of ours, as the API server returned the CronJobs.
+
+    If a region has two CronJobs for a moment, the older CronJob counts, because the other CronJob is about to go.
+    Terminating CronJobs count no more.
     """
-    found: dict[RegionKey, ScheduleVersion] = {}
+    versions: dict[RegionKey, ScheduleVersion] = {}
     for body in sorted(cronjobs, key=lambda body: str(body["metadata"]["creationTimestamp"]), reverse=True):
-        meta, spec, told = body["metadata"], body["spec"], _told_by(body)
-        region_id, source = meta.get("annotations", {}).get(ID_ANNOTATION), told.get(Variable.SOURCE)
+        meta, cronjob_spec, variables = body["metadata"], body["spec"], _tick_variables(body)
+        region_id, source = meta.get("annotations", {}).get(ID_ANNOTATION), variables.get(Variable.SOURCE)
         if not region_id or not source or "deletionTimestamp" in meta:
             continue
         spec = ScheduleSpec(
-            cron=spec["schedule"],
-            code=told.get(Variable.REGION_CODE, ""),
+            cron=cronjob_spec["schedule"],
+            code=variables.get(Variable.REGION_CODE, ""),
             cronjob=meta["name"],
-            start_deadline_seconds=spec.get("startingDeadlineSeconds") or 0,
-            suspended=bool(spec.get("suspend")),
+            start_deadline_seconds=cronjob_spec.get("startingDeadlineSeconds") or 0,
+            suspended=bool(cronjob_spec.get("suspend")),
         )
         since = datetime.fromisoformat(changed_at(body))
-        found[source, region_id] = ScheduleVersion(source=source, region_id=region_id, spec=spec, valid_from=since)
-    return found
+        versions[source, region_id] = ScheduleVersion(source=source, region_id=region_id, spec=spec, valid_from=since)
+    return versions
 
 
 def diff_versions(
     current: Iterable[ScheduleVersion], found: Mapping[RegionKey, ScheduleVersion], *, now: datetime
 ) -> VersionChanges:
-    """Compare the rows that are in force with what was found. `now` is the database's time.
+    """Compare the current rows of region_schedule with the schedule versions found in the CronJobs.
 
-    A CronJob that ticks for another table from now on ends what it did before when it begins the other.
+    `now` is the database's time, and the end of a version without a CronJob. If a CronJob now ticks for another source,
+    the old version ends when the new version begins.
     """
     ended: list[ScheduleVersion] = []
     begun: list[ScheduleVersion] = []
-    before = {interval.key: interval for interval in current}
-    moved = {there.spec.cronjob: there.valid_from for key, there in found.items() if key not in before}
+    before = {row.key: row for row in current}
+    moved_at = {version.spec.cronjob: version.valid_from for key, version in found.items() if key not in before}
     for key, row in before.items():
-        there = found.get(key)
-        if there is not None and there.spec == row.spec:
+        version = found.get(key)
+        if version is not None and version.spec == row.spec:
             continue
-        since = there.valid_from if there else moved.get(row.spec.cronjob, now)
+        since = version.valid_from if version else moved_at.get(row.spec.cronjob, now)
         end = max(since, row.valid_from + _INSTANT)
         ended.append(replace(row, valid_to=end))
-        if there is not None:
-            begun.append(replace(there, valid_from=end))
-    begun += [there for key, there in found.items() if key not in before]
+        if version is not None:
+            begun.append(replace(version, valid_from=end))
+    begun += [version for key, version in found.items() if key not in before]
     return VersionChanges(tuple(ended), tuple(begun))
 
 
-def _told_by(cronjob: Mapping[str, Any]) -> dict[str, str]:
-    """Return the variables that a CronJob gives its ticks, by name."""
+def _tick_variables(cronjob: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment variables that a CronJob gives a tick, by name."""
     containers = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     items = (item for container in containers if container["name"] == CONTAINER for item in container.get("env", []))
-    return {item["name"]: from_literal(item.get("value", "")) for item in items}
+    return {item["name"]: unescape_dollars(item.get("value", "")) for item in items}

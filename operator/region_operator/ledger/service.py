@@ -1,8 +1,12 @@
-"""The ledger beside the reconcile: what is in force is written down at the end of each, ticks are settled every minute.
+"""Runs the ledger beside the reconciles: saves schedule versions after each reconcile, finalizes ticks every minute.
 
-Regions depend on neither, and whatever goes wrong is logged and counted, and done again from what the database says.
-Ticks are settled up to when what is in force is known: that is in doubt from the moment at which a reconcile begins, a
-CronJob is changed by another or the RegionScheduler is deleted, until a reconcile that began later has written it down.
+No region's ticks depend on the ledger. An error is logged and counted, and the work is done again from what the
+database says.
+
+Ticks are judged only up to the last moment for which region_schedule is known to be current. region_schedule is stale
+from the moment when a reconcile begins, somebody else changes a CronJob, or the RegionScheduler is deleted. A reconcile
+that begins later, and saves the schedule versions, makes region_schedule current again. How a pass works is left to
+`finalize`.
 """
 
 from __future__ import annotations
@@ -38,24 +42,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SAVE_SECONDS = 10
-"""No reconcile waits longer until what is in force is written down."""
+SAVE_LIMIT_SECONDS = 10
+"""The longest wait of a reconcile for saving the schedule versions."""
 
-EVERY_SECONDS = 60.0
-FINALIZE_SECONDS = 120
-"""No settling takes longer: what was settled by then stays, what is left is done by the next."""
+FINALIZE_EVERY_SECONDS = 60.0
+FINALIZE_LIMIT_SECONDS = 120
+"""The longest time of one pass. The rows of a pass that is cut off stay, and the next pass does the rest."""
 
-_OUTSIDE = (*ERRORS, SQLAlchemyError, TimeoutError)
-"""What goes wrong outside of this process: a traceback would tell nothing."""
+_OUTSIDE_ERRORS = (*ERRORS, SQLAlchemyError, TimeoutError)
+"""Errors from outside of this process. A traceback would tell nothing."""
 
 
 class LedgerService:
-    """Keeps region_schedule and job_run true to what happened."""
+    """Keeps region_schedule and job_run true to what happened. `clock` returns seconds."""
 
     def __init__(self, api: Api, *, retention: timedelta, clock: Callable[[], float] = time.monotonic) -> None:
         self._retention = retention
         self._clock = clock
-        self._began = clock()
+        self._reconcile_began = clock()
         self._stale_since: float | None = None
         self._stale_again = False
         self._finalizer: Finalizer | None = None
@@ -66,12 +70,15 @@ class LedgerService:
         self._job_cleanup = JobCleanup(api, self.job_watch)
 
     def start_reconcile(self) -> None:
-        """Note that a reconcile begins: what it reads from now on, and changes, it will have written down."""
+        """Record that a reconcile begins. Until the reconcile's `save_schedules`, region_schedule is stale.
+
+        This reconcile reads all changes made before this moment. A change made later is left to the next reconcile.
+        """
         self.mark_stale()
-        self._began, self._stale_again = self._clock(), False
+        self._reconcile_began, self._stale_again = self._clock(), False
 
     def mark_stale(self) -> None:
-        """Note that from now on something else may be in force than is written down."""
+        """Record that region_schedule is stale: from now on a CronJob may differ from the saved schedule version."""
         self._stale_again = True
         if self._stale_since is None:
             self._stale_since = self._clock()
@@ -79,10 +86,11 @@ class LedgerService:
     async def save_schedules(
         self, database: Database, scheduler: Scheduler, cronjobs: Collection[Mapping[str, Any]]
     ) -> None:
-        """Write down what is in force, by all CronJobs of ours as a reconcile left them. Raises nothing but
-        cancellation.
+        """Save the current schedule versions, by all CronJobs of ours as the reconcile left the CronJobs.
+
+        Raises nothing but cancellation. After an error region_schedule stays stale.
         """
-        if not await _tried(_write(database, scheduler, cronjobs), self._save_log, seconds=SAVE_SECONDS):
+        if not await _attempt(_save(database, scheduler, cronjobs), self._save_log, seconds=SAVE_LIMIT_SECONDS):
             return
         if self._finalizer is None or not self._finalizer.is_for(database.engine, scheduler):
             self._finalizer = Finalizer(
@@ -92,21 +100,24 @@ class LedgerService:
                 job_cleanup=self._job_cleanup,
                 retention=self._retention,
             )
-        self._stale_since = self._began if self._stale_again else None
+        self._stale_since = self._reconcile_began if self._stale_again else None
         self._saved.set()
 
     @property
     def lag(self) -> timedelta:
-        """The length of the time just past that must not be settled yet. A tick of its last few seconds is never due,
-        and that its schedule has changed may not be known.
+        """The length of the time before now that must not be judged yet.
+
+        The lag is the time for which region_schedule has been stale, plus LATENESS_TOLERANCE_SECONDS. No tick of the
+        last few seconds is due anyway, and the news of a changed schedule may not have arrived yet.
         """
-        doubted = 0.0 if self._stale_since is None else self._clock() - self._stale_since
-        return timedelta(seconds=LATENESS_TOLERANCE_SECONDS + doubted)
+        stale_for = 0.0 if self._stale_since is None else self._clock() - self._stale_since
+        return timedelta(seconds=LATENESS_TOLERANCE_SECONDS + stale_for)
 
     async def run(self) -> NoReturn:
-        """Settle again and again until cancelled, from when what is in force was written down for the first time.
+        """Finalize again and again until cancelled, beginning after the first `save_schedules`.
 
-        Cancelled, it leaves a settling to its own end, which is near: a database that hangs keeps one for 5 to 10 s.
+        A cancellation cancels a running pass but does not wait for the end of the pass. A database that hangs delays
+        the end for 5 to 10 s.
         """
         await self._saved.wait()
         while True:
@@ -118,39 +129,44 @@ class LedgerService:
             await asyncio.sleep(seconds)
 
     async def finalize(self) -> float:
-        """Settle what is due; return in how many seconds to do so again, sooner after a failure. Raises nothing but
-        cancellation.
+        """Run one pass; return the seconds until the next pass, fewer after an error.
+
+        Does nothing before the first `save_schedules`. Raises nothing but cancellation.
         """
         if self._finalizer is None:
-            return EVERY_SECONDS
-        if not await _tried(self._finalizer.finalize(self.lag), self._finalize_log, seconds=FINALIZE_SECONDS):
+            return FINALIZE_EVERY_SECONDS
+        if not await _attempt(self._finalizer.finalize(self.lag), self._finalize_log, seconds=FINALIZE_LIMIT_SECONDS):
             return next(self._delays)
         self._delays = iter(Backoffs())
-        return EVERY_SECONDS
+        return FINALIZE_EVERY_SECONDS
 
 
-async def _write(database: Database, scheduler: Scheduler, cronjobs: Collection[Mapping[str, Any]]) -> None:
+async def _save(database: Database, scheduler: Scheduler, cronjobs: Collection[Mapping[str, Any]]) -> None:
     source = str(Table.parse(scheduler.spec.source.table, default_schema=database.schema))
     await save_versions(database.engine, read_versions(cronjobs), source=source, scheduler=scheduler.uid)
 
 
-async def _tried(work: Awaitable[object], log_limiter: LogLimiter, *, seconds: float) -> bool:
-    """Wait for some work, for so long; count and log what goes wrong. Return whether nothing did."""
+async def _attempt(work: Awaitable[object], log_limiter: LogLimiter, *, seconds: float) -> bool:
+    """Wait for `work`, at most `seconds`. Count and log an error. Return whether the work succeeded."""
     try:
         async with asyncio.timeout(seconds):
             await work
     except Exception as error:
         metrics.LEDGER_FAILURES.inc()
-        if keys := log_limiter.note_failure(words := _in_words(error, seconds)):
-            log.warning("not accounted", extra={"error": words, **keys}, exc_info=not isinstance(error, _OUTSIDE))
+        if keys := log_limiter.note_failure(words := _describe(error, seconds)):
+            outside = isinstance(error, _OUTSIDE_ERRORS)
+            log.warning("not accounted", extra={"error": words, **keys}, exc_info=not outside)
         return False
     if keys := log_limiter.note_success():
         log.info("accounted again", extra=keys)
     return True
 
 
-def _in_words(error: Exception, seconds: float) -> str:
-    """Say what went wrong, the same of the same: without a statement's values or an answer's headers, which differ."""
+def _describe(error: Exception, seconds: float) -> str:
+    """Return a message that is the same for the same error.
+
+    The message leaves out a statement's values and an answer's headers, because both differ each time.
+    """
     if isinstance(error, ApiException):
         return describe(error)
     if isinstance(error, TimeoutError) and not str(error):

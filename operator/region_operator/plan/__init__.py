@@ -1,1 +1,1 @@
-"""What is to be done: the changes, which of them the deletion guard lets pass, and how both are reported. Pure."""
+"""Decides what to do: the changes, which deletions the deletion guard allows, and how both are reported. Pure."""

@@ -1,4 +1,7 @@
-"""The values of a plan: what should be, what is, and the changes between them. Pure."""
+"""The values that a plan is made of: the desired CronJobs, the live CronJobs, and the changes between both. Pure.
+
+How the changes are found is left to `plan`, and which deletions may happen to `deletion_guard`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ChangeReason(StrEnum):
-    """Why a CronJob is written or deleted; the words of the log."""
+    """Why a CronJob is written or deleted. The log shows the values."""
 
     ADDED = "added"
     RESCHEDULED = "rescheduled"
@@ -25,14 +28,14 @@ class ChangeReason(StrEnum):
     RESUMED = "resumed"
     UPDATED = "updated"
     RESTORED = "restored"
-    """Somebody else had changed it."""
+    """Somebody else had changed the CronJob."""
     REMOVED = "removed"
     DUPLICATE = "duplicate"
 
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """A region that is to tick, and when."""
+    """A region that should have a CronJob, with the schedule. `suspend` asks for a suspended CronJob."""
 
     region: RegionRow
     schedule: Schedule
@@ -41,7 +44,7 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class LiveCronJob:
-    """A CronJob as listed; `body` is the API server's object."""
+    """A CronJob as the API server listed it. `key` is the hash of the region's id, `body` the API server's object."""
 
     name: str
     uid: str
@@ -55,7 +58,7 @@ class LiveCronJob:
 
     @classmethod
     def from_object(cls, body: dict[str, Any]) -> LiveCronJob:
-        """Read an item of a CronJobList."""
+        """Read an item of a CronJobList. `key` is empty if the name has another form than ours."""
         meta, spec = body["metadata"], body["spec"]
         return cls(
             name=meta["name"],
@@ -72,7 +75,7 @@ class LiveCronJob:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A CronJob to apply; `live` is what stands there now, None where nothing does."""
+    """A CronJob to apply. `live` is the CronJob that exists now, or None if the CronJob is new."""
 
     reason: ChangeReason
     desired: Desired
@@ -82,7 +85,11 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A CronJob to delete, exactly as it was seen; `replacement` is what keeps it true while its deletion is held."""
+    """A CronJob to delete, in exactly the version that was listed.
+
+    If the deletion guard holds the deletion, `replacement` is written instead and keeps the CronJob in sync. None: the
+    CronJob is in sync already, or must be left alone.
+    """
 
     live: LiveCronJob
     reason: ChangeReason = ChangeReason.REMOVED
@@ -91,8 +98,9 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done; empty where the cluster is as the table says. `quarantined` are all rows that are not
-    scheduled, for whatever reason.
+    """The changes that make the cluster match the table. A plan is empty if the cluster matches already.
+
+    `quarantined` holds every row that is not scheduled, for any reason. `unchanged` and `paused` count CronJobs.
     """
 
     writes: tuple[Write, ...] = ()
@@ -101,11 +109,11 @@ class Plan:
     unchanged: int = 0
     paused: int = 0
     pending: int = 0
-    """How many regions get their CronJob only when one that is going is gone."""
+    """How many regions must wait for a terminating CronJob of the same name before they get a new CronJob."""
 
     def __len__(self) -> int:
         return len(self.writes) + len(self.deletes)
 
 
 Render = Callable[[Desired, str], Manifest]
-"""Gives the manifest, with its digest, of a region's CronJob under a name."""
+"""Turns a desired region and a CronJob name into the manifest, digest included."""

@@ -1,32 +1,35 @@
-"""Which deletes of a plan may be done: the guard against a table that lost its rows. Pure; writes are none of its
-business.
+"""Decides which deletions of a plan may happen: the guard against a region table that lost its rows. Pure.
 
-| a planned delete is of a region | outcome                                                  |
-|---------------------------------|----------------------------------------------------------|
-| that was approved               | goes, and is not counted                                 |
-| one of few                      | goes, and is counted for the window                      |
-| one of too many                 | held, with all others of this plan that are not approved |
-| the last one, where others went | held, likewise                                           |
-| any, while a hold lasts         | held, likewise: it joins the hold                        |
-| that keeps an older CronJob     | goes, and is not counted: the region stays               |
+| the planned deletion is                      | outcome                                                    |
+|----------------------------------------------|------------------------------------------------------------|
+| approved                                     | allowed, not counted                                       |
+| one of few                                   | allowed, counted for the window                            |
+| one of too many                              | held, with all unapproved deletions of the plan            |
+| the last CronJob, after others were deleted  | held, with all unapproved deletions of the plan            |
+| any other, while a hold lasts                | held: the deletion joins the hold                          |
+| of a duplicate CronJob                       | allowed, not counted: the region keeps its older CronJob   |
 
-Too many: the regions of this plan and those that went within the window are more than the greater of `max_count` and
-`max_percent` of the regions that stood within the window, which are the ones with a CronJob now and the ones that went.
-So the allowance does not shrink while they go. A plan beyond it is held whole: to let some go, by chance the first,
-would help nobody who did not mean it, and would not be what somebody meant who did.
+Too many: the regions of this plan plus the regions that were deleted within the window exceed the allowance. The
+allowance is the greater of `max_count` and `max_percent` of all regions. "All regions" are the regions with a CronJob
+now plus the regions deleted within the window, so deletions do not shrink the allowance. A plan beyond the allowance is
+held as a whole. Deleting only the first few is wrong either way: too many if the loss is an accident, too few if the
+deletion is meant.
 
-The last one: nothing that stands would stay, and two or more stood within the window. An empty table is never believed
-at once, however few regions there are: docs/decisions/0008-an-empty-table-is-not-believed-at-once.md.
+The last CronJob: no region would keep a CronJob, although the window saw two regions or more. The guard never believes
+an empty table at once, however few regions there are: docs/decisions/0008-an-empty-table-is-not-believed-at-once.md.
 
-A hold names its regions when it begins, and anew when others join them. It ends when the last of them is back, or its
-deletion approved, or the guard turned off by a `max_percent` of 100; neither by waiting nor by what is created
-meanwhile. What was named is what an approval approves, less what is back when it is seen. Why the name is a hash of the
-moment too: docs/decisions/0006-approval-of-held-deletions.md.
+A hold names its regions when the hold begins, and names them again when more regions join. A hold ends when every named
+region either has its row back or has its deletion approved. A `max_percent` of 100 turns the guard off and ends the
+hold too. Neither time nor new CronJobs end a hold. An approval covers the regions that the hold names, except the
+regions that have a row again when the operator sees the approval. The approval is a hash of the regions and of the
+moment; why the moment is part of the hash: docs/decisions/0006-approval-of-held-deletions.md.
 
-Regions are counted, not requests: one whose deletion failed and is tried again counts once, from the last decision on.
-What went is remembered in the RegionScheduler's status, so that a thousand single deletes, a restart or another leader
-make no difference; the table's own database is not asked, because it may be the wrong one. `now` is this process's UTC
-clock: if two leaders' clocks differ, the window is longer or shorter by that.
+The guard counts regions, not requests: a region whose deletion fails and is repeated counts once, from the last
+decision on. Recent deletions are kept in the RegionScheduler's status. So a thousand single deletions, a restart or a
+new leader change nothing. The table's own database is not asked, because the database may be the wrong one. `now` is
+the UTC clock of this process: if the clocks of two leaders differ, the window is longer or shorter by the difference.
+
+The guard ignores writes. How a hold is announced is left to `status` and `announce`.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from region_operator.cronjobs.labels import CODE_ANNOTATION
 from region_operator.plan.changes import ChangeReason
-from region_operator.regions.region import NAMED_REGIONS, shown
+from region_operator.regions.region import MAX_NAMED_REGIONS, printable
 from region_operator.scheduler import APPROVAL_ANNOTATION, KIND, format_duration, format_time
 
 if TYPE_CHECKING:
@@ -47,51 +50,55 @@ if TYPE_CHECKING:
     from region_operator.plan.changes import Delete, LiveCronJob, Plan
     from region_operator.scheduler import DeletionGuard, Scheduler
 
-Regions = frozenset[str]
-"""Regions by the values of their CronJobs' region label."""
+RegionKeys = frozenset[str]
+"""Regions, each by the hash of the region's id: the value of the CronJob's region label."""
 
-_NONE: Regions = frozenset()
+_NONE: RegionKeys = frozenset()
 
 STATUS_FIELDS = ("recentDeletions", "heldDeletions", "approvedDeletions")
-"""What of a RegionScheduler's status is History's."""
+"""The fields of a RegionScheduler's status that hold the GuardState."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
-    """Regions that were let go at a moment, in whole seconds of UTC."""
+class RecentDeletion:
+    """The regions whose deletion the guard allowed at one moment (UTC, whole seconds)."""
 
     at: datetime
-    regions: Regions
+    regions: RegionKeys
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Regions that were held together from a moment on, in whole seconds of UTC."""
+    """The regions whose deletion the guard holds, and since when (UTC, whole seconds)."""
 
     since: datetime
-    regions: Regions
+    regions: RegionKeys
 
     @property
     def approval(self) -> str:
-        """What approves the deletion of exactly these, now and never again."""
+        """The text that approves the deletion of exactly these regions, and only for the present hold."""
         return hashlib.sha256(f"{format_time(self.since)} {_join(self.regions)}".encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """What the guard must know of before: kept in a RegionScheduler's status, and nowhere else."""
+class GuardState:
+    """What the guard remembers from one reconcile to the next, in the RegionScheduler's status and nowhere else.
 
-    gone: tuple[Gone, ...] = ()
+    `recent` holds the counted deletions, oldest first. `approved` holds the regions whose approved deletion is not done
+    yet.
+    """
+
+    recent: tuple[RecentDeletion, ...] = ()
     hold: Hold | None = None
-    approved: Regions = _NONE
+    approved: RegionKeys = _NONE
 
     @classmethod
     def from_status(cls, status: Mapping[str, Any]) -> Self:
         """Read what `to_status` wrote."""
         hold = status.get("heldDeletions")
         return cls(
-            gone=tuple(
-                Gone(datetime.fromisoformat(item["at"]), _split(item["regions"]))
+            recent=tuple(
+                RecentDeletion(datetime.fromisoformat(item["at"]), _split(item["regions"]))
                 for item in status.get("recentDeletions", [])
             ),
             hold=Hold(datetime.fromisoformat(hold["since"]), _split(hold["regions"])) if hold else None,
@@ -99,11 +106,11 @@ class History:
         )
 
     def to_status(self) -> dict[str, Any]:
-        """Return STATUS_FIELDS, without those that say nothing."""
+        """Return the STATUS_FIELDS, without the empty fields."""
         status: dict[str, Any] = {}
-        if self.gone:
+        if self.recent:
             status["recentDeletions"] = [
-                {"at": format_time(item.at), "regions": _join(item.regions)} for item in self.gone
+                {"at": format_time(item.at), "regions": _join(item.regions)} for item in self.recent
             ]
         if self.hold:
             status["heldDeletions"] = {
@@ -118,58 +125,64 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What of a plan is to be done, and what the guard must remember before any of it is."""
+    """Which changes of a plan may happen, and which deletions are held.
+
+    `plan` holds the allowed changes, `allowance` is a number of regions. `state` must be saved before any change is
+    made.
+    """
 
     plan: Plan
     held: tuple[Delete, ...]
     allowance: int
-    history: History
+    state: GuardState
 
 
 def guard_deletions(
-    plan: Plan, current: Sequence[LiveCronJob], *, guard: DeletionGuard, history: History, approval: str, now: datetime
+    plan: Plan, current: Sequence[LiveCronJob], *, guard: DeletionGuard, state: GuardState, approval: str, now: datetime
 ) -> Decision:
-    """Decide on the deletes of a plan. `current` are the CronJobs that it was made for, `approval` is what somebody
-    wrote to approve a hold.
+    """Decide on the deletions of a plan.
+
+    `current` holds the CronJobs for which the plan was made. `approval` is the text that a person wrote to approve a
+    hold, or "". `now` has a time zone; fractions of a second are dropped.
     """
     now = now.replace(microsecond=0)
-    asked = frozenset(_region(delete) for delete in plan.deletes if delete.reason is not ChangeReason.DUPLICATE)
-    approved = (history.approved | _approved_by(approval, history.hold)) & asked
-    others = asked - approved
-    hold = history.hold if history.hold and history.hold.regions & others else None
+    to_delete = frozenset(_region_key(delete.live) for delete in plan.deletes if not _is_duplicate(delete))
+    approved = (state.approved | _approved_by(approval, state.hold)) & to_delete
+    unapproved = to_delete - approved
+    hold = state.hold if state.hold and state.hold.regions & unapproved else None
 
-    counted = [item for item in history.gone if now - item.at <= guard.window]
-    went = _NONE.union(*(item.regions for item in counted))
-    standing = frozenset(live.key or live.name for live in current if not live.terminating)
-    stood = standing | went
-    allowance = max(guard.max_count, len(stood) * guard.max_percent // 100)
-    too_many = len(others | went) > allowance
-    none_would_stay = standing <= asked and len(stood) > 1
-    held = others if guard.max_percent < 100 and (hold or too_many or none_would_stay) else _NONE
+    recent = [item for item in state.recent if now - item.at <= guard.window]
+    recently_deleted = _NONE.union(*(item.regions for item in recent))
+    live_regions = frozenset(_region_key(live) for live in current if not live.terminating)
+    all_regions = live_regions | recently_deleted
+    allowance = max(guard.max_count, len(all_regions) * guard.max_percent // 100)
+    too_many = len(unapproved | recently_deleted) > allowance
+    none_would_stay = live_regions <= to_delete and len(all_regions) > 1
+    held = unapproved if guard.max_percent < 100 and (hold or too_many or none_would_stay) else _NONE
 
-    kept = tuple(delete for delete in plan.deletes if _region(delete) in held)
-    done = replace(
+    held_deletes = tuple(delete for delete in plan.deletes if _region_key(delete.live) in held)
+    allowed = replace(
         plan,
-        writes=(*plan.writes, *(delete.replacement for delete in kept if delete.replacement)),
-        deletes=tuple(delete for delete in plan.deletes if _region(delete) not in held),
+        writes=(*plan.writes, *(delete.replacement for delete in held_deletes if delete.replacement)),
+        deletes=tuple(delete for delete in plan.deletes if _region_key(delete.live) not in held),
     )
     return Decision(
-        plan=done,
-        held=kept,
+        plan=allowed,
+        held=held_deletes,
         allowance=allowance,
-        history=History(
-            gone=_count(counted, others - held, now) if len(done) else history.gone,
-            hold=_name(held, hold, now),
+        state=GuardState(
+            recent=_count_deletions(recent, unapproved - held, now) if len(allowed) else state.recent,
+            hold=_update_hold(hold, held, now),
             approved=approved,
         ),
     )
 
 
 def explain_hold(hold: Hold, held: Sequence[Delete], scheduler: Scheduler) -> str:
-    """Say what is held, why, and how to approve it; the same text as long as the same is held."""
+    """Say which deletions are held, why, and how to approve the hold. The same hold always gives the same text."""
     codes = [region_code(delete.live) for delete in held]
-    named = ", ".join(codes[:NAMED_REGIONS]) + (
-        f" and {len(codes) - NAMED_REGIONS} more" if codes[NAMED_REGIONS:] else ""
+    named = ", ".join(codes[:MAX_NAMED_REGIONS]) + (
+        f" and {len(codes) - MAX_NAMED_REGIONS} more" if codes[MAX_NAMED_REGIONS:] else ""
     )
     window = format_duration(scheduler.spec.deletion_guard.window)
     text = (
@@ -182,7 +195,7 @@ def explain_hold(hold: Hold, held: Sequence[Delete], scheduler: Scheduler) -> st
 
 
 def approve_command(scheduler: Scheduler, hold: Hold) -> str:
-    """Return the command by which a person approves a hold."""
+    """Return the kubectl command that approves a hold."""
     return (
         f"kubectl annotate {KIND.lower()} {scheduler.name} -n {scheduler.namespace} --overwrite"
         f" {APPROVAL_ANNOTATION}={hold.approval}"
@@ -190,39 +203,44 @@ def approve_command(scheduler: Scheduler, hold: Hold) -> str:
 
 
 def region_code(live: LiveCronJob) -> str:
-    """Return the code of a CronJob's region as a message may hold it, or the CronJob's name where somebody took it
-    away.
-    """
-    return shown(live.body["metadata"].get("annotations", {}).get(CODE_ANNOTATION, live.name))
+    """Return the code of a CronJob's region, fit for a message. Without the code's annotation: the CronJob's name."""
+    return printable(live.body["metadata"].get("annotations", {}).get(CODE_ANNOTATION, live.name))
 
 
-def _approved_by(approval: str, hold: Hold | None) -> Regions:
+def _approved_by(approval: str, hold: Hold | None) -> RegionKeys:
     return hold.regions if hold and hold.approval == approval else _NONE
 
 
-def _count(counted: Sequence[Gone], going: Regions, now: datetime) -> tuple[Gone, ...]:
-    """Count regions from now on, and no longer from before."""
-    earlier = (Gone(item.at, item.regions - going) for item in counted)
-    return tuple(item for item in (*earlier, Gone(now, going)) if item.regions)
+def _count_deletions(
+    recent: Sequence[RecentDeletion], deleted: RegionKeys, now: datetime
+) -> tuple[RecentDeletion, ...]:
+    """Add regions to the recent deletions. A region that was counted before is counted from now on instead."""
+    earlier = (RecentDeletion(item.at, item.regions - deleted) for item in recent)
+    return tuple(item for item in (*earlier, RecentDeletion(now, deleted)) if item.regions)
 
 
-def _name(held: Regions, before: Hold | None, now: datetime) -> Hold | None:
-    """Keep a hold as it was named as long as none joins it: a row that is back must not outdate the approval that
-    somebody is about to write.
+def _update_hold(hold: Hold | None, held: RegionKeys, now: datetime) -> Hold | None:
+    """Return the hold of the `held` regions: the present hold, or a new hold if a region joins.
+
+    A row that comes back keeps the hold's approval valid: a person may be about to write the approval.
     """
-    if not held or before is None:
+    if not held or hold is None:
         return Hold(now, held) if held else None
-    return before if held <= before.regions else Hold(now, held)
+    return hold if held <= hold.regions else Hold(now, held)
 
 
-def _region(delete: Delete) -> str:
-    """Return a region's label, or the name of a CronJob that somebody took it from."""
-    return delete.live.key or delete.live.name
+def _region_key(live: LiveCronJob) -> str:
+    """Return the key of a CronJob's region, or the CronJob's name if the CronJob has no key."""
+    return live.key or live.name
 
 
-def _join(regions: Regions) -> str:
+def _is_duplicate(delete: Delete) -> bool:
+    return delete.reason is ChangeReason.DUPLICATE
+
+
+def _join(regions: RegionKeys) -> str:
     return " ".join(sorted(regions))
 
 
-def _split(text: str) -> Regions:
+def _split(text: str) -> RegionKeys:
     return frozenset(text.split())

@@ -1,4 +1,7 @@
-"""What a reconcile would do, for people and for machines: the two outputs of the command `plan`. Pure."""
+"""Reports what a reconcile would do, as text for people and as JSON for machines: the output of the command `plan`.
+
+Pure. The decision itself comes from `plan` and `deletion_guard`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from region_operator.cronjobs.labels import ID_ANNOTATION, PAUSED_ANNOTATION
 from region_operator.cronjobs.ownership import foreign
 from region_operator.plan.changes import ChangeReason
-from region_operator.plan.deletion_guard import History, explain_hold, region_code
+from region_operator.plan.deletion_guard import GuardState, explain_hold, region_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,8 +39,10 @@ HOLD = "hold"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that would be done or held, and why. `schedule` is what its CronJob would have, or has as long as it
-    stands.
+    """One change that a reconcile would make or hold, and why.
+
+    `schedule` is the schedule that the CronJob would get. If the CronJob would be deleted, `schedule` is its present
+    schedule.
     """
 
     action: str
@@ -48,7 +53,7 @@ class Line:
     reason: str
 
     def as_json(self) -> dict[str, str]:
-        """Return it with the keys of the JSON output."""
+        """Return the line with the keys of the JSON output."""
         return {
             "action": self.action,
             "regionId": self.region_id,
@@ -61,8 +66,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A plan as it is printed. `quota` is how many ticks might run at once where that would change, else None; `notes`
-    are whole sentences.
+    """A plan as the command prints it.
+
+    `quota` is the new limit of ticks at once, or None if the limit would stay. `notes` are whole sentences.
     """
 
     lines: tuple[Line, ...]
@@ -72,11 +78,11 @@ class Report:
     notes: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        """Whether the cluster is not as the table says, held deletions included."""
+        """Whether the cluster differs from the table. A held deletion is a difference too."""
         return bool(self.lines) or self.quota is not None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the JSON output; the same keys whatever the plan."""
+        """Return the JSON output. Every plan has the same keys."""
         return {
             "changes": [line.as_json() for line in self.lines],
             "unchanged": self.unchanged,
@@ -86,13 +92,13 @@ class Report:
         }
 
     def as_text(self) -> str:
-        """Return lines in columns, then what there is to say, then the counts."""
+        """Return the changes in columns, then the notes, then the counts."""
         rows = [(line.action, line.code or line.region_id, line.schedule, line.reason) for line in self.lines]
         if self.quota is not None:
             rows.append(("quota", "", "", f"at most {self.quota} ticks at once"))
-        suspended = {line.region_id for line in self.lines}
+        changed = {line.region_id for line in self.lines}
         rows += [
-            ("quarantined", row.code or row.id, "", row.reason) for row in self.quarantined if row.id not in suspended
+            ("quarantined", row.code or row.id, "", row.reason) for row in self.quarantined if row.id not in changed
         ]
         counts = [f"{count} to {action}" for action, count in Counter(line.action for line in self.lines).items()]
         summary = ", ".join([*counts, f"{self.unchanged} unchanged", f"{len(self.quarantined)} quarantined"])
@@ -107,10 +113,10 @@ def make_report(
     quota: int | None = None,
     problem: str = "",
 ) -> Report:
-    """Put a decision into words. `quota` is as in the Report, `problem` is what else there is to say."""
+    """Put a decision into words. `quota` is the Report's `quota`; `problem` becomes the last note, unless empty."""
     reasons = {row.id: row.reason for row in quarantined}
     return Report(
-        lines=tuple(sorted(_lines(decision, reasons), key=_place)),
+        lines=tuple(sorted(_lines(decision, reasons), key=_sort_key)),
         unchanged=decision.plan.unchanged,
         quota=quota,
         quarantined=tuple(quarantined),
@@ -128,7 +134,7 @@ def _lines(decision: Decision, quarantined: Mapping[str, str]) -> Iterator[Line]
         yield _delete(HOLD, delete, "no active row, but too many or all would go")
 
 
-def _place(line: Line) -> tuple[int, str]:
+def _sort_key(line: Line) -> tuple[int, str]:
     return [*ACTIONS.values(), HOLD].index(line.action), line.code
 
 
@@ -160,10 +166,10 @@ def _delete(action: str, delete: Delete, reason: str) -> Line:
 
 
 def _notes(decision: Decision, scheduler: Scheduler) -> Iterator[str]:
-    hold = decision.history.hold
+    hold = decision.state.hold
     if hold is None:
         return
-    if hold == History.from_status(scheduler.status).hold:
+    if hold == GuardState.from_status(scheduler.status).hold:
         yield explain_hold(hold, decision.held, scheduler)
     else:
         yield (

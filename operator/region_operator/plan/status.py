@@ -1,10 +1,9 @@
-"""A RegionScheduler's status, computed from what a reconcile found. Pure: written only where it differs from what
-stands there.
+"""Computes a RegionScheduler's status from the result of a reconcile. Pure; `status_writer` writes only differences.
 
-Conditions follow kstatus: `Ready` always stands, `Reconciling`, `Stalled` and `DeletionsHeld` only while true (see
-docs/decisions/0016-reconciling-means-unfinished.md). Per-region detail is not here (it grows with the table), but for
-the keys that the guard must remember; Ready's message names the first few quarantined regions, the log and the Events
-name all.
+Conditions follow kstatus: `Ready` is always present; `Reconciling`, `Stalled` and `DeletionsHeld` are present only
+while true (docs/decisions/0016-reconciling-means-unfinished.md). The status has no detail per region, because the
+detail would grow with the table. The one exception are the region keys that the deletion guard must remember. Ready's
+message names the first few quarantined regions; the log and the Events name all quarantined regions.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from region_operator.plan.deletion_guard import STATUS_FIELDS, explain_hold
-from region_operator.regions.region import NAMED_REGIONS
+from region_operator.regions.region import MAX_NAMED_REGIONS
 from region_operator.scheduler import format_time
 
 if TYPE_CHECKING:
@@ -26,14 +25,14 @@ if TYPE_CHECKING:
     from region_operator.scheduler import Scheduler
 
 MESSAGE_LIMIT = 1024
-"""Of a condition's message, and of an Event's, which may not be longer (core/validation/events.go, NoteLengthLimit)."""
+"""How many characters the message of a condition or an Event may have (core/validation/events.go, NoteLengthLimit)."""
 HELD = "DeletionsHeld"
 
 Status = dict[str, Any]
 
 
 class ReadyReason(StrEnum):
-    """Why a RegionScheduler is ready or not."""
+    """Why a RegionScheduler is ready or not ready."""
 
     IN_SYNC = "InSync"
     QUARANTINED = "RegionsQuarantined"
@@ -55,12 +54,12 @@ class ReadyReason(StrEnum):
 
 
 STALLED = frozenset({ReadyReason.INVALID_SPEC})
-"""Reasons that only an edit of the RegionScheduler can mend."""
+"""The problems that only an edit of the RegionScheduler can solve."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileSummary:
-    """What a reconcile that came to its end found."""
+    """The counts and texts of a reconcile that was completed. All counts are regions."""
 
     active: int
     scheduled: int
@@ -69,27 +68,28 @@ class ReconcileSummary:
     changed: bool
     paused: int = 0
     quota_conflict: str = ""
-    """What keeps the ticks from being capped, in words; empty where nothing does."""
+    """Why the number of ticks at once is not limited, in words. Empty: the quota is ours."""
     unfinished: str = ""
-    """What has to be looked at again at once, in words; empty where nothing has."""
+    """What the next reconcile must do at once, in words. Empty: nothing is left."""
 
 
-def guarded(scheduler: Scheduler, decision: Decision, *, now: datetime) -> Status:
-    """Return the status with what the guard must remember and what it holds: to be written before anything is deleted,
-    so that what is not known to have gone is counted all the same.
+def status_with_guard(scheduler: Scheduler, decision: Decision, *, now: datetime) -> Status:
+    """Return the status with the guard's new state and the condition DeletionsHeld.
+
+    This status must be written before any CronJob is deleted. A deletion with an unknown outcome is then counted too.
     """
     status = {key: value for key, value in scheduler.status.items() if key not in STATUS_FIELDS}
     conditions = [condition for condition in status.get("conditions", []) if condition["type"] != HELD]
-    if decision.history.hold:
-        message = explain_hold(decision.history.hold, decision.held, scheduler)
+    if decision.state.hold:
+        message = explain_hold(decision.state.hold, decision.held, scheduler)
         conditions.append(_condition(scheduler, HELD, True, reason="TooMany", message=message, now=now))
     if conditions != status.get("conditions", []):
         status["conditions"] = conditions
-    return status | decision.history.to_status()
+    return status | decision.state.to_status()
 
 
-def succeeded(scheduler: Scheduler, summary: ReconcileSummary, *, now: datetime) -> Status:
-    """Return the status after a reconcile that came to its end. `now` is in UTC."""
+def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now: datetime) -> Status:
+    """Return the status after a reconcile that was completed. `now` is in UTC."""
     reason = ReadyReason.IN_SYNC
     message = f"{summary.scheduled} of {summary.active} active regions are scheduled"
     if summary.quota_conflict:
@@ -97,7 +97,7 @@ def succeeded(scheduler: Scheduler, summary: ReconcileSummary, *, now: datetime)
         message += f"; {summary.quota_conflict}"
     if summary.quarantined:
         reason = ReadyReason.QUARANTINED
-        message += f"; quarantined: {_name(summary.quarantined)}"
+        message += f"; quarantined: {_first_reasons(summary.quarantined)}"
     if summary.paused:
         message += f"; {summary.paused} paused by annotation"
     if summary.held:
@@ -123,17 +123,18 @@ def succeeded(scheduler: Scheduler, summary: ReconcileSummary, *, now: datetime)
     return status | ({"lastChangeTime": format_time(now)} if summary.changed else {})
 
 
-def unfinished(*, stale: int, pending: int) -> str:
-    """Say what a reconcile could not do yet; empty where that is nothing."""
+def explain_unfinished(*, stale: int, pending: int) -> str:
+    """Say which changes the next reconcile must do at once. Return "" if no change is left.
+
+    `stale` counts changes to objects that somebody else changed first; `pending` is the Plan's `pending`.
+    """
     texts = [f"{stale} had changed meanwhile"] * bool(stale)
     texts += [f"{pending} wait until another of the same name is gone"] * bool(pending)
     return "; ".join(texts)
 
 
-def failed(scheduler: Scheduler, reason: ReadyReason, message: str, *, now: datetime) -> Status:
-    """Return the status after a reconcile that could not come to its end: the counts stay what they were, as the
-    cluster does.
-    """
+def status_after_failure(scheduler: Scheduler, reason: ReadyReason, message: str, *, now: datetime) -> Status:
+    """Return the status after a reconcile that failed. The counts stay as they were, because the cluster does too."""
     return scheduler.status | {
         "observedGeneration": scheduler.generation,
         "conditions": _conditions(scheduler, ready=False, reason=reason, message=message, now=now),
@@ -143,12 +144,13 @@ def failed(scheduler: Scheduler, reason: ReadyReason, message: str, *, now: date
 def _conditions(
     scheduler: Scheduler, *, ready: bool, reason: ReadyReason, message: str, now: datetime
 ) -> list[dict[str, Any]]:
+    """Return Ready, Stalled if true, and DeletionsHeld unchanged: only `status_with_guard` changes DeletionsHeld."""
     states = {"Ready": ready} | ({"Stalled": True} if reason in STALLED else {})
-    kept = [condition for condition in scheduler.status.get("conditions", []) if condition["type"] == HELD]
+    held = [condition for condition in scheduler.status.get("conditions", []) if condition["type"] == HELD]
     return [
         _condition(scheduler, kind, state, reason=reason.value, message=message, now=now)
         for kind, state in states.items()
-    ] + kept
+    ] + held
 
 
 def _reconciling(scheduler: Scheduler, unfinished: str, now: datetime) -> list[dict[str, Any]]:
@@ -171,6 +173,7 @@ def _condition(
 
 
 def _since(status: Status, kind: str, state: str) -> str | None:
+    """Return since when a condition has been in a state. None: the condition is absent, or in another state."""
     for condition in status.get("conditions", []):
         if condition["type"] == kind and condition["status"] == state:
             since: str = condition["lastTransitionTime"]
@@ -178,7 +181,7 @@ def _since(status: Status, kind: str, state: str) -> str | None:
     return None
 
 
-def _name(quarantined: Sequence[Quarantined]) -> str:
-    named = "; ".join(f"{row.code or row.id}: {row.reason}" for row in quarantined[:NAMED_REGIONS])
-    rest = len(quarantined) - NAMED_REGIONS
+def _first_reasons(quarantined: Sequence[Quarantined]) -> str:
+    named = "; ".join(f"{row.code or row.id}: {row.reason}" for row in quarantined[:MAX_NAMED_REGIONS])
+    rest = len(quarantined) - MAX_NAMED_REGIONS
     return f"{named}; and {rest} more" if rest > 0 else named

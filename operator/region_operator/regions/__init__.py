@@ -1,1 +1,1 @@
-"""The user's table: its rows as values, its schedules, and how it is read and listened to."""
+"""The user's table: rows as values, schedules, reading the table, and listening to changes."""

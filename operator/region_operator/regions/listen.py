@@ -1,13 +1,14 @@
-"""Waking the reconcile when the region table changes: LISTEN on a connection of its own, straight to Postgres.
+"""Wakes the reconcile when the region table changes: LISTEN on a separate connection, straight to Postgres.
 
-An accelerator, never needed for correctness: what a lost connection or a pooler swallows, the refresh interval finds.
-Hence a connection that cannot be had is a warning and no more, and every new one wakes once, because nobody knows what
-happened while there was none.
+Listening makes edits show sooner and is never needed for correctness: the refresh interval finds every change that a
+lost connection or a pooler hides. So a failed connection is a warning and no more. Every new connection wakes the
+reconcile once, because nobody knows what happened without a connection.
 
-A connection that is silent may be dead: a server that hangs and a network that swallows all look like a table that does
-not change, and TCP's keepalives do not see a server that hangs. So it is asked something every few seconds. And one
-that answers may be deaf: behind a pooler in transaction mode LISTEN succeeds and nothing is ever heard. So it first has
-to hear what a second connection says.
+A silent connection may be dead. A hanging server and a network that drops everything both look like a table without
+changes. TCP's keepalives do not notice a hanging server. So the connection runs a query every few seconds.
+
+A connection that answers may still be deaf. Behind a pooler in transaction mode LISTEN succeeds, but no notification
+ever arrives. So a new connection must first receive a notification that a second connection sends.
 """
 
 from __future__ import annotations
@@ -33,52 +34,57 @@ log = logging.getLogger(__name__)
 
 PROBE_EVERY_SECONDS = 3.0
 ANSWER_SECONDS = 3.0
-"""How long the server may take to answer, or to deliver a notification, before the connection counts as lost."""
+"""How long an answer or a notification may take before the connection counts as lost."""
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
 
 class NotListeningError(Exception):
-    """There is a connection, but no notification would come through it."""
+    """The connection works, but would receive no notification."""
 
 
 async def listen(read_url: Callable[[], str], wake: Callable[[], None]) -> None:
-    """Call `wake` for every change and after every (re)connection, until cancelled. `read_url` is asked before each
-    connection.
+    """Call `wake` after every change and after every new connection, until cancelled.
+
+    `read_url` is called before each connection, because the URL may change. The same error is logged only once in a
+    row.
     """
-    delays, said = iter(Backoffs()), ""
+    delays, last_error = iter(Backoffs()), ""
     while True:
         try:
-            async with _listening(read_url()) as connection:
+            async with _open_listener(read_url()) as connection:
                 log.info("listening", extra={"channel": CHANGES_CHANNEL})
-                delays, said = iter(Backoffs()), ""
+                delays, last_error = iter(Backoffs()), ""
                 wake()
                 while True:
                     async for _ in connection.notifies(timeout=PROBE_EVERY_SECONDS):
                         wake()
                     await _execute(connection, sql.SQL("SELECT 1"))
         except (MissingDatabaseUrlError, DatabaseUrlError):
-            pass  # the reconcile reports it; here it only means that there is nothing to listen to yet
+            pass  # the reconcile reports the missing URL; until then there is nothing to listen to
         except (
             psycopg.Error,
             NotListeningError,
             OSError,
             UnicodeError,
-        ) as error:  # the last two: a Secret's file; the last: a host name that IDNA refuses, too
-            if said != (said := str(error).strip()):
-                log.warning("not listening", extra={"error": said})
+        ) as error:  # OSError: the Secret's file; UnicodeError: the file's bytes, or a host name that IDNA refuses
+            if last_error != (last_error := str(error).strip()):
+                log.warning("not listening", extra={"error": last_error})
         await asyncio.sleep(next(delays))
 
 
 @asynccontextmanager
-async def _listening(url: str) -> AsyncIterator[Connection]:
-    """Connect and listen, and hear what another connection says. Raises psycopg.Error, NotListeningError."""
+async def _open_listener(url: str) -> AsyncIterator[Connection]:
+    """Connect, LISTEN, and receive one notification from a second connection as a proof.
+
+    Raises psycopg.Error, NotListeningError.
+    """
     async with await _connect(url) as connection:
         echo = sql.Identifier(f"region_tick_echo_{secrets.token_hex(6)}")
         await _execute(connection, sql.SQL("LISTEN {}").format(sql.Identifier(CHANGES_CHANNEL)))
         await _execute(connection, sql.SQL("LISTEN {}").format(echo))
-        async with await _connect(url) as other:
-            await _execute(other, sql.SQL("NOTIFY {}").format(echo))
+        async with await _connect(url) as sender:
+            await _execute(sender, sql.SQL("NOTIFY {}").format(echo))
         if not [heard async for heard in connection.notifies(timeout=ANSWER_SECONDS, stop_after=1)]:
             raise NotListeningError(
                 "LISTEN succeeds, but no notification arrives: is this a pooler in transaction mode?"
@@ -95,7 +101,7 @@ async def _connect(url: str) -> Connection:
 
 
 async def _execute(connection: Connection, statement: sql.SQL | sql.Composed) -> None:
-    """Execute a statement; a server that does not answer in time is an OperationalError and costs the connection."""
+    """Execute a statement. Raises OperationalError and closes the connection if no answer comes in ANSWER_SECONDS."""
     executing = asyncio.ensure_future(connection.execute(statement))
     try:
         await asyncio.wait({executing}, timeout=ANSWER_SECONDS)
@@ -104,5 +110,5 @@ async def _execute(connection: Connection, statement: sql.SQL | sql.Composed) ->
         executing.result()
     finally:
         if not executing.done():
-            connection.pgconn.finish()  # psycopg would ask the server to cancel, and wait for that too
+            connection.pgconn.finish()  # psycopg would ask the server to cancel the statement, and wait for the answer
             executing.cancel()

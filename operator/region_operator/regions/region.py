@@ -1,13 +1,17 @@
-"""Rows of the region table as values: each a Region, or Quarantined with a reason; one bad row costs no other. Pure.
+"""Turns rows of the region table into values: a RegionRow, or Quarantined with a reason. Pure.
 
-What is refused here would fail later, where nobody knows the row: at the API server, in the tick, or before the eyes of
-whoever reads a log. `id`, `code` and `name` are one line of text, not longer than TEXT_LIMITS. A code becomes an
-annotation and a variable of the tick, and the CronJob's name only after it was cut down to what a name may hold; it is
-never a label. So it need not look like one: "São Paulo" and "FR/75" are codes. But it is what people go by, so it is as
-short as a label, has no blanks around it and nothing in it that cannot be seen, and no other active row has it: of
-rows that share one, that whose CronJob ticks for it already is the region, and where none or several do, none is.
+One bad row never affects another row. A value that is refused here would fail later, at a place that no longer knows
+the row: at the API server, in the tick, or in a log line that nobody can read.
 
-A bounding box whose min_lon is greater than its max_lon is one: it crosses the antimeridian (RFC 7946, section 5.2).
+- `id`, `code` and `name` are one line of text each, not longer than TEXT_LIMITS.
+- A code becomes an annotation and an environment variable of the tick. The CronJob's name gets only the letters and
+  digits of the code. A code is never a label, so a code need not look like a label: "São Paulo" and "FR/75" are codes.
+- People know a region by its code. So a code is as short as a label, with no blanks around and nothing invisible.
+- No two active rows may share a code. If rows share a code, the row whose CronJob already ticks for the code is the
+  region. If no such row exists, or more than one, all rows of the code are quarantined.
+- A bounding box with min_lon > max_lon is valid: the box crosses the antimeridian (RFC 7946, section 5.2).
+
+Whether `cron_schedule` is valid is left to `schedule`.
 """
 
 from __future__ import annotations
@@ -25,24 +29,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence, Set
 
 TEXT_LIMITS = {"id": 253, "code": 63, "name": 1000, "cron_schedule": 1000, "handler": 253}
-"""How many characters a column may have. 63 are a label's. The others keep a row far from the API server's limits and
-are more than anybody needs: a schedule that lists every value of every field has fewer than 400.
+"""How many characters a column may have. 63 is the limit of a label. The other limits exceed every need, far below the
+API server's limits: a schedule that lists every value of every field has fewer than 400 characters.
 """
 
 TIMEOUT_LIMITS = (timedelta(seconds=1), timedelta(days=1))
-"""What a region's own timeout may be."""
+"""The shortest and the longest timeout that a row may have."""
 
 _CORNERS = ("bbox_min_lon", "bbox_min_lat", "bbox_max_lon", "bbox_max_lat")
-NAMED_REGIONS = 3
-"""How many a message names, of many."""
+MAX_NAMED_REGIONS = 3
+"""How many regions a message names at most. The message counts the rest."""
 _LINE_ENDS_AND_CONTROLS = frozenset({"Cc", "Zl", "Zp"})
-_NOT_SEEN = _LINE_ENDS_AND_CONTROLS | {"Cf"}
-"""Categories of Unicode. Cf are the zero-width characters: names in Persian, Hindi or emoji need some of them."""
+_INVISIBLE = _LINE_ENDS_AND_CONTROLS | {"Cf"}
+"""Unicode categories. Cf has the zero-width characters. `name` may have them: Persian, Hindi and emoji need some."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bbox:
-    """A bounding box in degrees; its text, `min_lon,min_lat,max_lon,max_lat`, is what a tick gets."""
+    """A bounding box in degrees. A tick gets the box as text: `min_lon,min_lat,max_lon,max_lat`."""
 
     min_lon: Decimal
     min_lat: Decimal
@@ -53,16 +57,16 @@ class Bbox:
         return f"{self.min_lon},{self.min_lat},{self.max_lon},{self.max_lat}"
 
     @classmethod
-    def of(cls, corners: Sequence[object]) -> Self | None:
-        """Read four corners, in the order of the fields; None where all four are None.
+    def from_corners(cls, corners: Sequence[object]) -> Self | None:
+        """Read four corners in the order of the fields. Return None if all four are None.
 
-        Raises ValueError, which says what to write instead.
+        Raises ValueError; the message says what to write instead.
         """
         if all(corner is None for corner in corners):
             return None
         if None in corners:
             raise ValueError("bbox has some of its four corners but not all: fill in the others or set all to NULL")
-        box = cls(*(_degrees(name, corner) for name, corner in zip(_CORNERS, corners, strict=True)))
+        box = cls(*(_parse_degrees(name, corner) for name, corner in zip(_CORNERS, corners, strict=True)))
         if box.min_lat > box.max_lat:
             raise ValueError(
                 f"bbox_min_lat {box.min_lat} is greater than bbox_max_lat {box.max_lat}: write the southern edge first"
@@ -72,8 +76,10 @@ class Bbox:
 
 @dataclass(frozen=True, slots=True)
 class RegionRow:
-    """An active row of the region table; `source` is the table's qualified name, `cron_schedule` the text as it stands
-    in the row. `handler` and `timeout` are None where the row has none of its own: the RegionScheduler's hold.
+    """An active row of the region table that may be scheduled.
+
+    `source` is the table's qualified name, `cron_schedule` the unchanged text of the row. If `handler` or `timeout` is
+    None, the RegionScheduler's handler or timeout applies.
     """
 
     source: str
@@ -88,8 +94,9 @@ class RegionRow:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """An active row that cannot be scheduled as it is. `reason` says what is wrong and what to write instead; `code` is
-    fit to be shown.
+    """An active row that cannot be scheduled as it is.
+
+    `reason` says what is wrong and what to write instead. `code` is printable and may be shortened.
     """
 
     id: str
@@ -98,26 +105,25 @@ class Quarantined:
 
 
 def parse_rows(
-    rows: Sequence[Mapping[str, Any]], *, source: str, holders: Mapping[str, Set[str]]
+    rows: Sequence[Mapping[str, Any]], *, source: str, ticking_ids: Mapping[str, Set[str]]
 ) -> list[RegionRow | Quarantined]:
-    """Turn rows, keyed by the names of `crd.Columns`, into one value for each id, in the order of the rows. The keys
-    handler and timeout may be missing. `holders` are the ids of the regions that tick already, by their codes.
+    """Turn rows into one value per id, in the order of the rows.
+
+    A row's keys are the field names of `scheduler.Columns`; the keys `handler` and `timeout` may be missing.
+    `ticking_ids` maps a code to the ids of the regions that already have a CronJob for the code.
     """
-    by_id: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    ids_by_code: dict[str, dict[str, None]] = defaultdict(dict)  # sets that keep their order
+    rows_by_id: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    ids_by_code: dict[str, dict[str, None]] = defaultdict(dict)  # the inner dicts are sets that keep their order
     for row in rows:
         region_id = _text(row["id"])
-        by_id[region_id].append(row)
+        rows_by_id[region_id].append(row)
         ids_by_code[_text(row["code"])][region_id] = None
-    rivals = {code: _rivals(ids, holders.get(code, frozenset())) for code, ids in ids_by_code.items()}
-    return [_parse(same, rivals[_text(same[0]["code"])], source=source) for same in by_id.values()]
+    users = {code: _code_users(ids, ticking_ids.get(code, frozenset())) for code, ids in ids_by_code.items()}
+    return [_parse_region(same, users[_text(same[0]["code"])], source=source) for same in rows_by_id.values()]
 
 
 def parse_timeout(value: object) -> timedelta | None:
-    """Read a region's own timeout: a Go duration or an interval; None stays None.
-
-    Raises ValueError, which says what to write instead.
-    """
+    """Read a row's timeout: a Go duration or a timedelta; None stays None. Raises ValueError, with the remedy."""
     remedy = 'write a Go duration from 1s to 24h, e.g. "90s" or "1h30m", or NULL for that of the RegionScheduler'
     try:
         timeout = parse_duration(value)
@@ -126,39 +132,42 @@ def parse_timeout(value: object) -> timedelta | None:
     if timeout is None:
         return None
     if not isinstance(timeout, timedelta):
-        raise ValueError(f'timeout "{shown(str(value))}" is not a duration: {remedy}')
+        raise ValueError(f'timeout "{printable(str(value))}" is not a duration: {remedy}')
     if not TIMEOUT_LIMITS[0] <= timeout <= TIMEOUT_LIMITS[1]:
-        raise ValueError(f'timeout "{shown(str(value))}" is too short or too long: {remedy}')
+        raise ValueError(f'timeout "{printable(str(value))}" is too short or too long: {remedy}')
     return timeout
 
 
-def shown(text: str, *, limit: int = 80) -> str:
-    """Return a text as a message may hold it: in one line, and not too long."""
+def printable(text: str, *, limit: int = 80) -> str:
+    """Make a text fit for a message: one line, invisible characters escaped, cut to `limit` characters."""
     if not text.isprintable():
         text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 @dataclass(frozen=True, slots=True)
-class _Rivals:
-    """Some of the ids of the rows that have the same code, and the one that has it by right, if one does."""
+class _CodeUsers:
+    """The regions whose rows have the same code.
+
+    `ids` has the first few regions. The region `ticking_id` already ticks for the code and keeps the code.
+    """
 
     ids: tuple[str, ...]
-    holder: str | None
+    ticking_id: str | None
 
 
-def _rivals(ids: Mapping[str, None], holders: Set[str]) -> _Rivals:
-    by_right = ids.keys() & holders
-    return _Rivals(tuple(ids)[: NAMED_REGIONS + 1], by_right.pop() if len(by_right) == 1 else None)
+def _code_users(ids: Mapping[str, None], ticking_ids: Set[str]) -> _CodeUsers:
+    ticking = ids.keys() & ticking_ids
+    return _CodeUsers(tuple(ids)[: MAX_NAMED_REGIONS + 1], ticking.pop() if len(ticking) == 1 else None)
 
 
-def _parse(same: Sequence[Mapping[str, Any]], rivals: _Rivals, *, source: str) -> RegionRow | Quarantined:
-    """Turn the rows of one id, of which there should be one, into a value."""
-    row = same[0]
+def _parse_region(same_id: Sequence[Mapping[str, Any]], users: _CodeUsers, *, source: str) -> RegionRow | Quarantined:
+    """Turn all rows of one id into one value. More than one row is a problem of the id."""
+    row = same_id[0]
     region_id, code, name, cron = (_text(row[column]) for column in ("id", "code", "name", "cron_schedule"))
     problems = [
-        *_problems_of_id(region_id, len(same)),
-        *_problems_of_code(code, region_id, rivals),
+        *_problems_of_id(region_id, len(same_id)),
+        *_problems_of_code(code, region_id, users),
         *_problems_of_text("name", name, _LINE_ENDS_AND_CONTROLS),
         *_problems_of_text("cron_schedule", cron, frozenset()),
     ]
@@ -168,7 +177,7 @@ def _parse(same: Sequence[Mapping[str, Any]], rivals: _Rivals, *, source: str) -
     if handler is not None:
         problems += _problems_of_handler(str(handler))
     try:
-        bbox = Bbox.of([row[corner] for corner in _CORNERS])
+        bbox = Bbox.from_corners([row[corner] for corner in _CORNERS])
     except ValueError as error:
         problems.append(str(error))
     try:
@@ -176,7 +185,7 @@ def _parse(same: Sequence[Mapping[str, Any]], rivals: _Rivals, *, source: str) -
     except ValueError as error:
         problems.append(str(error))
     if problems:
-        return Quarantined(region_id, shown(code), "; ".join(problems))
+        return Quarantined(region_id, printable(code), "; ".join(problems))
     return RegionRow(
         source=source, id=region_id, code=code, name=name, bbox=bbox, cron_schedule=cron,
         handler=None if handler is None else str(handler), timeout=timeout,
@@ -191,19 +200,19 @@ def _problems_of_id(region_id: str, rows: int) -> Iterator[str]:
     yield from _problems_of_text("id", region_id, _LINE_ENDS_AND_CONTROLS)
 
 
-def _problems_of_code(code: str, region_id: str, rivals: _Rivals) -> Iterator[str]:
-    """Say what is wrong with a row's code."""
+def _problems_of_code(code: str, region_id: str, users: _CodeUsers) -> Iterator[str]:
     if not code.strip():
         yield "code is empty: give the region a code, it names its CronJob"
         return
     if code != code.strip():
-        yield f'code has blanks around it: write "{shown(code.strip())}"'
-    others = [other for other in rivals.ids if other != region_id][:NAMED_REGIONS]
-    if rivals.holder and rivals.holder != region_id:
-        yield f"code is that of id {shown(rivals.holder)}, which ticks for it: give this region a code of its own"
-    elif others and not rivals.holder:
-        yield f"code is also that of id {', '.join(map(shown, others))}: give each active region a code of its own"
-    yield from _problems_of_text("code", code.strip(), _NOT_SEEN)
+        yield f'code has blanks around it: write "{printable(code.strip())}"'
+    others = [other for other in users.ids if other != region_id][:MAX_NAMED_REGIONS]
+    if users.ticking_id and users.ticking_id != region_id:
+        ticking_id = printable(users.ticking_id)
+        yield f"code is that of id {ticking_id}, which ticks for it: give this region a code of its own"
+    elif others and not users.ticking_id:
+        yield f"code is also that of id {', '.join(map(printable, others))}: give each active region a code of its own"
+    yield from _problems_of_text("code", code.strip(), _INVISIBLE)
 
 
 def _problems_of_handler(handler: str) -> Iterator[str]:
@@ -211,26 +220,27 @@ def _problems_of_handler(handler: str) -> Iterator[str]:
     if not handler.strip():
         yield f"handler is empty: {remedy}"
     elif handler != handler.strip():
-        yield f'handler "{shown(handler)}" has blanks around it: {remedy}'
-    yield from _problems_of_text("handler", handler.strip(), _NOT_SEEN)
+        yield f'handler "{printable(handler)}" has blanks around it: {remedy}'
+    yield from _problems_of_text("handler", handler.strip(), _INVISIBLE)
 
 
 def _problems_of_text(column: str, text: str, refused: frozenset[str]) -> Iterator[str]:
+    """Check a text's length and characters. `refused` holds Unicode categories."""
     if len(text) > TEXT_LIMITS[column]:
         yield f"{column} has {len(text)} characters: write at most {TEXT_LIMITS[column]}"
     bad = None if text.isprintable() else next((char for char in text if unicodedata.category(char) in refused), None)
     if bad is not None:
-        yield f'{column} "{shown(text)}" has a character that cannot be seen, U+{ord(bad):04X}: take it out'
+        yield f'{column} "{printable(text)}" has a character that cannot be seen, U+{ord(bad):04X}: take it out'
 
 
-def _degrees(column: str, corner: object) -> Decimal:
+def _parse_degrees(column: str, corner: object) -> Decimal:
     limit = 180 if column.endswith("lon") else 90
     try:
-        degrees = Decimal(str(corner))  # by its text: Decimal(0.1) would show what a float really is
+        degrees = Decimal(str(corner))  # by the text: Decimal(0.1) has 55 digits
     except InvalidOperation:
         degrees = Decimal("NaN")
     if not (degrees.is_finite() and -limit <= degrees <= limit):
-        raise ValueError(f"{column} {shown(str(corner))} is not a place: write degrees, -{limit} to {limit}")
+        raise ValueError(f"{column} {printable(str(corner))} is not a place: write degrees, -{limit} to {limit}")
     return degrees
 
 

@@ -1,12 +1,13 @@
-"""Cron schedules: Kubernetes' grammar, a normal form, and the times that follow from it. Pure: no clock, no I/O.
+"""Parses cron schedules by Kubernetes' grammar and computes the times of ticks. Pure: no clock, no I/O.
 
-What may be written is what the API server takes, always in UTC: ParseStandard of robfig/cron v3.0.1, and no time zone
-in the text (validateScheduleFormat in Kubernetes' pkg/apis/batch/validation/validation.go). Refused although Kubernetes
-takes it, because nobody means it: `@every`, which is not aligned to the clock; a step as large as its field, which
-crashed kube-state-metrics (its issue 2967); empty list items; text after `*-`; signs; and schedules that never fire.
+A schedule is valid if the API server takes it: ParseStandard of robfig/cron v3.0.1, without a time zone in the text
+(validateScheduleFormat in Kubernetes' pkg/apis/batch/validation/validation.go). All times are UTC. Some schedules are
+refused although Kubernetes takes them, because nobody means them: `@every`, which is not aligned to the clock,
+schedules that never fire, and what `cron_field` refuses.
 
-croniter counts the times and is never asked whether a schedule is valid. It gets the normal form, because it reads some
-texts otherwise than Kubernetes: `5-5` as every value, `*/1` as a restriction of the day, `0-6` as none.
+croniter computes the times, but never decides whether a schedule is valid. croniter gets the schedule in normal form,
+because croniter reads some texts differently from Kubernetes: `5-5` as every value, `*/1` as a restriction of the day,
+`0-6` as no restriction.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from itertools import pairwise
 
 from croniter import croniter
 
-from region_operator.regions.cron_field import DAY, FIELDS, WEEKDAY, ScheduleError, choose, quoted, refuse
+from region_operator.regions.cron_field import DAY, FIELDS, WEEKDAY, ScheduleError, parse_field, quoted, schedule_error
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When a region ticks. `source` is the text as written, its blanks collapsed: the CronJob's `spec.schedule`.
+    """When a region ticks.
 
-    `normalised` says the same in five fields, each `*` or a list of numbers. `minutes` and `hours` hold the values of
-    its first two, ascending.
+    `source` is the text as written, with blanks collapsed; `source` becomes the CronJob's `spec.schedule`. `normalised`
+    is the same schedule as five fields, each `*` or a list of numbers. `minutes` and `hours` are the values of the
+    first two fields, ascending.
     """
 
     source: str
@@ -42,10 +44,10 @@ class Schedule:
         return following
 
     def shortest_interval(self) -> timedelta:
-        """Return the shortest time between two times of day, also across midnight, in whole minutes.
+        """Return the shortest time between two ticks, in whole minutes, across midnight too.
 
-        Exact where every day matches. Elsewhere it is never longer than the shortest time between two ticks, because a
-        day without ticks only lengthens that.
+        The days of the schedule are ignored: the result is exact if every day matches. Otherwise the result is at most
+        too short, because days without ticks only lengthen the time between ticks.
         """
         hours_apart = min(later - earlier for earlier, later in pairwise((*self.hours, self.hours[0] + 24)))
         across_hours = hours_apart * 60 - (self.minutes[-1] - self.minutes[0])
@@ -53,9 +55,9 @@ class Schedule:
         return timedelta(minutes=min((across_hours, *within_hour)))
 
     def start_deadline(self) -> timedelta:
-        """Return how late a tick may start: a third of the shortest interval, at most 5 min, in whole seconds.
+        """Return how late a tick may start: a third of the shortest interval, at most 5 minutes, in whole seconds.
 
-        No floor is needed: a schedule of every minute, the densest there is, has 20 s.
+        No lower limit is needed: the densest schedule, every minute, gives 20 seconds.
         """
         return min(self.shortest_interval() / 3, timedelta(minutes=5))
 
@@ -71,53 +73,54 @@ _DESCRIPTORS = {
     "@hourly": "0 * * * *",
 }
 _BLANKS = re.compile("[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
-"""Where Go's strings.Fields splits. Python's str.split() splits at four control characters more."""
+"""The characters at which Go's strings.Fields splits. Python's str.split() splits at four more control characters."""
 
 
 def parse_schedule(text: str) -> Schedule:
-    """Read a schedule as the API server does, strictly. Raises ScheduleError."""
+    """Parse a schedule in the API server's grammar. Raises ScheduleError for every schedule that the module refuses."""
     words = [word for word in _BLANKS.split(text) if word]
     source = " ".join(words)
     if "TZ" in text or re.match(r"(cron_)?tz=", source, re.IGNORECASE):
-        raise refuse("schedule", source, "schedules are in UTC; drop the time zone and write the time in UTC")
+        raise schedule_error("schedule", source, "schedules are in UTC; drop the time zone and write the time in UTC")
     if source.startswith("@"):
-        words = _described(text).split(" ")
+        words = _expand_descriptor(text).split(" ")
     if len(words) != len(FIELDS):
-        raise _wrong_count(words)
-    minute, hour, day, month, weekday = map(choose, FIELDS, words)
+        raise _field_count_error(words)
+    minute, hour, day, month, weekday = map(parse_field, FIELDS, words)
     if (day.full or weekday.full) and not (day.star or weekday.star):
-        # Without a star bit a day has to match one of the two only, and one of the two matches every day. With it a day
-        # has to match both, and the one with the bit matches every day. So `*` and lists can say it all to croniter.
-        day, weekday = choose(DAY, "*"), choose(WEEKDAY, "*")
+        # Without a star bit a day must match only one of the two fields, and one of the two matches every day: so every
+        # day matches. With a star bit a day must match both fields, and the field with the star bit matches every day.
+        # So croniter needs nothing but `*` and lists.
+        day, weekday = parse_field(DAY, "*"), parse_field(WEEKDAY, "*")
     longest = max(_LONGEST_MONTH[number] for number in month.values)
     if weekday.full and day.values[0] > longest:
         why = f"never comes in month {quoted(words[3])}; write 1 to {longest}, or other months"
-        raise refuse(DAY.name, words[2], why)
+        raise schedule_error(DAY.name, words[2], why)
     return Schedule(source, f"{minute} {hour} {day} {month} {weekday}", minutes=minute.values, hours=hour.values)
 
 
-def _described(text: str) -> str:
-    """Return the five fields that a descriptor stands for; as in Kubernetes in lower case, without blanks around."""
+def _expand_descriptor(text: str) -> str:
+    """Return the five fields of a descriptor. As in Kubernetes: lower case, no blanks around. Raises ScheduleError."""
     meant = _BLANKS.sub(" ", text).strip(" ").lower()
     if text in _DESCRIPTORS:
         return _DESCRIPTORS[text]
     if meant in _DESCRIPTORS:
-        raise refuse("schedule", text, f"a descriptor is in lower case, without blanks; write {quoted(meant)}")
+        raise schedule_error("schedule", text, f"a descriptor is in lower case, without blanks; write {quoted(meant)}")
     if meant.startswith("@every"):
         why = 'an interval is not aligned to the clock; write minutes or hours, such as "*/5 * * * *" or "0 */6 * * *"'
-        raise refuse("schedule", text, why)
-    raise refuse("schedule", text, f"not a descriptor; write five fields or one of {' '.join(_DESCRIPTORS)}")
+        raise schedule_error("schedule", text, why)
+    raise schedule_error("schedule", text, f"not a descriptor; write five fields or one of {' '.join(_DESCRIPTORS)}")
 
 
-def _wrong_count(words: list[str]) -> ScheduleError:
-    """Say what is too much or too little in a schedule that has not five fields."""
+def _field_count_error(words: list[str]) -> ScheduleError:
+    """Return the error for a schedule with more or fewer than five fields."""
     source = " ".join(words)
     if f"@{source.lower()}" in _DESCRIPTORS:
-        return refuse("schedule", source, f'a descriptor begins with @; write "@{source.lower()}"')
+        return schedule_error("schedule", source, f'a descriptor begins with @; write "@{source.lower()}"')
     if any(word.startswith(",") or word.endswith(",") for word in words):
-        return refuse("schedule", source, f"a list has no blanks; write {quoted(re.sub(' ?, ?', ',', source))}")
+        return schedule_error("schedule", source, f"a list has no blanks; write {quoted(re.sub(' ?, ?', ',', source))}")
     if len(words) == len(FIELDS) + 1 and not re.fullmatch(r"[0-9]{4}", words[-1]):
         why = f"Kubernetes has no seconds; drop the seconds field: write {quoted(' '.join(words[1:]))}"
-        return refuse("schedule", source, why)
-    why = f'{len(words)} fields; write five ({", ".join(of.name for of in FIELDS)}), such as "*/5 * * * *"'
-    return refuse("schedule", source, why)
+        return schedule_error("schedule", source, why)
+    why = f'{len(words)} fields; write five ({", ".join(field.name for field in FIELDS)}), such as "*/5 * * * *"'
+    return schedule_error("schedule", source, why)

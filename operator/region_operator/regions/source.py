@@ -1,7 +1,8 @@
-"""Reading the regions from the user's table or view. It is read, never written.
+"""Reads the regions from the user's table or view, and never writes to the table.
 
-A table that cannot be read raises, so that nobody downstream can mistake it for a table without rows. What is wrong
-with the table, and not with the database, raises errors of its own: what is to be done is another thing.
+An unreadable table raises an error, so no caller can mistake an unreadable table for an empty table. A
+problem of the table raises an error of this module, because the remedy differs from the remedy for a database that is
+away. The rows stay unchecked; `region` checks the rows.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ LOCK_TIMEOUT_SECONDS = 5
 
 
 class UnreadableSourceError(Exception):
-    """The table, a column or the right to it is missing, or is not what is believed; the message says which."""
+    """The table, a column or the right to read is missing, or a column has a wrong type. The message says which."""
 
 
 class SlowSourceError(Exception):
-    """The table was not read in time; the message says what took how long, and what to do."""
+    """The table was not read in time. The message says what took how long, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Table:
 
     @classmethod
     def parse(cls, text: str, *, default_schema: str) -> Self:
-        """Read `name` or `schema.name`."""
+        """Parse `name` or `schema.name`."""
         schema, dot, name = text.rpartition(".")
         return cls(schema if dot else default_schema, name)
 
@@ -54,8 +55,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The active rows by id, keyed by the names of `crd.Columns`, and whether whoever listens would have heard of what
-    changed since.
+    """The result of reading the table.
+
+    `rows` are the active rows, sorted by id; a row's keys are the field names of `scheduler.Columns`. `trigger` says
+    whether a change after the reading causes a notification.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -63,8 +66,9 @@ class Reading:
 
 
 async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: str) -> Reading:
-    """Read the table, after a look at its trigger. Raises UnreadableSourceError, SlowSourceError, and what SQLAlchemy
-    raises where the database is away.
+    """Look at the table's trigger, then read the table.
+
+    Raises UnreadableSourceError, SlowSourceError, and SQLAlchemy's errors if the database is away.
     """
     table = Table.parse(source.table, default_schema=default_schema)
     try:
@@ -76,11 +80,12 @@ async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: s
     except (ProgrammingError, DataError) as error:
         raise UnreadableSourceError(f"the region table {table} cannot be read: {first_line(error.orig)}") from error
     except DBAPIError as error:
-        raise (_slow(table, error.orig) or error) from error
+        raise (_timeout_error(table, error.orig) or error) from error
     return Reading(rows, trigger)
 
 
-def _slow(table: Table, cause: BaseException | None) -> SlowSourceError | None:
+def _timeout_error(table: Table, cause: BaseException | None) -> SlowSourceError | None:
+    """Return the error for a reading that took too long, or None for any other cause."""
     match cause:
         case errors.QueryCanceled():
             what = f"{table} was not read within {READ_TIMEOUT_SECONDS:g} s"

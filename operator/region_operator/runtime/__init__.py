@@ -1,1 +1,1 @@
-"""The process: health, metrics, timers, back-off, log limits and shutdown."""
+"""The operator's process: health, metrics, timer, back-off, limits for log lines, and shutdown."""

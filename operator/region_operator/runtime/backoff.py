@@ -1,4 +1,4 @@
-"""How long to wait before what failed is tried again: longer each time up to a limit, with jitter."""
+"""Computes how long to wait before a failed attempt is repeated: longer each time up to a limit, with jitter."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 30.0
-ROW_LIMIT = 30
-"""After so many doublings the back-off has long been at its limit; a thousand would be no number any more."""
+MAX_DOUBLINGS = 30
+"""After so many doublings every back-off is at LAST_RETRY_SECONDS. After a thousand doublings a float overflows."""
 
 
 class Backoffs:
-    """The seconds to wait before each further attempt at what fails, without end. Iterated anew for each row of
-    failures.
-    """
+    """The seconds to wait before each further attempt, without end. Every iteration starts at the first back-off."""
 
     def __iter__(self) -> Iterator[float]:
-        return (back_off(row, first=FIRST_RETRY_SECONDS, uniform=random.uniform) for row in count())
+        return (backoff_seconds(n, first=FIRST_RETRY_SECONDS, uniform=random.uniform) for n in count())
 
 
-def back_off(row: int, *, first: float, uniform: Callable[[float, float], float]) -> float:
-    """Return how many seconds to wait after so many failures before this one: longer and longer up to a limit, and by
-    chance, so that not all who fail at once come again at once.
+def backoff_seconds(earlier_failures: int, *, first: float, uniform: Callable[[float, float], float]) -> float:
+    """Return how many seconds to wait after a failure that had `earlier_failures` before it without a success between.
+
+    The wait doubles with each failure, from `first` seconds up to LAST_RETRY_SECONDS. `uniform` then chooses a time
+    between half the wait and the whole wait: clients that failed together do not come back together.
     """
-    limit = min(LAST_RETRY_SECONDS, first * 2 ** min(row, ROW_LIMIT))
+    limit = min(LAST_RETRY_SECONDS, first * 2 ** min(earlier_failures, MAX_DOUBLINGS))
     return uniform(limit / 2, limit)

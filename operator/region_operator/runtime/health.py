@@ -1,8 +1,8 @@
-"""/healthz, /readyz and /metrics, served by a thread of its own so that a busy event loop cannot make them hang.
+"""Serves /healthz, /readyz and /metrics from a separate thread, so that a busy event loop cannot block the answers.
 
-Live: the event loop turns, and reconciles begin and end when they should. How they end does not matter: a database or
-API server that is away is nothing that a restart would mend. Ready: the last reconcile came to its end, or another
-process leads and this one could take over; else the answer's text says why not.
+Live: the event loop turns, and reconciles begin and end in time. The result of a reconcile does not matter, because a
+restart does not repair a database or an API server that is away. Ready: the last reconcile was completed, or another
+process leads and this process could take over. If the process is not ready, the answer's text says why.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 30.0
 PATIENCE_SECONDS = 60.0
-"""How much later than it should a reconcile may begin or end before this process counts as stuck."""
+"""How many seconds a reconcile may be overdue before this process counts as stuck."""
 
 REQUEST_TIMEOUT_SECONDS = 5
 
@@ -32,7 +32,7 @@ NOT_RECONCILED = "no reconcile has ended yet"
 
 
 class Health:
-    """What the process knows of itself. Written by the event loop, read by the server's threads."""
+    """Knows whether the process is live and ready. The event loop writes, the server's threads read."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -41,33 +41,33 @@ class Health:
         self._readiness = (HTTPStatus.SERVICE_UNAVAILABLE, NOT_RECONCILED)
 
     async def beat(self) -> None:
-        """Show that the event loop turns, until cancelled."""
+        """Record every second that the event loop turns, until cancelled."""
         while True:
             self._beat = self._clock()
             await asyncio.sleep(BEAT_SECONDS)
 
-    def expect(self, seconds: float) -> None:
-        """Note that reconciles make progress, and within how many seconds the next one begins or this one ends."""
+    def expect_progress(self, seconds: float) -> None:
+        """Expect within `seconds` that a reconcile begins or ends."""
         self._expected = self._clock() + seconds
 
     def expect_nothing(self) -> None:
-        """Note that no reconcile is to come, because there is nothing to reconcile."""
+        """Expect no reconcile any more, because there is nothing to reconcile."""
         self._expected = math.inf
 
     def ready(self, facts: str = "") -> None:
-        """Note that a reconcile came to its end, and what whoever asks for the readiness should know beside."""
+        """Record that a reconcile was completed. `facts` is shown to everybody who asks for the readiness."""
         self._readiness = (HTTPStatus.OK, f"ok\n{facts}".rstrip())
 
     def standby(self) -> None:
-        """Note that another process leads, and that this one would learn of its end."""
+        """Record that another process leads, and that this process would notice the end of the other process."""
         self._readiness = (HTTPStatus.OK, "standby")
 
     def unready(self, reason: str) -> None:
-        """Note why reconciles do not come to their end, or why this process could not take over."""
+        """Record why reconciles fail, or why this process could not take over."""
         self._readiness = (HTTPStatus.SERVICE_UNAVAILABLE, reason)
 
     def answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
-        """Return status, content type and body of a GET."""
+        """Return the status, the content type and the body for a GET of `path`."""
         text = "text/plain; charset=utf-8"
         match path:
             case "/healthz":
@@ -82,6 +82,7 @@ class Health:
         return HTTPStatus.NOT_FOUND, text, b"try /healthz, /readyz or /metrics\n"
 
     def _stuck(self) -> str | None:
+        """Return why the process is not live, or None if the process is live."""
         silence, late = self._clock() - self._beat, self._clock() - self._expected
         if silence > SILENCE_SECONDS:
             return f"the event loop has not turned for {silence:.0f} s"
@@ -91,7 +92,7 @@ class Health:
 
 
 class _Server(ThreadingHTTPServer):
-    """Listens on IPv4 and, where the machine has it, IPv6: a pod's own address may be either."""
+    """Listens on IPv4, and on IPv6 if the machine has IPv6: the address of a pod may be either."""
 
     address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
 
@@ -102,7 +103,10 @@ class _Server(ThreadingHTTPServer):
 
 
 def serve(health: Health, port: int) -> ThreadingHTTPServer:
-    """Serve on all addresses (the kubelet probes the pod's own); port 0 chooses one. The caller shuts it down."""
+    """Start the server on all addresses, because the kubelet probes the pod's address. Port 0 chooses a free port.
+
+    The caller shuts the server down.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         timeout = REQUEST_TIMEOUT_SECONDS

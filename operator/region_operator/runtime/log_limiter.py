@@ -1,5 +1,7 @@
-"""Which of many failures in a row are worth a line in the log: the first, each of another kind, a reminder every few
-minutes, and the end. Pure; every attempt is counted, by the metrics too.
+"""Chooses which of many consecutive failures get a log line. Pure.
+
+A line is due for the first failure, for each failure with a new message, and as a reminder every few minutes. The
+success that ends the failures gets a line too. Metrics count every attempt regardless.
 """
 
 from __future__ import annotations
@@ -12,35 +14,35 @@ if TYPE_CHECKING:
 
 REMIND_EVERY_SECONDS = 300.0
 
-Keys = dict[str, float]
-"""The log's keys that tell of a streak: how many attempts have failed, over how many seconds."""
+LogKeys = dict[str, float]
+"""Log keys about consecutive failures: how many attempts have failed, and for how many seconds."""
 
 
 class LogLimiter:
-    """Failures one after the other, without a success in between."""
+    """Counts consecutive failures and limits their log lines."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._attempts = 0
-        self._began = self._told = 0.0
+        self._began = self._logged = 0.0
         self._message = ""
 
-    def note_failure(self, message: str) -> Keys | None:
-        """Count a failure; return the keys of its line, None where it is not worth one."""
+    def note_failure(self, message: str) -> LogKeys | None:
+        """Count a failure. Return the keys for its log line, or None if no line is due."""
         now = self._clock()
         self._attempts += 1
         if self._attempts == 1:
             self._began = now
-        elif message == self._message and now - self._told < REMIND_EVERY_SECONDS:
+        elif message == self._message and now - self._logged < REMIND_EVERY_SECONDS:
             return None
-        self._told, self._message = now, message
+        self._logged, self._message = now, message
         return self._keys()
 
-    def note_success(self) -> Keys | None:
-        """Note a success; return the keys of the line that ends a streak, None where there was none."""
+    def note_success(self) -> LogKeys | None:
+        """End the consecutive failures. Return the keys for a log line about the end, or None if nothing failed."""
         keys = self._keys() if self._attempts else None
         self._attempts = 0
         return keys
 
-    def _keys(self) -> Keys:
+    def _keys(self) -> LogKeys:
         return {"attempts": self._attempts, "for_seconds": round(self._clock() - self._began, 1)}

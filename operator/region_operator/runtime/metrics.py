@@ -1,5 +1,6 @@
-"""What the operator counts. Names follow Prometheus' conventions; kube-state-metrics already tells what CronJobs and
-Jobs do.
+"""Defines the operator's metrics. Names follow Prometheus' conventions.
+
+What CronJobs and Jobs do is left to kube-state-metrics.
 """
 
 from __future__ import annotations

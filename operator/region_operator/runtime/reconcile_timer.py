@@ -1,8 +1,7 @@
-"""When the next reconcile is due: soon after a wake-up, when the refresh interval is over, or, after a failure, a
-little later each time.
+"""Decides when the next reconcile is due: soon after a wake-up, after the refresh interval, or after a back-off.
 
-A lone wake-up waits a tenth of a second for others. While they stream in, the wait grows up to a second, so that ten
-thousand edits cost a dozen reconciles and the last of them still shows in a second.
+A single wake-up waits a tenth of a second for more wake-ups. While wake-ups stream in, the wait grows up to a second.
+So ten thousand edits cost a dozen reconciles, and the last edit takes effect within a second.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from region_operator.runtime.backoff import FIRST_RETRY_SECONDS, back_off
+from region_operator.runtime.backoff import FIRST_RETRY_SECONDS, backoff_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,9 +22,9 @@ LONGEST_GATHERING_SECONDS = 1.0
 
 
 class ReconcileTimer:
-    """Paces one loop of reconciles. The first is due at once.
+    """Sets the pace of one loop of reconciles. The first reconcile is due at once.
 
-    `gathering` is how many seconds the next wake-up will wait for others.
+    `gathering` is how many seconds the next wake-up waits for more wake-ups.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class ReconcileTimer:
         self._gathered_at = 0.0
 
     def wake(self) -> None:
-        """Make the next reconcile due soon. A wake-up during a reconcile is not lost: it causes one more."""
+        """Make the next reconcile due soon. A wake-up during a reconcile causes one more reconcile afterwards."""
         if not self._wakes:
             self._woken_at = self._clock()
             if self._woken_at > self._gathered_at + LONGEST_GATHERING_SECONDS:
@@ -51,8 +50,9 @@ class ReconcileTimer:
         self._wake.set()
 
     async def wait(self, stopped: Awaitable[object]) -> None:
-        """Return when a reconcile is due or `stopped` is done. What was woken for is forgotten now, before the table is
-        read.
+        """Return when a reconcile is due or `stopped` is done.
+
+        Then forget the wake-ups so far: the caller reads the table only after this moment.
         """
         stop = asyncio.ensure_future(stopped)
         woken = asyncio.ensure_future(self._wake.wait())
@@ -65,21 +65,21 @@ class ReconcileTimer:
             woken.cancel()
         self._forget_wakes()
 
-    def succeeded(self, interval: timedelta) -> None:
-        """Let the next reconcile be due after `interval`."""
+    def schedule_after_success(self, interval: timedelta) -> None:
+        """Make the next reconcile due after `interval`, and end the consecutive failures."""
         self._failures = 0
         self._due = self._clock() + interval.total_seconds()
 
-    def failed(self) -> float:
-        """Let the next reconcile be due after a back-off with full jitter; return its seconds."""
+    def schedule_after_failure(self) -> float:
+        """Make the next reconcile due after a back-off with jitter. Return the back-off in seconds."""
         return self._back_off(FIRST_RETRY_SECONDS)
 
-    def unfinished(self) -> float:
-        """Let the next reconcile be due at once, but later each time in a row; return its seconds."""
+    def schedule_after_unfinished(self) -> float:
+        """Make the next reconcile due at once, but later each time in succession. Return the back-off in seconds."""
         return self._back_off(SHORTEST_GATHERING_SECONDS)
 
     def _back_off(self, first: float) -> float:
-        delay = back_off(self._failures, first=first, uniform=self._uniform)
+        delay = backoff_seconds(self._failures, first=first, uniform=self._uniform)
         self._failures += 1
         self._due = self._clock() + delay
         return delay
@@ -89,7 +89,7 @@ class ReconcileTimer:
         await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
     def _forget_wakes(self) -> None:
-        """Gather longer next time where this time there was something to gather."""
+        """Forget the wake-ups. If more than one came, gather twice as long next time."""
         grown = min(2 * self.gathering, LONGEST_GATHERING_SECONDS)
         self.gathering = grown if self._wakes > 1 else SHORTEST_GATHERING_SECONDS
         self._gathered_at = self._clock()

@@ -1,11 +1,11 @@
-"""The end of a process that was told to stop and hangs.
+"""Ends the process: by force if a stop hangs, or at once if all work is done.
 
-Whatever asyncio and kopf do on SIGTERM (kopf's `ultimate_exiting_timeout` too) runs in the event loop, so that it does
-nothing where the loop hangs. Here a signal handler proper, which Python runs in the main thread whatever that is busy
-with, starts a countdown that needs neither the loop nor the interpreter: faulthandler's thread shows where every thread
-stands, and ends the process. What it cannot reach, a main thread stuck in C code, is left to the kubelet's SIGKILL.
+asyncio and kopf act on SIGTERM in the event loop (kopf's `ultimate_exiting_timeout` too), so they do nothing if the
+event loop hangs. A Python signal handler runs in the main thread, even if the event loop is busy. The handler here
+starts a countdown that needs neither the event loop nor the interpreter: the thread of faulthandler prints the stack of
+every thread and ends the process. One case is left to the kubelet's SIGKILL: a main thread that is stuck in C code.
 
-And the end of one that has done all it had to: nothing that it leaves behind is worth a wait or an error.
+A process that has finished its work ends at once: nothing that is left is worth a wait or an error.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 Ts = TypeVarTuple("Ts")
 
 EXIT_LIMIT_SECONDS = 25.0
-"""Within the pod's terminationGracePeriodSeconds (30), after which a kill would show nothing."""
+"""Less than the pod's terminationGracePeriodSeconds (30): a SIGKILL after 30 seconds would print no stacks."""
 
 
 def exit_now() -> NoReturn:
-    """End with exit code 0, at once.
+    """End the process at once, with exit code 0.
 
-    An orderly end of asyncio waits without a limit for the threads that look up names, where no DNS server answers, and
-    logs a traceback for each watch that kopf was in the midst of; that of the interpreter tidies memory up for seconds.
+    An orderly end takes too long. If no DNS server answers, asyncio waits without a limit for the threads that look up
+    names. asyncio also logs a traceback for each open watch of kopf. The interpreter then cleans up memory for seconds.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -39,14 +39,14 @@ def exit_now() -> NoReturn:
 
 
 class ShutdownLoop(asyncio.SelectorEventLoop):
-    """An event loop in which the first signal that is handled at all, by whomever, starts the countdown."""
+    """An event loop in which the first handled signal starts the countdown, no matter who handles the signal."""
 
     _counting = False
 
     def add_signal_handler(self, sig: int, callback: Callable[[*Ts], object], *args: *Ts) -> None:
-        """Call back in the loop, as ever; the loop hears of the signal by its wakeup fd, not by Python's handler."""
+        """Call `callback` in the loop as usual: the wakeup fd tells the loop about the signal, not Python's handler."""
         super().add_signal_handler(sig, callback, *args)
-        signal.signal(sig, self._count_down)  # asyncio has put one there that does nothing
+        signal.signal(sig, self._count_down)  # replaces a handler of asyncio that does nothing
 
     def _count_down(self, _number: int, _frame: FrameType | None) -> None:
         if not self._counting:

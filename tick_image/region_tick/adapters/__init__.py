@@ -1,7 +1,8 @@
-"""How a platform is asked what a creator has published, and what comes of it.
+"""Defines the adapters: an adapter asks one platform what a creator has published, and reads the answer.
 
-An adapter knows a platform's requests, answers and quota. When a creator is asked, how often again, how long and how
-many at once is not its business: it is given `ask`, which raises FetchErrors that it lets pass.
+An adapter knows its platform's requests, answers and quota. The poller decides when to ask, how often, for how long and
+how many creators in parallel: the poller passes `ask` to the adapter, and the adapter lets the FetchErrors of `ask`
+pass.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from region_tick.poll_settings import PollSettings
 
 Ask: TypeAlias = Callable[[Request], Response]
-"""From a request to its answer, of status 2xx or 304. Raises FetchErrors."""
+"""Sends a request and returns an answer with status 2xx or 304. Raises FetchErrors."""
 
 VALIDATOR_LIMIT = 1024
-"""How long an ETag or Last-Modified may be to be kept."""
+"""The longest ETag or Last-Modified that is kept, in characters. A longer value is dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +37,16 @@ class Creator:
     etag: str | None = None
     last_modified: str | None = None
     platform_id: str | None = None
-    """What an adapter found out about the creator once and for all, e.g. the playlist of a channel's uploads."""
+    """The platform's id for the creator, looked up once by the adapter, e.g. the playlist of a channel's uploads."""
     last_polled_at: datetime | None = None
-    """When the creator's upstream last gave an answer."""
+    """When the creator's upstream last gave a useful answer."""
     failures: int = 0
-    """How often in a row asking was refused since; what may pass by itself does not count."""
+    """The number of consecutive refusals since then. Failures that may pass by themselves do not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """Something that a creator published; `id` is the platform's."""
+    """Something that a creator published. `id` is the platform's id."""
 
     id: str
     url: str | None = None
@@ -55,7 +56,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a creator has published lately, new or not, and what to send along the next time."""
+    """A creator's latest items, new or known, and the validators for the next request."""
 
     items: Sequence[Item]
     etag: str | None = None
@@ -64,18 +65,18 @@ class Found:
 
 
 class Adapter(Protocol):
-    """One platform."""
+    """Asks one platform."""
 
     def host(self, creator: Creator) -> str:
-        """Return the host (and port) whose limits the creator's requests count for. Raises RefusedError."""
+        """Return the host (and port) to which the creator's requests go. Limits apply per host. Raises RefusedError."""
 
     def poll(self, creator: Creator, ask: Ask) -> Found | None:
-        """Return what the creator has published; None where nothing has changed. Raises FetchErrors."""
+        """Return what the creator has published, or None if nothing has changed. Raises FetchErrors."""
 
 
-def adapters(settings: PollSettings, *, until: datetime) -> Mapping[str, Adapter]:
-    """Return the adapter of each platform, for what was published until then."""
-    from region_tick.adapters.generic import Generic  # they import this module
+def make_adapters(settings: PollSettings, *, until: datetime) -> Mapping[str, Adapter]:
+    """Return the adapters by platform. TikTok's adapter asks for videos published until the day of `until`."""
+    from region_tick.adapters.generic import Generic  # the adapters' modules import this module
     from region_tick.adapters.tiktok import TikTok
     from region_tick.adapters.youtube import YouTube
 
@@ -93,14 +94,14 @@ def adapters(settings: PollSettings, *, until: datetime) -> Mapping[str, Adapter
     }
 
 
-def conditions(creator: Creator) -> dict[str, str]:
-    """Return the headers that spare an unchanged answer (RFC 9110, 13.1)."""
-    kept = {"If-None-Match": creator.etag, "If-Modified-Since": creator.last_modified}
-    return {name: value for name, value in kept.items() if value is not None and _is_sendable(value)}
+def conditional_headers(creator: Creator) -> dict[str, str]:
+    """Return the headers of a conditional request (RFC 9110, 13.1): an unchanged upstream answers 304 with no body."""
+    validators = {"If-None-Match": creator.etag, "If-Modified-Since": creator.last_modified}
+    return {name: value for name, value in validators.items() if value is not None and _is_sendable(value)}
 
 
-def found(response: Response, items: Sequence[Item], *, platform_id: str | None = None) -> Found:
-    """Return what an answer holds, with its validators."""
+def make_found(response: Response, items: Sequence[Item], *, platform_id: str | None = None) -> Found:
+    """Return an answer's items with the answer's validators."""
 
     def validator(name: str) -> str | None:
         value = response.headers.get(name)

@@ -1,7 +1,7 @@
-"""Atom (RFC 4287) and RSS 2.0, read as items.
+"""Reads the items of Atom feeds (RFC 4287) and RSS 2.0 feeds.
 
-No tree is built: that of a large document takes more memory than a tick's pod has. expat reads no external entity here
-and ends a document whose entities grow beyond measure (since 2.4.1).
+The parser builds no tree: the tree of a large document takes more memory than a tick's pod has. expat reads no external
+entities here, and refuses a document whose entities expand beyond a limit (since expat 2.4.1).
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ if TYPE_CHECKING:
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 ENTRIES_LIMIT = 1000
-"""Entries of one feed; feeds begin with the newest."""
+"""At most this many entries of a feed are read. Feeds begin with the newest entry."""
 _TEXT_LIMIT = 4000
 _DEPTH_LIMIT = 100
-_PIECE = 64 * 1024
-_WANTED = frozenset(
+_PIECE_BYTES = 64 * 1024
+_TEXT_TAGS = frozenset(
     {*(f"{ATOM}{name}" for name in ("id", "title", "published", "updated")), "guid", "title", "link", "pubDate"}
 )
 _ENTRY_PATHS = {f"{ATOM}feed": [f"{ATOM}feed", f"{ATOM}entry"], "rss": ["rss", "channel", "item"]}
 
 
 def parse_feed(document: bytes) -> list[Item] | None:
-    """Return a feed's entries, without those that have nothing to know them again by; None for what is no feed."""
+    """Return a feed's entries that have an id, or None if the document is not a feed."""
     reader = _Reader()
-    parser = XMLParser(target=reader)  # noqa: S314 - see above
+    parser = XMLParser(target=reader)  # noqa: S314 - the module's docstring says why expat is safe here
     try:
-        for start in range(0, len(document), _PIECE):  # what the reader raises ends a piece, not the middle of one
-            parser.feed(document[start : start + _PIECE])
+        for start in range(0, len(document), _PIECE_BYTES):  # the parser raises the reader's errors after a whole piece
+            parser.feed(document[start : start + _PIECE_BYTES])
         parser.close()
     except _EnoughError:
         pass
     except (_NoFeedError, ParseError, ValueError, LookupError):  # the last two: an encoding that does not exist
         return None
-    return [item for item in map(_item, reader.entries) if item.id]
+    return [item for item in map(_to_item, reader.entries) if item.id]
 
 
 class _NoFeedError(Exception):
-    pass
+    """The document is not a feed."""
 
 
 class _EnoughError(Exception):
-    pass
+    """ENTRIES_LIMIT entries have been read."""
 
 
 class _Reader:
-    """Takes what expat finds; keeps the texts of each entry's own elements, under their tags."""
+    """Receives expat's events, and keeps the texts of each entry's child elements by tag."""
 
     def __init__(self) -> None:
         self.entries: list[dict[str, str]] = []
@@ -74,10 +74,10 @@ class _Reader:
                 raise _EnoughError
             self.entries.append({})
         elif depth == 1 and self._path[:-1] == self._entry_path and tag not in self.entries[-1]:
-            self._begin(tag, attributes)
+            self._begin_field(tag, attributes)
 
-    def _begin(self, tag: str, attributes: Mapping[str, str]) -> None:
-        if tag in _WANTED:
+    def _begin_field(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if tag in _TEXT_TAGS:
             self._field, self.entries[-1][tag] = tag, ""
         elif tag == f"{ATOM}link" and attributes.get("rel", "alternate") == "alternate":
             self.entries[-1][tag] = attributes.get("href", "")[:_TEXT_LIMIT]
@@ -92,7 +92,7 @@ class _Reader:
             self._field = None
 
 
-def _item(entry: Mapping[str, str]) -> Item:
+def _to_item(entry: Mapping[str, str]) -> Item:
     texts = {tag.removeprefix(ATOM): text.strip() for tag, text in entry.items()}
     return Item(
         id=texts.get("id") or texts.get("guid") or texts.get("link", ""),
@@ -103,20 +103,20 @@ def _item(entry: Mapping[str, str]) -> Item:
 
 
 def rfc3339(text: str) -> datetime | None:
-    """Read a time as Atom and most JSON write it; None for what is none."""
+    """Read a time in RFC 3339 format, as in Atom and most JSON, in UTC; None for any other text."""
     try:
-        return _utc(datetime.fromisoformat(text))
+        return _to_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         return None
 
 
 def _rfc5322(text: str) -> datetime | None:
     try:
-        return _utc(parsedate_to_datetime(text))
+        return _to_utc(parsedate_to_datetime(text))
     except (ValueError, OverflowError):
         return None
 
 
-def _utc(moment: datetime) -> datetime:
-    """Return a time in UTC: Postgres takes no offset of 16 hours, feeds have them."""
+def _to_utc(moment: datetime) -> datetime:
+    """Convert a time to UTC: some feeds have offsets of 16 hours, and Postgres refuses such offsets."""
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

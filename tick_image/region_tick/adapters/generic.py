@@ -1,11 +1,11 @@
-"""Platform `http`: any URL. A feed gives its entries; anything else gives an item for each version of it."""
+"""Platform `http`: polls any URL. A feed gives its entries; any other document gives one item per version."""
 
 from __future__ import annotations
 
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from region_tick.adapters import Creator, Found, Item, conditions, found
+from region_tick.adapters import Creator, Found, Item, conditional_headers, make_found
 from region_tick.adapters.feed import parse_feed
 from region_tick.fetch import RefusedError, Request, host_of
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 class Generic:
-    """Asks for a creator's `url`. It costs no quota."""
+    """Requests a creator's `url`. The requests cost no quota."""
 
     def host(self, creator: Creator) -> str:
-        """Return the URL's host."""
+        """Return the host of the creator's URL. Raises RefusedError."""
         return host_of(_url(creator))
 
     def poll(self, creator: Creator, ask: Ask) -> Found | None:
-        """Ask for the URL, on condition that it changed."""
+        """Request the URL conditionally; return None if the document has not changed. Raises FetchErrors."""
         url = _url(creator)
-        response = ask(Request(url=url, headers=conditions(creator)))
+        response = ask(Request(url=url, headers=conditional_headers(creator)))
         if response.status == 304:
             return None
         items = parse_feed(response.body)
         if items is None:
             items = [Item(id=f"sha256:{sha256(response.body).hexdigest()}", url=url)]
-        return found(response, items)
+        return make_found(response, items)
 
 
 def _url(creator: Creator) -> str:

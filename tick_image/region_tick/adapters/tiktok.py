@@ -1,8 +1,9 @@
-"""Platform `tiktok`: the Research API (https://developers.tiktok.com/doc/research-api-specs-query-videos).
+"""Platform `tiktok`: polls the Research API (https://developers.tiktok.com/doc/research-api-specs-query-videos).
 
-It takes a client that TikTok approved, which few get, and answers no conditional requests. A video shows there up to
-two days after it was published (https://developers.tiktok.com/doc/research-api-faq), so each query looks back. The
-Display API is not used: it shows a user's own videos to that user's own token, which a table of creators does not have.
+The Research API serves approved clients only, and TikTok approves few. The API supports no conditional requests. A
+video appears up to two days after its publication (https://developers.tiktok.com/doc/research-api-faq), so each query
+also covers the days before the last answer. The Display API does not serve: it shows a user's videos to that user's own
+token only, and a table of creators has no such tokens.
 """
 
 from __future__ import annotations
@@ -22,18 +23,19 @@ if TYPE_CHECKING:
     from region_tick.fetch import Response
 
 QUERY_REQUESTS = 1
-"""What a query takes of a client's 1,000 requests a day (https://developers.tiktok.com/doc/research-api-faq)."""
+"""What a query takes from a client's 1,000 requests a day (https://developers.tiktok.com/doc/research-api-faq)."""
 REFUSAL_SECONDS = 60.0
-"""How long a client that was refused is not tried again, for whichever creator."""
+"""How long no request is sent after TikTok refused the client, for any creator."""
 LOOK_BACK = timedelta(days=3)
-LONGEST = timedelta(days=30)
-"""The longest time that one query may ask for."""
-AT_MOST = 100
-"""Videos of one query; more of one creator in a few days are not looked for."""
+"""How long before the last answer each query begins, because videos appear late."""
+LONGEST_QUERY = timedelta(days=30)
+"""The longest span of time for which TikTok allows a query."""
+VIDEOS_LIMIT = 100
+"""The largest number of videos of one query. Further videos of a creator within the span are not fetched."""
 
 
 class TikTok:
-    """Asks for the videos of `handle` since the last answer, and some days more."""
+    """Requests the videos of `handle` since the last answer, and of LOOK_BACK before."""
 
     def __init__(
         self,
@@ -47,26 +49,26 @@ class TikTok:
         self._until = until
         self._token: Secret | None = None
         self._refusal, self._refused_until = "", 0.0
-        """Why there is no token that serves, and until when (seconds of time.monotonic()) not to try again."""
-        self._asking = Lock()
+        """Why the client has no valid token, and until when not to try again (seconds of time.monotonic())."""
+        self._token_lock = Lock()
 
-    def host(self, creator: Creator) -> str:  # noqa: ARG002 - the same for each
+    def host(self, creator: Creator) -> str:  # noqa: ARG002 - all creators have the same host
         """Return the API's host."""
         return host_of(self._api_url)
 
     def poll(self, creator: Creator, ask: Ask) -> Found:
-        """Ask for the videos."""
+        """Request the videos. Raises FetchErrors."""
         handle = (creator.handle or "").strip().removeprefix("@")
         if not handle:
             raise RefusedError('a creator of platform "tiktok" has no handle: write the user\'s name')
-        start = max((creator.last_polled_at or self._until) - LOOK_BACK, self._until - LONGEST)
+        start = max((creator.last_polled_at or self._until) - LOOK_BACK, self._until - LONGEST_QUERY)
         query = {
             "query": {"and": [{"operation": "EQ", "field_name": "username", "field_values": [handle]}]},
             "start_date": f"{start.astimezone(UTC):%Y%m%d}",
             "end_date": f"{self._until.astimezone(UTC):%Y%m%d}",
-            "max_count": AT_MOST,
+            "max_count": VIDEOS_LIMIT,
         }
-        response = self._ask(
+        response = self._ask_with_token(
             ask,
             Request(
                 url=f"{self._api_url}/v2/research/video/query/?fields=id,username,create_time,video_description",
@@ -78,38 +80,45 @@ class TikTok:
             ),
         )
         try:
-            return Found(items=[_video(video, handle) for video in json.loads(response.body)["data"]["videos"]])
+            return Found(items=[_to_item(video, handle) for video in json.loads(response.body)["data"]["videos"]])
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError):
             raise _unreadable(response) from None
 
-    def _ask(self, ask: Ask, request: Request) -> Response:
-        """Ask with the token; a 401 says that it is not valid or not for this
-        (https://developers.tiktok.com/doc/tiktok-api-v2-error-handling), and would say so for every creator.
+    def _ask_with_token(self, ask: Ask, request: Request) -> Response:
+        """Send a request that has the client's token.
+
+        A 401 means that the token is not valid or lacks the permission
+        (https://developers.tiktok.com/doc/tiktok-api-v2-error-handling). Every creator would get the same answer, so
+        the refusal is recorded.
         """
         try:
             return ask(request)
         except RefusedError as error:
             if error.response is None or error.response.status != 401:
                 raise
-            told = f"{error} to this client's token: check that TikTok approved it for the Research API"
-            raise self._refused(told) from None
+            message = f"{error} to this client's token: check that TikTok approved it for the Research API"
+            raise self._record_refusal(message) from None
 
     def _authorization(self, ask: Ask) -> Secret:
-        """Return the client's token, asked for once (it is valid for two hours) and, when refused, once a minute."""
-        with self._asking:
+        """Return the Authorization header with the client's token.
+
+        The token is requested once, because a token is valid for two hours. After a refusal, the token is requested
+        once a minute at most. Raises CredentialsError, TransientError and ThrottledError.
+        """
+        with self._token_lock:
             if time.monotonic() < self._refused_until:
                 raise CredentialsError(self._refusal)
             if self._token is None:
                 try:
                     self._token = Secret(f"Bearer {self._new_token(ask)}")
                 except RefusedError as error:
-                    raise self._refused(str(error)) from None
+                    raise self._record_refusal(str(error)) from None
             return self._token
 
-    def _refused(self, told: str) -> CredentialsError:
-        """Keep a refusal, for the other creators, in the token's place."""
-        self._token, self._refusal, self._refused_until = None, told, time.monotonic() + REFUSAL_SECONDS
-        return CredentialsError(told)
+    def _record_refusal(self, message: str) -> CredentialsError:
+        """Replace the token by a refusal, for the other creators too, and return the error to raise."""
+        self._token, self._refusal, self._refused_until = None, message, time.monotonic() + REFUSAL_SECONDS
+        return CredentialsError(message)
 
     def _new_token(self, ask: Ask) -> str:
         if self._client_key is None or self._client_secret is None:
@@ -136,7 +145,7 @@ class TikTok:
         return token
 
 
-def _video(video: Any, handle: str) -> Item:
+def _to_item(video: Any, handle: str) -> Item:
     return Item(
         id=str(video["id"]),
         url=f"https://www.tiktok.com/@{handle}/video/{video['id']}",

@@ -1,9 +1,9 @@
-"""What a handler is given, what it gives back, and how its name becomes code.
+"""Defines what a handler gets (Tick), what a handler returns (Outcome), and how a handler's name becomes code (load).
 
-A handler is a callable that takes a Tick. Returning, with an Outcome or None, says that the tick's work is done;
-raising says that it is not: PermanentError where trying again cannot help, anything else where it may. A handler that
-ends early because `tick.stopping` is set raises too, most simply through `tick.check()`. A handler runs in a thread of
-its own, so that its lease can be renewed beside it; a process runs one.
+A handler is a callable that takes a Tick. To return an Outcome or None means that the tick's work is done. To raise an
+error means that the work is not done: PermanentError if another attempt cannot help, any other error if another attempt
+may help. A handler that ends early because `tick.stopping` is set raises an error too, most simply by `tick.check()`.
+A process runs one handler, in a thread of its own; other threads supervise the handler and renew the tick's lease.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ BUILT_IN = {
     "poll": "region_tick.handlers.poll:poll",
 }
 ENTRY_POINTS = "region_tick.handlers"
-"""The entry point group in which a package may register handlers of its own under plain names."""
+"""The entry point group in which a Python package may register handlers under plain names."""
 
 
 class PermanentError(Exception):
-    """Raised by a handler for what another attempt cannot mend: the tick has failed and its Job ends at once."""
+    """Raised by a handler for an error that another attempt cannot repair: the tick fails, and its Job ends at once."""
 
     exit_code = ExitCode.DATA
 
 
 class UnknownHandlerError(PermanentError):
-    """A handler's name that leads to no callable; the message says which names do."""
+    """A handler's name leads to no callable. The message lists the valid names."""
 
     exit_code = ExitCode.CONFIGURATION
 
 
 class StoppedError(Exception):
-    """Raised by `Tick.check` when the handler shall end: the tick counts as interrupted and is tried again."""
+    """Raised by `Tick.check` when the handler must end: the tick counts as interrupted and is tried again."""
 
 
 class LeaseLostError(Exception):
-    """Raised where this attempt is not the tick's any more, or not long enough: its transaction was rolled back.
+    """Raised by `Tick.transaction` if this attempt has lost its lease: the transaction was rolled back.
 
-    Let it pass: the tick is another attempt's now.
+    A handler lets this error pass: another attempt does the tick, or will.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class BoundingBox:
-    """A region's bounds in degrees (WGS 84); min_lon > max_lon where it crosses the antimeridian."""
+    """A region's bounds in degrees (WGS 84). A box across the antimeridian has min_lon > max_lon."""
 
     min_lon: Decimal
     min_lat: Decimal
@@ -80,12 +80,12 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """What time a tick is to fetch for: from `start` (inclusive) to `end` (exclusive), both UTC."""
+    """The span of time for which a tick fetches data: from `start` (inclusive) to `end` (exclusive), both UTC."""
 
     start: datetime | None
-    """The end of the last window that this handler fetched for the region; None where it fetched none yet."""
+    """The end of the last window that this handler fetched for the region; None before the first window."""
     end: datetime
-    """The tick's tick_at. It is `start` too where a later tick was faster: then there is nothing to fetch."""
+    """The tick's tick_at. If a later tick was faster, `end` equals `start`, and nothing is to be fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,46 +96,49 @@ class Tick:
     cron: str
     """The schedule as written in the region table; always UTC."""
     tick_at: datetime
-    """The scheduled minute (UTC); for a manual run the minute of its first claim."""
+    """The scheduled minute (UTC). For a manual run: the minute of the first claim."""
     window: Window
-    """What is to be fetched. A success says that it was; a manual run moves nothing, the next tick fetches it again."""
+    """The span of time to fetch. A success records the window as fetched. A manual run records nothing, so the next
+    tick fetches the window again.
+    """
     attempt: int
-    """1 for the first claim; the fencing token."""
+    """The number of this claim, 1 for the first claim. The number is the fencing token."""
     deadline: float
     """When the handler is told to stop, in seconds of time.monotonic()."""
     stopping: Event
-    """Set when the handler shall end: the pod is going, the deadline is over or the lease is lost."""
+    """Set when the handler must end: the pod is terminating, the deadline has passed or the lease is lost."""
     connection: Connection
-    """An autocommit connection that is the handler's while it runs: for reading. What it writes outside transaction()
-    is written also by an attempt that was taken over.
+    """A connection in autocommit mode, for reading. Only the handler uses the connection while the handler runs. Writes
+    outside transaction() are not guarded: an attempt that was taken over can still write.
     """
     transaction: Callable[[], AbstractContextManager[Connection]]
-    """Begin a transaction on `connection`, which is yielded, and commit it only if this attempt still holds the tick:
-    a context manager that raises LeaseLostError else. Its waits are bounded: 5 s for a lock, 10 s for a statement and
-    60 s without one, when the server ends the session (`SET LOCAL statement_timeout`, or
-    `idle_in_transaction_session_timeout`, for more). Not to be nested; `connection.transaction()` inside makes a
-    savepoint.
+    """Return a context manager that begins a transaction, yields `connection`, and commits only if this attempt still
+    holds the tick. Otherwise the context manager rolls back and raises LeaseLostError.
+
+    The transaction's waits are bounded: 5 s for a lock, 10 s for a statement. After 60 s without a statement the server
+    ends the session. `SET LOCAL statement_timeout` and `SET LOCAL idle_in_transaction_session_timeout` allow more.
+    transaction() cannot be nested; `connection.transaction()` inside makes a savepoint.
     """
     finish: Callable[[Outcome], None]
-    """Finish the tick with the transaction() in which this is called: effects and row commit together, so that the
-    effects are never made a second time by an attempt after one that died in between. Once, and as the last.
+    """Finish the tick in the open transaction(): effects and final row commit together. No later attempt then repeats
+    the effects, even if this attempt dies. Call finish() once, as the last step of the transaction.
     """
     log: Logger
-    """Its lines carry the tick's keys already."""
+    """A logger whose lines already have the tick's keys."""
 
     def remaining(self) -> float:
-        """Return the seconds until the deadline; 0.0 when it is over."""
+        """Return the seconds until the deadline, or 0.0 after the deadline."""
         return max(0.0, self.deadline - time.monotonic())
 
     def check(self) -> None:
-        """Raise StoppedError if the handler shall end: call it between two steps of long work."""
+        """Raise StoppedError if the handler must end. Call check() between two steps of long work."""
         if self.stopping.is_set():
             raise StoppedError("told to stop before the work was done")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a handler did. Raises TypeError for counts or a reason that job_run cannot keep."""
+    """The result of a handler. Raises TypeError for counts or a reason that job_run cannot store."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
     """Numbers for job_run.counts, e.g. {"fetched": 12, "not_modified": 40}."""
@@ -153,35 +156,38 @@ Handler: TypeAlias = Callable[[Tick], Outcome | None]
 
 
 def load(name: str) -> Handler:
-    """Return the handler of a name: a built-in, `module:function`, or an entry point of ENTRY_POINTS.
+    """Return the handler with a name: a built-in, `module:function`, or an entry point of the group ENTRY_POINTS.
 
-    Raises UnknownHandlerError. What a module raises while it is imported passes through, but for an ImportError.
+    Raises UnknownHandlerError, also for an ImportError in the handler's module. Other errors of the import pass
+    through.
     """
-    target = BUILT_IN.get(name) or (name if ":" in name else _entry_point(name))
+    target = BUILT_IN.get(name) or (name if ":" in name else _entry_point_target(name))
     try:
         handler = resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UnknownHandlerError(f"handler {name!r} cannot be loaded from {target!r}: {error}; {_choice()}") from error
+        raise UnknownHandlerError(f"handler {name!r} cannot be loaded from {target!r}: {error}; {_remedy()}") from error
     if not callable(handler):
         raise UnknownHandlerError(
-            f"handler {name!r} is {type(handler).__qualname__}, which cannot be called; {_choice()}"
+            f"handler {name!r} is {type(handler).__qualname__}, which cannot be called; {_remedy()}"
         )
     return cast("Handler", handler)
 
 
-def _entry_point(name: str) -> str:
+def _entry_point_target(name: str) -> str:
+    """Return the `module:function` of an entry point. Raises UnknownHandlerError."""
     try:
         return _entry_points()[name]
     except KeyError:
-        raise UnknownHandlerError(f"handler {name!r} does not exist; {_choice()}") from None
+        raise UnknownHandlerError(f"handler {name!r} does not exist; {_remedy()}") from None
 
 
 def _entry_points() -> dict[str, str]:
-    from importlib.metadata import entry_points  # slow, and only needed for a name that is not built in
+    from importlib.metadata import entry_points  # a slow import, needed only for names that are not built in
 
     return {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
 
 
-def _choice() -> str:
+def _remedy() -> str:
+    """Return the end of an error message: the names that are valid."""
     names = sorted({*BUILT_IN, *_entry_points()})
     return f"write one of {', '.join(names)}, or module:function of a module that the image holds"

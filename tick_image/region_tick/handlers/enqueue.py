@@ -1,9 +1,10 @@
-"""The built-in handler `enqueue`: a task for each of the region's creators, for workers to fetch.
+"""The built-in handler `enqueue`: adds one task per creator of the region to the queue, for workers to fetch.
 
-The tasks become visible together with the end of the tick, so a tick that is tried again never enqueues twice. A
-creator has one task at most that waits: a queue that is slower than the schedule does not grow. The queue is
-procrastinate's, but not imported here: its table is written to, and its triggers do the rest. Its function for that
-refuses all tasks of a call where one is there already. docs/queue.md is for users.
+Tasks and the tick's final row commit together, so a retried tick never enqueues twice. A creator has at most one
+waiting task, so a queue that is slower than the schedule does not grow. The queue is procrastinate's, but this module
+does not import procrastinate: the module inserts into procrastinate's table, and the table's triggers do the rest.
+procrastinate's own SQL function does not serve, because the function refuses all tasks of a call if one of the tasks is
+already waiting. Users read docs/queue.md.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from region_tick.handlers import Outcome, Tick
 
 QUEUE = "region_tick"
 FETCH = "region_tick.fetch"
-"""The name of the task; its arguments are `creator_id`, `tick_at` (ISO 8601) and `region_code`."""
+"""The name of the task. The task's arguments are `creator_id`, `tick_at` (ISO 8601) and `region_code`."""
 
 LIMIT = 10_000
-"""How many tasks a tick defers: a statement may take 10 s. The others' turn is the next tick's."""
+"""The largest number of tasks that one tick adds, because a statement may take 10 s. The next tick adds the rest."""
 
 ENQUEUE = """
 WITH creators AS (
@@ -46,14 +47,15 @@ SELECT (SELECT count(*) FROM deferred), (SELECT count(*) FROM chosen),
     count(*) FILTER (WHERE NOT waiting), count(*) FILTER (WHERE NOT waiting AND queued), count(*) FILTER (WHERE waiting)
 FROM creators
 """
-"""Chosen are those who were asked longest ago; the order of ids is so that two ticks of a region at a time do not wait
-for each other in a circle. All have one priority: of a queue that is never empty, a lower one is never fetched. Who is
-due, and since when, is what `creators` says of it too, whose HTTP would be imported with it.
+"""Chooses the creators polled longest ago. The INSERT goes by id, so that two simultaneous ticks of a region do not
+deadlock. All tasks have the same priority: tasks with a lower priority would never be fetched while the queue is never
+empty. The conditions for a due creator are the same as in region_tick.creators, and are repeated here because that
+module imports an HTTP client.
 """
 
 
 def enqueue(tick: Tick) -> None:
-    """Defer a task for each creator of whom there was no answer since `tick.tick_at`, and finish the tick.
+    """Add a task for each creator without an answer since `tick.tick_at`, and finish the tick.
 
     Raises StoppedError, LeaseLostError and psycopg.Error.
     """

@@ -1,4 +1,4 @@
-"""The built-in handler `poke`: proves that the region's tick reaches the database, and says so."""
+"""The built-in handler `poke`: proves that the region's tick reaches the database, and logs one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from region_tick.logs import iso
 
 
 def poke(tick: Tick) -> Outcome:
-    """Ask the database for nothing and write one line."""
+    """Run `SELECT 1` and log one line. Raises StoppedError and psycopg.Error."""
     tick.check()
     tick.connection.execute("SELECT 1")
     tick.log.info(

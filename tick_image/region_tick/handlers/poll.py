@@ -1,9 +1,9 @@
-"""The built-in handler `poll`: what have the region's creators published since they were last asked?
+"""The built-in handler `poll`: fetches what the region's creators have published since their last poll.
 
-Each creator's result is committed by itself, so that what was found stays found when the tick ends early; the next
-attempt and the next tick begin with those who have waited longest. So each creator's row is its own cursor, and the
-tick's window is not needed. The tick fails only if nobody at all could be reached: a creator that fails is on record in
-its row. docs/polling.md is for users.
+Each creator's result is committed separately, so that finished results survive if the tick ends early. The next attempt
+or tick begins with the creators that have waited longest. Each creator's row is thus its own cursor, and `poll` does
+not use the tick's window. The row of a failed creator records the error; the tick fails only if no creator at all could
+be reached. Users read docs/polling.md.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from region_tick.adapters import Found, adapters
+from region_tick.adapters import Found, make_adapters
 from region_tick.contract import Variable
 from region_tick.creators import read_creators, save
 from region_tick.fetch import TransientError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MARGIN_SECONDS = 5.0
-"""What is kept of the tick's time for writing; of a short tick's, a fifth."""
+"""How much of the tick's time is kept for writing results. A short tick keeps a fifth of its time."""
 
 
 class NobodyReachedError(Exception):
@@ -34,23 +34,24 @@ class NobodyReachedError(Exception):
 
 
 def poll(tick: Tick) -> Outcome:
-    """Poll the creators of whom there was no answer since `tick.tick_at`; write their new items.
+    """Poll the creators without an answer since `tick.tick_at`, and write their new items.
 
     Raises NobodyReachedError, PollSettingError, StoppedError, LeaseLostError and psycopg.Error.
     """
     settings = PollSettings.read(os.environ)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings hold URLs in full
-    found = read_creators(
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # urllib3's warnings hold whole URLs
+    creators = read_creators(
         tick.connection,
         source=os.environ[Variable.SOURCE],
         region_id=tick.region.id,
         tick_at=tick.tick_at,
     )
     until = tick.deadline - min(MARGIN_SECONDS, tick.remaining() / 5)
-    poller = Poller(adapters(settings, until=tick.tick_at), settings, until=until, stopping=tick.stopping, log=tick.log)
+    adapters = make_adapters(settings, until=tick.tick_at)
+    poller = Poller(adapters, settings, until=until, stopping=tick.stopping, log=tick.log)
     counts: Counter[str] = Counter(dict.fromkeys(("fetched", "not_modified", "items", "failed", "throttled"), 0))
     polled_creators, unreached, example = 0, 0, "no answer came in time"
-    for polled in poller.poll(found.due):
+    for polled in poller.poll(creators.due):
         tick.check()
         if polled is None:
             continue
@@ -60,10 +61,10 @@ def poll(tick: Tick) -> Outcome:
         counts.update(_counts(polled, items=items))
         if isinstance(polled.result, TransientError):
             unreached, example = unreached + 1, str(polled.result)
-        _report(tick, polled)
-    if found.due and unreached == polled_creators:
-        raise NobodyReachedError(f"none of {len(found.due)} creators could be reached; {example}")
-    counts.update({"waiting": found.waiting, "left": len(found.due) - polled_creators})
+        _log_failure(tick, polled)
+    if creators.due and unreached == polled_creators:
+        raise NobodyReachedError(f"none of {len(creators.due)} creators could be reached; {example}")
+    counts.update({"waiting": creators.waiting, "left": len(creators.due) - polled_creators})
     return Outcome(counts=counts)
 
 
@@ -81,8 +82,8 @@ def _counts(polled: Polled, *, items: int) -> Mapping[str, int]:
     return {verdict: 1, "items": items, "requests": polled.requests, **quota}
 
 
-def _report(tick: Tick, polled: Polled) -> None:
+def _log_failure(tick: Tick, polled: Polled) -> None:
     if polled.result is None or isinstance(polled.result, Found):
         return
-    about = {"creator": polled.creator.id, "platform": polled.creator.platform, "error": str(polled.result)}
-    tick.log.warning("creator not polled", extra=about)
+    fields = {"creator": polled.creator.id, "platform": polled.creator.platform, "error": str(polled.result)}
+    tick.log.warning("creator not polled", extra=fields)

@@ -1,0 +1,138 @@
+"""ledger/job_cleanup.py on a real API server: which Jobs are deleted, and which Jobs stay."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from region_operator.kube.api import connect
+from region_operator.ledger.job_cleanup import OVERDUE, JobCleanup
+from region_operator.ledger.job_watch import JobWatch
+from region_tick.contract import Reason
+from tests.cluster.jobs import create, end, pod_of
+from tests.harness.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.harness.kubectl import Kubectl
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def _cluster(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
+
+
+async def test_only_a_job_beyond_its_deadline_is_deleted_and_its_pods_with_it(kubectl: Kubectl) -> None:
+    create(kubectl, "stuck")
+    pod_of(kubectl, "stuck")
+    now = datetime.now(UTC)
+    async with connect("test") as api:
+        job_watch = JobWatch(api)
+        await job_watch.refresh(kubectl.namespace, now)
+        await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace, now + HOUR)
+        assert kubectl.get("jobs")["items"]
+        await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace, now + HOUR + 2 * OVERDUE)
+        eventually(lambda: not kubectl.get("jobs")["items"] and not kubectl.get("pods")["items"], what="both are gone")
+        create(kubectl, "stuck")  # another of the same name, which was never looked at
+        await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace, now + HOUR + 2 * OVERDUE)
+        assert kubectl.get("jobs")["items"]
+
+
+async def test_only_jobs_that_wait_for_their_first_pod_are_known_to_wait_and_each_goes_alone(kubectl: Kubectl) -> None:
+    for name in ("at-work", "again"):
+        create(kubectl, name)
+    end(kubectl, "again", "Failed", 75)
+    for name in ("waiting", "of-another-tick"):
+        create(kubectl, name, priorityClassName="no-such-class")
+    async with connect("test") as api:
+        job_watch = JobWatch(api)
+        await job_watch.refresh(kubectl.namespace, datetime.now(UTC))
+        waiting = {job.name: job for job in job_watch.jobs.waiting()}
+        assert waiting.keys() == {"waiting", "of-another-tick"}
+        await JobCleanup(api, job_watch).delete_waiting([waiting["waiting"]], kubectl.namespace)
+    eventually(lambda: "waiting" not in kubectl("get", "jobs", "--output", "name"), what="it is gone")
+    left = {job["metadata"]["name"] for job in kubectl.get("jobs")["items"]}
+    assert left == {"at-work", "again", "of-another-tick"}
+
+
+async def test_a_job_that_changed_since_it_was_seen_is_looked_at_again_first(kubectl: Kubectl) -> None:
+    create(kubectl, "waiting", priorityClassName="no-such-class")
+    async with connect("test") as api:
+        job_watch = JobWatch(api)
+        await job_watch.refresh(kubectl.namespace, datetime.now(UTC))
+        kubectl("annotate", "job", "waiting", "changed=meanwhile")
+        await JobCleanup(api, job_watch).delete_waiting(job_watch.jobs.waiting(), kubectl.namespace)
+        assert "deletionTimestamp" not in kubectl.get("job", "waiting")["metadata"]
+        await job_watch.refresh(kubectl.namespace, datetime.now(UTC))
+        await JobCleanup(api, job_watch).delete_waiting(job_watch.jobs.waiting(), kubectl.namespace)
+    eventually(lambda: not kubectl.get("jobs")["items"], what="it is gone")
+
+
+NO_DELETES = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{name: {namespace}}}
+spec:
+  matchConstraints:
+    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}
+    resourceRules: [{{apiGroups: [batch], apiVersions: [v1], operations: [DELETE], resources: [jobs]}}]
+  validations: [{{expression: "oldObject.metadata.name != 'kept'", message: no deletes}}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{name: {namespace}}}
+spec: {{policyName: {namespace}, validationActions: [Deny]}}
+"""
+
+
+@pytest.fixture
+def no_deletes(kubectl: Kubectl) -> Iterator[str]:
+    """Objects that refuse to let Job `kept` be deleted, to be created by the test."""
+    yield NO_DELETES.format(namespace=kubectl.namespace)
+    for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
+        kubectl("delete", kind, kubectl.namespace, "--ignore-not-found")
+
+
+async def test_one_that_cannot_be_deleted_holds_up_nothing_is_told_once_and_tried_again(
+    kubectl: Kubectl, no_deletes: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("kept", "waiting"):
+        create(kubectl, name, priorityClassName="no-such-class")
+    kubectl("create", "-f", "-", stdin=no_deletes)
+    eventually(
+        lambda: "no deletes" in kubectl.fails("delete", "job", "kept", "--dry-run=server"), what="deletes are refused"
+    )
+    async with connect("test") as api:
+        job_watch = JobWatch(api)
+        for _ in range(2):
+            await job_watch.refresh(kubectl.namespace, datetime.now(UTC))
+            await JobCleanup(api, job_watch).delete_waiting(job_watch.jobs.waiting(), kubectl.namespace)
+        eventually(lambda: len(kubectl.get("jobs")["items"]) == 1, what="the other is gone")
+        [told] = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert (told.message, "no deletes" in vars(told)["error"]) == ("jobs not deleted", True)
+        kubectl("delete", "validatingadmissionpolicybinding", kubectl.namespace)
+        eventually(lambda: not kubectl.fails("delete", "job", "kept", "--dry-run=server"), what="they are let through")
+        await job_watch.refresh(kubectl.namespace, datetime.now(UTC))
+        await JobCleanup(api, job_watch).delete_waiting(job_watch.jobs.waiting(), kubectl.namespace)
+    eventually(lambda: not kubectl.get("jobs")["items"], what="both are gone")
+
+
+async def test_what_kept_a_job_beyond_its_deadline_is_seen_before_it_goes(kubectl: Kubectl) -> None:
+    create(kubectl, "lost")
+    [pod] = eventually(lambda: kubectl.get("pods")["items"], what="a pod")
+    patch = json.dumps({"status": {"reason": "NodeLost"}})
+    kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--type=merge", f"--patch={patch}")
+    async with connect("test") as api:
+        job_watch, now = JobWatch(api), datetime.now(UTC)
+        await job_watch.refresh(kubectl.namespace, now)
+        await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace, now + timedelta(hours=2))
+    assert kubectl.get("jobs")["items"] == []
+    assert (failure := job_watch.jobs.failure_of("lost")) is not None
+    assert failure.reason is Reason.NODE_LOST

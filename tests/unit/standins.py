@@ -1,0 +1,80 @@
+"""A stand-in for the Reconciler, because a reconcile that outlasts every timeout cannot be caused for real.
+
+What the stand-in's reconcile does is one of the functions below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from kubernetes.aio import client
+
+from region_operator.cronjobs.echo_filter import EchoFilter
+from region_operator.errors import ReconcileError
+from region_operator.kube.api import Api
+from region_operator.ledger.service import LedgerService
+from region_operator.loop import ReconcileLoop
+from region_operator.plan.status import ReadyReason
+from region_operator.reconcile import ReconcileResult
+from region_operator.runtime.health import Health
+from region_operator.runtime.reconcile_timer import ReconcileTimer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class StandInReconciler:
+    database = "database: here"
+    echo_filter = EchoFilter()
+
+    def __init__(self, act: Callable[[], Awaitable[ReconcileResult | None]], clock: Clock) -> None:
+        self._act = act
+        api = Api(client.ApiClient(client.Configuration()))
+        self.ledger = LedgerService(api, retention=timedelta(days=30), clock=clock)
+
+    async def reconcile(self, _namespace: str, _name: str) -> ReconcileResult | None:
+        return await self._act()
+
+
+async def hang() -> None:
+    await asyncio.Event().wait()
+
+
+async def succeed() -> ReconcileResult:
+    return ReconcileResult(timedelta(seconds=300), "")
+
+
+async def leave_some() -> ReconcileResult:
+    return ReconcileResult(timedelta(seconds=300), "1 had changed meanwhile")
+
+
+async def fail() -> None:
+    raise ReconcileError(ReadyReason.DATABASE_UNAVAILABLE, "the database cannot be reached")
+
+
+async def crash() -> None:
+    raise ZeroDivisionError
+
+
+def make_loop(clock: Clock, act: Callable[[], Awaitable[ReconcileResult | None]]) -> ReconcileLoop:
+    """Return a loop around a reconciler that does `act`, with back-offs as long as their jitter allows."""
+    timer = ReconcileTimer(clock=clock, uniform=lambda _low, high: high)
+    return ReconcileLoop(StandInReconciler(act, clock), timer, Health(clock=clock))  # type: ignore[arg-type]
+
+
+async def live_after(loop: ReconcileLoop, clock: Clock, seconds: float) -> bool:
+    """Let `seconds` pass; return whether the process then counts as live."""
+    clock.now += seconds
+    beating = asyncio.ensure_future(loop.health.beat())
+    await asyncio.sleep(0)
+    beating.cancel()
+    return loop.health.answer("/healthz")[0] == 200

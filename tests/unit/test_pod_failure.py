@@ -1,0 +1,123 @@
+"""ledger/pod_failure.py: pod failures by pods and Events as the API server has them."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from region_operator.ledger.pod_failure import (
+    PodFailure,
+    failure_of_pod,
+    failure_of_refusals,
+    failure_of_start,
+    how_telling,
+)
+from region_tick.contract import Reason
+
+
+def container(**state: Any) -> dict[str, Any]:
+    return {"phase": "Pending", "containerStatuses": [{"name": "tick", "state": state}]}
+
+
+def condition(kind: str, status: str, reason: str) -> dict[str, Any]:
+    return {"phase": "Pending", "conditions": [{"type": kind, "status": status, "reason": reason, "message": "m"}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (container(waiting={"reason": "ImagePullBackOff", "message": "m"}), Reason.IMAGE),
+        (container(waiting={"reason": "CreateContainerConfigError"}), Reason.NOT_STARTED),
+        (container(waiting={"reason": "ContainerCreating"}), Reason.NOT_STARTED),
+        (container(terminated={"reason": "OOMKilled", "exitCode": 137}), Reason.OUT_OF_MEMORY),
+        (container(terminated={"reason": "Error", "exitCode": 75}), Reason.DATABASE),
+        (container(terminated={"reason": "Error", "exitCode": 1}), Reason.POD_FAILED),
+        (condition("PodScheduled", "False", "Unschedulable"), Reason.NO_NODE),
+        (condition("DisruptionTarget", "True", "DeletionByTaintManager"), Reason.NODE_LOST),
+        ({"phase": "Failed", "reason": "Evicted", "message": "m"}, Reason.NODE_LOST),
+        ({"phase": "Running"}, None),
+    ],
+)
+def test_what_a_pod_says(status: dict[str, Any], reason: Reason | None) -> None:
+    failure = failure_of_pod({"status": status})
+    assert (failure.reason if failure else None) == reason
+
+
+CHANGED = "the object has been modified; please apply your changes to the latest version and try again"
+
+WEBHOOK = 'Internal error occurred: failed calling webhook "a.b.c": context deadline exceeded'
+
+
+def refusal(message: str, *, count: int | None = 1, last: str = "10:00:00") -> dict[str, Any]:
+    return {"message": f"Error creating: {message}", "count": count, "lastTimestamp": f"2026-11-24T{last}Z"}
+
+
+def quota(pod: str, **said: Any) -> dict[str, Any]:
+    return refusal(f'pods "a-{pod}" is forbidden: exceeded quota: region-tick, requested: pods=1', **said)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('pods "a-x7z2k" is forbidden: exceeded quota: region-tick, requested: pods=1', Reason.CAPACITY),
+        ('pods "a-x7z2k" is forbidden: status unknown for quota: region-tick, resources: pods', Reason.CAPACITY),
+        (f'Operation cannot be fulfilled on resourcequotas "region-tick": {CHANGED}', Reason.CAPACITY),
+        (f'Operation cannot be fulfilled on serviceaccounts "default": {CHANGED}', Reason.REFUSED),
+        ('pods "a-x7z2k" is forbidden: failed quota: theirs: must specify cpu for: tick', Reason.REFUSED),
+        ('pods "a-x7z2k" is forbidden: no PriorityClass with name region-tick was found', Reason.REFUSED),
+        (WEBHOOK, Reason.REFUSED),
+    ],
+)
+def test_what_refused_a_pod(message: str, reason: Reason) -> None:
+    assert failure_of_refusals([refusal(message)]) == PodFailure(reason, f"Error creating: {message}")
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        ([quota("b"), quota("c"), refusal(WEBHOOK)], 0),  # each of the quota's names another pod
+        ([quota("b"), quota("c"), refusal(WEBHOOK, count=3)], 2),
+        ([quota("b", count=2), refusal(WEBHOOK, count=None)], 0),
+        ([quota("b", last="10:00:07"), quota("c"), refusal(WEBHOOK, last="10:00:03")], 0),
+        ([quota("b"), refusal(WEBHOOK, last="10:00:01")], 1),
+    ],
+)
+def test_of_refusals_the_last_of_the_most_frequent_counts(events: list[dict[str, Any]], told: int) -> None:
+    found = {failure_of_refusals(order).reason for order in permutations(events)}
+    assert found == {failure_of_refusals([events[told]]).reason}
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('Failed to pull image "x": failed to resolve reference "x": connection refused', Reason.IMAGE),
+        ("Error: ImagePullBackOff", Reason.IMAGE),
+        ("Error: InvalidImageName", Reason.IMAGE),
+        ('Error: secret "absent" not found', Reason.NOT_STARTED),
+    ],
+)
+def test_what_the_kubelet_says_of_a_container_that_does_not_start(message: str, reason: Reason) -> None:
+    event = {"reason": "Failed", "message": message}
+    assert failure_of_start(event) == PodFailure(reason, message)
+    assert failure_of_start({"reason": "FailedScheduling", "message": message}) == PodFailure(Reason.NO_NODE, message)
+
+
+def test_the_most_telling_event_comes_last() -> None:
+    unscheduled = {"reason": "FailedScheduling", "message": "0/1 nodes are available"}
+    said = {
+        "Error: ImagePullBackOff": 9,  # less than any words
+        'Error: object "default"/"absent" not registered': 1,  # by a kubelet that has let go of the pod
+        "Error: failed to sync secret cache: timed out waiting for the condition": 1,  # or that has just begun
+        'Error: secret "absent" not found': 4,
+    }
+    failed: list[dict[str, Any]] = [
+        {"reason": "Failed", "message": message, "count": count} for message, count in said.items()
+    ]
+    assert sorted([*reversed(failed), unscheduled], key=how_telling) == [unscheduled, *failed]
+
+
+def test_of_events_said_as_often_the_longest_tells_most() -> None:
+    longer, shorter = ({"reason": "Failed", "message": f"Error: {words}"} for words in ("a b c", "a b"))
+    assert sorted([longer, shorter], key=how_telling) == [shorter, longer]
