@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo down test test-unit test-database test-cluster test-faults check format lock cluster clean
+.PHONY: help demo down test test-unit test-database test-cluster test-faults check format reference lock cluster clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: $(STAMP) ## Lint, check types and the direction of imports
 format: $(STAMP) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+
+reference: $(STAMP) ## Write docs/reference anew from the code
+	@$(BIN)/python -m docs.generator
 
 lock: ## Pin the dependencies of pyproject.toml anew, by hash (needs uv)
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements/tick.lock

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from region_operator.kube import events
 from region_operator.plan.deletion_guard import GuardState, explain_hold
-from region_operator.plan.status import HELD, ReadyReason
 from region_operator.runtime import metrics
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Announcer:
             message = explain_hold(hold, decision.held, after)
             log.warning("deletions held", extra={"held": len(decision.held), "reason": message})
             if not hold_before:
-                await events.post_warning(self._api, after, reason=HELD, message=message)
+                await events.post_warning(self._api, after, reason=events.EventReason.DELETIONS_HELD, message=message)
         if hold_before and not hold:
             log.info("hold ended", extra={"approved": len(decision.state.approved)})
 
@@ -61,7 +60,7 @@ class Announcer:
                 log.info("quarantine ended", extra={"region.id": row.id, "region.code": row.code})
         self._quarantined = now
         messages = [f"region {row.code or row.id}: {row.reason}" for row in new]
-        await events.post_warnings(self._api, scheduler, reason="RegionQuarantined", messages=messages)
+        await events.post_warnings(self._api, scheduler, reason=events.EventReason.QUARANTINED, messages=messages)
 
     async def announce_quota_conflict(self, scheduler: Scheduler, conflict: str) -> None:
         """Announce that the ResourceQuota belongs to somebody else, and log the end of the conflict.
@@ -71,7 +70,7 @@ class Announcer:
         before, self._quota_conflict = self._quota_conflict, conflict
         if conflict and not before:
             log.warning("quota not ours", extra={"reason": conflict})
-            await events.post_warning(self._api, scheduler, reason=ReadyReason.QUOTA_TAKEN, message=conflict)
+            await events.post_warning(self._api, scheduler, reason=events.EventReason.QUOTA_TAKEN, message=conflict)
         if before and not conflict:
             log.info("quota ours again")
 

@@ -57,7 +57,11 @@ def main() -> None:
 
 @main.command()
 def run() -> None:
-    """Run the operator until it is told to stop."""
+    """Run the operator until it is told to stop.
+
+    Exit code 0: told to stop; 1: told to stop, and hung; 69: the API server does not answer as needed; 75: the
+    Lease was lost; 78: the environment cannot be used.
+    """
     settings = _read_settings()
     logs.configure(settings.log_level)
     logging.getLogger("kopf").setLevel(logging.WARNING)
@@ -72,7 +76,10 @@ def run() -> None:
 
 @main.command("migrate")
 def migrate_command() -> None:
-    """Bring the database's schema to this release."""
+    """Bring the database's schema to this release.
+
+    Exit code 0: done; 69: the database does not answer; 78: the environment or the database cannot be used.
+    """
     settings = _read_settings()
     try:
         report = asyncio.run(migrate(DatabaseUrl.parse(settings.read_direct_url())))

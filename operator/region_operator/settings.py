@@ -40,17 +40,29 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     database_url: SecretStr | None = None
+    """The database's URL. In a cluster use DATABASE_URL_FILE instead: a mounted Secret may come late and change."""
     database_url_file: Path | None = None
+    """A file that holds the database's URL, read anew at each reconcile. The file goes before DATABASE_URL."""
     database_direct_url: SecretStr | None = None
+    """A URL straight to Postgres, where DATABASE_URL is a pooler's: for LISTEN and `region-operator migrate`."""
     region_refresh_interval_ms: int = Field(default=300_000, ge=1000)
+    """How often the table is read although nothing told of a change: spec.refreshInterval, in milliseconds."""
     concurrency: int = Field(default=4, ge=1)
+    """How many ticks may run at once: spec.concurrency."""
     migrate: bool = True
+    """Whether the operator migrates the database. False: a person runs `region-operator migrate`."""
     retention_days: int = Field(default=30, ge=1, le=3650)
+    """How many days job_run is kept. Older days are dropped."""
     bootstrap: bool = True
+    """Whether the operator makes RegionScheduler `default` from these settings. False: GitOps makes it."""
     namespace: str = Field(default_factory=_own_namespace, validation_alias="POD_NAMESPACE")
+    """The namespace that the operator works in. Unset: the pod's own namespace, else `region-tick`."""
     tick_image: str = f"region-tick/tick:{VERSION}"
+    """The image of the ticks, where spec.tick.image is unset."""
     health_port: int = Field(default=8080, ge=0, le=65535)
+    """The port of /healthz, /readyz and /metrics. 0: any free port, which the event `starting` names."""
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
+    """The lowest level of the lines that the operator logs."""
 
     def read_database_url(self) -> str:
         """Return the present URL. The URL can change, because a mounted Secret may be created late and rotated.

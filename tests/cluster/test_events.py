@@ -9,7 +9,7 @@ import pytest
 
 from region_operator.kube import events
 from region_operator.kube.api import Api, connect
-from region_operator.kube.events import EVENTS_AT_ONCE, post_warning, post_warnings
+from region_operator.kube.events import EVENTS_AT_ONCE, EventReason, post_warning, post_warnings
 from region_operator.plan.status import MESSAGE_LIMIT
 from region_operator.scheduler import Scheduler
 from tests.harness.proxy import Proxy
@@ -44,7 +44,7 @@ def posted(kubectl: Kubectl) -> list[dict[str, Any]]:
 async def test_one_is_about_the_scheduler_and_as_long_as_it_may_be(
     api: Api, scheduler: Scheduler, kubectl: Kubectl
 ) -> None:
-    await post_warning(api, scheduler, reason="RegionQuarantined", message="ä" * 5000)
+    await post_warning(api, scheduler, reason=EventReason.QUARANTINED, message="ä" * 5000)
     [event] = posted(kubectl)
     assert event["message"] == "ä" * MESSAGE_LIMIT
     assert (event["type"], event["reason"], event["count"]) == ("Warning", "RegionQuarantined", 1)
@@ -57,7 +57,7 @@ async def test_of_many_the_first_are_posted_and_the_rest_are_counted(
     count: int, rest: str | None, api: Api, scheduler: Scheduler, kubectl: Kubectl
 ) -> None:
     messages = [f"region {number}" for number in range(count)]
-    await post_warnings(api, scheduler, reason="RegionQuarantined", messages=messages)
+    await post_warnings(api, scheduler, reason=EventReason.QUARANTINED, messages=messages)
     said = {event["message"] for event in posted(kubectl)}
     assert said >= set(messages[:EVENTS_AT_ONCE])
     others = said - set(messages[:EVENTS_AT_ONCE])
@@ -68,7 +68,7 @@ async def test_one_that_is_refused_is_logged_and_no_more(
     api: Api, scheduler: Scheduler, caplog: pytest.LogCaptureFixture
 ) -> None:
     elsewhere = scheduler.model_copy(update={"namespace": "nowhere"})
-    await post_warning(api, elsewhere, reason="DeletionsHeld", message="why")
+    await post_warning(api, elsewhere, reason=EventReason.DELETIONS_HELD, message="why")
     [line] = [vars(record) for record in caplog.records]
     assert (line["message"], line["reason"]) == ("event not posted", "DeletionsHeld")
     assert "nowhere" in line["error"]
@@ -87,5 +87,5 @@ async def test_nobody_waits_for_one_for_long(
         async with connect("a test") as api:
             proxy.cut()
             async with asyncio.timeout(10):  # half of a request's own
-                await post_warnings(api, scheduler, reason="RegionQuarantined", messages=["a", "b"])
+                await post_warnings(api, scheduler, reason=EventReason.QUARANTINED, messages=["a", "b"])
     assert caplog.messages == ["event not posted"] * 2

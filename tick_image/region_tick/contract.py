@@ -37,32 +37,54 @@ class Variable(StrEnum):
     """The environment variables of a tick's pod."""
 
     DATABASE_URL = "DATABASE_URL"
+    """The database's URL, from the Secret `region-tick-database`."""
     CRONJOB_NAME = "CRONJOB_NAME"
+    """The CronJob's name. A Job of another name is a manual run."""
     JOB_NAME = "JOB_NAME"
+    """The Job's name. Its end tells the tick's scheduled minute."""
     JOB_UID = "JOB_UID"
+    """The Job's uid, the identity of a manual run."""
     POD_NAME = "POD_NAME"
+    """The pod's name, for job_run and the log."""
     NODE_NAME = "NODE_NAME"
+    """The node's name, for job_run."""
     SOURCE = "TICK_SOURCE"
+    """The region table's qualified name, e.g. `public.region_index`."""
     HANDLER = "TICK_HANDLER"
+    """The handler: a built-in name, a registered name, or `module:function`."""
     TIMEOUT_SECONDS = "TICK_TIMEOUT_SECONDS"
+    """How long one attempt may take, in whole seconds."""
     START_DEADLINE_SECONDS = "TICK_START_DEADLINE_SECONDS"
+    """How late the tick may start, in whole seconds after the scheduled minute."""
     REGION_ID = "REGION_ID"
+    """The region's id."""
     REGION_CODE = "REGION_CODE"
+    """The region's code."""
     REGION_NAME = "REGION_NAME"
+    """The region's name."""
     REGION_BBOX = "REGION_BBOX"
+    """The bounding box as min_lon,min_lat,max_lon,max_lat. Empty: the region has none."""
     REGION_CRON = "REGION_CRON"
+    """The cron expression that the tick belongs to, as the region's row has it."""
 
 
 class ExitCode(IntEnum):
     """The exit codes of a tick, after sysexits.h. Kubernetes retries any other code, up to the Job's backoffLimit."""
 
     FINAL = 0
+    """The tick has its final row, and never runs again."""
     USAGE = 64
+    """The command was called in a wrong way."""
     DATA = 65
+    """The handler said that another attempt would fail too."""
     SOFTWARE = 70
+    """The handler has an error that another attempt would meet too."""
     AGAIN = 75
+    """The attempt ended without a success, and another attempt may succeed."""
     NOT_PERMITTED = 77
+    """The database refused a right that the tick needs."""
     CONFIGURATION = 78
+    """A variable or the handler's name cannot be used. The log says which."""
 
 
 PERMANENT = (ExitCode.USAGE, ExitCode.DATA, ExitCode.SOFTWARE, ExitCode.NOT_PERMITTED, ExitCode.CONFIGURATION)
@@ -73,11 +95,17 @@ class State(StrEnum):
     """The state of a job_run row."""
 
     RUNNING = "running"
+    """An attempt has claimed the tick and holds the lease."""
     INTERRUPTED = "interrupted"
+    """An attempt was stopped or failed, and another attempt may follow."""
     SUCCEEDED = "succeeded"
+    """The handler came to its end."""
     FAILED = "failed"
+    """The handler failed for good, or no attempt follows one that did not succeed."""
     SKIPPED = "skipped"
+    """The tick was refused on purpose."""
     MISSED = "missed"
+    """The tick should have run, and did not."""
 
     @property
     def final(self) -> bool:
@@ -89,11 +117,17 @@ class Reason(StrEnum):
     """Why a job_run row is in its state. A handler may give a success a reason that is not listed here."""
 
     OK = "ok"
+    """The handler came to its end and gave no other reason."""
     LATE = "late"
+    """The tick's first claim came after its start deadline."""
     ERROR = "error"
+    """The handler raised an error."""
     TIMEOUT = "timeout"
+    """The attempt took longer than it may."""
     TERMINATED = "terminated"
+    """The pod was told to stop."""
     LEASE_LOST = "lease lost"
+    """The attempt could not renew its lease in time."""
 
     # The operator gives the reasons below to ticks that left no final row of their own.
     STILL_RUNNING = "still running"

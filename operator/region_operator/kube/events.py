@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -28,7 +29,18 @@ EVENTS_AT_ONCE = 10
 POST_LIMIT_SECONDS = 5
 
 
-async def post_warnings(api: Api, scheduler: Scheduler, *, reason: str, messages: Sequence[str]) -> None:
+class EventReason(StrEnum):
+    """The reasons of the Events. Each Event is a Warning on the RegionScheduler."""
+
+    QUARANTINED = "RegionQuarantined"
+    """A row cannot be scheduled. The message names the row and says what to write instead."""
+    DELETIONS_HELD = "DeletionsHeld"
+    """The deletion guard begins to hold deletions. The message says how to approve the deletions."""
+    QUOTA_TAKEN = "QuotaTaken"
+    """Another ResourceQuota has our name, so the number of ticks at once is not limited."""
+
+
+async def post_warnings(api: Api, scheduler: Scheduler, *, reason: EventReason, messages: Sequence[str]) -> None:
     """Post a Warning for each of the first EVENTS_AT_ONCE messages, and one Warning that counts the rest."""
     posted, rest = list(messages[:EVENTS_AT_ONCE]), len(messages) - EVENTS_AT_ONCE
     if rest > 0:
@@ -36,7 +48,7 @@ async def post_warnings(api: Api, scheduler: Scheduler, *, reason: str, messages
     await asyncio.gather(*(post_warning(api, scheduler, reason=reason, message=message) for message in posted))
 
 
-async def post_warning(api: Api, scheduler: Scheduler, *, reason: str, message: str) -> None:
+async def post_warning(api: Api, scheduler: Scheduler, *, reason: EventReason, message: str) -> None:
     """Post a Warning on the RegionScheduler. Log an Event that cannot be posted, and raise nothing."""
     now = format_time(datetime.now(UTC))
     event = {

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NUDGED_ANNOTATION = "region-tick.dev/nudged"
+"""On a Job that waits for a slot: when the operator last changed the Job, so that its controller tries again."""
 EFFECT_SECONDS = 1.0
 """How long a nudge may take to show. A Job that waits on is nudged again, after a longer rest each time."""
 LONGEST_REST_SECONDS = 60.0

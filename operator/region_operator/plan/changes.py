@@ -22,15 +22,23 @@ class ChangeReason(StrEnum):
     """Why a CronJob is written or deleted. The log shows the values."""
 
     ADDED = "added"
+    """The region is new, or active again."""
     RESCHEDULED = "rescheduled"
+    """The row has another schedule."""
     SUSPENDED = "suspended"
+    """spec.suspend is true, or the row is quarantined."""
     PAUSED = "paused"
+    """A person set the pause annotation."""
     RESUMED = "resumed"
+    """What suspended the region is over."""
     UPDATED = "updated"
+    """Something else of the row, of spec or of the release changed."""
     RESTORED = "restored"
     """Somebody else had changed the CronJob."""
     REMOVED = "removed"
+    """The region has no active row any more."""
     DUPLICATE = "duplicate"
+    """The region has another CronJob already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,31 +26,59 @@ if TYPE_CHECKING:
 
 MESSAGE_LIMIT = 1024
 """How many characters the message of a condition or an Event may have (core/validation/events.go, NoteLengthLimit)."""
-HELD = "DeletionsHeld"
-
 Status = dict[str, Any]
+
+
+class ConditionType(StrEnum):
+    """The conditions of a RegionScheduler."""
+
+    READY = "Ready"
+    """Always present. True: the last reconcile came to its end. The reasons of Ready are below."""
+    RECONCILING = "Reconciling"
+    """Present while something is left for the next reconcile, due at once. The reason is `Unfinished`."""
+    STALLED = "Stalled"
+    """Present while only an edit of the RegionScheduler helps. The reason is that of Ready."""
+    HELD = "DeletionsHeld"
+    """Present while the deletion guard holds deletions. The reason is `TooMany`; the message says how to approve."""
 
 
 class ReadyReason(StrEnum):
     """Why a RegionScheduler is ready or not ready."""
 
     IN_SYNC = "InSync"
+    """Ready is True: every active row has its CronJob, and nothing else is to be said."""
     QUARANTINED = "RegionsQuarantined"
+    """Ready is True: some rows cannot be scheduled, and all others are in sync."""
     QUOTA_TAKEN = "QuotaTaken"
+    """Ready is True: another ResourceQuota has our name, so the number of ticks at once is not limited."""
     HELD = "DeletionsHeld"
+    """Ready is True: the deletion guard holds deletions, and all else is in sync."""
     SUSPENDED = "Suspended"
+    """Ready is True: spec.suspend suspends all regions."""
     INVALID_SPEC = "InvalidSpec"
+    """The spec cannot be followed. Only an edit of the RegionScheduler helps."""
     DATABASE_NOT_CONFIGURED = "DatabaseNotConfigured"
+    """There is no database URL, or the URL cannot be used."""
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
+    """The database does not answer, or refuses connections."""
     SCHEMA_MISMATCH = "SchemaMismatch"
+    """The operator's own schema is missing, of another release, or damaged."""
     SOURCE_UNREADABLE = "SourceUnreadable"
+    """The region table cannot be read: it is missing, lacks a column, or refuses the right."""
     SOURCE_SLOW = "SourceSlow"
+    """Reading the region table takes too long."""
     APPLY_FAILED = "ApplyFailed"
+    """The API server refused a change or did not answer."""
     FORBIDDEN = "Forbidden"
+    """The operator lacks a right in Kubernetes. The message says which."""
     THROTTLED = "Throttled"
+    """The API server has no time for the operator's requests."""
     OUTDATED_CRD = "OutdatedCustomResourceDefinition"
+    """The CustomResourceDefinition is of an older release."""
     TIMED_OUT = "TimedOut"
+    """The reconcile took longer than it may, and starts again."""
     INTERNAL = "InternalError"
+    """An error of the operator itself. The log has the traceback."""
 
 
 STALLED = frozenset({ReadyReason.INVALID_SPEC})
@@ -79,10 +107,10 @@ def status_with_guard(scheduler: Scheduler, decision: Decision, *, now: datetime
     This status must be written before any CronJob is deleted. A deletion with an unknown outcome is then counted too.
     """
     status = {key: value for key, value in scheduler.status.items() if key not in STATUS_FIELDS}
-    conditions = [condition for condition in status.get("conditions", []) if condition["type"] != HELD]
+    conditions = [condition for condition in status.get("conditions", []) if condition["type"] != ConditionType.HELD]
     if decision.state.hold:
         message = explain_hold(decision.state.hold, decision.held, scheduler)
-        conditions.append(_condition(scheduler, HELD, True, reason="TooMany", message=message, now=now))
+        conditions.append(_condition(scheduler, ConditionType.HELD, True, reason="TooMany", message=message, now=now))
     if conditions != status.get("conditions", []):
         status["conditions"] = conditions
     return status | decision.state.to_status()
@@ -145,8 +173,10 @@ def _conditions(
     scheduler: Scheduler, *, ready: bool, reason: ReadyReason, message: str, now: datetime
 ) -> list[dict[str, Any]]:
     """Return Ready, Stalled if true, and DeletionsHeld unchanged: only `status_with_guard` changes DeletionsHeld."""
-    states = {"Ready": ready} | ({"Stalled": True} if reason in STALLED else {})
-    held = [condition for condition in scheduler.status.get("conditions", []) if condition["type"] == HELD]
+    states = {ConditionType.READY: ready} | ({ConditionType.STALLED: True} if reason in STALLED else {})
+    held = [
+        condition for condition in scheduler.status.get("conditions", []) if condition["type"] == ConditionType.HELD
+    ]
     return [
         _condition(scheduler, kind, state, reason=reason.value, message=message, now=now)
         for kind, state in states.items()
@@ -156,14 +186,14 @@ def _conditions(
 def _reconciling(scheduler: Scheduler, unfinished: str, now: datetime) -> list[dict[str, Any]]:
     if not unfinished:
         return []
-    return [_condition(scheduler, "Reconciling", True, reason="Unfinished", message=unfinished, now=now)]
+    return [_condition(scheduler, ConditionType.RECONCILING, True, reason="Unfinished", message=unfinished, now=now)]
 
 
 def _condition(
-    scheduler: Scheduler, kind: str, state: bool, *, reason: str, message: str, now: datetime
+    scheduler: Scheduler, kind: ConditionType, state: bool, *, reason: str, message: str, now: datetime
 ) -> dict[str, Any]:
     return {
-        "type": kind,
+        "type": kind.value,
         "status": str(state),
         "observedGeneration": scheduler.generation,
         "reason": reason,
@@ -172,7 +202,7 @@ def _condition(
     }
 
 
-def _since(status: Status, kind: str, state: str) -> str | None:
+def _since(status: Status, kind: ConditionType, state: str) -> str | None:
     """Return since when a condition has been in a state. None: the condition is absent, or in another state."""
     for condition in status.get("conditions", []):
         if condition["type"] == kind and condition["status"] == state:

@@ -1,0 +1,42 @@
+"""The page of the labels and annotations that the operator writes or reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from docs.generator.markdown import code, codes, join, section, table, wrap
+from docs.generator.source import Texts, constants
+from region_operator import scheduler
+from region_operator.cronjobs import labels
+from region_operator.cronjobs.manifest import common_labels
+from region_operator.kube import nudge
+from region_operator.scheduler import DEFAULT_NAME, Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def labels_page() -> str:
+    """Return the page without its head."""
+    marks = codes(f"{name}={value}" for name, value in common_labels(_scheduler()).items())
+    return join(
+        wrap(
+            f"Every object that the operator makes has the labels {marks}. Labels and annotations of your own are left"
+            " alone."
+        ),
+        section("Labels", table(("label", "meaning"), _rows("_LABEL"))),
+        section("Annotations", table(("annotation", "meaning"), _rows("_ANNOTATION"))),
+    )
+
+
+def _rows(suffix: str) -> Iterator[tuple[str, str]]:
+    for module in (labels, scheduler, nudge):
+        texts = Texts(module)
+        for name, value in constants(module, suffix):
+            yield code(value), texts.of(None, name)
+
+
+def _scheduler() -> Scheduler:
+    """Return the RegionScheduler that every namespace has, as far as labels take it."""
+    meta = {"name": DEFAULT_NAME, "namespace": "", "uid": "", "generation": 1, "resourceVersion": ""}
+    return Scheduler.from_object({"metadata": meta})
