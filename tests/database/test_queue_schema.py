@@ -24,6 +24,7 @@ WHERE schemaname = %(schema)s::text AND tablename LIKE 'procrastinate\_%%'
 UNION ALL
 SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid), '' FROM pg_constraint
 WHERE connamespace = %(schema)s::text::regnamespace AND conrelid::regclass::text LIKE 'procrastinate\_%%'
+    AND contype <> 'n'
 UNION ALL
 SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), '' FROM pg_trigger
 WHERE tgrelid::regclass::text LIKE 'procrastinate\_%%' AND NOT tgisinternal
@@ -35,6 +36,7 @@ SELECT 'enum', t.typname, string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder),
 FROM pg_enum e JOIN pg_type t ON t.oid = e.enumtypid
 WHERE t.typnamespace = %(schema)s::text::regnamespace GROUP BY t.typname
 """
+"""NOT NULL stands with the columns: only Postgres 18 has constraints of that kind."""
 
 
 def everything(connection: psycopg.Connection, schema: str = SCHEMA) -> set[tuple[Any, ...]]:
@@ -51,7 +53,7 @@ def test_the_migrations_make_what_the_pinned_procrastinate_makes(database: str, 
         connection.execute(f"SET LOCAL search_path = {SCHEMA}".encode())
         connection.execute(files("procrastinate.sql").joinpath("schema.sql").read_bytes())
         expected = everything(connection)
-    assert len(expected) > 90
+    assert len(expected) >= 80
     with psycopg.connect(database) as connection:
         assert everything(connection) == expected
 

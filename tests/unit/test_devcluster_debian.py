@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_missing_finds_commands_on_the_path_and_files_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_finds_commands_on_the_path_and_files_and_libraries_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("there", "also"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    here = [Part("there", "p", "x"), Part(f"{tmp_path}/also", "p", "x")]
-    gone = [Part("gone", "p", "x"), Part(f"{tmp_path}/gone", "p", "x")]
+    here = [Part("there", "p", "x"), Part(f"{tmp_path}/also", "p", "x"), Part("libc.so.6", "p", "x")]
+    gone = [Part("gone", "p", "x"), Part(f"{tmp_path}/gone", "p", "x"), Part("libgone.so.6", "p", "x")]
     assert debian.missing((*here, *gone)) == gone
 
 

@@ -18,6 +18,12 @@ LAST = "03.04.00_50_post_add_retry_failed_job_procedure.sql"
 PLPGSQL = "CREATE EXTENSION IF NOT EXISTS plpgsql WITH SCHEMA pg_catalog;"
 """Every Postgres has it, and some providers refuse the statement nevertheless."""
 
+LABELS = "'failed'  -- The job ended with an error"
+LATER_LABELS = ("cancelled", "aborting", "aborted")
+"""Before version 17, Postgres refuses to use a label in the transaction that added the label to a type. So the type of
+a job's status gets these labels when the type is made, in the same order, and not by the scripts that came later.
+"""
+
 
 def upgrade() -> None:
     """Make procrastinate's schema."""
@@ -25,10 +31,18 @@ def upgrade() -> None:
     scripts = (script for script in files("procrastinate.sql.migrations").iterdir() if script.name.endswith(".sql"))
     for script in sorted(scripts, key=lambda script: script.name):
         if script.name <= LAST:
-            statements = script.read_text(encoding="utf-8").replace(PLPGSQL, "")
+            statements = adapt(script.read_text(encoding="utf-8"))
             op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})
     op.execute("SET LOCAL search_path TO DEFAULT")
     op.execute(SEARCH_PATHS)
+
+
+def adapt(script: str) -> str:
+    """Return a script without what some servers refuse; what all scripts make together stays the same."""
+    script = script.replace(PLPGSQL, "").replace(LABELS, ", ".join(f"'{label}'" for label in ("failed", *LATER_LABELS)))
+    for label in LATER_LABELS:
+        script = script.replace(f"ALTER TYPE procrastinate_job_status ADD VALUE '{label}';", "")
+    return script
 
 
 SEARCH_PATHS = r"""
