@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from region_operator.database.engine import make_engine
-from region_operator.database.migrate import SchemaState, schema_state
+from region_operator.database.migrate import FoundSchema, SchemaState, find_schema
 from region_tick.database_url import DatabaseUrl
 
 
@@ -24,10 +24,15 @@ def value(database: str, query: str) -> object:
     return row[0]
 
 
-async def state(database: str) -> SchemaState:
-    """Return the state of a database's schema."""
+async def found(database: str) -> FoundSchema:
+    """Return the schema of a database as this release finds it."""
     engine = make_engine(DatabaseUrl.parse(database))
     try:
-        return await schema_state(engine)
+        return await find_schema(engine)
     finally:
         await engine.dispose()
+
+
+async def state(database: str) -> SchemaState:
+    """Return the state of a database's schema."""
+    return (await found(database)).state

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from devcluster.postgres import Postgres, StopMode
 from region_operator.database.engine import NEEDED, POOL_SIZE, make_engine, transaction
-from region_operator.database.migrate import SchemaState, migrate, schema_state
+from region_operator.database.migrate import SchemaState, find_schema, migrate
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ async def test_through_pgbouncer(pooled: str, empty_database: str) -> None:
     reports = await asyncio.gather(*(migrate(url) for _ in range(3)))
     assert sorted(report.before is None for report in reports) == [False, False, True]
     engines = [make_engine(url) for _ in range(3)]
-    assert await schema_state(engines[0]) is SchemaState.CURRENT
+    assert (await find_schema(engines[0])).state is SchemaState.CURRENT
 
     async def write(engine: AsyncEngine, number: int) -> int:
         async with transaction(engine) as connection:

@@ -49,12 +49,12 @@ async def test_concurrent_migrations_wait_for_each_other(empty_database: str) ->
 @pytest.fixture
 def next_revision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
     """One revision more, as the next release may have it, made by calling this with a statement of it."""
-    shutil.copytree(files("region_operator.database") / "migrations", tmp_path / "migrations")  # type: ignore[arg-type]
-    monkeypatch.setattr("region_operator.database.migrate.MIGRATIONS", str(tmp_path / "migrations"))
 
     def write(statement: str) -> None:
         revision = REVISION.format(newest=newest_revision(), statement=statement)
+        shutil.copytree(files("region_operator.database") / "migrations", tmp_path / "migrations")  # type: ignore[arg-type]
         (tmp_path / "migrations/versions/9999_next.py").write_text(revision)
+        monkeypatch.setattr("region_operator.database.migrate.MIGRATIONS", str(tmp_path / "migrations"))
 
     return write
 

@@ -38,15 +38,6 @@ async def test_without_the_right_to_migrate_a_wrong_schema_is_an_error_that_says
             await store.open()
 
 
-async def test_a_newer_schema_is_left_alone(database: str, engine: AsyncEngine) -> None:
-    async with engine.begin() as connection:
-        await connection.execute(text("UPDATE region_tick.alembic_version SET version_num = '9999'"))
-    for may_migrate in (True, False):
-        async with Store(lambda: database, may_migrate=may_migrate) as store:
-            with pytest.raises(SchemaError, match="newer release"):
-                await store.open()
-
-
 @pytest.mark.parametrize("may_migrate", [False, True])
 async def test_a_server_that_cannot_be_written_to_can_be_read(
     database: str, engine: AsyncEngine, may_migrate: bool, caplog: pytest.LogCaptureFixture

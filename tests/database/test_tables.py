@@ -11,7 +11,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateSchema
 
 from region_operator.database.engine import make_engine, transaction
-from region_operator.database.tables import creator, item, job_run, ledger, metadata, region_cursor, region_schedule
+from region_operator.database.tables import (
+    compatibility,
+    creator,
+    item,
+    job_run,
+    ledger,
+    metadata,
+    region_cursor,
+    region_schedule,
+)
 from region_tick.contract import SCHEMA, State
 from region_tick.database_url import DatabaseUrl
 
@@ -71,7 +80,10 @@ async def test_migrated_database_agrees_with_the_metadata(engine: AsyncEngine, e
         assert (await migrated.execute(text(EVERYTHING), {"schema": SCHEMA})).all() == expected
     assert {row[0] for row in expected} == {
         "region_index",
-        *(f"{SCHEMA}.{table.name}" for table in (job_run, region_cursor, region_schedule, ledger, creator, item)),
+        *(
+            f"{SCHEMA}.{table.name}"
+            for table in (job_run, region_cursor, region_schedule, ledger, creator, item, compatibility)
+        ),
     }
 
 

@@ -79,6 +79,15 @@ def test_the_message_names_a_few_quarantined_regions_and_counts_the_rest() -> No
     )
 
 
+@pytest.mark.parametrize("suspend", [False, True])
+def test_the_message_says_that_the_operators_own_tables_are_left_alone(suspend: bool) -> None:
+    condition = ready(
+        status_after_success(scheduler(suspend=suspend), replace(UNCHANGED, schema_conflict="too new: run 9"), now=NOW)
+    )
+    assert (condition["status"], condition["reason"]) == ("True", "Suspended" if suspend else "InSync")
+    assert condition["message"].endswith("; too new: run 9")
+
+
 def test_a_message_has_a_limit() -> None:
     rows = [Quarantined("1", "R1", "x" * 5000)]
     status = status_after_success(

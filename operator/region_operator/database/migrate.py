@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg import errors
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, InternalError
 from sqlalchemy.schema import CreateSchema
 
+from region_operator.database.compatibility import may_use
 from region_operator.database.engine import make_engine, set_timeouts, transaction
 from region_operator.database.partitions import LOCK, ensure_partitions
 from region_operator.database.region_table import RegionTable, Trigger, ensure_region_table, ensure_trigger, has_schema
-from region_operator.database.tables import REGION_INDEX
+from region_operator.database.tables import REGION_INDEX, compatibility
 from region_tick.contract import SCHEMA
 
 if TYPE_CHECKING:
@@ -44,9 +46,18 @@ MIGRATIONS = "region_operator.database:migrations"
 
 _REVISION = f"SELECT version_num FROM {SCHEMA}.alembic_version"  # noqa: S608 - a constant
 
+_MAY_READ = text(
+    "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = :schema AND c.relname = :table AND has_table_privilege(c.oid, 'SELECT'))"
+)
+
 
 class MigrationError(RuntimeError):
     """The database cannot be brought to this release's schema; the message says why and what to do."""
+
+
+class NewerSchemaError(MigrationError):
+    """The database's schema is newer than this release's, so there is nothing that this release could migrate."""
 
 
 class SchemaState(StrEnum):
@@ -56,6 +67,22 @@ class SchemaState(StrEnum):
     OLDER = "older"
     CURRENT = "current"
     NEWER = "newer"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSchema:
+    """The schema of a database, as it was found."""
+
+    state: SchemaState
+    revision: str | None
+    """None in a database without our schema."""
+    min_reader: str | None
+    """The oldest release that may use the schema; read only where the schema is newer than this release's."""
+
+    def may_be_used_by(self, release: str) -> bool:
+        """Tell whether a release may read and write the schema's tables, as far as it has them."""
+        known = self.state is not SchemaState.NEWER
+        return may_use(revision_known=known, min_reader=self.min_reader, release=release)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +120,35 @@ async def migrate(url: DatabaseUrl) -> MigrationReport:
         await engine.dispose()
 
 
-async def schema_state(engine: AsyncEngine) -> SchemaState:
+async def find_schema(engine: AsyncEngine) -> FoundSchema:
     """Tell how a database's schema stands to this release's; a revision unknown to this release is a newer one."""
-    async with transaction(engine, timeout_seconds=10) as connection:
+    async with transaction(engine) as connection:
         revision = await _revision(connection)
-    return _state(revision, ScriptDirectory.from_config(_config()))
+        state = _state(revision)
+        min_reader = await _min_reader(connection) if state is SchemaState.NEWER else None
+    return FoundSchema(state, revision, min_reader)
 
 
 def newest_revision() -> str:
     """Return the revision of this release's schema."""
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
+    return _known_revisions(MIGRATIONS)[0]
 
 
-def _state(revision: str | None, scripts: ScriptDirectory) -> SchemaState:
+@cache
+def _known_revisions(location: str) -> tuple[str, frozenset[str]]:
+    """Return the newest revision and all revisions of a place. They are files, and every reconcile asks for them."""
+    config = Config()
+    config.set_main_option("script_location", location)
+    scripts = ScriptDirectory.from_config(config)
+    return str(scripts.get_current_head()), frozenset(script.revision for script in scripts.walk_revisions())
+
+
+def _state(revision: str | None) -> SchemaState:
+    newest, known = _known_revisions(MIGRATIONS)
     if revision is None:
         return SchemaState.MISSING
-    if revision == scripts.get_current_head():
+    if revision == newest:
         return SchemaState.CURRENT
-    known = {script.revision for script in scripts.walk_revisions()}
     return SchemaState.OLDER if revision in known else SchemaState.NEWER
 
 
@@ -118,10 +156,9 @@ async def _migrate(connection: AsyncConnection, schema: str) -> MigrationReport:
     await connection.execute(LOCK)
     await set_timeouts(connection, statement_seconds=TIMEOUT_SECONDS, lock_seconds=LOCK_TIMEOUT_SECONDS)
     before = await _revision(connection)
-    scripts = ScriptDirectory.from_config(_config())
-    state = _state(before, scripts)
+    state = _state(before)
     if state is SchemaState.NEWER:
-        raise MigrationError(
+        raise NewerSchemaError(
             f"the schema {SCHEMA} is at revision {before}, which this release does not know: run a newer release"
         )
     if state is not SchemaState.CURRENT:
@@ -130,7 +167,7 @@ async def _migrate(connection: AsyncConnection, schema: str) -> MigrationReport:
     today = (await connection.execute(text("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date"))).scalar_one()
     return MigrationReport(
         before=before,
-        after=str(scripts.get_current_head()),
+        after=newest_revision(),
         region_table=region_table,
         trigger=await ensure_trigger(connection, schema=schema, table=REGION_INDEX),
         partitions=await _partitions(connection, today),
@@ -164,7 +201,14 @@ async def _revision(connection: AsyncConnection) -> str | None:
     return (await connection.execute(text(_REVISION))).scalar_one_or_none()
 
 
-def _config(connection: Connection | None = None) -> Config:
+async def _min_reader(connection: AsyncConnection) -> str | None:
+    """Return the oldest release that may use the schema, None where the database does not say so or not to us."""
+    if not (await connection.execute(_MAY_READ, {"schema": SCHEMA, "table": compatibility.name})).scalar_one():
+        return None
+    return (await connection.execute(select(compatibility.c.min_reader))).scalar_one_or_none()
+
+
+def _config(connection: Connection) -> Config:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", MIGRATIONS)
     return config

@@ -1,6 +1,8 @@
 """The operator's way to the database: opened when it is first needed, opened anew when its URL has changed.
 
-Secrets are created late and rotated, so the URL is read at each opening; an engine is kept only as long as its URL.
+Secrets are created late and rotated, so the URL is read at each opening; an engine is kept only as long as its URL. A
+newer release may migrate the database at any time, so each opening looks at the schema, too: a schema that this release
+may not use is left alone, and the user's table is read all the same.
 """
 
 from __future__ import annotations
@@ -8,18 +10,19 @@ from __future__ import annotations
 import logging
 import math
 import time
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from region_operator.database.engine import make_engine, transaction
-from region_operator.database.migrate import MigrationError, SchemaState, migrate, newest_revision, schema_state
+from region_operator.database.migrate import MigrationError, NewerSchemaError, SchemaState, find_schema, migrate
 from region_operator.database.partitions import ensure_partitions
 from region_operator.database.retention import PASSING_FOR_SECONDS, forget, is_passing
 from region_operator.database.triggers import Triggers
+from region_tick.contract import SCHEMA, VERSION
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from region_operator.database.migrate import FoundSchema
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +46,8 @@ class Database:
 
     engine: AsyncEngine
     schema: str
+    schema_conflict: str = ""
+    """Why the operator's own tables must be left alone, in words; empty where they may be used."""
 
 
 @asynccontextmanager
@@ -70,7 +77,9 @@ class Store:
         self._may_migrate = may_migrate
         self.retention = retention
         self._url: str | None = None
+        self._address = ""
         self._database: Database | None = None
+        self._found: FoundSchema | None = None
         self._partitioned: date | None = None
         self._forgotten: date | None = None
         self._forget_from = -math.inf
@@ -87,44 +96,62 @@ class Store:
         await self.close()
 
     async def open(self) -> Database:
-        """Return the database, its schema known to be right, today's partitions made and old ones dropped.
+        """Return the database. Where its schema may be used, today's partitions are made and old ones dropped.
 
         Raises MissingDatabaseUrlError, DatabaseUrlError, SchemaError, and what SQLAlchemy raises where it is away.
         """
         url = self._read_url()
         if self._database is None or url != self._url:
             await self.close()
-            parsed = DatabaseUrl.parse(url)
-            await self._prepare_schema(parsed)
-            self._database, self._url = Database(make_engine(parsed), parsed.schema), url
-            self.description = f"database: {parsed.address}\nschema revision: {newest_revision()}"
-        await self._make_partitions(self._database.engine)
-        await self._forget(self._database.engine)
-        return self._database
+            database = await self._open(DatabaseUrl.parse(url))
+            self._url = url
+        else:
+            database = await self._look_again(self._database)
+        self._database = database
+        if not database.schema_conflict:
+            await self._make_partitions(database.engine)
+            await self._forget(database.engine)
+        return database
 
     async def close(self) -> None:
         """Dispose of the engine and its connections; what is opened afterwards is opened anew."""
         database, self._database, self._partitioned, self._forgotten = self._database, None, None, None
-        self._forget_from = -math.inf
+        self._found, self._forget_from = None, -math.inf
         if database is not None:
             await database.engine.dispose()
 
-    async def _prepare_schema(self, url: DatabaseUrl) -> None:
+    async def _open(self, url: DatabaseUrl) -> Database:
         if self._may_migrate:
-            try:
-                report = await migrate(url)
-            except MigrationError as error:
-                raise SchemaError(str(error)) from error
-            log.info("migrated", extra=asdict(report))
-            return
-        engine = make_engine(url)
+            await _migrate(url)
+        database = Database(make_engine(url), url.schema)
         try:
-            state = await schema_state(engine)
-        finally:
-            await engine.dispose()
-        if state is not SchemaState.CURRENT:
-            remedy = "run a newer release" if state is SchemaState.NEWER else "run `region-operator migrate`"
-            raise SchemaError(f"the database's schema is {state}: {remedy}")
+            found = await find_schema(database.engine)
+            if found.state in (SchemaState.MISSING, SchemaState.OLDER):
+                raise SchemaError(f"the database's schema is {found.state}: run `region-operator migrate`")
+        except BaseException:
+            await database.engine.dispose()
+            raise
+        self._address = url.address
+        return self._go_by(found, database)
+
+    async def _look_again(self, database: Database) -> Database:
+        """Go by the schema as it is now. Where it was lost, whoever needs it says what is missing."""
+        with suppress(ProgrammingError):
+            found = await find_schema(database.engine)
+            if found != self._found and found.state in (SchemaState.CURRENT, SchemaState.NEWER):
+                return self._go_by(found, database)
+        return database
+
+    def _go_by(self, found: FoundSchema, database: Database) -> Database:
+        """Use the schema that was found, or leave it alone; tell what is new about that."""
+        self._found = found
+        schema_conflict = "" if found.may_be_used_by(VERSION) else _why_left_alone(found)
+        self.description = f"database: {self._address}\nschema revision: {found.revision}\n{schema_conflict}".rstrip()
+        if schema_conflict:
+            log.warning("schema left alone", extra={"reason": schema_conflict})
+        elif database.schema_conflict or found.state is SchemaState.NEWER:
+            log.info("schema used", extra={"revision": found.revision, "min_reader": found.min_reader})
+        return replace(database, schema_conflict=schema_conflict)
 
     async def _make_partitions(self, engine: AsyncEngine) -> None:
         today = datetime.now(UTC).date()
@@ -160,3 +187,22 @@ class Store:
             if dropped:
                 log.info("forgotten", extra={"partitions": dropped})
         self._forgotten = today
+
+
+async def _migrate(url: DatabaseUrl) -> None:
+    """Bring a database to this release's schema; leave a newer one as it is."""
+    try:
+        report = await migrate(url)
+    except NewerSchemaError:
+        return
+    except MigrationError as error:
+        raise SchemaError(str(error)) from error
+    log.info("migrated", extra=asdict(report))
+
+
+def _why_left_alone(found: FoundSchema) -> str:
+    wanted = f"release {found.min_reader} or newer" if found.min_reader else "a newer release"
+    return (
+        f"the schema {SCHEMA} is at revision {found.revision}, which release {VERSION} may not use,"
+        f" so no ledger is kept: run {wanted}"
+    )

@@ -215,3 +215,13 @@ item = Table(
     schema=SCHEMA,
 )
 """What creators published, as it was when it was first seen; `item_id` is the platform's."""
+
+compatibility = Table(
+    "compatibility",
+    metadata,
+    Column("min_reader", Text, nullable=False),
+    Column("only_row", Boolean, primary_key=True, server_default=text("true")),
+    CheckConstraint(text("only_row"), name="only_row"),
+    schema=SCHEMA,
+)
+"""Which release may use the schema at least."""

@@ -88,8 +88,12 @@ class LedgerService:
     ) -> None:
         """Save the current schedule versions, by all CronJobs of ours as the reconcile left the CronJobs.
 
-        Raises nothing but cancellation. After an error region_schedule stays stale.
+        Raises nothing but cancellation. After an error region_schedule stays stale. While our tables are to be left
+        alone, nothing is saved and nothing is finalized.
         """
+        if database.schema_conflict:
+            self._finalizer = None
+            return
         if not await _attempt(_save(database, scheduler, cronjobs), self._save_log, seconds=SAVE_LIMIT_SECONDS):
             return
         if self._finalizer is None or not self._finalizer.is_for(database.engine, scheduler):

@@ -97,6 +97,8 @@ class ReconcileSummary:
     paused: int = 0
     quota_conflict: str = ""
     """Why the number of ticks at once is not limited, in words. Empty: the quota is ours."""
+    schema_conflict: str = ""
+    """Why the operator leaves its own tables alone, in words. Empty: the operator uses its tables."""
     unfinished: str = ""
     """What the next reconcile must do at once, in words. Empty: nothing is left."""
 
@@ -134,6 +136,8 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
     if scheduler.spec.suspend:
         reason = ReadyReason.SUSPENDED
         message = f"all {summary.active} active regions are suspended by spec.suspend"
+    if summary.schema_conflict:
+        message += f"; {summary.schema_conflict}"
     if summary.unfinished:
         message += f"; {summary.unfinished}"
     status = scheduler.status | {

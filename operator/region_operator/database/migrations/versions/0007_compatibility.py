@@ -1,0 +1,20 @@
+"""Which release may use the schema at least: a release that meets a newer schema than its own goes by that."""
+
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    """Make compatibility, with its one row. A revision that takes something away sets its `min_reader` anew."""
+    op.execute(COMPATIBILITY)
+    op.execute("INSERT INTO region_tick.compatibility (min_reader) VALUES ('0.1.0')")
+
+
+COMPATIBILITY = """
+CREATE TABLE region_tick.compatibility (
+    min_reader text NOT NULL,
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row)
+)
+"""
