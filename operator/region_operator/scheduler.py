@@ -25,7 +25,7 @@ DEFAULT_NAME = "default"
 UNOBSERVED = {"observedGeneration": -1}
 """The status before the first write: the schema's default. With no status at all kstatus would report success."""
 APPROVAL_ANNOTATION = f"{GROUP}/approve-deletions"
-"""The annotation of a RegionScheduler that approves a hold. The value is the hold's `approval`."""
+"""On a RegionScheduler: a person sets it to the value of status.heldDeletions.approval to approve the deletions."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
