@@ -74,13 +74,13 @@ class ReconcileLoop:
 
     def _succeed(self, result: ReconcileResult | None) -> float:
         """Record a completed reconcile. Return in how many seconds the next reconcile begins at the latest."""
-        self.health.ready(self.reconciler.database)
+        self.health.mark_ready(self.reconciler.database)
         if result and result.unfinished:
             delay = self.timer.schedule_after_unfinished()
             self._log("not finished", result.unfinished, delay, level=logging.INFO)
             return delay
         metrics.LAST_SUCCESS.set_to_current_time()
-        if keys := self._log_limiter.note_success():
+        if keys := self._log_limiter.record_success():
             log.info("reconciled again", extra=keys)
         interval = result.refresh_interval if result else IDLE_INTERVAL
         self.timer.schedule_after_success(interval)
@@ -89,12 +89,12 @@ class ReconcileLoop:
     def _fail(self, message: str, *, own_error: Exception | None = None) -> float:
         """Record a failed reconcile. Return in how many seconds the next reconcile begins at the latest."""
         delay = self.timer.schedule_after_failure()
-        self.health.unready(message)
+        self.health.mark_unready(message)
         level = logging.ERROR if own_error else logging.WARNING
         self._log("not reconciled", message, delay, level=level, error=own_error)
         return delay
 
     def _log(self, event: str, reason: str, delay: float, *, level: int, error: Exception | None = None) -> None:
-        if keys := self._log_limiter.note_failure(reason):
+        if keys := self._log_limiter.record_failure(reason):
             extra = {"reason": reason, "retry_in_seconds": round(delay, 1)} | keys
             log.log(level, event, extra=extra, exc_info=error)

@@ -22,7 +22,7 @@ PLURAL = "regionschedulers"
 API_VERSION = f"{GROUP}/{VERSION}"
 DEFAULT_NAME = "default"
 """The only name that a RegionScheduler may have. So a namespace has one, and quota and names are never shared."""
-UNOBSERVED = {"observedGeneration": -1}
+INITIAL_STATUS = {"observedGeneration": -1}
 """The status before the first write: the schema's default. With no status at all kstatus would report success."""
 APPROVAL_ANNOTATION = f"{GROUP}/approve-deletions"
 """On a RegionScheduler: a person sets it to the value of status.heldDeletions.approval to approve the deletions."""

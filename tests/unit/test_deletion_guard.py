@@ -1,4 +1,4 @@
-"""deletion_guard.py: what the guard allows, holds and remembers, and that no order of events gets past the guard."""
+"""plan/deletion_guard.py: what the guard allows, holds and remembers; no order of events gets past the guard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""deletion_guard.py under any sequence of edits, waits, crashes, failures, approvals and deletions by other people.
+"""plan/deletion_guard.py under any sequence of edits, waits, crashes, failures, approvals and foreign deletions.
 
 The state machine shows which deletions never happen.
 """

@@ -1,4 +1,4 @@
-"""echo_filter.py: which events are news, and which events a tick or our own write causes."""
+"""cronjobs/echo_filter.py: which events are news, and which events a tick or our own write causes."""
 
 from __future__ import annotations
 

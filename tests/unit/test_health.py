@@ -1,4 +1,4 @@
-"""health.py: what a kubelet and a Prometheus get over a real socket."""
+"""runtime/health.py: what a kubelet and a Prometheus get over a real socket."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_failures_are_progress_and_a_scheduler_that_is_gone_needs_none() -
     health = Health(clock=clock)
     for _ in range(100):
         health.expect_progress(30)
-        health.unready("the database cannot be reached")
+        health.mark_unready("the database cannot be reached")
         clock.now += 30
         await beat(health)
         assert (health.answer("/healthz")[0], health.answer("/readyz")[0]) == (200, 503)
@@ -83,19 +83,19 @@ async def test_a_beat_is_seen() -> None:
 def test_ready_after_a_reconcile_and_never_without_a_reason_why_not() -> None:
     health = Health()
     assert health.answer("/readyz")[::2] == (503, b"no reconcile has ended yet\n")
-    health.ready()
+    health.mark_ready()
     assert health.answer("/readyz")[::2] == (200, b"ok\n")
-    health.ready("schema revision: 0001")
+    health.mark_ready("schema revision: 0001")
     assert health.answer("/readyz")[::2] == (200, b"ok\nschema revision: 0001\n")
-    health.unready("the database cannot be reached")
+    health.mark_unready("the database cannot be reached")
     assert health.answer("/readyz")[::2] == (503, b"the database cannot be reached\n")
 
 
 def test_a_standby_is_ready_and_says_what_it_is() -> None:
     health = Health()
-    health.standby()
+    health.mark_standby()
     assert health.answer("/readyz")[::2] == (200, b"standby\n")
-    health.unready("the Lease cannot be had")
+    health.mark_unready("the Lease cannot be had")
     assert health.answer("/readyz")[::2] == (503, b"the Lease cannot be had\n")
 
 

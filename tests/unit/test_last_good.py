@@ -1,4 +1,4 @@
-"""last_good.py: which region and schedule a CronJob gives back, and which edits make them unknown."""
+"""cronjobs/last_good.py: which region and schedule a CronJob gives back, and which edits make them unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""metrics.py: the names follow Prometheus' conventions, and the docs mention only metrics that exist."""
+"""runtime/metrics.py: the names follow Prometheus' conventions, and the docs mention only metrics that exist."""
 
 from __future__ import annotations
 

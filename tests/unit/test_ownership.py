@@ -1,4 +1,4 @@
-"""ownership.py on managedFields as a real API server writes them. The cluster tests use a real API server."""
+"""cronjobs/ownership.py on managedFields as a real API server writes them. The cluster tests use a real API server."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from region_operator.cronjobs.labels import DIGEST_ANNOTATION
 from region_operator.cronjobs.ownership import (
     ForeignFields,
     applied_text,
-    foreign,
+    foreign_fields,
     in_sync,
     is_ours,
     json_pointer,
-    readable,
-    removal,
+    readable_path,
+    removal_patch,
 )
 
 MANIFEST: dict[str, Any] = {
@@ -122,7 +122,7 @@ FOO = 'k:{"name":"FOO"}'
 
 def test_what_others_have_in_common_with_us_is_in_sync() -> None:
     body = shared({"f:spec": {"f:schedule": {}, "f:env": {".": {}, 'k:{"name":"A"}': {".": {}, "f:value": {}}}}})
-    assert foreign(MANIFEST, body) == []
+    assert foreign_fields(MANIFEST, body) == []
     assert in_sync(MANIFEST, body)
 
 
@@ -132,9 +132,9 @@ def test_who_took_a_field_is_named() -> None:
     ours["f:spec"].pop("f:schedule")
     ours["f:metadata"]["f:labels"] = {".": {}}
     taken = (("spec", "schedule"), ("metadata", "labels", "app"))
-    assert foreign(MANIFEST, body) == [ForeignFields("kubectl-edit", taken, ())]
+    assert foreign_fields(MANIFEST, body) == [ForeignFields("kubectl-edit", taken, ())]
     assert not in_sync(MANIFEST, body)
-    assert removal(MANIFEST, body) == []
+    assert removal_patch(MANIFEST, body) == []
 
 
 def test_what_others_added_under_spec_is_removed_from_the_last_to_the_first() -> None:
@@ -143,7 +143,7 @@ def test_what_others_added_under_spec_is_removed_from_the_last_to_the_first() ->
     body["spec"]["env"] = [{"name": "FOO"}, *body["spec"]["env"], {"name": "BAR"}]
     body["spec"]["a/b~c"] = {"d": 1}
     assert not in_sync(MANIFEST, body)
-    assert removal(MANIFEST, body) == [
+    assert removal_patch(MANIFEST, body) == [
         {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
         {"op": "remove", "path": "/metadata/managedFields/2/fieldsV1/f:spec"},
         {"op": "remove", "path": "/spec/env/3"},
@@ -155,7 +155,7 @@ def test_what_others_added_under_spec_is_removed_from_the_last_to_the_first() ->
 def test_a_second_source_of_a_value_is_an_addition() -> None:
     body = shared({"f:spec": {"f:env": {'k:{"name":"A"}': {"f:valueFrom": {"f:x": {}}}}}})
     body["spec"]["env"][0] = {"name": "A", "valueFrom": {"x": 1}}
-    assert [other.added for other in foreign(MANIFEST, body)] == [(("spec", "env", 0, "valueFrom"),)]
+    assert [other.added for other in foreign_fields(MANIFEST, body)] == [(("spec", "env", 0, "valueFrom"),)]
 
 
 def test_two_who_added_the_same_lose_it_once() -> None:
@@ -164,7 +164,7 @@ def test_two_who_added_the_same_lose_it_once() -> None:
         {"manager": "b", "operation": "Apply", "fieldsV1": {"f:spec": {"f:parallelism": {}}}}
     )
     body["spec"]["parallelism"] = 3
-    paths = [operation["path"] for operation in removal(MANIFEST, body)]
+    paths = [operation["path"] for operation in removal_patch(MANIFEST, body)]
     assert paths.count("/spec/parallelism") == 1
     assert paths[1:3] == [f"/metadata/managedFields/{n}/fieldsV1/f:spec" for n in (2, 3)]
 
@@ -173,12 +173,12 @@ def test_two_who_added_the_same_lose_it_once() -> None:
 def test_a_status_and_what_webhooks_do_in_our_name_are_not_foreign(entry: dict[str, str]) -> None:
     body = shared({"f:spec": {"f:parallelism": {}}}, **entry)
     body["spec"]["parallelism"] = 3
-    assert foreign(MANIFEST, body) == []
+    assert foreign_fields(MANIFEST, body) == []
     assert in_sync(MANIFEST, body)
 
 
 def test_what_is_not_there_need_not_be_removed() -> None:
-    assert removal(MANIFEST, shared({"f:spec": {"f:parallelism": {}, "f:env": {FOO: {}}}})) == []
+    assert removal_patch(MANIFEST, shared({"f:spec": {"f:parallelism": {}, "f:env": {FOO: {}}}})) == []
 
 
 MADE = {
@@ -205,9 +205,9 @@ def test_what_is_ours(meta: dict[str, Any], ours: bool) -> None:
 
 def test_a_pointer_is_readable() -> None:
     live = {"spec": {"env": [{"name": "A"}, {"name": "FOO", "value": "x"}], "args": ["y"]}}
-    assert readable(("spec", "env", 1), live) == "spec.env[FOO]"
-    assert readable(("spec", "env", 1, "value"), live) == "spec.env[FOO].value"
-    assert readable(("spec", "args", 0), live) == "spec.args[0]"
+    assert readable_path(("spec", "env", 1), live) == "spec.env[FOO]"
+    assert readable_path(("spec", "env", 1, "value"), live) == "spec.env[FOO].value"
+    assert readable_path(("spec", "args", 0), live) == "spec.args[0]"
 
 
 def test_a_json_pointer_is_escaped() -> None:

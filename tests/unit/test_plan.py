@@ -1,4 +1,4 @@
-"""plan.py: every row of its decision table, and what is true of every plan."""
+"""plan/plan.py: every row of its decision table, and what is true of every plan."""
 
 from __future__ import annotations
 

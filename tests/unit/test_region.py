@@ -1,4 +1,4 @@
-"""region.py: which rows become regions, and the reasons for all other rows."""
+"""regions/region.py: which rows become regions, and the reasons for all other rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""render.py: names, digests, and the parts of the manifest that must follow a rule."""
+"""cronjobs/render.py: names, digests, and the parts of the manifest that must follow a rule."""
 
 from __future__ import annotations
 

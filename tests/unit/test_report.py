@@ -1,4 +1,4 @@
-"""report.py: what `region-operator plan` prints, for people and for machines."""
+"""plan/report.py: what `region-operator plan` prints, for people and for machines."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""schedule.py: the cron grammar against Kubernetes' verdicts and times, and against a matcher that walks over a
-calendar.
+"""regions/schedule.py: the cron grammar against Kubernetes' verdicts and times, and against a simple matcher.
 
-The columns k8s_* of `data/cron_cases.tsv` hold what robfig/cron v3.0.1 says of an expression under the API server's
-rules. The column `ours` holds the right result here. An expression is quoted if blanks begin or end it; the escapes are
-JSON's.
+The matcher walks over every minute of a calendar. The columns k8s_* of `data/cron_cases.tsv` hold what robfig/cron
+v3.0.1 says of an expression under the API server's rules. The column `ours` holds the right result here. An expression
+is quoted if blanks begin or end it; the escapes are JSON's.
 """
 
 from __future__ import annotations

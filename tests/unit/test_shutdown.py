@@ -1,4 +1,4 @@
-"""shutdown.py: a separate process that really hangs, and is told to stop."""
+"""runtime/shutdown.py: a separate process that really hangs, and is told to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""status.py: what a person and kstatus read from a RegionScheduler."""
+"""plan/status.py: what a person and kstatus read from a RegionScheduler."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def in_sync(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
     return (
         has_digest(manifest, live)
         and _owns(_applied_fields(live) or {}, _owned_part(manifest))
-        and not any(other.added for other in foreign(manifest, live))
+        and not any(other.added for other in foreign_fields(manifest, live))
     )
 
 
@@ -84,7 +84,7 @@ def applied_text(live: Mapping[str, Any], path: Sequence[str]) -> str | None:
     return str(value)
 
 
-def foreign(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[ForeignFields]:
+def foreign_fields(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[ForeignFields]:
     """Return the fields that others own and that must become ours again, per manager.
 
     A manager that only removed a field has no entry. The status is ignored. Our own changes by other requests than
@@ -100,14 +100,14 @@ def foreign(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[Foreig
     return others
 
 
-def removal(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[dict[str, Any]]:
+def removal_patch(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the JSON patch that removes every field that others added under spec. An empty list: nothing to remove.
 
     The patch fails if the object has changed meanwhile. The patch also ends all ownership under spec for the managers
     that added a field. Otherwise the API server would default a removed field at once, the field would still belong to
     the manager, and the removal would repeat for ever.
     """
-    others = foreign(manifest, live)
+    others = foreign_fields(manifest, live)
     added = {pointer for other in others for pointer in other.added}
     if not added:
         return []
@@ -124,7 +124,7 @@ def removal(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[dict[s
     ]
 
 
-def changed_at(live: Mapping[str, Any]) -> str:
+def last_changed_at(live: Mapping[str, Any]) -> str:
     """Return when an object was last changed, as the API server's text. Changes of the status do not count.
 
     A write without a change keeps the times (apimachinery, managedfields/internal/managedfieldsupdater.go).
@@ -140,7 +140,7 @@ def json_pointer(pointer: Pointer) -> str:
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in pointer)
 
 
-def readable(pointer: Pointer, live: object) -> str:
+def readable_path(pointer: Pointer, live: object) -> str:
     """Write a pointer for people, with names instead of list indices: `spec.containers[tick].env[FOO]`."""
     text = ""
     for step in pointer:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from kubernetes.aio.client import ApiException
 from kubernetes.aio.utils.retry import is_conflict
 
-from region_operator.cronjobs.ownership import foreign, is_ours
+from region_operator.cronjobs.ownership import foreign_fields, is_ours
 from region_operator.kube.api import CONCURRENT_REQUESTS, ERRORS, Api
 from region_operator.kube.api_errors import describe
 from region_operator.kube.put import culprits, put
@@ -202,6 +202,6 @@ def _log_keys(change: Write | Delete) -> dict[str, str]:
     }
     if change.live and change.live.schedule != keys["cron"]:
         keys["was"] = change.live.schedule
-    if change.live and (change.reason is ChangeReason.RESTORED or foreign(change.manifest, change.live.body)):
+    if change.live and (change.reason is ChangeReason.RESTORED or foreign_fields(change.manifest, change.live.body)):
         keys |= culprits(change.manifest, change.live.body)
     return keys

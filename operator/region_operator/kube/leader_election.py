@@ -30,7 +30,7 @@ from region_operator.kube.api_errors import describe
 from region_operator.kube.lease import API_VERSION, LEASE_SECONDS, NAME, LeaseRecord, Step, decide, held, released
 from region_operator.runtime import metrics
 from region_operator.runtime.health import NOT_RECONCILED
-from region_operator.scheduler import DEFAULT_NAME, UNOBSERVED, scheduler_path
+from region_operator.scheduler import DEFAULT_NAME, INITIAL_STATUS, scheduler_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -113,7 +113,7 @@ class LeaderElection:
         await self._acquire(patient=patient)
         log.info("leading", extra={"identity": self.identity})
         metrics.LEADER.set(1)
-        self._health.unready(NOT_RECONCILED)
+        self._health.mark_unready(NOT_RECONCILED)
         renewing = asyncio.create_task(self._renew())
         try:
             yield
@@ -133,13 +133,13 @@ class LeaderElection:
                 first = first or self._record
                 if not patient and self._holder and self._record != first:
                     raise NotLeadingError(self._situation)
-                self._health.standby()
+                self._health.mark_standby()
                 level, event, reason = logging.INFO, "standby", self._situation
             except (*ERRORS, TimeoutError) as error:
                 level, event, reason = logging.WARNING, "no standby", f"the Lease cannot be had: {_explain(error)}"
                 if not patient:
                     raise ApiUnavailableError(reason) from error
-                self._health.unready(reason)
+                self._health.mark_unready(reason)
             if reason != logged_reason:
                 log.log(level, event, extra={"reason": reason})
             logged_reason = reason
@@ -190,7 +190,7 @@ class LeaderElection:
         empty, so nobody has led, and the first leader need not wait.
         """
         scheduler = await self._api.get(self._scheduler) or {}
-        return bool(scheduler.get("status", UNOBSERVED) != UNOBSERVED)
+        return bool(scheduler.get("status", INITIAL_STATUS) != INITIAL_STATUS)
 
     async def _release(self) -> None:
         """Give the Lease back, so that the next leader leads at once. If that fails, the next leader waits for

@@ -190,10 +190,10 @@ class Nudger:
         except ERRORS as error:
             if isinstance(error, ApiException) and error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
                 self._forget(job.name)  # the Job is gone, although no event has said so yet
-            elif keys := self._log_limiter.note_failure(str(error)):
+            elif keys := self._log_limiter.record_failure(str(error)):
                 log.warning("not nudged", extra={"job": job.name, "error": str(error), **keys})
             return
-        self._log_limiter.note_success()
+        self._log_limiter.record_success()
         NUDGES.inc()
 
     def _forget(self, name: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kubernetes.aio.client import ApiException
 
 from region_operator.cronjobs.labels import FIELD_MANAGER
-from region_operator.cronjobs.ownership import foreign, readable, removal
+from region_operator.cronjobs.ownership import foreign_fields, readable_path, removal_patch
 
 if TYPE_CHECKING:
     from region_operator.cronjobs.manifest import Manifest
@@ -38,9 +38,9 @@ async def put(api: Api, path: str, manifest: Manifest, live: Manifest | None) ->
     identity = {"uid": live["metadata"]["uid"]} if live else {"resourceVersion": UNUSED_VERSION}
     body = manifest | {"metadata": manifest["metadata"] | identity}
 
-    current = await _force(api, path, body, removal(manifest, live) if live else [])
+    current = await _force(api, path, body, removal_patch(manifest, live) if live else [])
     for attempts_left in reversed(range(ATTEMPTS)):
-        patch = removal(manifest, current)
+        patch = removal_patch(manifest, current)
         if not patch:
             break
         try:
@@ -68,9 +68,9 @@ async def _force(api: Api, path: str, body: Manifest, removal_first: list[Manife
 
 def culprits(manifest: Manifest, live: Manifest) -> dict[str, str]:
     """Return the log's keys for who changed which fields of an object of ours."""
-    others = foreign(manifest, live)
+    others = foreign_fields(manifest, live)
     if not others:
         return {"by": "unknown: what is only removed leaves no name"}
-    fields = [readable(pointer, live) for other in others for pointer in (*other.taken, *other.added)]
+    fields = [readable_path(pointer, live) for other in others for pointer in (*other.taken, *other.added)]
     named = ", ".join(fields[:NAMED_FIELDS]) + (", ..." if len(fields) > NAMED_FIELDS else "")
     return {"by": ", ".join(sorted({other.manager for other in others})), "fields": named}

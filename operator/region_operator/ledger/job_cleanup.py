@@ -96,12 +96,12 @@ class JobCleanup:
         if refused:
             self._log_refusal(refused[0], len(jobs) - len(deleted))
         elif deleted:
-            self._log_limiter.note_success()
+            self._log_limiter.record_success()
         return deleted
 
     def _log_refusal(self, error: ApiException | ApiUnavailableError, count: int) -> None:
         kind, words = "no answer", str(error)
         if isinstance(error, ApiException):
             kind, words = f"{error.status} {error.reason}", describe(error)  # `kind` is the same for every Job
-        if keys := self._log_limiter.note_failure(kind):
+        if keys := self._log_limiter.record_failure(kind):
             log.warning("jobs not deleted", extra={"jobs": count, "error": words} | keys)

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from region_operator.cronjobs.labels import CONTAINER, ID_ANNOTATION
-from region_operator.cronjobs.ownership import changed_at
+from region_operator.cronjobs.ownership import last_changed_at
 from region_operator.cronjobs.render import unescape_dollars
 from region_tick.contract import Variable
 
@@ -85,7 +85,7 @@ def read_versions(cronjobs: Iterable[Mapping[str, Any]]) -> dict[RegionKey, Sche
             start_deadline_seconds=cronjob_spec.get("startingDeadlineSeconds") or 0,
             suspended=bool(cronjob_spec.get("suspend")),
         )
-        since = datetime.fromisoformat(changed_at(body))
+        since = datetime.fromisoformat(last_changed_at(body))
         versions[source, region_id] = ScheduleVersion(source=source, region_id=region_id, spec=spec, valid_from=since)
     return versions
 

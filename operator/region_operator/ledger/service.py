@@ -157,11 +157,11 @@ async def _attempt(work: Awaitable[object], log_limiter: LogLimiter, *, seconds:
             await work
     except Exception as error:
         metrics.LEDGER_FAILURES.inc()
-        if keys := log_limiter.note_failure(words := _describe(error, seconds)):
+        if keys := log_limiter.record_failure(words := _describe(error, seconds)):
             outside = isinstance(error, _OUTSIDE_ERRORS)
             log.warning("not accounted", extra={"error": words, **keys}, exc_info=not outside)
         return False
-    if keys := log_limiter.note_success():
+    if keys := log_limiter.record_success():
         log.info("accounted again", extra=keys)
     return True
 

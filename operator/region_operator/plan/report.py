@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from region_operator.cronjobs.labels import ID_ANNOTATION, PAUSED_ANNOTATION
-from region_operator.cronjobs.ownership import foreign
+from region_operator.cronjobs.ownership import foreign_fields
 from region_operator.plan.changes import ChangeReason
 from region_operator.plan.deletion_guard import GuardState, explain_hold, region_code
 
@@ -152,7 +152,7 @@ def _write(write: Write, quarantined: Mapping[str, str]) -> Line:
         case ChangeReason.RESUMED:
             why = "nothing suspends it any more"
         case ChangeReason.RESTORED if write.live:
-            others = sorted({other.manager for other in foreign(write.manifest, write.live.body)})
+            others = sorted({other.manager for other in foreign_fields(write.manifest, write.live.body)})
             why = f"changed by {', '.join(others) or 'somebody'}"
         case _:
             why = "the row, the RegionScheduler, the release or the CronJob has changed"

@@ -54,15 +54,15 @@ class Health:
         """Expect no reconcile any more, because there is nothing to reconcile."""
         self._expected = math.inf
 
-    def ready(self, facts: str = "") -> None:
+    def mark_ready(self, facts: str = "") -> None:
         """Record that a reconcile was completed. `facts` is shown to everybody who asks for the readiness."""
         self._readiness = (HTTPStatus.OK, f"ok\n{facts}".rstrip())
 
-    def standby(self) -> None:
+    def mark_standby(self) -> None:
         """Record that another process leads, and that this process would notice the end of the other process."""
         self._readiness = (HTTPStatus.OK, "standby")
 
-    def unready(self, reason: str) -> None:
+    def mark_unready(self, reason: str) -> None:
         """Record why reconciles fail, or why this process could not take over."""
         self._readiness = (HTTPStatus.SERVICE_UNAVAILABLE, reason)
 

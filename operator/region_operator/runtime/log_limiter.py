@@ -27,7 +27,7 @@ class LogLimiter:
         self._began = self._logged = 0.0
         self._message = ""
 
-    def note_failure(self, message: str) -> LogKeys | None:
+    def record_failure(self, message: str) -> LogKeys | None:
         """Count a failure. Return the keys for its log line, or None if no line is due."""
         now = self._clock()
         self._attempts += 1
@@ -38,7 +38,7 @@ class LogLimiter:
         self._logged, self._message = now, message
         return self._keys()
 
-    def note_success(self) -> LogKeys | None:
+    def record_success(self) -> LogKeys | None:
         """End the consecutive failures. Return the keys for a log line about the end, or None if nothing failed."""
         keys = self._keys() if self._attempts else None
         self._attempts = 0
