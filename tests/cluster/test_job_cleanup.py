@@ -111,16 +111,17 @@ async def test_one_that_cannot_be_deleted_holds_up_nothing_is_told_once_and_trie
     )
     async with connect("test") as api:
         job_watch = JobWatch(api)
+        cleanup = JobCleanup(api, job_watch)
         for _ in range(2):
             await job_watch.refresh(kubectl.namespace, datetime.now(UTC))
-            await JobCleanup(api, job_watch).delete_waiting(job_watch.jobs.waiting(), kubectl.namespace)
+            await cleanup.delete_waiting(job_watch.jobs.waiting(), kubectl.namespace)
         eventually(lambda: len(kubectl.get("jobs")["items"]) == 1, what="the other is gone")
-        [told] = [record for record in caplog.records if record.levelname == "WARNING"]
-        assert (told.message, "no deletes" in vars(told)["error"]) == ("jobs not deleted", True)
+        [line] = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert (line.message, "no deletes" in vars(line)["error"]) == ("jobs not deleted", True)
         kubectl("delete", "validatingadmissionpolicybinding", kubectl.namespace)
         eventually(lambda: not kubectl.fails("delete", "job", "kept", "--dry-run=server"), what="they are let through")
         await job_watch.refresh(kubectl.namespace, datetime.now(UTC))
-        await JobCleanup(api, job_watch).delete_waiting(job_watch.jobs.waiting(), kubectl.namespace)
+        await cleanup.delete_waiting(job_watch.jobs.waiting(), kubectl.namespace)
     eventually(lambda: not kubectl.get("jobs")["items"], what="both are gone")
 
 
