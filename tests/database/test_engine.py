@@ -1,4 +1,4 @@
-"""The operator's engine: bounded in connections and in time, and at home behind PgBouncer."""
+"""database/engine.py on a real Postgres: limits of connections and of time, also behind PgBouncer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from devcluster.postgres import Postgres, StopMode
-from region_operator.database.engine import NEEDED, POOL_SIZE, make_engine, transaction
+from region_operator.database.engine import MIN_POOL_SIZE, POOL_SIZE, make_engine, transaction
 from region_operator.database.migrate import SchemaState, find_schema, migrate
 from region_tick.database_url import DatabaseUrl
 
@@ -74,7 +74,7 @@ async def test_a_server_that_hangs_does_not_hang_us(monkeypatch: pytest.MonkeyPa
         await engine.dispose()
 
 
-@pytest.mark.parametrize(("connection_limit", "expected"), [(None, POOL_SIZE), (2, 2), (1, NEEDED)])
+@pytest.mark.parametrize(("connection_limit", "expected"), [(None, POOL_SIZE), (2, 2), (1, MIN_POOL_SIZE)])
 async def test_connections_are_few(database: str, connection_limit: int | None, expected: int) -> None:
     engine = make_engine(replace(DatabaseUrl.parse(database), connection_limit=connection_limit))
     all_in_use = asyncio.Barrier(expected)

@@ -1,4 +1,4 @@
-"""partitions.py on a real Postgres: a partition for each UTC day, made beside whoever reads and writes."""
+"""database/partitions.py on a real Postgres: a partition for each UTC day, made while others read and write."""
 
 from __future__ import annotations
 

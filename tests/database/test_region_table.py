@@ -1,4 +1,4 @@
-"""region_table.py on a real Postgres: the user's table, found in whatever shape and with whatever rights, or made."""
+"""database/region_table.py on a real Postgres: the user's table in any shape and with any rights, or created."""
 
 from __future__ import annotations
 

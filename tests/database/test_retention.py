@@ -1,4 +1,4 @@
-"""retention.py: old days go, recent ones stay, and nobody who reads is held up."""
+"""database/retention.py on a real Postgres: old days go, recent days stay, and no reader has to wait."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from region_operator.database.partitions import ensure_partitions, partition_name, partitions
+from region_operator.database.partitions import ensure_partitions, list_partitions, partition_name
 from region_operator.database.retention import BATCH, PASSING_FOR_SECONDS, forget, is_passing
 from region_operator.database.store import Store
 
@@ -39,7 +39,7 @@ async def test_old_days_are_dropped_and_recent_ones_stay(engine: AsyncEngine) ->
     await partition(engine, CUTOFF - timedelta(days=2), 2)
     assert await forget(engine, before=CUTOFF) == [partition_name(CUTOFF - timedelta(days=n)) for n in (2, 1)]
     async with engine.begin() as connection:
-        left = await partitions(connection)
+        left = await list_partitions(connection)
     assert min(left - {"job_run_default"}) == partition_name(CUTOFF)
     assert await forget(engine, before=CUTOFF) == []
 

@@ -1,4 +1,4 @@
-"""triggers.py on a real Postgres: what becomes of the trigger as time goes by, and what is said of it."""
+"""database/triggers.py on a real Postgres: when the trigger is made, and which states are logged."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""How the operator talks to Postgres: few connections, no state in a session, an end to every wait.
+"""Makes the operator's Postgres engine, and runs transactions with timeouts.
 
-All of it goes through PgBouncer in transaction mode: nothing is prepared, nothing is set but for a transaction, no
-option is given at start-up. An engine belongs to one DatabaseUrl; whoever reads a rotated Secret makes a new engine
-and disposes of the old one.
+Everything works through PgBouncer in transaction mode. So the operator prepares no statement, sets timeouts for a
+transaction only, and gives no option at the start of a connection. The pool is small, and every wait ends.
+
+An engine belongs to one DatabaseUrl. Making a new engine after a rotation of the Secret is left to `store`.
 """
 
 from __future__ import annotations
@@ -24,17 +25,18 @@ if TYPE_CHECKING:
     from region_tick.database_url import DatabaseUrl
 
 POOL_SIZE = 4
-"""Connections of one operator where the URL has no connection_limit."""
+"""The connections of one operator, if the URL has no connection_limit."""
 
-NEEDED = 2
-"""Whatever the URL says: reconciles and the ledger would wait for each other beyond what a pool has patience for."""
+MIN_POOL_SIZE = 2
+"""The fewest connections, whatever the URL says. With one connection, a reconcile and the ledger would wait for each
+other longer than the pool's timeout."""
 
 GRACE_SECONDS = 5
-"""How much longer than the server's own timeouts we wait for the server to tell of them."""
+"""How much longer than the server's own timeouts the operator waits for the server's error."""
 
 
 def make_engine(url: DatabaseUrl) -> AsyncEngine:
-    """Make an engine, which connects when it is first used. Await its dispose() at the end."""
+    """Return an engine that connects at the first use. The caller must await the engine's dispose() at the end."""
     return create_async_engine(
         "postgresql+psycopg://",
         async_creator=partial(
@@ -43,11 +45,11 @@ def make_engine(url: DatabaseUrl) -> AsyncEngine:
             prepare_threshold=None,
             fallback_application_name="region-operator",
         ),
-        pool_size=max(NEEDED, url.connection_limit or POOL_SIZE),
+        pool_size=max(MIN_POOL_SIZE, url.connection_limit or POOL_SIZE),
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=True,  # a restarted database or pooler costs a round trip, not an error
-        use_native_hstore=False,  # looks for a type that we do not use, at each connection
+        use_native_hstore=False,  # true costs a query for an unused type at each connection
     )
 
 
@@ -55,11 +57,14 @@ def make_engine(url: DatabaseUrl) -> AsyncEngine:
 async def transaction(
     engine: AsyncEngine, *, timeout_seconds: float = 30, lock_timeout_seconds: float = 5
 ) -> AsyncIterator[AsyncConnection]:
-    """Run the body in a transaction, each statement of which ends within `timeout_seconds`, locks waited for included.
+    """Run the body in a transaction, with a connection from the pool.
 
-    The whole, the wait for a connection included, ends GRACE_SECONDS later by a TimeoutError; where the server hangs,
-    psycopg takes 5 to 10 s more to give the connection up (AsyncConnection.wait, since 3.3). Raises also
-    sqlalchemy.exc.DBAPIError and, where all connections are in use, sqlalchemy.exc.TimeoutError.
+    Each statement ends within `timeout_seconds`, waits for locks included, and each wait for a lock within
+    `lock_timeout_seconds`. The whole transaction, with the wait for a connection, ends by a TimeoutError after
+    `timeout_seconds` and GRACE_SECONDS. If the server hangs, psycopg takes 5 to 10 s more to give the connection up
+    (AsyncConnection.wait, since 3.3).
+
+    Also raises sqlalchemy.exc.DBAPIError, and sqlalchemy.exc.TimeoutError if all connections are in use.
     """
     limit = timeout_seconds + GRACE_SECONDS
     try:
@@ -73,7 +78,7 @@ async def transaction(
 
 
 async def set_timeouts(connection: AsyncConnection, *, statement_seconds: float, lock_seconds: float) -> None:
-    """Set the server's timeouts for the rest of the transaction."""
+    """Set the server's timeouts, in seconds, for the rest of the transaction."""
     await connection.execute(
         text("SELECT set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true)"),
         {"statement": f"{statement_seconds * 1000:.0f}", "lock": f"{lock_seconds * 1000:.0f}"},
@@ -81,6 +86,6 @@ async def set_timeouts(connection: AsyncConnection, *, statement_seconds: float,
 
 
 def first_line(error: BaseException | None) -> str:
-    """Return what an error says, without the statement and the hints that Postgres adds to it."""
+    """Return the first line of an error's message, without the statement and the hints of Postgres."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

@@ -1,7 +1,7 @@
-"""The daily partitions of job_run, made ahead of time.
+"""Makes the daily partitions of job_run ahead of time.
 
-A tick of a day without a partition goes to job_run_default, so that none is lost for want of one; but what is there
-stays there, and its day gets no partition any more. Dropping old partitions is left to `retention`.
+A row of a day without a partition goes to job_run_default, so no row is lost. But once job_run_default has a row of a
+day, the row stays there, and the day can get no partition. Dropping old partitions is left to `retention`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('region_tick', 0))")
-"""One transaction at a time changes the schema; held to its end, hence good behind a pooler."""
+"""Lets one transaction at a time change the schema. The lock lasts until the transaction's end, so works with a pooler.
+"""
 
 _EXISTING = text(
     "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
@@ -28,16 +29,16 @@ _EXISTING = text(
 
 
 def partition_name(day: date) -> str:
-    """Return the name, without its schema, of the partition of a UTC day."""
+    """Return the name of the partition of a UTC day, without the schema."""
     return f"job_run_{day:%Y%m%d}"
 
 
 async def ensure_partitions(connection: AsyncConnection, today: date, days_ahead: int = 14) -> list[date]:
-    """Make the partitions of the UTC days from `today` to `days_ahead` days later, and return the days that got one.
+    """Make the missing partitions of the UTC days from `today` to `days_ahead` days later. Return the new days.
 
-    Call it in a transaction, daily. Nothing is locked where nothing is missing. Where something is, ticks are let
-    through, and a long reader of job_run is given way to after lock_timeout: there are days left to try again.
-    Raises sqlalchemy.exc.DBAPIError.
+    Call this function daily, in a transaction. If no partition is missing, nothing is locked. If a partition is
+    missing, ticks go on writing meanwhile. A long reader of job_run makes the function give up after lock_timeout and
+    return, because days are left to try again. Raises sqlalchemy.exc.DBAPIError.
     """
     days = [today + timedelta(days=ahead) for ahead in range(days_ahead + 1)]
     if not await _missing(connection, days):
@@ -47,28 +48,28 @@ async def ensure_partitions(connection: AsyncConnection, today: date, days_ahead
     try:
         for day in await _missing(connection, days):
             if await _make(connection, day):
-                made.append(day)  # noqa: PERF401 - what was made before a failure counts
+                made.append(day)  # noqa: PERF401 - the days before a failure must be returned
     except OperationalError as error:
         if not isinstance(error.orig, errors.LockNotAvailable):
             raise
     return made
 
 
-async def partitions(connection: AsyncConnection) -> set[str]:
-    """Return the names, without their schema, of job_run's partitions."""
+async def list_partitions(connection: AsyncConnection) -> set[str]:
+    """Return the names of job_run's partitions, without the schema. Raises sqlalchemy.exc.DBAPIError."""
     return set((await connection.execute(_EXISTING, {"parent": f"{SCHEMA}.job_run"})).scalars())
 
 
 async def _missing(connection: AsyncConnection, days: list[date]) -> list[date]:
-    existing = await partitions(connection)
+    existing = await list_partitions(connection)
     return [day for day in days if partition_name(day) not in existing]
 
 
 async def _make(connection: AsyncConnection, day: date) -> bool:
-    """Make one partition; False where job_run_default has rows of that day.
+    """Make the partition of a day. Return False if job_run_default has rows of the day.
 
-    Attaching a table waits for no writer of job_run, unlike CREATE TABLE ... PARTITION OF
-    (https://www.postgresql.org/docs/current/ddl-partitioning.html).
+    The partition is a table that is created first and attached then. Attaching a table waits for no writer of job_run,
+    unlike CREATE TABLE ... PARTITION OF (https://www.postgresql.org/docs/current/ddl-partitioning.html).
     """
     partition = f"{SCHEMA}.{partition_name(day)}"
     start, end = (datetime.combine(bound, time(), UTC).isoformat() for bound in (day, day + timedelta(days=1)))

@@ -1,8 +1,9 @@
-"""The user's table of regions: made where it is missing, and given the trigger that tells of its changes.
+"""Creates the user's table of regions if missing, and the trigger that notifies the operator of edits.
 
-It may be a view, have an id of another type, belong to someone else. So it is never altered but for the trigger; and
-the trigger is a luxury, since without it the operator sees a change at its next refresh. What cannot be done here is
-therefore reported, not raised.
+The user's table may be a view, have an id of another type, or belong to another role. So the operator never alters the
+table, except for the trigger. The trigger is a luxury: without the trigger, the operator sees an edit at the next
+refresh. So a trigger or a table that cannot be made is reported, not raised. When the trigger is made is left to
+`triggers`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ TRIGGER = "region_tick_notify"
 _REFUSED = (errors.InsufficientPrivilege, errors.LockNotAvailable)
 
 _FIRES = ("O", "A")
-"""pg_trigger.tgenabled of a trigger that ordinary sessions fire; not of one that is disabled, or for replicas only."""
+"""The values of pg_trigger.tgenabled for a trigger that ordinary sessions fire, neither disabled nor for replicas only.
+"""
 
 _RELATION = text(
     "SELECT c.relkind::text AS kind,"
@@ -40,36 +42,39 @@ _RELATION = text(
 
 
 class RegionTable(StrEnum):
-    """What became of region_index in the URL's schema."""
+    """The state of region_index in the URL's schema."""
 
     CREATED = "created"
     FOUND = "found"
     MISSING = "missing"
-    """It is not there, and was not made: there is no right to, or it was there once."""
+    """The table does not exist and was not created, because the right is missing, or because the table existed once."""
 
 
 class Trigger(StrEnum):
-    """What became of the trigger that notifies of changes."""
+    """The state of the trigger that notifies of edits."""
 
     CREATED = "created"
     FOUND = "found"
     DISABLED = "disabled"
-    """It is there, but somebody disabled it: that is his to undo."""
+    """The trigger exists, but somebody disabled the trigger. Only that person can know whether to enable it."""
     MISSING = "missing"
-    """It is not there, and could be made."""
+    """The trigger does not exist, and could be made."""
     NO_TABLE = "no table"
-    """There is a view or nothing, on which no trigger would fire."""
+    """No table exists, or only a view. A trigger on a view would not fire."""
     REFUSED = "refused"
-    """There is no right to make one, the table was locked for too long, or nothing can be written."""
+    """The trigger cannot be made: no right, a table locked for too long, or a read-only server."""
 
     @property
     def fires(self) -> bool:
-        """Whether edits of the table are notified."""
+        """Whether an edit of the table notifies the operator."""
         return self in (Trigger.CREATED, Trigger.FOUND)
 
 
 async def ensure_region_table(connection: AsyncConnection, *, schema: str, make: bool) -> RegionTable:
-    """Tell whether `schema` has a region_index; where it has none and `make` says so, make the default one."""
+    """Return the state of region_index in `schema`. Create the default table if missing, and if `make` is true.
+
+    Raises sqlalchemy.exc.DBAPIError, except for a missing right or a lock held for too long.
+    """
     if await _relation(connection, schema, region_index.name) is not None:
         return RegionTable.FOUND
     if not make:
@@ -88,7 +93,7 @@ async def ensure_region_table(connection: AsyncConnection, *, schema: str, make:
 
 
 async def look_at_trigger(connection: AsyncConnection, *, schema: str, table: str) -> Trigger:
-    """Tell how `schema.table` stands to its trigger, by one query of the catalog."""
+    """Return the state of the trigger on `schema.table`, by one query of the catalog. Makes nothing."""
     relation = await _relation(connection, schema, table)
     if relation is None or relation.kind not in ("r", "p"):
         return Trigger.NO_TABLE
@@ -98,7 +103,11 @@ async def look_at_trigger(connection: AsyncConnection, *, schema: str, table: st
 
 
 async def ensure_trigger(connection: AsyncConnection, *, schema: str, table: str) -> Trigger:
-    """Have `schema.table` notify contract.CHANGES_CHANNEL of every statement that writes to it."""
+    """Make the trigger on `schema.table` if the trigger is missing; return the trigger's state.
+
+    The trigger notifies contract.CHANGES_CHANNEL after every statement that writes to the table. Raises
+    sqlalchemy.exc.DBAPIError, except for a missing right, a lock held for too long or a read-only server.
+    """
     found = await look_at_trigger(connection, schema=schema, table=table)
     if found is not Trigger.MISSING:
         return found
@@ -117,11 +126,15 @@ async def ensure_trigger(connection: AsyncConnection, *, schema: str, table: str
 
 
 async def has_schema(connection: AsyncConnection, name: str) -> bool:
-    """Tell whether a schema exists. CREATE SCHEMA IF NOT EXISTS asks for the right to make one even where it does."""
-    found = await connection.execute(
+    """Return whether a schema exists.
+
+    Call this function before CREATE SCHEMA: CREATE SCHEMA IF NOT EXISTS needs the right to create, even if the schema
+    exists.
+    """
+    result = await connection.execute(
         text("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = :name)"), {"name": name}
     )
-    return bool(found.scalar_one())
+    return bool(result.scalar_one())
 
 
 async def _relation(connection: AsyncConnection, schema: str, name: str) -> Row[tuple[str, str | None, bool]] | None:

@@ -1,8 +1,9 @@
-"""Forgetting: days of job_run, and schedules that ended, which are older than anybody is to ask for.
+"""Deletes the days of job_run and the ended schedule versions that are older than the retention.
 
-A day goes by dropping its partition. That takes a lock on job_run for a moment, before which all ticks would queue up:
-so a long reader is given way to, and the day goes another time. (DETACH ... CONCURRENTLY would need none, but Postgres
-refuses it beside a default partition.)
+A day of job_run is deleted by dropping the day's partition. The drop locks job_run for a moment, and while the drop
+waits for the lock, all ticks queue up behind. So the drop gives way to a long reader, and the day goes another time.
+DETACH ... CONCURRENTLY would need no lock, but Postgres refuses DETACH ... CONCURRENTLY beside a default partition.
+When to delete is left to `store`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from psycopg import errors
 from sqlalchemy import text
 
 from region_operator.database.engine import transaction
-from region_operator.database.partitions import LOCK, partitions
+from region_operator.database.partitions import LOCK, list_partitions
 from region_tick.contract import SCHEMA
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 
 LOCK_TIMEOUT_SECONDS = 1
 PASSING_FOR_SECONDS = 300
-"""How long to wait where it could not be done now: each time all ticks queue up for LOCK_TIMEOUT_SECONDS."""
+"""How long to wait before the next try, because each try makes all ticks queue up for LOCK_TIMEOUT_SECONDS."""
 
 BATCH = 10_000
+"""The most rows of one DELETE."""
 
 _DAY = re.compile(r"job_run_([0-9]{8})")
 
@@ -39,12 +41,13 @@ _FORGET = {
 
 
 async def forget(engine: AsyncEngine, *, before: date) -> list[str]:
-    """Drop the partitions of the UTC days before one, delete what else is older; return the partitions' names.
+    """Drop the partitions of the UTC days before `before`, delete other older rows, and return the dropped partitions.
 
-    Raises sqlalchemy.exc.DBAPIError, also where job_run is in long use: what was dropped before stays dropped.
+    The other rows are in job_run_default and region_schedule. Raises sqlalchemy.exc.DBAPIError, also if somebody reads
+    job_run for too long. Partitions dropped before an error stay dropped.
     """
     async with transaction(engine) as connection:
-        old = sorted(name for name in await partitions(connection) if _is_before(name, before))
+        old = sorted(name for name in await list_partitions(connection) if _is_before(name, before))
     for name in old:
         async with transaction(engine, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS) as connection:
             await connection.execute(LOCK)
@@ -56,20 +59,20 @@ async def forget(engine: AsyncEngine, *, before: date) -> list[str]:
 
 
 def is_passing(error: DBAPIError) -> bool:
-    """Tell whether `forget` only gave way to somebody who reads or writes for long, or met a read-only server."""
+    """Return whether an error of `forget` is temporary: a long reader or writer of job_run, or a read-only server."""
     return isinstance(error.orig, (errors.LockNotAvailable, errors.ReadOnlySqlTransaction))
 
 
 async def _delete(engine: AsyncEngine, table: str, condition: str, before: datetime) -> None:
-    """Delete in batches, so that no transaction is a long one."""
-    some = text(
+    """Delete the rows of `table` that meet `condition`, in batches: no transaction may take long."""
+    statement = text(
         f"DELETE FROM {SCHEMA}.{table} WHERE ctid = ANY(ARRAY("  # noqa: S608 - constants
         f"SELECT ctid FROM {SCHEMA}.{table} WHERE {condition} LIMIT {BATCH}))"
     )
     deleted = BATCH
     while deleted == BATCH:
         async with transaction(engine) as connection:
-            deleted = (await connection.execute(some, {"before": before})).rowcount
+            deleted = (await connection.execute(statement, {"before": before})).rowcount
 
 
 def _is_before(name: str, day: date) -> bool:

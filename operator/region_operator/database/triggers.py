@@ -1,7 +1,8 @@
-"""Keeping the trigger on the table of regions: looked for at each reading, made where it is missing.
+"""Keeps the trigger on the table of regions: makes a missing trigger, and logs the trigger's state when it changes.
 
-Without it edits show at the refresh interval, so it is worth an effort and no harm: one that somebody disabled is left
-so, and what was refused is not asked for again at once, since whoever writes to the table would queue behind that.
+Without the trigger, edits show only at the refresh interval. So the trigger is worth an effort, but no harm. A trigger
+that somebody disabled stays disabled. After a refusal the next try waits for REFUSED_FOR_SECONDS, because everybody who
+writes to the table queues up behind a try. Finding the trigger's state is left to `regions.source` and `region_table`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_SECONDS = 1
 REFUSED_FOR_SECONDS = 300
+"""How long no further try is made after a refusal."""
 
 _REMEDIES = {
     Trigger.DISABLED: f"ALTER TABLE {{table}} ENABLE TRIGGER {TRIGGER}, unless it is so on purpose",
@@ -33,46 +35,49 @@ _REMEDIES = {
 
 
 class Triggers:
-    """What was last said of the trigger, and when it may be asked for again, of one table at a time."""
+    """Keeps the trigger of one table at a time, and remembers the logged state and the time of the next try.
+
+    `may_make` says whether this process may make triggers. `clock` returns seconds.
+    """
 
     def __init__(self, *, may_make: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._may_make = may_make
         self._clock = clock
         self._table = ""
-        self._said: Trigger | None = None
-        self._again_at = -math.inf
+        self._logged: Trigger | None = None
+        self._next_try_at = -math.inf
 
     async def keep(self, engine: AsyncEngine, *, schema: str, table: str, found: Trigger) -> Trigger:
-        """Make the trigger where `found` says that it is missing; log what is another state than before.
+        """Make the trigger if the state `found` is missing; log a state that differs from the last; return the state.
 
-        Returns the state then. Raises what SQLAlchemy raises where the database is away.
+        Raises sqlalchemy.exc.SQLAlchemyError and TimeoutError if the database is away.
         """
         name = f"{schema}.{table}"
         if name != self._table:
-            self._table, self._said, self._again_at = name, None, -math.inf
+            self._table, self._logged, self._next_try_at = name, None, -math.inf
         if found is Trigger.MISSING and self._may_make:
             found = await self._make(engine, schema=schema, table=table)
-        if found is not self._said:
-            self._tell(found)
-        self._said = found
+        if found is not self._logged:
+            self._log_state(found)
+        self._logged = found
         return found
 
     async def _make(self, engine: AsyncEngine, *, schema: str, table: str) -> Trigger:
-        if self._clock() < self._again_at:
+        if self._clock() < self._next_try_at:
             return Trigger.REFUSED
         async with transaction(engine, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS) as connection:
             made = await ensure_trigger(connection, schema=schema, table=table)
         if made is Trigger.REFUSED:
-            self._again_at = self._clock() + REFUSED_FOR_SECONDS
+            self._next_try_at = self._clock() + REFUSED_FOR_SECONDS
         return made
 
-    def _tell(self, now: Trigger) -> None:
+    def _log_state(self, state: Trigger) -> None:
         extra = {"table": self._table}
-        if now is Trigger.CREATED:
+        if state is Trigger.CREATED:
             log.info("trigger created", extra=extra)
-        elif now is Trigger.FOUND:
-            if self._said not in (None, Trigger.CREATED):
+        elif state is Trigger.FOUND:
+            if self._logged not in (None, Trigger.CREATED):
                 log.info("trigger found", extra=extra)
         else:
-            extra |= {"reason": now, "effect": "edits show at the refresh interval"}
-            log.warning("no trigger", extra=extra | {"remedy": _REMEDIES[now].format(table=self._table)})
+            extra |= {"reason": state, "effect": "edits show at the refresh interval"}
+            log.warning("no trigger", extra=extra | {"remedy": _REMEDIES[state].format(table=self._table)})
