@@ -1,4 +1,4 @@
-"""Deletions of our own, on a real API server: none is taken for somebody else's, none is forgotten."""
+"""kube/apply.py on a real API server: deletions amid other changes, and telling our deletions from foreign deletions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What people and programs do to CronJobs behind the operator's back, on a real API server.
+"""kube/put.py and cronjobs/ownership.py on a real API server: the operator undoes foreign changes to CronJobs.
 
-The refresh interval is an hour throughout, so that nothing but the watch can be what brings a CronJob back.
+The refresh interval is an hour in all tests, so only the watch can bring a CronJob back.
 """
 
 from __future__ import annotations

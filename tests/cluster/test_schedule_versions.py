@@ -1,4 +1,4 @@
-"""region_schedule follows the CronJobs of a real API server, by the times that it gave them."""
+"""ledger/schedule_versions.py on a real API server: region_schedule follows the CronJobs, with the server's times."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def test_every_way_in_which_a_schedule_begins_and_ends(
     def when(check: Callable[[list[tuple[Any, ...]]], object], what: str) -> list[tuple[Any, ...]]:
         return eventually(lambda: rows if check(rows := history(database)) else None, what=what)
 
-    def in_force(rows: list[tuple[Any, ...]], *, suspended: bool = False) -> dict[str, str]:
+    def current(rows: list[tuple[Any, ...]], *, suspended: bool = False) -> dict[str, str]:
         return {code: cron for code, cron, _, ended, stops in rows if ended is None and stops is suspended}
 
     daily = dict.fromkeys("abcd", "0 0 * * *")
     with run_operator(**HOUR) as operator:
         eventually(lambda: operator.logged("listening"), what="it listens")
         add_regions("abcd", cron="0 0 * * *")
-        rows = when(lambda rows: in_force(rows) == daily, "four are in force")
+        rows = when(lambda rows: current(rows) == daily, "four are current")
         assert [row[2] for row in rows] == [created(kubectl, code) for code in "abcd"]
 
         sql("UPDATE region_index SET cron_schedule = '1 0 * * *' WHERE code = 'a'")
         sql("UPDATE region_index SET active = false WHERE code = 'b'")
         sql("UPDATE region_index SET cron_schedule = 'nonsense' WHERE code = 'c'")
         kubectl("annotate", "cronjob", kubectl.cronjobs()["d"]["metadata"]["name"], "region-tick.dev/paused=true")
-        rows = when(lambda rows: in_force(rows) == {"a": "1 0 * * *"}, "edited, gone, quarantined, paused")
-        assert in_force(rows, suspended=True) == dict.fromkeys("cd", "0 0 * * *")
+        rows = when(lambda rows: current(rows) == {"a": "1 0 * * *"}, "edited, gone, quarantined, paused")
+        assert current(rows, suspended=True) == dict.fromkeys("cd", "0 0 * * *")
         for code in "cd":
             [ran, stopped] = [row for row in rows if row[0] == code]
             assert ran[3] == stopped[2]
@@ -68,11 +68,11 @@ def test_every_way_in_which_a_schedule_begins_and_ends(
     sql("UPDATE region_index SET cron_schedule = '0 0 * * *' WHERE code = 'c'")
     with run_operator(**HOUR) as operator:
         rows = when(
-            lambda rows: in_force(rows) == {"a": "1 0 * * *", "c": "0 0 * * *", "d": "0 0 * * *"}, "after a restart"
+            lambda rows: current(rows) == {"a": "1 0 * * *", "c": "0 0 * * *", "d": "0 0 * * *"}, "after a restart"
         )
         known = len(rows)
         assert known == 9
         kubectl("patch", "rsched", "default", "--type", "merge", "--patch", '{"spec": {"suspend": true}}')
-        rows = when(lambda rows: not in_force(rows), "all are suspended")
+        rows = when(lambda rows: not current(rows), "all are suspended")
         assert len(rows) == known + 3
         assert not operator.logged("not accounted")

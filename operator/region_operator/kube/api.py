@@ -64,7 +64,7 @@ ERRORS = (client.ApiException, ApiUnavailableError)
 
 
 def no_limit() -> float:
-    """Return the seconds for which a sender may write who needs no Lease: without end."""
+    """Return infinitely many seconds, for a sender that needs no Lease."""
     return math.inf
 
 

@@ -36,7 +36,7 @@ PROGRESS_EVERY = 500
 """Changes between two log lines about the progress of a large plan."""
 
 GIVE_UP_AFTER = CONCURRENT_REQUESTS
-"""So many consecutive changes fail by overload, then the rest of the plan is left to the next reconcile."""
+"""After so many consecutive overload errors, the rest of the plan is left to the next reconcile."""
 
 
 class _Outcome(Enum):

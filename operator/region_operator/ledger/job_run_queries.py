@@ -98,7 +98,7 @@ UPDATE region_tick.ledger SET accounted_until = :until WHERE source = :source AN
 class Period:
     """The time of a source that is not final yet, and the schedule versions of that time.
 
-    `finalized_until` is what the ledger says (column accounted_until). `after` is `finalized_until`, or the begin of
+    `finalized_until` is what the ledger says (column accounted_until). `after` is `finalized_until`, or the start of
     the retention if later: older ticks get no row.
     """
 
