@@ -1,7 +1,7 @@
 """A real local Kubernetes for the demo, the tests and development.
 
-`choose(os.environ)` answers with the provider that CLUSTER names; `start_local` gives a cluster that ends with its
-caller.
+`choose(os.environ)` returns the provider that the variable CLUSTER names. `start_local` starts a temporary cluster that
+ends together with its caller.
 """
 
 from devcluster.choose import choose

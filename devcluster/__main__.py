@@ -12,8 +12,7 @@ from rich.table import Column, Table
 
 from devcluster import demo, images, progress
 from devcluster.choose import choose
-from devcluster.errors import ClusterError
-from devcluster.postgres import PostgresError
+from devcluster.errors import ClusterError, PostgresError
 from devcluster.state import Record, alive, clusters_home
 from region_tick.contract import VERSION
 
@@ -25,9 +24,9 @@ _name = click.option("--name", default="region-tick", show_default=True, help="T
 def main() -> None:
     """A real local Kubernetes for the demo, the tests and development.
 
-    CLUSTER chooses it: `local` (processes of this machine, built once from source), `kind` (needs Docker), or `current`
-    (the cluster of your kubeconfig, whose context CLUSTER_CONTEXT must name). Unset, it is kind where Docker and kind
-    are there, else local.
+    The variable CLUSTER chooses the provider: `local` (processes of this machine, built once from source), `kind`
+    (needs Docker), or `current` (the cluster of your kubeconfig; CLUSTER_CONTEXT must name the context). Without
+    CLUSTER, the provider is kind if Docker and kind are installed, and otherwise local.
     """
 
 
@@ -40,7 +39,7 @@ def main() -> None:
     help="With a node that runs pods (needs root), or the control plane alone.",
 )
 def up(name: str, *, node: bool) -> None:
-    """Starts the cluster; harmless where it runs."""
+    """Start the cluster. A running cluster stays as it is."""
     cluster = choose(os.environ).up(name, node=node)
     progress.console.print(f"Cluster {cluster.name} is up. Look around: export KUBECONFIG={cluster.kubeconfig}")
 
@@ -48,14 +47,14 @@ def up(name: str, *, node: bool) -> None:
 @main.command()
 @_name
 def down(name: str) -> None:
-    """Stops the cluster and removes all that is left of it, also after a crash."""
+    """Stop the cluster and remove all its leftovers, also after a crash."""
     stopped = choose(os.environ).down(name)
     progress.console.print(f"Cluster {name} is stopped." if stopped else f"There is no cluster {name}.")
 
 
 @main.command()
 def status() -> None:
-    """Lists the clusters of CLUSTER=local, with or without life."""
+    """List the clusters of CLUSTER=local, dead clusters included."""
     table = Table("NAME", "STATE", "NODE", "API SERVER", Column("LOGS", overflow="fold"), box=None, pad_edge=False)
     home = clusters_home()
     for folder in sorted(home.iterdir()) if home.exists() else ():
@@ -69,7 +68,7 @@ def status() -> None:
 @main.command()
 @_name
 def kubeconfig(name: str) -> None:
-    """Prints the path of the cluster's kubeconfig."""
+    """Print the path of the cluster's kubeconfig."""
     cluster = choose(os.environ).find(name)
     if cluster is None:
         message = f"cluster {name!r} does not run: start it with `python -m devcluster up --name {name}`"
@@ -80,8 +79,9 @@ def kubeconfig(name: str) -> None:
 @main.command("images")
 @_name
 def build_images(name: str) -> None:
-    """Builds each Dockerfile.NAME of the checkout as region-tick/NAME:VERSION and, where the cluster runs, loads it
-    there.
+    """Build each Dockerfile.NAME of the checkout as region-tick/NAME:VERSION.
+
+    If the cluster runs, load the images into the cluster.
     """
     cluster = choose(os.environ).find(name)
     table = Table("IMAGE", Column("ARCHIVE", overflow="fold"), box=None, pad_edge=False)
@@ -98,7 +98,7 @@ def build_images(name: str) -> None:
 @main.command("demo")
 @click.option("--down", is_flag=True, help="Stop what the demo left running.")
 def show_demo(*, down: bool) -> None:
-    """Shows the whole thing; with a terminal it is left running to look around, else it cleans up after itself."""
+    """Show the whole project at work. On a terminal, the demo keeps running to look around; otherwise it cleans up."""
     if down:
         demo.down()
     else:
@@ -106,7 +106,7 @@ def show_demo(*, down: bool) -> None:
 
 
 def run() -> None:
-    """The command, with our own errors as messages instead of tracebacks."""
+    """Run the command. The package's own errors are printed as messages without a traceback."""
     try:
         main(prog_name="python -m devcluster")
     except (ClusterError, PostgresError) as error:

@@ -1,4 +1,4 @@
-"""Writes the archive of an image that is one static program and nothing else."""
+"""Writes the archive of an image that holds one static program and nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def write_scratch_image(program: Path, *, tag: str, architecture: str, target: Path) -> None:
-    """`target` becomes a docker-archive (the format of `docker save`) that runs `program` as user 65535."""
+    """Write a docker-archive (the format of `docker save`) to `target`. The image runs `program` as user 65535."""
     layer = _tar({program.name: program.read_bytes()}, mode=0o755)
     configuration = {
         "architecture": architecture,

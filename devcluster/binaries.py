@@ -1,8 +1,7 @@
-"""The programs of a cluster: found where somebody has them, else built once from the pinned Go modules and kept by
-version.
+"""Finds the programs of a cluster, or builds the programs once from pinned Go modules and caches them by version.
 
-Believes `components/*/go.mod` and nothing else about versions. A binary appears in the cache by one rename, under a
-lock, so two builders neither see a half-written file nor do the work twice.
+`components/*/go.mod` alone decide the versions. A binary appears in the cache by one rename and under a lock, so two
+concurrent builders never see a half-written file and never build the same binary twice.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _COMPONENTS = Path(__file__).resolve().parent / "components"
 
 
 class Binary(StrEnum):
-    """The programs by their own names."""
+    """The programs, by the names of their executables."""
 
     ETCD = "etcd"
     API_SERVER = "kube-apiserver"
@@ -50,7 +49,7 @@ NODE = (Binary.SCHEDULER, Binary.PROXY, Binary.KUBELET, Binary.CONTAINERD, Binar
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a binary comes from: a folder under components/, the Go package in it, the version of both."""
+    """Where a binary comes from: a folder under components/, a Go package, and the version."""
 
     module: Path
     package: str
@@ -59,7 +58,10 @@ class Source:
 
 
 def source_of(binary: Binary) -> Source:
-    """Reads the version from the component's go.mod; pause, which is ours, is versioned by the hash of its source."""
+    """Return a binary's source, with the version from the component's go.mod.
+
+    `pause` is the project's own program, and its version is a hash of its source.
+    """
     match binary:
         case Binary.ETCD:
             module = _COMPONENTS / "etcd"
@@ -80,17 +82,21 @@ def source_of(binary: Binary) -> Source:
 
 
 def required_version(module: Path, path: str) -> str:
-    """The version of `path` that the go.mod in `module` requires, with its v."""
-    found = re.search(rf"^\s*(?:require )?{re.escape(path)} (v\S+)", (module / "go.mod").read_text(), re.MULTILINE)
-    if found is None:
+    """Return the version of the Go module `path` that the go.mod in `module` requires, e.g. v1.2.3.
+
+    Raises ClusterError if go.mod does not require `path`.
+    """
+    match = re.search(rf"^\s*(?:require )?{re.escape(path)} (v\S+)", (module / "go.mod").read_text(), re.MULTILINE)
+    if match is None:
         message = f"{module / 'go.mod'} does not require {path}"
         raise ClusterError(message)
-    return found.group(1)
+    return match.group(1)
 
 
 def _kubernetes_ldflags(version: str) -> str:
-    """Without these the server calls itself v0.0.0-master and clients misjudge what it can do (hack/lib/version.sh
-    upstream).
+    """Return the linker flags that set the version of Kubernetes' programs (hack/lib/version.sh upstream).
+
+    Without the flags, the API server reports v0.0.0-master, and clients misjudge the server's features.
     """
     major, minor = version.removeprefix("v").split(".")[:2]
     base = "k8s.io/component-base/version"
@@ -100,21 +106,21 @@ def _kubernetes_ldflags(version: str) -> str:
 
 
 def ensure(binaries: Iterable[Binary]) -> dict[Binary, Path]:
-    """Where each binary is, after building those that are nowhere: minutes of Go the first time, nothing ever after.
+    """Return the path of each binary, and build the missing binaries first.
 
-    Looks in KUBEBUILDER_ASSETS (the folder that Kubernetes' envtest uses), then in the cache. Raises ClusterError where
-    a build fails.
+    Binaries are looked for in KUBEBUILDER_ASSETS (the folder of Kubernetes' envtest), then in the cache. The first
+    build takes minutes; later calls build nothing. Raises ClusterError if a build fails.
     """
     wanted = list(binaries)
-    found = {binary: path for binary in wanted if (path := locate(binary))}
-    missing = [binary for binary in wanted if binary not in found]
+    paths = {binary: path for binary in wanted if (path := locate(binary))}
+    missing = [binary for binary in wanted if binary not in paths]
     for number, binary in enumerate(missing, 1):
-        found[binary] = _build(binary, position=f"{number} of {len(missing)}")
-    return found
+        paths[binary] = _build(binary, position=f"{number} of {len(missing)}")
+    return paths
 
 
 def locate(binary: Binary, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The binary where it is ready to run, None where it has to be built."""
+    """Return the path of an existing binary, or None if the binary must be built."""
     candidates = [cached_path(binary)]
     if assets := environ.get("KUBEBUILDER_ASSETS"):
         candidates.insert(0, Path(assets) / binary)
@@ -141,13 +147,16 @@ def _build(binary: Binary, *, position: str) -> Path:
 
 
 def _go_build(go: Path, source: Source, output: Path, detail: Callable[[str], None]) -> None:
-    """`-v` names each package as it is compiled: the only sign of life of a build that takes minutes."""
-    # CGO off: static binaries that need no C compiler. GOTOOLCHAIN: see toolchain.py. GOFLAGS: the pins are not changed
-    # in passing.
+    """Build a Go package to `output`, and report each compiled package to `detail`. Raises ClusterError.
+
+    The option `-v` prints each compiled package: the only progress report of a build that takes minutes.
+    """
+    # CGO_ENABLED=0 makes static binaries and needs no C compiler. toolchain.py explains GOTOOLCHAIN. GOFLAGS keeps the
+    # build from changing the pinned versions.
     settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
     options = ["-v", "-buildvcs=false", "-trimpath", f"-ldflags={source.ldflags}", f"-o={output}"]
     command = [str(go), "build", *options, source.package]
-    said: list[str] = []
+    output_lines: list[str] = []
     with subprocess.Popen(
         command,
         cwd=source.module,
@@ -158,11 +167,11 @@ def _go_build(go: Path, source: Source, output: Path, detail: Callable[[str], No
     ) as build:
         try:
             for line in build.stderr or ():
-                said.append(line)
-                detail(f"{len(said)} packages compiled")
+                output_lines.append(line)
+                detail(f"{len(output_lines)} packages compiled")
         except BaseException:
             build.kill()
             raise
     if build.returncode:
-        message = f"building {output.name} {source.version} failed in {source.module}:\n{''.join(said[-30:])}"
+        message = f"building {output.name} {source.version} failed in {source.module}:\n{''.join(output_lines[-30:])}"
         raise ClusterError(message)

@@ -1,8 +1,8 @@
-"""Builds images with buildah, without an engine and without a registry.
+"""Builds images with buildah, without a container engine and without a registry.
 
-Believes that nothing can be pulled: the Dockerfile's PYTHON_IMAGE is replaced by a Debian with the same Python, made
-once by debootstrap and kept in an image store of our own in the cache, so the user's own images are never touched.
-Needs root; the store is used by one build at a time.
+This module assumes that no image can be pulled. A Debian with the same Python replaces the Dockerfile's PYTHON_IMAGE:
+debootstrap makes the Debian image once. All images are in a store of their own in the cache, so the user's images are
+never touched. Building needs root. One build at a time uses the store.
 """
 
 from __future__ import annotations
@@ -29,18 +29,20 @@ _EXCLUDED = (
     "var/lib/apt/lists",
     "var/log",
 )
-_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"  # what OpenSSL, and so Python, believes in a Debian
+_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"  # the certificate authorities of OpenSSL and Python in a Debian
 
 
 def base_name() -> str:
-    """The base image's name, which changes with what is in it."""
+    """Return the base image's name, which has a hash of the image's contents."""
     digest = hashlib.sha256(repr((_SUITE, _PACKAGES, _EXCLUDED)).encode()).hexdigest()[:12]
     return f"localhost/region-tick/python:3.13-{digest}"
 
 
 def build(source: Path, tag: str, base: Path | None, target: str | None, archive: Path) -> None:
-    """Builds the Dockerfile in `source` (up to its stage `target`), FROM the image in the docker-archive `base` where
-    there is one, into the docker-archive `archive`; raises ClusterError where that fails.
+    """Build the Dockerfile in the folder `source` into the docker-archive `archive`. Raises ClusterError.
+
+    `base` is the docker-archive of the project's own image that the Dockerfile is FROM, if any. `target` is the stage
+    at which the build ends; None means the last stage.
     """
     if os.geteuid():
         message = f"building {tag} needs root where no Docker engine answers: run as root, or start Docker"
@@ -48,9 +50,9 @@ def build(source: Path, tag: str, base: Path | None, target: str | None, archive
     debian.complete_path()
     debian.ensure(debian.IMAGES)
     with exclusively(_store()):
-        _clean()  # what an interrupted build has left
+        _clean()  # remove the leftovers of an interrupted build
         _ensure_base()
-        # Chroot isolation is the one that works everywhere root does, also inside a container, on the host's network.
+        # Chroot isolation, on the host's network, works wherever root works, also inside a container.
         options = [f"--build-arg=PYTHON_IMAGE={base_name()}", "--isolation=chroot", "--pull-never", *_host_settings()]
         options += [f"--target={target}"] if target else []
         with progress.step(f"building image {tag}"):
@@ -62,10 +64,12 @@ def build(source: Path, tag: str, base: Path | None, target: str | None, archive
 
 
 def _host_settings() -> list[str]:
-    """Where a company's proxy re-signs what it passes on, the host's certificates know it; so must pip in a RUN step.
+    """Return the options that give a build the host's certificates and PyPI mirror.
 
-    They cover the image's own for the build and end in no layer. PIP_INDEX_URL is the company's mirror of PyPI: buildah
-    takes its value, which may hold a password, from the environment.
+    A company's proxy may re-sign TLS connections with its own certificate authority. The host trusts the authority, and
+    pip in a RUN step must trust the authority too. The host's certificates are mounted over the image's during the
+    build, and end up in no layer. PIP_INDEX_URL is the company's PyPI mirror. The value may hold a password, so buildah
+    reads the value from the environment, not from the command line.
     """
     options = []
     bundle = Path(os.environ.get("SSL_CERT_FILE") or _CERTIFICATES)
@@ -100,7 +104,7 @@ def _empty(folder: Path) -> None:
 
 
 def _clean() -> None:
-    """Removes working containers and images without a name, so that the store holds the base and nothing else."""
+    """Remove working containers and images without a name, so that the store holds the base image only."""
     _buildah("rm", "--all")
     _buildah("rmi", "--prune")
 

@@ -1,4 +1,4 @@
-"""Which kind of cluster a person gets: by CLUSTER, or the first that this machine can give."""
+"""Chooses the cluster's provider: by the variable CLUSTER, or the first provider that works on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """The values of CLUSTER."""
+    """The values of the variable CLUSTER."""
 
     CURRENT = "current"
     KIND = "kind"
@@ -25,9 +25,10 @@ class Kind(StrEnum):
 
 
 def choose(environ: Mapping[str, str]) -> Provider:
-    """The provider that CLUSTER names; unset: kind where Docker and kind are there, else local on Linux.
+    """Return the provider that CLUSTER names.
 
-    Raises ClusterError for another value, or where this machine can give none.
+    Without CLUSTER, return kind if Docker and kind are installed, and otherwise local on Linux. Raises ClusterError for
+    any other value of CLUSTER, or if no provider works on this machine.
     """
     match environ.get("CLUSTER", ""):
         case Kind.CURRENT:

@@ -1,4 +1,4 @@
-"""What a demo or a test may ask of a cluster, whichever it is."""
+"""The interface of all kinds of clusters, for the demo and the tests."""
 
 from __future__ import annotations
 
@@ -16,29 +16,27 @@ class Cluster(Protocol):
 
     @property
     def kubeconfig(self) -> Path:
-        """A file whose current context is this cluster, with an administrator's rights."""
+        """The path of a kubeconfig file whose current context is this cluster, with an administrator's rights."""
 
     @property
     def host_address(self) -> str:
-        """Where pods reach a server that listens on the host."""
+        """The address at which pods reach a server that listens on the host."""
 
     def load_image(self, archive: Path) -> None:
-        """Gives the nodes the image in a docker-archive (the format of `docker save`); raises ClusterError where that
-        fails.
-        """
+        """Load the image in a docker-archive (the format of `docker save`) into the nodes. Raises ClusterError."""
 
     def down(self) -> None:
-        """Stops the cluster and removes what is left of it."""
+        """Stop the cluster and remove its leftovers."""
 
 
 class Provider(Protocol):
-    """Somebody who has clusters. The modules local, kind and current are such."""
+    """Starts, finds and stops clusters. The modules local, kind and current are providers."""
 
     def up(self, name: str, *, node: bool) -> Cluster:
-        """Starts the cluster or answers with the running one of that name; raises ClusterError where neither can be."""
+        """Start a cluster, or return the running cluster with that name. Raises ClusterError if neither is possible."""
 
     def find(self, name: str) -> Cluster | None:
-        """The cluster where it runs and is ready."""
+        """Return the cluster with that name if it runs and is ready, or None."""
 
     def down(self, name: str) -> bool:
-        """Stops the cluster and removes what is left of it, also after a crash; False where there was none."""
+        """Stop a cluster and remove its leftovers, also after a crash. Return False if there was no cluster."""

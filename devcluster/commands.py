@@ -1,4 +1,4 @@
-"""Runs a program that builds something, and tells a person what it said where it fails or does not end."""
+"""Runs a build program, and reports the program's output if the program fails or does not end."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ BUILD_SECONDS = 1800.0
 
 
 def run(*command: str, seconds: float = BUILD_SECONDS) -> str:
-    """Standard output; raises ClusterError with the command and the end of what it said. So no secret may stand in it:
-    give those by the environment, which the command inherits.
+    """Run a command and return its standard output. Raises ClusterError if the command fails or takes too long.
+
+    The error's message holds the command and the end of its output, so a command must hold no secret. Pass secrets by
+    environment variables: the command inherits the environment.
     """
     try:
         done = subprocess.run(
@@ -21,7 +23,7 @@ def run(*command: str, seconds: float = BUILD_SECONDS) -> str:
         message = f"`{' '.join(command)}` did not end within {seconds:.0f} s: is what it downloads from reachable?"
         raise ClusterError(message) from error
     if done.returncode:
-        said = (done.stdout + done.stderr).strip()[-4000:]
-        message = f"`{' '.join(command)}` failed:\n{said}"
+        output = (done.stdout + done.stderr).strip()[-4000:]
+        message = f"`{' '.join(command)}` failed:\n{output}"
         raise ClusterError(message)
     return done.stdout

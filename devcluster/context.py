@@ -1,8 +1,6 @@
-"""What an image is built from: the Dockerfile and the files that it copies, gathered apart from everything else in the
-checkout.
+"""Gathers an image's build context: the Dockerfile and the files that the Dockerfile copies, and no other files.
 
-Believes that what is hashed and what is built must be the same files: so they are copied into a folder of their own
-first.
+The files that are hashed must be the files that are built. Both steps therefore use a copy in a folder of its own.
 """
 
 from __future__ import annotations
@@ -22,10 +20,10 @@ _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".git", ".mypy_cache",
 
 
 def copied_paths(dockerfile: str) -> list[str]:
-    """What COPY and ADD take from the context, in order and once each; copies from other stages and from URLs are not
-    in it.
+    """Return the paths that COPY and ADD take from the context, in order and without duplicates.
 
-    Raises ClusterError for the forms that this reader does not know (JSON arrays, here-documents).
+    Copies from other stages and from URLs are left out. Raises ClusterError for forms that this function does not
+    understand (JSON arrays, here-documents).
     """
     paths: dict[str, None] = {}
     for line in dockerfile.replace("\\\n", " ").splitlines():
@@ -43,9 +41,9 @@ def copied_paths(dockerfile: str) -> list[str]:
 
 
 def gather(dockerfile: Path, folder: Path) -> None:
-    """Copies the Dockerfile (as `Dockerfile`) and what it copies, taken from beside it, into the empty `folder`.
+    """Copy the Dockerfile (as `Dockerfile`) and the files that the Dockerfile copies into the empty `folder`.
 
-    Raises ClusterError where it copies what is not there.
+    The files' paths are relative to the Dockerfile's folder. Raises ClusterError if a copied file does not exist.
     """
     root = dockerfile.parent
     shutil.copyfile(dockerfile, folder / "Dockerfile")
@@ -67,10 +65,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def digest(folder: Path, arguments: Mapping[str, str]) -> str:
-    """Sixteen hex digits that change with any file's path, content or right to run, and with any argument."""
-    found = hashlib.sha256()
+    """Return a hash of 16 hex digits over each file's path, content and executable bits, and over the arguments."""
+    hashed = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        found.update(f"{path.relative_to(folder)}\0{path.stat().st_mode & 0o111:o}\0{path.stat().st_size}\0".encode())
-        found.update(path.read_bytes())
-    found.update(repr(sorted(arguments.items())).encode())
-    return found.hexdigest()[:16]
+        hashed.update(f"{path.relative_to(folder)}\0{path.stat().st_mode & 0o111:o}\0{path.stat().st_size}\0".encode())
+        hashed.update(path.read_bytes())
+    hashed.update(repr(sorted(arguments.items())).encode())
+    return hashed.hexdigest()[:16]

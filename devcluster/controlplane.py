@@ -1,9 +1,8 @@
-"""What the control plane's programs are told: their files and command lines.
+"""Makes the configuration files and command lines of the control plane's programs.
 
-Believes in the upstream defaults: every flag here is there because the cluster is small, local or audited, and Pod
-Security, RBAC, the Node authorizer and NodeRestriction are on as in a cluster that people run. Each component signs in
-as the user that RBAC's bootstrap roles know it by, so what the audit log says of users is true. Starting and stopping
-is the supervisor's.
+The upstream defaults apply: every flag here exists because the cluster is small, local or audited. As in a production
+cluster, Pod Security, RBAC, the Node authorizer and NodeRestriction are on. Each component signs in as the user of its
+RBAC bootstrap role, so the audit log names the right users. The supervisor module starts and stops the programs.
 """
 
 from __future__ import annotations
@@ -27,14 +26,12 @@ if TYPE_CHECKING:
     from devcluster.state import Layout
 
 NODE_NAME = "node"
-_SERVICE_RANGE = "10.96.0.0/16"  # seen in a node's own network namespace only, so clusters can share it
+_SERVICE_RANGE = "10.96.0.0/16"  # visible in a node's own network namespace only, so all clusters use the same range
 _FIRST_SERVICE = "10.96.0.1"
 
 
 class User(StrEnum):
-    """Who talks to the API server, by a static token; the values are the names that RBAC's bootstrap roles are bound
-    to.
-    """
+    """The API server's users. Each user has a static token. RBAC's bootstrap roles are bound to these names."""
 
     ADMIN = "admin"
     CONTROLLER_MANAGER = "system:kube-controller-manager"
@@ -45,7 +42,8 @@ class User(StrEnum):
 
 _GROUPS = {User.ADMIN: ("system:masters",), User.KUBELET: ("system:nodes",)}
 
-# Every write, by whom and to what, and no read: tests count the writes. RequestReceived would count each of them twice.
+# Tests count the writes in the audit log. The log has every write with its user and object, and no reads. The stage
+# RequestReceived is omitted: otherwise every write would be logged twice.
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -58,10 +56,11 @@ _AUDIT_POLICY = {
 
 
 def write_credentials(layout: Layout) -> dict[User, str]:
-    """Makes the audit policy, the one key pair and a token and kubeconfig for each user; returns the tokens.
+    """Write the audit policy, a key pair, and a token and a kubeconfig for each user. Return the tokens.
 
-    The key pair is everything that needs one: the API server's own certificate and the authority that it is checked
-    against, the client certificate by which the kubelet knows the API server, and what signs service account tokens.
+    The single key pair serves every purpose: the API server's certificate, the certificate authority of that
+    certificate, the client certificate with which the API server signs in to the kubelet, and the key that signs
+    service account tokens.
     """
     layout.certificates.mkdir(mode=0o700)
     _make_key_pair(layout)
@@ -84,7 +83,7 @@ def _make_key_pair(layout: Layout) -> None:
     )
     extensions = [
         f"subjectAltName={names}",
-        # Python 3.13 checks strictly (ssl.VERIFY_X509_STRICT): an authority must say that it signs.
+        # Python 3.13 checks strictly (ssl.VERIFY_X509_STRICT): a certificate authority must have keyCertSign.
         "keyUsage=critical,digitalSignature,keyCertSign",
         "extendedKeyUsage=serverAuth,clientAuth",
     ]
@@ -134,7 +133,7 @@ def etcd_command(layout: Layout, binaries: Mapping[Binary, Path]) -> list[str]:
         f"--listen-peer-urls={peers}",
         f"--initial-advertise-peer-urls={peers}",
         f"--initial-cluster=default={peers}",
-        "--unsafe-no-fsync",  # a cluster that nobody mourns need not wait for the disk
+        "--unsafe-no-fsync",  # the data may be lost, so etcd need not wait for the disk
         "--log-level=warn",
     ]
 
@@ -161,8 +160,8 @@ def api_server_command(layout: Layout, binaries: Mapping[Binary, Path]) -> list[
         "--kubelet-preferred-address-types=InternalIP",
         f"--audit-policy-file={folder / 'audit-policy.yaml'}",
         f"--audit-log-path={layout.audit_log}",
-        "--audit-log-maxsize=1000000",  # MB; a rotated file would be lost to those who count
-        # Loopback is no address for the endpoints of the Service `kubernetes`; where there are pods, they need them.
+        "--audit-log-maxsize=1000000",  # MB; tests count lines in a single file, so the file must never rotate
+        # The Service `kubernetes` needs endpoints only if there are pods, and loopback addresses are not allowed there.
         f"--endpoint-reconciler-type={'lease' if layout.node else 'none'}",
     ]
 
@@ -176,7 +175,7 @@ def controller_manager_command(layout: Layout, binaries: Mapping[Binary, Path]) 
         "--use-service-account-credentials=true",
         "--leader-elect=false",
         "--secure-port=0",
-        f"--flex-volume-plugin-dir={layout.folder / 'flexvolume'}",  # else it makes a folder under /usr
+        f"--flex-volume-plugin-dir={layout.folder / 'flexvolume'}",  # the default makes a folder under /usr
     ]
 
 

@@ -1,7 +1,7 @@
-"""The cluster of the user's own kubeconfig, only where the user has named its context on purpose.
+"""Provides the cluster of the user's own kubeconfig, if the user allows the cluster explicitly.
 
-Believes that a test or a demo must never meet somebody's production by accident: CLUSTER_CONTEXT must equal the current
-context. Neither starts nor stops anything.
+A test or a demo must never write to a production cluster by accident. CLUSTER_CONTEXT must therefore equal the
+kubeconfig's current context. This module starts and stops nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from devcluster.errors import ClusterError
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """A cluster that is not ours."""
+    """A cluster that devcluster neither started nor stops."""
 
     name: str
     kubeconfig: Path
@@ -27,7 +27,7 @@ class Current:
 
     @property
     def host_address(self) -> str:
-        """The address from which this machine talks to the API server, found without sending anything."""
+        """The address from which this machine connects to the API server. No packet is sent to find the address."""
         url = urlsplit(self.server)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((url.hostname, url.port or 443))
@@ -40,13 +40,13 @@ class Current:
         raise ClusterError(message)
 
     def down(self) -> None:
-        """Leaves the cluster as it is: it was there before us."""
+        """Do nothing: the cluster was there before."""
 
 
 def up(name: str, *, node: bool) -> Current:
-    """Answers with the cluster of the current context, whatever `name` and `node` say.
+    """Return the cluster of the current context. `name` and `node` are ignored.
 
-    Raises ClusterError where CLUSTER_CONTEXT does not name that context.
+    Raises ClusterError if CLUSTER_CONTEXT does not name the current context.
     """
     del name, node
     kubeconfig = Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
@@ -54,7 +54,10 @@ def up(name: str, *, node: bool) -> Current:
 
 
 def allowed(kubeconfig: Path, context: str) -> Current:
-    """The cluster of the current context of `kubeconfig`, whose name `context` must be exactly."""
+    """Return the cluster of the kubeconfig's current context.
+
+    Raises ClusterError if `context` is not exactly the current context's name.
+    """
     if not kubeconfig.is_file():
         message = f"CLUSTER=current: there is no kubeconfig file {kubeconfig}; set KUBECONFIG to one file"
         raise ClusterError(message)
@@ -67,8 +70,8 @@ def allowed(kubeconfig: Path, context: str) -> Current:
             f"if that cluster may be written to, say so with CLUSTER_CONTEXT={actual}"
         )
         raise ClusterError(message)
-    cluster = next(one["context"]["cluster"] for one in config["contexts"] if one["name"] == actual)
-    server = next(one["cluster"]["server"] for one in config["clusters"] if one["name"] == cluster)
+    cluster = next(entry["context"]["cluster"] for entry in config["contexts"] if entry["name"] == actual)
+    server = next(entry["cluster"]["server"] for entry in config["clusters"] if entry["name"] == cluster)
     return Current(name=actual, kubeconfig=kubeconfig, server=server)
 
 
@@ -77,6 +80,6 @@ def find(name: str) -> Current | None:
 
 
 def down(name: str) -> bool:
-    """Always False: nothing here is ours to stop."""
+    """Return False: this provider never stops a cluster."""
     del name
     return False

@@ -1,6 +1,6 @@
-"""The parts that come from Debian's packages: says which are missing and what for, and installs those and no others.
+"""Installs the programs that come from Debian's packages: reports which are missing and why, and installs only those.
 
-Believes that a command on the path is good enough, wherever it came from; packages are touched by root only.
+A command on PATH is good enough, whatever its origin. Packages are installed only if this process is root.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _INSTALL_SECONDS = 1200
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A command, a program by its absolute path, or a library, with the package that has it and what we do with it."""
+    """A command, a program by its absolute path, or a library, with its Debian package and its purpose."""
 
     provides: str
     package: str
@@ -57,9 +57,9 @@ IMAGES = (
 
 
 def complete_path() -> None:
-    """Puts the folders for administration on this process's PATH: a root shell made by plain `su` lacks them."""
+    """Add the sbin folders to this process's PATH: a root shell from plain `su` lacks these folders."""
     folders = os.environ.get("PATH", "").split(":")
-    missing_folders = [one for one in ("/usr/local/sbin", "/usr/sbin", "/sbin") if one not in folders]
+    missing_folders = [folder for folder in ("/usr/local/sbin", "/usr/sbin", "/sbin") if folder not in folders]
     os.environ["PATH"] = ":".join([*folders, *missing_folders])
 
 
@@ -76,7 +76,7 @@ def _is_there(name: str) -> bool:
 
 
 def ensure(parts: tuple[Part, ...]) -> None:
-    """Installs what is missing, saying so; raises ClusterError with the command to run where it may or can not."""
+    """Install the missing packages and print which. If not possible, raise ClusterError with the command to run."""
     absent = missing(parts)
     if not absent:
         return
@@ -93,8 +93,8 @@ def ensure(parts: tuple[Part, ...]) -> None:
 
 def _install(packages: list[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    # An update fails for any one source that does not answer, which need not be the one we need: the install has the
-    # last word.
+    # `apt-get update` fails if any package source does not answer, even an unneeded source. Only the result of the
+    # installation counts.
     update = _apt_get(["update", "--quiet"], environment)
     install = _apt_get(["install", "--quiet", "--yes", "--no-install-recommends", *packages], environment)
     if install.returncode:

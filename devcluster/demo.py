@@ -1,7 +1,8 @@
-"""The demo: rows of a real Postgres become CronJobs of a real Kubernetes, tick in real pods, and follow every edit.
+"""Runs the demo: rows of a real Postgres become CronJobs of a real Kubernetes, tick in real pods, and follow edits.
 
-Everything that is shown is asked of the cluster and the database at that moment. It does what the README tells a user
-to do, with the manifests and images that a user gets; it adds a cluster, a Postgres and a few regions.
+Everything on the screen comes from the cluster and the database at that moment. The demo does what README.md tells a
+user to do, with the same manifests and images. In addition, the demo starts a cluster and a Postgres, and inserts a few
+regions.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import psycopg
 from devcluster import images, progress
 from devcluster.choose import choose
 from devcluster.errors import ClusterError
-from devcluster.postgres import Postgres, Server
+from devcluster.postgres import Postgres
+from devcluster.server import Server
 from devcluster.show import Stage
 from region_tick.contract import VERSION, State
 
@@ -52,7 +54,9 @@ FROM region_tick.job_run WHERE state = %s ORDER BY tick_at, region_code
 
 
 def run(*, keep: bool) -> None:
-    """Show everything; `keep` leaves it running to look around. Else, and after a failure, all of it is taken down."""
+    """Show everything. With `keep`, cluster and Postgres stay up to look around. Without `keep`, and after a failure,
+    both are stopped.
+    """
     kept = False
     try:
         stage, server = _run()
@@ -65,7 +69,7 @@ def run(*, keep: bool) -> None:
 
 
 def down() -> None:
-    """Stop and remove what the demo started; harmless where it did not."""
+    """Stop and remove everything that the demo started. Without a running demo, nothing happens."""
     with progress.step("stopping the demo's cluster and Postgres"):
         choose(os.environ).down(NAME)
         server = _server()
@@ -194,7 +198,7 @@ def _execute(stage: Stage, connection: Connection, statement: LiteralString) -> 
 
 
 def _cronjobs(stage: Stage) -> dict[str, str]:
-    """Return the schedules of our CronJobs by region code."""
+    """Return the schedules of the regions' CronJobs by region code."""
     items = json.loads(stage.ask("get", "cronjobs", "--selector", "app=region-tick", "--output", "json"))["items"]
     return {item["metadata"]["annotations"]["region-tick.dev/code"]: item["spec"]["schedule"] for item in items}
 
@@ -204,7 +208,10 @@ def _regions_that_ticked(connection: Connection) -> int:
 
 
 def _until(check: Callable[[], bool], what: str, *, seconds: float = EDIT_SECONDS) -> float:
-    """Ask until it is so; return the seconds that took. Raises ClusterError when it takes too long."""
+    """Call `check` until the result is true, and return the elapsed seconds.
+
+    Raises ClusterError naming `what` after `seconds`.
+    """
     began = time.monotonic()
     while not check():
         if time.monotonic() - began > seconds:

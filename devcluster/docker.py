@@ -1,4 +1,4 @@
-"""Whether there is a Docker engine: the command alone, without one, is common."""
+"""Checks for a Docker engine. The command `docker` alone proves nothing: many machines have no engine behind it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ _SECONDS = 20
 
 
 def engine_answers() -> bool:
+    """Tell whether a Docker engine answers within 20 s."""
     if not shutil.which("docker"):
         return False
     try:
-        asked = subprocess.run(["docker", "version"], capture_output=True, check=False, timeout=_SECONDS)
+        done = subprocess.run(["docker", "version"], capture_output=True, check=False, timeout=_SECONDS)
     except subprocess.TimeoutExpired:
         return False
-    return asked.returncode == 0
+    return done.returncode == 0

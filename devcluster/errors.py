@@ -1,7 +1,11 @@
-"""The one error that this package raises on purpose."""
+"""The errors that this package raises on purpose."""
 
 from __future__ import annotations
 
 
 class ClusterError(Exception):
-    """Something a person can put right; the message names the thing, what is wrong with it and the remedy."""
+    """A problem that a person can solve. The message names the affected thing, says what is wrong, and the remedy."""
+
+
+class PostgresError(RuntimeError):
+    """A Postgres server cannot be made, started or stopped. The message says why."""

@@ -1,4 +1,4 @@
-"""Small helpers for files that several processes share."""
+"""A lock for files that several processes share."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def exclusively(path: Path) -> Iterator[None]:
-    """Holds the lock that belongs to `path` for the block, however long another process keeps it; `path` itself need
-    not exist.
+    """Hold the lock of `path` during the `with` block. Wait without a limit while another process holds the lock.
+
+    `path` itself need not exist.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as lock:

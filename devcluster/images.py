@@ -1,8 +1,8 @@
-"""Builds images from Dockerfiles: by Docker where an engine answers, else by buildah, as root and without any registry.
+"""Builds images from Dockerfiles: with Docker if an engine answers, or with buildah as root and without a registry.
 
-Believes that the same files give the same image: an archive is kept in the cache under the digest of what it was built
-from, and is built only where it is missing; one that nobody asked for in a day goes at the next build. How to build is
-left to the two builders.
+The same files give the same image. The cache therefore keeps each archive under a digest of its source files, and only
+a missing archive is built. A build removes the archives that were not used for a day. Two modules know how to build:
+Docker's builder is below, buildah's in the module buildah.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _KEPT_SECONDS = 86400
 
 
 def build(dockerfile: Path, tag: str, *, base: Path | None = None, target: str | None = None) -> Path:
-    """The image as a docker-archive that carries `tag`; its context is the Dockerfile's folder, and `base` the archive
-    of the image that it is FROM, where that is one of ours; `target` the Dockerfile's stage, by default its last.
-    Builds nothing where nothing changed.
+    """Build the image if anything has changed, and return the path of a docker-archive with the tag `tag`.
 
-    Raises ClusterError where it does not build, or where neither Docker nor root is there.
+    The build context is the Dockerfile's folder. `base` is the archive of the image that the Dockerfile is FROM, if
+    that is one of the project's images. `target` is a stage of the Dockerfile, by default the last stage. Raises
+    ClusterError if the build fails, or if there is neither Docker nor root.
     """
     engine = docker.engine_answers()
-    about = {
+    arguments = {
         "builder": "docker" if engine else buildah.base_name(),
         "tag": tag,
         "base": base.name if base else "",
@@ -37,7 +37,7 @@ def build(dockerfile: Path, tag: str, *, base: Path | None = None, target: str |
     with exclusively(home), tempfile.TemporaryDirectory(prefix="region-tick-") as folder:
         source = Path(folder)
         context.gather(dockerfile, source)
-        archive = home / f"{context.digest(source, about)}.tar"
+        archive = home / f"{context.digest(source, arguments)}.tar"
         if not archive.exists():
             _remove_old(home)
             home.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def build(dockerfile: Path, tag: str, *, base: Path | None = None, target: str |
 
 
 def _remove_old(home: Path) -> None:
-    """Removes the archives that nobody asked for in a day: younger ones another checkout may be about to load."""
+    """Remove the archives that were not used for a day. Another checkout may be about to load a younger archive."""
     for archive in home.glob("*"):
         if archive.stat().st_mtime < time.time() - _KEPT_SECONDS:
             archive.unlink()

@@ -1,6 +1,6 @@
-"""Clusters made by kind (Kubernetes in Docker), by way of pytest-kind's KindCluster, whose names its users know.
+"""Provides clusters made by kind (Kubernetes in Docker), through the widely known KindCluster of pytest-kind.
 
-Believes in the `kind` on PATH and in no other: KindCluster would download one from the internet.
+The provider uses the `kind` on PATH only. Without a path, KindCluster would download a `kind` from the internet.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Kind:
 
     @property
     def host_address(self) -> str:
-        """The gateway of kind's Docker network, which is the host."""
-        said = _run("docker", "network", "inspect", "kind")
-        return gateway(json.loads(said))
+        """The gateway of kind's Docker network: the host's address."""
+        networks = _run("docker", "network", "inspect", "kind")
+        return gateway(json.loads(networks))
 
     def load_image(self, archive: Path) -> None:
         _run(_kind(), "load", "image-archive", str(archive), "--name", self.name)
@@ -41,17 +41,17 @@ class Kind:
 
 
 def gateway(networks: list[dict[str, Any]]) -> str:
-    """The IPv4 gateway in what `docker network inspect` says; raises ClusterError where there is none."""
-    configurations = [one for network in networks for one in network["IPAM"]["Config"]]
-    for gate in (one.get("Gateway", "") for one in configurations):
-        if gate and ipaddress.ip_address(gate).version == 4:
-            return str(gate)
+    """Return the IPv4 gateway in the output of `docker network inspect`. Raises ClusterError if there is none."""
+    configurations = [configuration for network in networks for configuration in network["IPAM"]["Config"]]
+    for address in (configuration.get("Gateway", "") for configuration in configurations):
+        if address and ipaddress.ip_address(address).version == 4:
+            return str(address)
     message = "kind's Docker network has no IPv4 gateway: stop all kind clusters and run `docker network rm kind`"
     raise ClusterError(message)
 
 
 def up(name: str, *, node: bool) -> Kind:
-    """A kind cluster always has a node, so it serves those who need none too."""
+    """Start a kind cluster. `node` is ignored, because a kind cluster always has a node."""
     del node
     with progress.step(f"starting kind cluster {name}"):
         _kind_cluster(name).create()
@@ -71,7 +71,7 @@ def down(name: str) -> bool:
 
 
 def _kind_cluster(name: str) -> Any:
-    # Here, as it loads pykube and requests, which the other providers do without.
+    # The import is here, because it loads pykube and requests, and the other providers need neither.
     from pytest_kind import KindCluster
 
     kubeconfig = _kubeconfig(name)
@@ -84,11 +84,11 @@ def _kubeconfig(name: str) -> Path:
 
 
 def _kind() -> str:
-    found = shutil.which("kind")
-    if found is None:
+    path = shutil.which("kind")
+    if path is None:
         message = "`kind` is not on PATH: install it (https://kind.sigs.k8s.io), or use CLUSTER=local on Linux as root"
         raise ClusterError(message)
-    return found
+    return path
 
 
 def _run(*command: str) -> str:

@@ -1,8 +1,7 @@
-"""Takes away what a cluster whose supervisor is dead has left: its folder and, of a node, the few things that the
-kernel keeps.
+"""Removes the leftovers of a cluster with a dead supervisor: the folder, and a node's network link and cgroups.
 
-Believes that processes and mounts are gone already: the kernel ended them with the supervisor. Needs the claim on the
-folder.
+Processes and mounts are gone already: the kernel ended them together with the supervisor. The caller must hold the
+claim on the folder.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def clean(folder: Path) -> None:
-    """Leaves neither folder nor network nor cgroup; the caller holds the claim on the folder."""
+    """Remove the folder, the network link and the cgroups. The caller holds the claim on the folder."""
     record = Record.read(folder)
-    # Where the slot has a new owner, that one has cleaned it: a node starts by removing what is in its way.
+    # If another cluster owns the slot now, the slot's network link and cgroups belong to that cluster and must stay.
     if record and record.node and (slot := claim_slot(record.slot)):
         with slot:
             network.remove(record.layout(folder))
@@ -28,7 +27,7 @@ def clean(folder: Path) -> None:
 
 
 def sweep() -> None:
-    """Cleans up after every temporary cluster whose caller and supervisor both died."""
+    """Clean up after every temporary cluster whose caller and supervisor are both dead."""
     if not clusters_home().exists():
         return
     for folder in clusters_home().iterdir():

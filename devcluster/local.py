@@ -1,6 +1,7 @@
-"""The cluster made of local processes: what a caller holds of it.
+"""Provides clusters made of local processes, for the callers of a cluster.
 
-Believes the supervisor's one-line answer and its record; does nothing itself that the supervisor must survive.
+A caller relies on the supervisor's one-line answer and on the supervisor's record file. A caller does nothing that the
+supervisor must survive: the supervisor alone owns the cluster's processes.
 """
 
 from __future__ import annotations
@@ -27,14 +28,12 @@ if TYPE_CHECKING:
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 240.0
 _STOP_SECONDS = 60.0
-_ORDER_SECONDS = 100.0  # longer than the supervisor itself waits
+_ORDER_SECONDS = 100.0  # longer than the supervisor waits for the API server
 
 
 @dataclass(frozen=True, slots=True)
 class LocalCluster:
-    """A running cluster; `host_address` is where pods (and the host) reach a server on the host, 127.0.0.1 without a
-    node.
-    """
+    """A running cluster of local processes."""
 
     name: str
     layout: Layout
@@ -45,18 +44,17 @@ class LocalCluster:
 
     @property
     def host_address(self) -> str:
+        """The address at which pods (and the host) reach a server on the host: 127.0.0.1 without a node."""
         return self.layout.host_address
 
     @property
     def audit_log(self) -> Path:
-        """JSON lines, one per write request that was answered (audit.k8s.io/v1 Event, level Metadata); reads are not in
-        it.
-        """
+        """A file with a JSON line per answered write request (audit.k8s.io/v1 Event, level Metadata), and no reads."""
         return self.layout.audit_log
 
     @property
     def api_server_pid(self) -> int:
-        """0 while it is down."""
+        """The API server's process id, or 0 while the API server is down."""
         return _record_of(self.name).api_server_pid
 
     @property
@@ -64,17 +62,18 @@ class LocalCluster:
         return _record_of(self.name).controller_manager_pid
 
     def kill_api_server(self) -> None:
-        """Kills the API server, which stays down until start_api_server; harmless where it is down."""
+        """Kill the API server, until start_api_server. If the API server is down already, do nothing."""
         self._order(Order.KILL_API_SERVER, lambda: not self.api_server_pid)
 
     def start_api_server(self) -> None:
-        """Starts the API server again; returns when it is ready. Harmless where it runs.
+        """Start the API server again, and wait until the API server is ready. If the API server runs, do nothing.
 
-        Raises ClusterError where it does not become ready: then the cluster ends.
+        Raises ClusterError if the API server does not become ready. The cluster then ends.
         """
         self._order(Order.START_API_SERVER, lambda: bool(self.api_server_pid))
 
     def _order(self, order: Order, is_done: Callable[[], bool]) -> None:
+        """Send an order to the supervisor and wait until `is_done`. Raises ClusterError after _ORDER_SECONDS."""
         if is_done():
             return
         _signal_supervisor(self.layout.folder, order)
@@ -86,7 +85,7 @@ class LocalCluster:
             time.sleep(0.05)
 
     def load_image(self, archive: Path) -> None:
-        """Raises ClusterError without a node, or where containerd refuses the archive."""
+        """Load an image archive into the node. Raises ClusterError without a node, or if containerd refuses."""
         record = Record.read(self.layout.folder)
         if record is None or not record.node_pid:
             message = f"cluster {self.name!r} has no node that could take an image"
@@ -98,9 +97,9 @@ class LocalCluster:
 
 
 def up(name: str, *, node: bool) -> LocalCluster:
-    """Starts the cluster, or answers with the one of that name that runs already.
+    """Start a cluster, or return the running cluster with that name.
 
-    Raises ClusterError where it cannot start, or runs in the other shape (with or without a node).
+    Raises ClusterError if the cluster cannot start, or if the running cluster does not match `node`.
     """
     _prepare(node=node)
     with _launch(name, node=node, lifeline=False) as process, progress.step(f"starting cluster {name}"):
@@ -111,10 +110,10 @@ def up(name: str, *, node: bool) -> LocalCluster:
 
 @contextmanager
 def start_local(name: str, *, node: bool) -> Iterator[LocalCluster]:
-    """A cluster for the block, which ends with this process however that ends, also by `kill -9`.
+    """Start a temporary cluster for the `with` block. The cluster also ends with this process, even on `kill -9`.
 
-    Raises ClusterError where it cannot start or where one of that name runs already: a temporary cluster is nobody
-    else's.
+    Raises ClusterError if the cluster cannot start, or if a cluster with that name runs already: a temporary cluster
+    has one caller only.
     """
     _prepare(node=node)
     process = _launch(name, node=node, lifeline=True)
@@ -132,7 +131,7 @@ def start_local(name: str, *, node: bool) -> Iterator[LocalCluster]:
 
 
 def down(name: str) -> bool:
-    """Stops the cluster and removes all that is left of it, also after a crash; False where there was none."""
+    """Stop a cluster and remove all its leftovers, also after a crash. Return False if there was no cluster."""
     folder = cluster_folder(name)
     existed = folder.exists()
     deadline = time.monotonic() + _STOP_SECONDS
@@ -147,7 +146,7 @@ def down(name: str) -> bool:
 
 
 def find(name: str) -> LocalCluster | None:
-    """The cluster where it runs and is ready."""
+    """Return the cluster with that name if it runs and is ready, or None."""
     folder = cluster_folder(name)
     record = Record.read(folder) if alive(folder) else None
     return _cluster(name) if record and record.ready else None
@@ -178,17 +177,17 @@ def _launch(name: str, *, node: bool, lifeline: bool) -> subprocess.Popen[str]:
         stdin=subprocess.PIPE if lifeline else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # a Ctrl-C in the caller's terminal is the caller's
+        start_new_session=True,  # a Ctrl-C in the caller's terminal must not reach the supervisor
     )
 
 
 def _answer_of(process: subprocess.Popen[str], name: str) -> Answer:
-    """The supervisor's answer, which it gives or dies; raises ClusterError for one that says no."""
-    said = ""
+    """Wait for the supervisor's answer or death, and return READY or ALREADY. Raises ClusterError otherwise."""
+    output = ""
     if process.stdout:
         with process.stdout:
-            said = process.stdout.read()
-    word, _, message = said.strip().partition(" ")
+            output = process.stdout.read()
+    word, _, message = output.strip().partition(" ")
     if word in (Answer.READY, Answer.ALREADY):
         return Answer(word)
     logs = cluster_folder(name) / "logs"
@@ -197,7 +196,7 @@ def _answer_of(process: subprocess.Popen[str], name: str) -> Answer:
 
 
 def _running(name: str, *, node: bool) -> LocalCluster:
-    """The cluster that another caller started, once it is ready."""
+    """Wait until the cluster that another caller started is ready, and return the cluster. Raises ClusterError."""
     folder = cluster_folder(name)
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and alive(folder):
@@ -226,7 +225,8 @@ def _record_of(name: str) -> Record:
 
 def _signal_supervisor(folder: Path, number: int) -> None:
     record = Record.read(folder)
-    # The pid may be of a dead supervisor whose successor has not written its own yet.
+    # The record may hold the pid of a dead supervisor, if the next supervisor has not written its record yet. Another
+    # process may have the pid by now.
     if record and "devcluster.supervisor" in _command_line(record.pid):
         os.kill(record.pid, number)
 

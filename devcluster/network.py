@@ -1,7 +1,7 @@
-"""What of a node the rest of the machine can see: one veth pair, one route, one empty cgroup in each hierarchy.
+"""Makes and removes what the whole machine sees of a node: a veth pair, a route, an empty cgroup in each hierarchy.
 
-Believes that the node's network namespace has no name: it goes with the node's processes, and the pair and the route
-with it, so a crash leaves the cgroups alone. Needs root.
+The node's network namespace has no name, so the namespace ends with the node's processes. The veth pair and the route
+end with the namespace. After a crash, only the cgroups are left. This module needs root.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REMOVE_SECONDS = 20.0
 
 
 def make(layout: Layout, node_pid: int) -> None:
-    """Joins the network namespace of `node_pid` to the host and gives it addresses."""
+    """Connect the network namespace of the process `node_pid` to the host, and set addresses and routes."""
     pair, inside = layout.identifier, ("nsenter", f"--net=/proc/{node_pid}/ns/net")
     _run("ip", "link", "add", pair, "type", "veth", "peer", "name", "eth0", "netns", str(node_pid))
     _run("ip", "address", "add", f"{layout.host_address}/30", "dev", pair)
@@ -35,23 +35,24 @@ def make(layout: Layout, node_pid: int) -> None:
 
 
 def make_cgroups(layout: Layout) -> None:
-    """The kubelet wants its cgroupRoot to be there already, in every hierarchy of version 1, with every controller of
-    version 2.
+    """Make the node's cgroup in every hierarchy, with every controller of cgroup version 2.
+
+    The kubelet expects an existing cgroupRoot, in every hierarchy of version 1 and with every controller of version 2.
     """
     for hierarchy in _hierarchies():
-        with contextlib.suppress(OSError):  # version 1 has no such files; what the kubelet then misses, it names
+        with contextlib.suppress(OSError):  # version 1 has no such files; the kubelet reports missing controllers
             controllers = (hierarchy / "cgroup.controllers").read_text().split()
-            (hierarchy / "cgroup.subtree_control").write_text(" ".join(f"+{one}" for one in controllers))
+            (hierarchy / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
         (hierarchy / layout.identifier).mkdir(exist_ok=True)
 
 
 def remove(layout: Layout) -> None:
-    """Removes what is there of all that; the node's processes must have been told to end.
+    """Remove the veth pair and the cgroups, if any. The node's processes must have been told to end.
 
-    Raises ClusterError where a cgroup is still in use after 20 s.
+    Raises ClusterError if a cgroup is still in use after 20 s.
     """
     if Path(f"/sys/class/net/{layout.identifier}").exists():
-        # The kernel may take it away at this very moment, with its namespace: then there is nothing to complain of.
+        # The kernel may remove the pair at the same moment, with the namespace. A failure here is therefore no error.
         subprocess.run(["ip", "link", "delete", layout.identifier], capture_output=True, check=False, timeout=30)
     deadline = time.monotonic() + _REMOVE_SECONDS
     for hierarchy in _hierarchies():
@@ -59,7 +60,11 @@ def remove(layout: Layout) -> None:
 
 
 def _remove_cgroup(root: Path, deadline: float) -> None:
-    """From the leaves up, as only an empty cgroup can go; processes that are being killed hold theirs for a moment."""
+    """Remove a cgroup and its children, the leaves first: only a cgroup without children can be removed.
+
+    A killed process holds its cgroup for a moment, so a removal that fails is tried again until `deadline`
+    (time.monotonic()). Raises ClusterError after `deadline`.
+    """
     for folder, _, _ in os.walk(root, topdown=False):
         while True:
             try:

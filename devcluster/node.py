@@ -1,9 +1,9 @@
-"""What the node's programs are told: their files and command lines, all inside namespaces of the node's own.
+"""Makes the configuration files and command lines of the node's programs, which run in namespaces of their own.
 
-Believes in one outer process, `unshare`, that holds the mount, network and process namespaces: when it goes, for
-whatever reason, the kernel ends containerd, the kubelet, every shim and every pod, and takes their mounts and nft rules
-with it. Inside, /run and /var/log are empty and /var/lib is a copy on write, so that default paths stay inside too.
-Starting and stopping is the supervisor's.
+One outer process, `unshare`, holds the mount, network and process namespaces. When that process ends, for any reason,
+the kernel ends containerd, the kubelet, every shim and every pod, and removes their mounts and nft rules. Inside the
+namespaces, /run and /var/log are empty and /var/lib is a copy on write, so that the programs' default paths stay inside
+too. The supervisor module starts and stops the programs.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from devcluster.state import Layout
 
 PAUSE_IMAGE = "localhost/pause:1"
-_INSIDE = "/run/node"  # the node's own folder, as seen inside: short, because the path of a Unix socket must be
+_INSIDE = "/run/node"  # the node's own folder as seen inside; the path is short, because a Unix socket's path must be
 _SOCKET = "/run/containerd/containerd.sock"
 _LOAD_SECONDS = 300
 
-# $1 is the node's folder, $2 the program to stay as. The folder is bound before /run is covered, in case it stands
-# there.
+# $1 is the node's folder, $2 the program that the shell becomes in the end. The folder is bind-mounted before the new
+# /run covers the old one, because the folder may be below /run.
 _SCRIPT = f"""
 set -eu
 mkdir -p "$1/run"
@@ -58,32 +58,33 @@ def folder(layout: Layout) -> Path:
 
 
 def is_made(layout: Layout) -> bool:
-    """Whether the namespaces stand and can be entered."""
+    """Tell whether the namespaces are complete and can be entered."""
     return (folder(layout) / "ready").exists()
 
 
 def holder_command(layout: Layout, binaries: Mapping[Binary, Path]) -> list[str]:
-    """Makes the namespaces and stays in them as their first process."""
+    """Return the command that makes the namespaces and stays inside as their first process."""
     command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     return [*command, "sh", "-c", _SCRIPT, "node", str(folder(layout)), str(binaries[Binary.PAUSE])]
 
 
 def inside(node_pid: int, command: list[str]) -> list[str]:
-    """The command, run in the namespaces of the holder with that pid."""
-    # The holder itself stays in the host's process namespace; the one that it made is the one for its children.
-    spaces = f"/proc/{node_pid}/ns"
-    return ["nsenter", f"--net={spaces}/net", f"--mount={spaces}/mnt", f"--pid={spaces}/pid_for_children", *command]
+    """Return the command that runs `command` inside the namespaces of the holder with the pid `node_pid`."""
+    # The holder itself stays in the host's process namespace. The new process namespace is for the holder's children.
+    namespaces = f"/proc/{node_pid}/ns"
+    entry = ["nsenter", f"--net={namespaces}/net", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"]
+    return [*entry, *command]
 
 
 def end(node_pid: int) -> None:
-    """Kills everything inside; the holder ends by itself when the kernel has buried the last of it."""
+    """Kill all processes inside. The holder ends by itself after the last of the processes."""
     first_inside = Path(f"/proc/{node_pid}/task/{node_pid}/children")
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         os.kill(int(first_inside.read_text() or node_pid), signal.SIGKILL)
 
 
 def write_files(layout: Layout) -> None:
-    """Configuration of containerd, its network plugin and the kubelet."""
+    """Write the configuration of containerd, of containerd's network plugin and of the kubelet."""
     home = folder(layout)
     (home / "cni").mkdir(parents=True)
     (home / "cni" / "10-bridge.conflist").write_text(json.dumps(_network_plugins(layout)))
@@ -147,11 +148,11 @@ def _kubelet_configuration(layout: Layout) -> dict[str, object]:
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{layout.identifier}",
         "containerRuntimeEndpoint": f"unix://{_SOCKET}",
-        "failCgroupV1": False,  # Debian 12 machines with version 1 are still about
+        "failCgroupV1": False,  # some Debian 12 machines still have cgroup version 1
         "failSwapOn": False,
         "resolvConf": "",
-        "volumePluginDir": f"{_INSIDE}/volume-plugins",  # else a folder under the host's /usr
-        # The disk and the memory are the developer's own: the node neither counts them nor cleans up for want of them.
+        "volumePluginDir": f"{_INSIDE}/volume-plugins",  # the default is a folder under the host's /usr
+        # Disk and memory belong to the developer: the node neither counts nor reclaims disk and memory.
         "enforceNodeAllocatable": [],
         "localStorageCapacityIsolation": False,
         "evictionHard": dict.fromkeys(
@@ -163,8 +164,8 @@ def _kubelet_configuration(layout: Layout) -> dict[str, object]:
 
 
 def containerd_command(binaries: Mapping[Binary, Path]) -> list[str]:
-    # containerd looks for its shim on PATH, and the shim for runc and the plugins for nft in folders that a user's PATH
-    # may lack.
+    # containerd looks for its shim on PATH. The shim looks for runc, and the plugins look for nft, in folders that a
+    # user's PATH may lack.
     path = f"{binaries[Binary.SHIM].parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     return ["env", f"PATH={path}", str(binaries[Binary.CONTAINERD]), f"--config={_INSIDE}/containerd.toml"]
 
@@ -188,7 +189,7 @@ def proxy_command(layout: Layout, binaries: Mapping[Binary, Path]) -> list[str]:
         f"--hostname-override={NODE_NAME}",
         f"--cluster-cidr={layout.pod_range}",
         "--proxy-mode=nftables",
-        # These three are the whole machine's settings, and not ours to change.
+        # The next three settings belong to the whole machine, so kube-proxy must not change them.
         "--conntrack-max-per-core=0",
         "--conntrack-tcp-timeout-established=0s",
         "--conntrack-tcp-timeout-close-wait=0s",
@@ -200,11 +201,11 @@ def containerd_listens(node_pid: int) -> bool:
 
 
 def load_image(node_pid: int, binaries: Mapping[Binary, Path], archive: Path) -> None:
-    """Reads an image archive (docker's or OCI's) into what the kubelet takes its images from.
+    """Load an image archive (docker's or OCI's) into the containerd namespace that the kubelet uses.
 
-    Raises ClusterError where containerd refuses it.
+    Raises ClusterError if containerd refuses the archive.
     """
-    # On standard input, as the archive may stand in a folder that is covered inside.
+    # The archive is passed on standard input, because its folder may be hidden inside the namespaces.
     command = [str(binaries[Binary.CTR]), f"--address={_SOCKET}", "--namespace=k8s.io", "images", "import", "-"]
     with archive.open("rb") as content:
         done = subprocess.run(
@@ -216,12 +217,12 @@ def load_image(node_pid: int, binaries: Mapping[Binary, Path], archive: Path) ->
 
 
 def write_pause_archive(layout: Layout, binaries: Mapping[Binary, Path]) -> Path:
-    """The archive of the image that each pod's sandbox runs."""
+    """Write the archive of the pause image, which each pod's sandbox runs, and return its path."""
     target = folder(layout) / "pause.tar"
     write_scratch_image(binaries[Binary.PAUSE], tag=PAUSE_IMAGE, architecture=_architecture(), target=target)
     return target
 
 
 def _architecture() -> str:
-    """As images name it, which is as Go does."""
+    """Return the machine's architecture by the name that Go and images use."""
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())

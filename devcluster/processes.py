@@ -1,7 +1,7 @@
-"""The processes of one cluster: each with a log file, none outliving the supervisor.
+"""Runs the processes of one cluster, each with a log file. No process outlives the supervisor.
 
-Believes that a supervisor may die at any moment: `setpriv --pdeathsig KILL` makes the kernel end every child with it.
-Which process is started when, and what its end means, is left to the supervisor.
+A supervisor may die at any moment: `setpriv --pdeathsig KILL` makes the kernel kill every child at the supervisor's
+death. The supervisor module decides which process starts when, and what the end of a process means.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 
 class Processes:
-    """By name; a name is free again when its process has been stopped."""
+    """The running processes by name. A stopped process frees its name."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._running: dict[str, asyncio.subprocess.Process] = {}
 
     async def start(self, name: str, command: Sequence[str]) -> int:
-        """Starts the command, appending its output to `<name>.log`; returns its pid."""
+        """Start a command, append its output to `<name>.log`, and return its pid."""
         with (self._logs / f"{name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *("setpriv", "--pdeathsig", "KILL", "--", *command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # a Ctrl-C in the terminal is for the supervisor, which knows the order
+                start_new_session=True,  # a Ctrl-C must reach the supervisor only, which stops processes in order
             )
         self._running[name] = process
         return process.pid
 
     async def stop(self, name: str, *, seconds: float = 10.0) -> None:
-        """Asks the process to end, and kills it where it has not after `seconds`; harmless for one not running."""
+        """Terminate the process, and kill the process after `seconds`. If no such process runs, do nothing."""
         process = self._running.pop(name, None)
         if process is None:
             return
@@ -50,7 +50,7 @@ class Processes:
             await process.wait()
 
     async def kill(self, name: str) -> None:
-        """Ends the process without a warning, as a machine that is lost does; harmless for one not running."""
+        """Kill the process without a warning, like the loss of a machine. If no such process runs, do nothing."""
         process = self._running.pop(name, None)
         if process is None:
             return
@@ -59,7 +59,7 @@ class Processes:
         await process.wait()
 
     async def first_end(self) -> str:
-        """Waits until a process that was not stopped ends; says which, with what code and what its log ends with."""
+        """Wait until a process ends by itself. Return its name, its exit code and the end of its log as a message."""
         while True:
             for name, process in self._running.items():
                 if process.returncode is not None:

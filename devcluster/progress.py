@@ -1,7 +1,7 @@
-"""Says what long work is doing.
+"""Reports the progress of long work on standard error.
 
-A terminal gets one live line with the time spent; anything else (CI, a file) gets one line when an item starts and one
-when it ends, so that a log shows where the minutes went. Nothing here decides anything.
+A terminal gets one live line with the elapsed time. Any other output (CI, a file) gets one line at the start and one
+line at the end of each step, so that a log shows the time of each step. This module decides nothing.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ console = Console(stderr=True, soft_wrap=True, highlight=False)
 
 @contextmanager
 def step(title: str) -> Iterator[Callable[[str], None]]:
-    """Shows `title` while the block runs, and how long it took; the yielded function adds a detail to a terminal's
-    line.
+    """Show `title` while the `with` block runs, and then the elapsed time. The yielded function adds a detail to a
+    terminal's live line.
 
-    An exception from the block passes through, after a line that says that the step failed.
+    An exception of the block passes through, after a line with the failure.
     """
     began = time.monotonic()
     try:

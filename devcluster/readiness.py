@@ -1,6 +1,7 @@
-"""Asks the API server whether the cluster is there yet.
+"""Asks the API server whether the cluster is ready.
 
-Believes only answers of the server itself, over the certificate that it made and with the administrator's token.
+Only the server's own answers count: the connection verifies the cluster's certificate and uses the administrator's
+token.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ _REQUEST = aiohttp.ClientTimeout(total=5)
 
 
 async def until(check: Callable[[], bool | Awaitable[bool]], *, seconds: float, what: str) -> None:
-    """Returns when `check` is true; raises ClusterError naming `what` after `seconds`."""
+    """Call `check` until the result is true. Raises ClusterError naming `what` after `seconds`."""
     try:
         async with asyncio.timeout(seconds):
-            while not (answer if isinstance(answer := check(), bool) else await answer):  # noqa: ASYNC110 - none tells us
+            while not (answer if isinstance(answer := check(), bool) else await answer):  # noqa: ASYNC110 - no event exists
                 await asyncio.sleep(0.1)
     except TimeoutError:
         message = f"{what} was not ready within {seconds:.0f} s"
@@ -34,33 +35,36 @@ async def until(check: Callable[[], bool | Awaitable[bool]], *, seconds: float, 
 
 
 class Asker:
-    """Questions to one API server; each answers False where the server cannot say yes yet."""
+    """Asks one API server. Each question returns False until the server's answer is yes."""
 
     def __init__(self, layout: Layout, token: str) -> None:
         self._server = layout.server
-        self._trust = ssl.create_default_context(cafile=str(certificate(layout)))
+        self._tls = ssl.create_default_context(cafile=str(certificate(layout)))
         self._headers = {"Authorization": f"Bearer {token}"}
 
     async def server(self) -> bool:
-        """Whether /readyz says ok: storage reached, RBAC's bootstrap roles written."""
+        """Tell whether /readyz says ok: the server reaches its storage, and RBAC's bootstrap roles exist."""
         return await self._get("/readyz") is not None
 
     async def controllers(self) -> bool:
-        """Whether the controller manager works: it made the account without which no pod is admitted."""
+        """Tell whether the controller manager works: the default service account exists, which every pod needs."""
         return await self._get("/api/v1/namespaces/default/serviceaccounts/default") is not None
 
     async def node(self) -> bool:
-        """Whether the one node takes pods."""
+        """Tell whether the node is ready for pods."""
         answer = await self._get("/api/v1/nodes/node")
         conditions = answer["status"].get("conditions", []) if answer else []
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+        return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
     async def _get(self, path: str) -> dict[str, Any] | None:
-        """The JSON object, {} for an answer that is none, None where the answer is not 200 or does not come."""
+        """Return the answer's JSON object, or {} for an answer without JSON.
+
+        Return None without an answer, or for a status other than 200.
+        """
         try:
             async with (
                 aiohttp.ClientSession(headers=self._headers, timeout=_REQUEST) as session,
-                session.get(self._server + path, ssl=self._trust) as answer,
+                session.get(self._server + path, ssl=self._tls) as answer,
             ):
                 if answer.status != 200:
                     return None

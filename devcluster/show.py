@@ -1,4 +1,4 @@
-"""How the demo talks to a person: numbered steps, the commands that it runs, and what they print."""
+"""Shows the demo to a person: numbered steps, commands and the commands' output."""
 
 from __future__ import annotations
 
@@ -29,29 +29,30 @@ EXPLANATIONS = (
 
 @dataclass(slots=True)
 class Stage:
-    """Where the demo is shown; `namespace` is what kubectl's commands are about."""
+    """Prints the demo's steps, and runs kubectl on the demo's cluster."""
 
     kubeconfig: Path
     namespace: str
+    """The namespace of all kubectl commands."""
     console: Console = field(default_factory=lambda: Console(soft_wrap=True, highlight=False, width=WIDE))
     _steps: int = 0
 
     def step(self, title: str) -> None:
-        """Begin a step."""
+        """Begin a step: print its number and title."""
         self._steps += 1
         self.console.print(f"\n[bold]{self._steps}. {title}[/bold]")
 
     def say(self, text: str) -> None:
-        """Tell what is to be seen."""
+        """Print a text."""
         self.console.print(text, markup=False)
 
     def kubectl(self, *arguments: str) -> None:
-        """Show a kubectl command and what it prints."""
+        """Run a kubectl command, and print the command and its output. Raises ClusterError."""
         self.console.print(f"$ kubectl {' '.join(arguments)}", style="cyan", markup=False)
         self.console.print(self.ask(*arguments).rstrip(), markup=False)
 
     def ask(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run kubectl in silence and return what it prints. Raises ClusterError with kubectl's own words."""
+        """Run kubectl without printing, and return its output. Raises ClusterError with kubectl's error message."""
         command = [kubectl_binary(), f"--namespace={self.namespace}", *arguments]
         environment = os.environ | {"KUBECONFIG": str(self.kubeconfig)}
         done = subprocess.run(
@@ -62,12 +63,12 @@ class Stage:
         return done.stdout
 
     def sql(self, statement: str) -> None:
-        """Show a statement; the caller runs it."""
+        """Print an SQL statement. The caller runs the statement."""
         self.console.print(f"postgres> {statement}", style="magenta", markup=False)
 
     @contextmanager
     def explained_failure(self) -> Iterator[None]:
-        """Show, before a failure passes on, what the cluster says of it."""
+        """If the `with` block fails, print the cluster's state and logs before the error passes on."""
         try:
             yield
         except Exception:
@@ -78,7 +79,7 @@ class Stage:
             raise
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Show rows."""
+        """Print a table of rows."""
         table = Table(*(Column(name, no_wrap=True) for name in columns), box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*(str(cell) for cell in row))
@@ -86,6 +87,6 @@ class Stage:
 
 
 def kubectl_binary() -> str:
-    """Return the kubectl of this virtual environment, or the one on PATH."""
-    ours = Path(sys.executable).with_name("kubectl")
-    return str(ours) if ours.exists() else "kubectl"
+    """Return the path of this virtual environment's kubectl, or `kubectl` for the program on PATH."""
+    in_environment = Path(sys.executable).with_name("kubectl")
+    return str(in_environment) if in_environment.exists() else "kubectl"

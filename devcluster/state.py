@@ -1,10 +1,10 @@
-"""Where a cluster keeps its things, which numbers are its own, and whether it lives.
+"""Knows each cluster's folder, slot and record, and whether the cluster is alive.
 
-One belief carries everything: a claim is an abstract Unix socket that somebody has bound. The kernel drops it with its
-process, also on `kill -9`, so nothing stale is ever believed and no pid file is trusted alone. A cluster lives exactly
-while its supervisor holds the claim on its folder; a slot (a small number, from which ports, subnets and names follow)
-is claimed in the same way, and so machine-wide, for every user and every state folder. Starting, stopping and cleaning
-are left to the supervisor.
+Everything rests on claims. A claim is a bound abstract Unix socket. The kernel removes the socket with its process,
+even on `kill -9`, so a claim is never stale, and no pid file is trusted alone. A cluster is alive exactly while its
+supervisor holds the claim on the cluster's folder. A slot is a small number that determines ports, subnets and names.
+A slot is claimed in the same way. The claims are machine-wide: all users and all state folders share them. The
+supervisor module starts, stops and cleans up clusters.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pathlib import Path
 from devcluster.errors import ClusterError
 
 SLOTS = range(64)
-_FIRST_PORT = 21000  # below the ports that the kernel hands out by itself (32768 and up)
+_FIRST_PORT = 21000  # below the ports that the kernel assigns to outgoing connections (32768 and up)
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
 def cache_home() -> Path:
-    """The folder of what can be made again: binaries, base images, built images."""
+    """Return the folder for files that can be made again: binaries, base images, built images."""
     return _home("XDG_CACHE_HOME", ".cache")
 
 
@@ -41,7 +41,7 @@ def clusters_home() -> Path:
 
 
 def cluster_folder(name: str) -> Path:
-    """Raises ClusterError for a name that is not a DNS label of at most 40 characters."""
+    """Return a cluster's folder. Raises ClusterError if `name` is not a DNS label of at most 40 characters."""
     if not _NAME.fullmatch(name):
         message = (
             f"cluster name {name!r}: use at most 40 lower-case letters, digits and inner hyphens, for example 'unit-1'"
@@ -52,7 +52,7 @@ def cluster_folder(name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What follows from a cluster's folder and slot."""
+    """The paths, addresses and ports that follow from a cluster's folder and slot."""
 
     folder: Path
     slot: int
@@ -60,12 +60,12 @@ class Layout:
 
     @property
     def identifier(self) -> str:
-        """Names everything of the node that the whole machine can see: network namespace, cgroup."""
+        """The name of the node's veth pair and cgroups, which the whole machine sees."""
         return f"region-tick-{self.slot}"
 
     @property
     def host_address(self) -> str:
-        """Where pods, and everybody else, reach a server on the host; loopback where there is no node."""
+        """The address at which pods and all others reach a server on the host: loopback without a node."""
         return f"10.245.{self.slot}.1" if self.node else "127.0.0.1"
 
     @property
@@ -111,19 +111,19 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a supervisor writes about its cluster, for those who ask later.
-
-    `node_pid` is the node's outer process (0 without a node), `api_server_pid` the API server's (0 while it is down);
-    `temporary` clusters belong to a caller and may be swept after its death.
-    """
+    """What a supervisor writes about its cluster into the cluster's folder, for callers."""
 
     slot: int
     pid: int
+    """The supervisor's process id."""
     node: bool
     temporary: bool
+    """Whether the cluster belongs to a caller: leftovers may be removed after the caller's death."""
     ready: bool = False
     node_pid: int = 0
+    """The process id of the node's outer process; 0 without a node."""
     api_server_pid: int = 0
+    """The process id of the API server; 0 while the API server is down."""
     controller_manager_pid: int = 0
 
     def write(self, folder: Path) -> None:
@@ -133,7 +133,7 @@ class Record:
 
     @staticmethod
     def read(folder: Path) -> Record | None:
-        """None where no supervisor has come that far."""
+        """Return the folder's record, or None if no supervisor has written a record yet."""
         try:
             return Record(**json.loads((folder / "cluster.json").read_text()))
         except (FileNotFoundError, NotADirectoryError):
@@ -144,25 +144,28 @@ class Record:
 
 
 class Order(IntEnum):
-    """The signals by which a supervisor is told to let its cluster fail, or to mend it."""
+    """The signals that tell a supervisor to break its cluster or to repair its cluster."""
 
     KILL_API_SERVER = signal.SIGUSR1
     START_API_SERVER = signal.SIGUSR2
 
 
 class Answer(StrEnum):
-    """The first word that a supervisor says to who started it; the message of an error follows it."""
+    """The first word of a supervisor's answer to its caller. After ERROR, a message follows."""
 
     READY = "ready"
     ALREADY = "already"
     ERROR = "error"
 
 
-def claim(what: str) -> socket.socket | None:
-    """Claims `what` until the socket is closed or its process ends; None where another process has it."""
+def claim(name: str) -> socket.socket | None:
+    """Claim `name` until the returned socket is closed or its process ends.
+
+    Return None if another process holds the claim.
+    """
     holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        holder.bind(f"\0region-tick/{what}")
+        holder.bind(f"\0region-tick/{name}")
     except OSError:
         holder.close()
         return None
@@ -170,27 +173,27 @@ def claim(what: str) -> socket.socket | None:
 
 
 def claim_folder(folder: Path) -> socket.socket | None:
-    """The claim on a cluster; None while another supervisor has it."""
+    """Claim a cluster's folder. Return None while another process holds the claim."""
     return claim(_folder_key(folder))
 
 
 def alive(folder: Path) -> bool:
-    """Whether a supervisor has the cluster at this moment; asking disturbs nobody."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+    """Tell whether a supervisor holds the claim on the cluster's folder now. The question has no side effect."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         try:
-            asking.connect(f"\0region-tick/{_folder_key(folder)}")
+            probe.connect(f"\0region-tick/{_folder_key(folder)}")
         except ConnectionRefusedError:
             return False
         return True
 
 
 def _folder_key(folder: Path) -> str:
-    # The path itself may be longer than the 107 bytes that a socket's name can have.
+    # The key is a hash, because the path may be longer than the 107 bytes of a socket's name.
     return "cluster/" + hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:32]
 
 
 def claim_slot(slot: int) -> socket.socket | None:
-    """The claim on a slot; None where another cluster has it or something else listens on one of its ports."""
+    """Claim a slot. Return None if another cluster holds the slot, or if one of the slot's ports is in use."""
     holder = claim(f"slot/{slot}")
     if holder and not all(_is_free(port) for port in range(_FIRST_PORT + 10 * slot, _FIRST_PORT + 10 * slot + 3)):
         holder.close()
@@ -202,14 +205,14 @@ def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", port))  # noqa: S104 - for a moment, and never listened on
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - bound for a moment, and never listening
         except OSError:
             return False
         return True
 
 
 def claim_free_slot() -> tuple[int, socket.socket]:
-    """Raises ClusterError where all slots are taken."""
+    """Claim the first free slot, and return its number and its claim. Raises ClusterError if all slots are taken."""
     for slot in SLOTS:
         if holder := claim_slot(slot):
             return slot, holder

@@ -1,9 +1,9 @@
-"""The one process that owns a cluster: starts its processes in order, waits, and stops them in order.
+"""The process that owns a cluster: starts the cluster's processes in order, waits, and stops the processes in order.
 
-Run as `python -m devcluster.supervisor FOLDER [--node] [--lifeline]`. It answers its caller on standard output (an
-Answer and, for an error, its message) and closes that, so that a caller who goes away is no harm. With --lifeline
-standard input is the caller's end of a pipe: when that closes, for whatever reason, the cluster stops. Everything dies
-with this process; see processes.py.
+Run as `python -m devcluster.supervisor FOLDER [--node] [--lifeline]`. The supervisor answers its caller on standard
+output (an Answer and, for an error, a message), and then closes standard output, so that the caller may go away. With
+--lifeline, standard input is a pipe from the caller: when the pipe closes, for any reason, the cluster stops. All
+processes of the cluster die with the supervisor; see processes.py.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _READY_SECONDS = 90.0
 
 
 class Supervisor:
-    """One cluster's life, from the first process to the last."""
+    """Runs one cluster, from the start of the first process to the end of the last."""
 
     def __init__(self, layout: Layout, record: Record) -> None:
         self._layout = layout
@@ -44,10 +44,10 @@ class Supervisor:
         self._asker = Asker(layout, controlplane.write_credentials(layout)[controlplane.User.ADMIN])
 
     async def live(self, stopping: asyncio.Event, orders: asyncio.Queue[Order], ready: Callable[[], None]) -> None:
-        """Returns when `stopping` is set and everything has stopped; calls `ready` once the cluster is.
+        """Start the cluster, call `ready`, follow orders until `stopping` is set, and stop the cluster.
 
-        Raises ClusterError where the cluster does not start, one of its processes ends of its own accord or an order
-        cannot be carried out.
+        Raises ClusterError if the cluster does not start, if one of the processes ends by itself, or if an order
+        fails.
         """
         started = asyncio.create_task(self._start())
         stop = asyncio.create_task(stopping.wait())
@@ -71,11 +71,12 @@ class Supervisor:
             await self._stop()
 
     async def _obey(self, orders: asyncio.Queue[Order]) -> Never:
+        """Follow orders one after the other. Raises ClusterError if the API server does not become ready."""
         while True:
             match await orders.get():
                 case Order.KILL_API_SERVER:
                     await self._processes.kill(Binary.API_SERVER)
-                    self._note(api_server_pid=0)
+                    self._update_record(api_server_pid=0)
                 case Order.START_API_SERVER:
                     await self._start_api_server()
 
@@ -91,22 +92,22 @@ class Supervisor:
         if layout.node:
             await self._start_node()
         await until(self._asker.controllers, seconds=_READY_SECONDS, what="the controller manager")
-        self._note(ready=True, controller_manager_pid=pid)
+        self._update_record(ready=True, controller_manager_pid=pid)
 
     async def _start_api_server(self) -> None:
         pid = await self._processes.start(
             Binary.API_SERVER, controlplane.api_server_command(self._layout, self._binaries)
         )
         await until(self._asker.server, seconds=_READY_SECONDS, what="the API server")
-        self._note(api_server_pid=pid)
+        self._update_record(api_server_pid=pid)
 
-    def _note(self, **changes: Any) -> None:
-        """Tell those who ask later."""
+    def _update_record(self, **changes: Any) -> None:
+        """Change fields of the record, and write the record for callers."""
         self._record = replace(self._record, **changes)
         self._record.write(self._layout.folder)
 
     async def _make_node(self) -> None:
-        """The namespaces and the network only: the API server listens on the host's end of it."""
+        """Make the node's namespaces and network, before the API server: the API server listens on the host's end."""
         layout = self._layout
         node.write_files(layout)
         network.make_cgroups(layout)
@@ -129,9 +130,10 @@ class Supervisor:
         await self._processes.start(name, node.inside(self._record.node_pid, command))
 
     async def _stop(self) -> None:
-        """The API server before etcd: without its storage it ignores SIGTERM for a minute and keeps its port.
+        """Stop all processes in order, and remove the node's network link and cgroups.
 
-        It gets little time, as it would wait for connections whose other end went with the node.
+        The API server stops before etcd: without etcd, the API server ignores SIGTERM for a minute and keeps its port.
+        The API server gets only 2 s, because it would wait for connections to the node, which is gone.
         """
         if self._record.node_pid:
             node.end(self._record.node_pid)
@@ -146,15 +148,18 @@ class Supervisor:
 
 
 def _answer(word: Answer, message: str = "") -> None:
-    """Says it once, and closes: the caller reads to the end."""
-    with contextlib.suppress(BrokenPipeError):  # a caller who has gone needs no answer
+    """Print the only answer, and close standard output: the caller reads to the end."""
+    with contextlib.suppress(BrokenPipeError):  # the caller is gone and needs no answer
         print(word, message, flush=True)
     with Path(os.devnull).open("w") as nothing:
         os.dup2(nothing.fileno(), 1)
 
 
 def _watch(stopping: asyncio.Event, orders: asyncio.Queue[Order], *, lifeline: bool) -> None:
-    """Sets `stopping` on SIGTERM, SIGINT and, with a lifeline, at the end of standard input; passes orders on."""
+    """Handle signals: orders go to `orders`, SIGTERM and SIGINT set `stopping`.
+
+    With a lifeline, the end of standard input sets `stopping` too.
+    """
     loop = asyncio.get_running_loop()
     for order in Order:
         loop.add_signal_handler(order, orders.put_nowait, order)
@@ -176,8 +181,11 @@ async def _supervise(layout: Layout, record: Record) -> None:
     await Supervisor(layout, record).live(stopping, orders, lambda: _answer(Answer.READY))
 
 
-def _own(folder: Path, *, node: bool, lifeline: bool) -> None:
-    """Lives as the cluster of `folder`, whose claim the caller holds; removes the folder after an orderly stop only."""
+def _run_cluster(folder: Path, *, node: bool, lifeline: bool) -> None:
+    """Run the cluster of `folder`. The caller holds the claim on the folder.
+
+    The folder is removed after an orderly stop only, so that the logs of a failure stay. Raises ClusterError.
+    """
     if folder.exists():
         leftovers.clean(folder)
     slot, slot_claim = claim_free_slot()
@@ -205,14 +213,14 @@ def main() -> int:
     arguments = parser.parse_args()
     debian.complete_path()
     if not arguments.lifeline and os.fork():
-        os._exit(0)  # so that the cluster is nobody's child: its caller may go, or stay without burying it
+        os._exit(0)  # the supervisor becomes an orphan: the caller may exit, and never has to reap the supervisor
     holder = claim_folder(arguments.folder)
     if holder is None:
         _answer(Answer.ALREADY)
         return 0
     with holder:
         try:
-            _own(arguments.folder, node=arguments.node, lifeline=arguments.lifeline)
+            _run_cluster(arguments.folder, node=arguments.node, lifeline=arguments.lifeline)
         except ClusterError as error:
             _LOG.error("%s", error)
             _answer(Answer.ERROR, str(error))

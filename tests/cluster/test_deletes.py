@@ -1,4 +1,5 @@
-"""kube/apply.py on a real API server: deletions amid other changes, and telling our deletions from foreign deletions."""
+"""kube/apply.py on a real API server: deletions amid other changes, and telling our deletions from foreign
+deletions."""
 
 from __future__ import annotations
 

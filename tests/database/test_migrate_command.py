@@ -8,7 +8,7 @@ import sys
 
 import psycopg
 
-from devcluster.postgres import free_port
+from devcluster.ports import free_port
 from region_operator.database.migrate import newest_revision
 
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from devcluster.postgres import Postgres, PostgresError, Server, StopMode
+from devcluster.errors import PostgresError
+from devcluster.postgres import Postgres, StopMode
+from devcluster.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from devcluster import debian
-from devcluster.postgres import free_port
+from devcluster.ports import free_port
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:

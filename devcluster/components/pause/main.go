@@ -1,4 +1,4 @@
-// pause is the first process of a pod's sandbox and of the node: it buries orphans until it is told to go.
+// pause is the first process of a pod's sandbox and of the node. pause reaps orphaned processes until a signal ends it.
 package main
 
 import (
@@ -8,10 +8,10 @@ import (
 )
 
 func main() {
-	told := make(chan os.Signal, 16)
-	signal.Notify(told, syscall.SIGINT, syscall.SIGTERM, syscall.SIGCHLD)
-	for what := range told {
-		if what != syscall.SIGCHLD {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGCHLD)
+	for received := range signals {
+		if received != syscall.SIGCHLD {
 			return
 		}
 		for pid := 1; pid > 0; {
