@@ -1,4 +1,4 @@
-"""Measures how long a tick takes from its start to its claim and to its exit, compared with a floor.
+"""Measures how long a tick takes from the start to the claim and to the exit, compared with a floor.
 
 Three programs run in turn, in one run, on a Postgres made for the run:
 

@@ -135,7 +135,7 @@ def _build(binary: Binary, *, position: str) -> Path:
     source, target = source_of(binary), cached_path(binary)
     title = f"building {binary} {source.version} ({position})"
     with exclusively(target.parent):
-        if os.access(target, os.X_OK):  # another process built it while we waited for the lock
+        if os.access(target, os.X_OK):  # another process built the binary while this process waited for the lock
             return target
         go = go_for(source.module)
         target.parent.mkdir(parents=True, exist_ok=True)

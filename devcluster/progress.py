@@ -1,7 +1,7 @@
 """Reports the progress of long work on standard error.
 
-A terminal gets one live line with the elapsed time. Any other output (CI, a file) gets one line at the start and one
-line at the end of each step, so that a log shows the time of each step. This module decides nothing.
+A terminal gets a live line with the elapsed time. Any other output (CI, a file) gets a line at the start and a line at
+the end of each step: the log then shows the time of each step. This module decides nothing.
 """
 
 from __future__ import annotations

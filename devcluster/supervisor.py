@@ -1,7 +1,7 @@
 """The process that owns a cluster: starts the cluster's processes in order, waits, and stops the processes in order.
 
 Run as `python -m devcluster.supervisor FOLDER [--node] [--lifeline]`. The supervisor answers its caller on standard
-output (an Answer and, for an error, a message), and then closes standard output, so that the caller may go away. With
+output (an Answer and, for an error, a message), and then closes standard output: the caller may go away. With
 --lifeline, standard input is a pipe from the caller: when the pipe closes, for any reason, the cluster stops. All
 processes of the cluster die with the supervisor; see processes.py.
 """

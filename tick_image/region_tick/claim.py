@@ -3,8 +3,8 @@
 A claim has an attempt number, which is the fencing token, and a lease. A later attempt finds the tick in one of three
 states: final (nothing is to be done), leased (the later attempt waits), or with an expired lease (the later attempt
 takes over as attempt + 1). The database refuses the writes of a stale attempt: every write names its attempt and needs
-a valid lease (see fence). A connection is trusted to execute statements and for nothing else, because the handler may
-have changed its settings.
+a valid lease (see fence). A connection is trusted only to execute statements, because the handler may have changed the
+connection's settings.
 """
 
 from __future__ import annotations

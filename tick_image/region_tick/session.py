@@ -1,8 +1,8 @@
 """Connects a tick to Postgres, and bounds the waits of each transaction.
 
 No state outlives a transaction (no prepared statement, no session setting), so the tick also works through a pooler in
-transaction mode. A connection is trusted to execute statements and for nothing else, because the handler may have
-changed its settings.
+transaction mode. A connection is trusted only to execute statements, because the handler may have changed the
+connection's settings.
 """
 
 from __future__ import annotations

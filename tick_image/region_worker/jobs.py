@@ -1,7 +1,7 @@
 """Handles the queue's jobs that failed, and the jobs of workers that died.
 
-No job may keep the status `doing` without a worker. procrastinate finds such jobs by missing heartbeats of workers, and
-by nothing else. A worker that cannot write how a job ended must therefore end, so that its heartbeats stop.
+No job may keep the status `doing` without a worker. procrastinate finds abandoned jobs only by missing heartbeats of
+workers. A worker must therefore end, and stop its heartbeats, if the worker cannot write how a job ended.
 """
 
 from __future__ import annotations
