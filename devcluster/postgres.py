@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from devcluster import another_time
 from devcluster.errors import PostgresError
 from devcluster.ports import free_port
 from devcluster.postgres_programs import Programs, chosen_major, find_programs
@@ -225,7 +226,7 @@ class Postgres(Server):
         done = subprocess.run(
             [self._program(program), *arguments],
             cwd=self.folder,
-            env={"PATH": os.defpath, "LC_ALL": "C"},
+            env={"PATH": os.defpath, "LC_ALL": "C"} | another_time.passed_on(),
             **self._as_user,
             stdin=subprocess.DEVNULL,
             capture_output=True,

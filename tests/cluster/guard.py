@@ -31,7 +31,7 @@ def held(kubectl: Kubectl) -> dict[str, Any]:
 
 
 def count(kubectl: Kubectl) -> int:
-    return len(kubectl("get", "cronjobs", "--output", "name").splitlines())
+    return len(kubectl.get("cronjobs")["items"])
 
 
 def wait_for_count(kubectl: Kubectl, wanted: int) -> None:

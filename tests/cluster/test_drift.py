@@ -324,5 +324,5 @@ def test_an_annotation_pauses_one_region(
         assert kubectl.get("cronjob", name)["spec"]["suspend"]
         kubectl("annotate", "cronjob", name, "region-tick.dev/paused-")
         eventually(lambda: not kubectl.get("cronjob", name)["spec"]["suspend"], what="it is resumed")
-        assert operator.logged("resumed")
+        eventually(lambda: operator.logged("resumed"), what="it is told")
         eventually(lambda: kubectl.scheduler()["status"]["regions"]["paused"] == 0, what="the status counts none")

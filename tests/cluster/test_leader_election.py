@@ -20,6 +20,7 @@ from tests.cluster.leaders import (
     wait_until_it_leads,
 )
 from tests.harness.audit import audit_lines, sent_by
+from tests.harness.long import rounds
 from tests.harness.proxy import Proxy
 from tests.harness.waiting import eventually
 
@@ -39,7 +40,7 @@ LEFT_BEFORE_THE_FREEZE = 1
 awaited between the two, so its one thread can be stopped amid one. What is the kernel's arrives while it is frozen.
 Without the fence it is a dozen and more."""
 
-REGIONS, KILLS = 400, 5
+REGIONS, KILLS = 400, rounds(3, long=10)
 
 TAKE_OVER_SECONDS = LEASE_SECONDS + 2 * max(POLL_SECONDS) + 3
 """The Lease's duration, a poll until its last renewal is seen, another until its end is, and a busy machine."""
@@ -95,6 +96,8 @@ def test_a_killed_leader_is_followed_when_its_lease_is_over(
         assert {code: item["metadata"]["uid"] for code, item in kubectl.cronjobs().items()} == before
 
 
+@pytest.mark.long
+@pytest.mark.timeout(120 + 60 * KILLS)
 def test_leaders_that_are_killed_again_and_again_follow_each_other(
     run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, add_regions: AddRegions
 ) -> None:

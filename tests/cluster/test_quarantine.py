@@ -126,7 +126,10 @@ def test_whatever_is_wrong_with_a_row_its_cronjob_is_suspended_and_comes_back(
         before = kubectl.cronjobs()
         sql(*break_rows())
         eventually(lambda: suspended(kubectl) == BROKEN, what="the bad rows' CronJobs are suspended")
-        assert len({line["region.id"] for line in operator.logged("quarantined")}) == len(BROKEN)
+        eventually(
+            lambda: len({line["region.id"] for line in operator.logged("quarantined")}) == len(BROKEN),
+            what="each is told",
+        )
         after = kubectl.cronjobs()
         for code in BROKEN:
             assert after[code]["spec"] == before[code]["spec"] | {"suspend": True}

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from devcluster import another_time
 from region_tick import __main__
 from tests.harness.ticks import variables
 
@@ -136,7 +137,7 @@ class Process:
         self.popen = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=folder,
-            env={"PATH": os.defpath, "PYTHONPATH": path, **environment},
+            env={"PATH": os.defpath, "PYTHONPATH": path, **environment, **another_time.passed_on()},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

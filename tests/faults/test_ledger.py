@@ -18,6 +18,7 @@ from region_tick.contract import Reason, State
 from tests.faults.standin import StandInKubelet
 from tests.harness.audit import audit_lines
 from tests.harness.frozen import frozen
+from tests.harness.long import rounds
 from tests.harness.regions import EVERY_MINUTE, add_regions
 from tests.harness.waiting import eventually
 
@@ -137,11 +138,12 @@ def test_every_expected_tick_has_one_final_row_with_its_cause(
             assert operator.metric("region_operator_ledger_failures_total") == 0
 
 
-def test_of_500_ticks_of_one_minute_those_that_got_no_job_are_named(
+@pytest.mark.long
+def test_of_many_ticks_of_one_minute_those_that_got_no_job_are_named(
     run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, database: str
 ) -> None:
     """With its default flags the CronJob controller makes 8 or 9 Jobs a second."""
-    count, seconds = 500, 15
+    count, seconds = rounds(200, long=500), rounds(10, long=15)
     with psycopg.connect(database, autocommit=True) as connection:
         add_regions(connection, count)
         with StandInKubelet(kubectl, database), run_operator(**SELDOM) as operator:

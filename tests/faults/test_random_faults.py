@@ -18,17 +18,19 @@ from tests.faults.random_run import QUIET_END_SECONDS, Run
 from tests.faults.report import explain, summarise
 from tests.faults.site import Site
 from tests.harness.kubectl import Kubectl
+from tests.harness.long import rounds
 from tests.harness.operator_process import CHECKOUT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SEED = int(os.environ.get("RANDOM_FAULTS_SEED", "1"))
-MINUTES = float(os.environ.get("RANDOM_FAULTS_MINUTES", "5"))
+MINUTES = float(os.environ.get("RANDOM_FAULTS_MINUTES") or rounds(2, long=20))
 AROUND_SECONDS = 60
 """What of the time is for starting and for the quiet end."""
 
 
+@pytest.mark.long
 @pytest.mark.timeout(MINUTES * 60 + QUIET_END_SECONDS + 120)
 def test_random_faults(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def say(text: str) -> None:

@@ -98,8 +98,10 @@ class MigrationReport:
     """The UTC days that got their partition of job_run now."""
 
 
-async def migrate(url: DatabaseUrl) -> MigrationReport:
+async def migrate(url: DatabaseUrl, *, today: date | None = None) -> MigrationReport:
     """Bring a database to this release's schema, with all that hangs on it; harmless where it is there already.
+
+    `today` is the UTC day from which job_run has partitions, by default that of the database's clock.
 
     Raises MigrationError, sqlalchemy.exc.DBAPIError for a database that is away, and TimeoutError.
     """
@@ -108,7 +110,7 @@ async def migrate(url: DatabaseUrl) -> MigrationReport:
         async with transaction(
             engine, timeout_seconds=TIMEOUT_SECONDS, lock_timeout_seconds=TIMEOUT_SECONDS
         ) as connection:
-            return await _migrate(connection, url.schema)
+            return await _migrate(connection, url.schema, today)
     except DBAPIError as error:
         if isinstance(error.orig, errors.InsufficientPrivilege):
             raise MigrationError(
@@ -152,7 +154,7 @@ def _state(revision: str | None) -> SchemaState:
     return SchemaState.OLDER if revision in known else SchemaState.NEWER
 
 
-async def _migrate(connection: AsyncConnection, schema: str) -> MigrationReport:
+async def _migrate(connection: AsyncConnection, schema: str, today: date | None) -> MigrationReport:
     await connection.execute(LOCK)
     await set_timeouts(connection, statement_seconds=TIMEOUT_SECONDS, lock_seconds=LOCK_TIMEOUT_SECONDS)
     before = await _revision(connection)
@@ -164,13 +166,13 @@ async def _migrate(connection: AsyncConnection, schema: str) -> MigrationReport:
     if state is not SchemaState.CURRENT:
         await _upgrade(connection)
     region_table = await ensure_region_table(connection, schema=schema, make=before is None)
-    today = (await connection.execute(text("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date"))).scalar_one()
+    now = (await connection.execute(text("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date"))).scalar_one()
     return MigrationReport(
         before=before,
         after=newest_revision(),
         region_table=region_table,
         trigger=await ensure_trigger(connection, schema=schema, table=REGION_INDEX),
-        partitions=await _partitions(connection, today),
+        partitions=await _partitions(connection, today or now),
     )
 
 
