@@ -5,10 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYTEST := $(BIN)/python -m pytest
+PYTEST := $(BIN)/python -m pytest --durations=25
 OLDEST_POSTGRES := 14
+TOGETHER := -n auto --dist loadgroup
+FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/cluster/test_status.py
 
-.PHONY: help demo down test test-unit test-database test-cluster test-faults check format reference lock cluster clean
+.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-long test-midnight check format reference lock cluster clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,21 +22,30 @@ down: $(STAMP) ## Stop what `make demo` left running
 	@$(BIN)/python -m devcluster demo --down
 
 test: $(STAMP) ## Run every test, on a real Postgres and a real Kubernetes
-	@$(PYTEST)
-	@POSTGRES=$(OLDEST_POSTGRES) $(PYTEST) tests/database
+	@$(PYTEST) $(TOGETHER)
+	@POSTGRES=$(OLDEST_POSTGRES) $(PYTEST) $(TOGETHER) tests/database
+
+test-fast: $(STAMP) ## Run what tells most within three minutes, while you edit
+	@$(PYTEST) $(TOGETHER) tests/unit tests/database $(FEW)
 
 test-unit: $(STAMP) ## Run the tests that need nothing (seconds)
 	@$(PYTEST) tests/unit
 
 test-database: $(STAMP) ## Run the tests that need a Postgres, on the newest version and on the oldest
-	@$(PYTEST) tests/database
-	@POSTGRES=$(OLDEST_POSTGRES) $(PYTEST) tests/database
+	@$(PYTEST) $(TOGETHER) tests/database
+	@POSTGRES=$(OLDEST_POSTGRES) $(PYTEST) $(TOGETHER) tests/database
 
 test-cluster: $(STAMP) ## Run the tests that need a Kubernetes
-	@$(PYTEST) tests/cluster tests/node
+	@$(PYTEST) $(TOGETHER) tests/cluster tests/node
 
 test-faults: $(STAMP) ## Run the tests that harm what the operator needs (minutes)
-	@$(PYTEST) tests/faults
+	@$(PYTEST) $(TOGETHER) tests/faults
+
+test-long: $(STAMP) ## Run the long form of those that have one, one after the other (an hour)
+	@TESTS=long $(PYTEST) -m long -s
+
+test-midnight: $(STAMP) ## Run the tests of unit and database while days, months and leap years end
+	@$(BIN)/python -m tests.harness.midnight $(TOGETHER) tests/unit tests/database
 
 check: $(STAMP) ## Lint, check types and the direction of imports
 	@$(BIN)/ruff format --check .
