@@ -1,5 +1,4 @@
-"""kube/apply.py on a real API server: deletions amid other changes, and telling our deletions from foreign
-deletions."""
+"""kube/apply.py on a real API server: deletions amid other changes, and our deletions beside foreign deletions."""
 
 from __future__ import annotations
 

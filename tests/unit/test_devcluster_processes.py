@@ -25,6 +25,12 @@ def runs(pid: int) -> bool:
     return status.exists() and ") Z " not in status.read_text()
 
 
+def has_become_its_own(pid: int) -> bool:
+    """Tell whether setpriv has told the kernel and made way for the program. Amid an exec there is no command line."""
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    return bool(command) and b"setpriv" not in command
+
+
 def log_of(folder: Path) -> str:
     return (folder / "one.log").read_text()
 
@@ -90,7 +96,6 @@ def test_a_killed_supervisor_takes_its_processes_with_it(tmp_path: Path, shell: 
     with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         child = int(process.stdout.readline())
-        # the kernel is told only by the program that then becomes the child's own
-        asyncio.run(until(lambda: b"setpriv" not in Path(f"/proc/{child}/cmdline").read_bytes()))
+        asyncio.run(until(lambda: has_become_its_own(child)))
         process.kill()
     asyncio.run(until(lambda: not runs(child)))
