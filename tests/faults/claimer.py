@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from region_tick import effects, run
+from region_tick import effects, run, supervise
 from region_tick.claim import Claimed, ClaimResult, Final, claim
 from region_tick.contract import job_name
 from region_tick.effects import Effects
@@ -244,7 +244,7 @@ def main() -> None:
     if arguments.bug is not None:
         plant(arguments.bug)
     claimer = Claimer(arguments)
-    put(run, PATIENCE_SECONDS=_PATIENCE_SECONDS, load=lambda _name: claimer.handle)
+    put(supervise, PATIENCE_SECONDS=_PATIENCE_SECONDS, load=lambda _name: claimer.handle)
     for guard in ("guard_within", "finish_within"):
         put(effects, **{guard: _then(getattr(effects, guard), claimer)})
     skew(arguments.plan, arguments.number)
