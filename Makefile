@@ -12,7 +12,7 @@ FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/clust
 
 .PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-long test-midnight check format reference lock cluster clean
 
-help: ## Say what can be made
+help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Show the whole thing on a real local Kubernetes and a real Postgres
@@ -25,10 +25,10 @@ test: $(STAMP) ## Run every test, on a real Postgres and a real Kubernetes
 	@$(PYTEST) $(TOGETHER)
 	@POSTGRES=$(OLDEST_POSTGRES) $(PYTEST) $(TOGETHER) tests/database
 
-test-fast: $(STAMP) ## Run what tells most within three minutes, while you edit
+test-fast: $(STAMP) ## Run the most telling tests within three minutes, while you edit
 	@$(PYTEST) $(TOGETHER) tests/unit tests/database $(FEW)
 
-test-unit: $(STAMP) ## Run the tests that need nothing (seconds)
+test-unit: $(STAMP) ## Run the tests that need no database and no cluster (seconds)
 	@$(PYTEST) tests/unit
 
 test-database: $(STAMP) ## Run the tests that need a Postgres, on the newest version and on the oldest
@@ -38,10 +38,10 @@ test-database: $(STAMP) ## Run the tests that need a Postgres, on the newest ver
 test-cluster: $(STAMP) ## Run the tests that need a Kubernetes
 	@$(PYTEST) $(TOGETHER) tests/cluster tests/node
 
-test-faults: $(STAMP) ## Run the tests that harm what the operator needs (minutes)
+test-faults: $(STAMP) ## Run the tests that break what the operator depends on (minutes)
 	@$(PYTEST) $(TOGETHER) tests/faults
 
-test-long: $(STAMP) ## Run the long form of those that have one, one after the other (an hour)
+test-long: $(STAMP) ## Run the tests that have a long form in that form, one by one (an hour)
 	@TESTS=long $(PYTEST) -m long -s
 
 test-midnight: $(STAMP) ## Run the tests of unit and database while days, months and leap years end
@@ -53,14 +53,14 @@ check: $(STAMP) ## Lint, check types and the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-format: $(STAMP) ## Format the code and mend what ruff can mend
+format: $(STAMP) ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-reference: $(STAMP) ## Write docs/reference anew from the code
+reference: $(STAMP) ## Regenerate docs/reference from the code
 	@$(BIN)/python -m docs.generator
 
-lock: ## Pin the dependencies of pyproject.toml anew, by hash (needs uv)
+lock: ## Pin the dependencies of pyproject.toml again, by hash (needs uv)
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements/tick.lock
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra operator -o requirements/operator.lock
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra worker -o requirements/worker.lock
@@ -72,7 +72,7 @@ lock: ## Pin the dependencies of pyproject.toml anew, by hash (needs uv)
 cluster: $(STAMP) ## Start a local Kubernetes with a node and leave it running (see python -m devcluster --help)
 	@$(BIN)/python -m devcluster up
 
-clean: ## Remove the virtual environment and what tools have cached here
+clean: ## Remove the virtual environment and the tools' caches in this folder
 	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(STAMP): pyproject.toml requirements/dev.lock

@@ -1,6 +1,7 @@
-"""Whether this process believes in another time than the machine's, and how those that it starts can share the belief.
+"""Passes a shifted clock on to child processes.
 
-Nothing but tests makes a process so (tests/harness/midnight.py), by a library that is preloaded.
+Only tests shift a process's clock (tests/harness/midnight.py), by a preloaded library. A child process with an
+environment of its own needs the same variables to share the shifted clock.
 """
 
 from __future__ import annotations
@@ -8,10 +9,10 @@ from __future__ import annotations
 import os
 
 SECONDS = "ANOTHER_TIME_SECONDS"
-"""How far the clocks are ahead."""
+"""The variable that says how many seconds the clocks are ahead."""
 
 
 def passed_on() -> dict[str, str]:
-    """Return the variables to give to a process that gets an environment of its own."""
+    """Return the variables for a child process with an environment of its own; {} without a shifted clock."""
     names = (SECONDS, "LD_PRELOAD") if SECONDS in os.environ else ()
     return {name: os.environ[name] for name in names}

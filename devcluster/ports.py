@@ -9,8 +9,8 @@ from contextlib import suppress
 from devcluster.errors import PostgresError
 
 PORTS = range(15000, 21000)
-"""The range of the search for a free port. It is below the ports of clusters and of outgoing connections, so that
-a port is still free at the next start.
+"""The range of the search for a free port. The range is below the ports of clusters and of outgoing connections: a free
+port is thus still free at the next start.
 """
 
 

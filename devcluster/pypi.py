@@ -1,4 +1,4 @@
-"""Installs one pinned package of PyPI into a folder of its own: a program that is no part of the environment."""
+"""Installs a pinned PyPI package into a folder of its own, for programs outside the virtual environment."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _INSTALL_SECONDS = 1800
 
 
 def install(lock: Path, target: Path) -> None:
-    """Install what `lock` pins by hash into `target`, on any Python: only the package's files are of interest.
+    """Install the package that `lock` pins by hash into the folder `target`.
 
-    Raises ClusterError, with what pip said.
+    The package's Python requirement is ignored, because only the package's files matter. Raises ClusterError with pip's
+    error message.
     """
     done = subprocess.run(
         [

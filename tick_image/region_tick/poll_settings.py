@@ -33,15 +33,15 @@ class PollSettings:
     request_seconds: int = 20
     """How long one request may take, with redirects and body."""
     allow_networks: tuple[Network, ...] = ()
-    """Private networks that may be asked all the same. All other private addresses are refused."""
+    """Private networks to which requests may go. Requests to all other private addresses are refused."""
     youtube_api_url: str = "https://www.googleapis.com/youtube/v3"
-    """Where YouTube's Data API is, to test against a server of your own."""
+    """The URL of YouTube's Data API. Set another URL to test against a server of your own."""
     youtube_feed_url: str = "https://www.youtube.com/feeds/videos.xml"
-    """Where YouTube's feeds are, to test against a server of your own."""
+    """The URL of YouTube's feeds. Set another URL to test against a server of your own."""
     youtube_api_key: Secret | None = None
     """A key of YouTube's Data API. Without a key, the channel's feed is asked."""
     tiktok_api_url: str = "https://open.tiktokapis.com"
-    """Where TikTok's Research API is, to test against a server of your own."""
+    """The URL of TikTok's Research API. Set another URL to test against a server of your own."""
     tiktok_client_key: Secret | None = None
     """The key of a client that TikTok approved for the Research API."""
     tiktok_client_secret: Secret | None = None
