@@ -16,7 +16,7 @@ from docs.generator.region_scheduler import CRD, region_scheduler_page
 from docs.generator.settings import settings_page
 from docs.generator.source import CHECKOUT
 from docs.generator.status import status_page
-from docs.generator.tables import VERSIONS, tables_page
+from docs.generator.tables import tables_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -65,7 +65,7 @@ PAGES = (
         "tables.md",
         "Tables and views",
         "what the database holds",
-        (f"{_OPERATOR}/database/tables.py", VERSIONS),
+        (f"{_OPERATOR}/database/tables.py", f"{_OPERATOR}/database/comments.py"),
         tables_page,
     ),
     Page("metrics.md", "Metrics", "what the operator counts", (f"{_OPERATOR}/runtime/metrics.py",), metrics_page),

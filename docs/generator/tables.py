@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import re
 from typing import TYPE_CHECKING
 
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Table, UniqueConstraint
@@ -11,17 +9,15 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import ColumnCollectionConstraint, DefaultClause
 
 from docs.generator.markdown import code, codes, join, section, table, wrap
-from docs.generator.source import CHECKOUT
+from region_operator.database.comments import VIEWS
 from region_operator.database.tables import metadata
+from region_tick.contract import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from sqlalchemy import Column
 
-VERSIONS = "operator/region_operator/database/migrations/versions"
-_VIEW = re.compile(r"(CREATE(?: OR REPLACE)?|DROP) VIEW (?:IF EXISTS )?([\w.]+)")
-_COMMENT = re.compile(r"COMMENT ON (VIEW|COLUMN) ([\w.]+) IS '((?:[^']|'')*)'")
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -78,30 +74,6 @@ def _order(constraint: object) -> tuple[str, str]:
 
 
 def _views() -> Iterator[str]:
-    sources = [path.read_text() for path in sorted((CHECKOUT / VERSIONS).glob("*.py"))]
-    views, comments = read_views("\n".join(_strings(source) for source in sources))
-    for view in views:
-        columns = {
-            name.removeprefix(f"{view}."): text for name, text in comments.items() if name.startswith(f"{view}.")
-        }
-        rows = ((code(name), text) for name, text in columns.items())
-        yield section(
-            f"View `{view}`", wrap(comments.get(view, "")), table(("column", "meaning"), rows) if columns else ""
-        )
-
-
-def read_views(statements: str) -> tuple[list[str], Mapping[str, str]]:
-    """Return the views that stand after all statements, and the comments on views and columns."""
-    views: dict[str, None] = {}
-    for action, name in _VIEW.findall(statements):
-        views.pop(name, None)
-        if action != "DROP":
-            views[name] = None
-    comments = {name: text.replace("''", "'") for _, name, text in _COMMENT.findall(statements)}
-    return list(views), comments
-
-
-def _strings(source: str) -> str:
-    """Return the texts in a module's source, for the statements are among them."""
-    nodes = ast.walk(ast.parse(source))
-    return "\n".join(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    for name, view in VIEWS.items():
+        rows = ((code(column), text) for column, text in view.columns.items())
+        yield section(f"View `{SCHEMA}.{name}`", wrap(view.text), table(("column", "meaning"), rows))

@@ -12,7 +12,6 @@ from docs.generator.packages import BEGIN, END, fill_markers
 from docs.generator.pages import PAGES, find_leftovers, make_pages
 from docs.generator.settings import read_variables
 from docs.generator.source import CHECKOUT, MissingTextError, Texts, read_texts, summary
-from docs.generator.tables import read_views
 from region_tick import contract
 from region_tick.poll_settings import PollSettings
 
@@ -73,14 +72,6 @@ def test_only_what_stands_between_the_markers_is_replaced() -> None:
 
 def test_a_field_is_read_from_the_variable_that_read_names() -> None:
     assert read_variables(PollSettings)["concurrency_per_host"] == "POLL_CONCURRENCY_PER_HOST"
-
-
-def test_a_view_stands_until_it_is_dropped_with_what_was_said_of_it_last() -> None:
-    views, comments = read_views(
-        "CREATE VIEW a.old AS SELECT 1; CREATE VIEW a.runs AS SELECT 1; DROP VIEW a.old;"
-        " COMMENT ON VIEW a.runs IS 'First'; COMMENT ON VIEW a.runs IS 'People''s';"
-    )
-    assert (views, comments) == (["a.runs"], {"a.runs": "People's"})
 
 
 LOGGING = {

@@ -20,6 +20,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, InternalError
 from sqlalchemy.schema import CreateSchema
 
+from region_operator.database.comments import ensure_comments
 from region_operator.database.compatibility import may_use
 from region_operator.database.engine import make_engine, set_timeouts, transaction
 from region_operator.database.partitions import LOCK, ensure_partitions
@@ -165,6 +166,7 @@ async def _migrate(connection: AsyncConnection, schema: str, today: date | None)
         )
     if state is not SchemaState.CURRENT:
         await _upgrade(connection)
+    await ensure_comments(connection)
     region_table = await ensure_region_table(connection, schema=schema, make=before is None)
     now = (await connection.execute(text("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date"))).scalar_one()
     return MigrationReport(

@@ -75,7 +75,9 @@ async def _make(connection: AsyncConnection, day: date) -> bool:
     start, end = (datetime.combine(bound, time(), UTC).isoformat() for bound in (day, day + timedelta(days=1)))
     try:
         async with connection.begin_nested():
-            await connection.execute(text(f"CREATE TABLE {partition} (LIKE {SCHEMA}.job_run INCLUDING ALL)"))
+            await connection.execute(
+                text(f"CREATE TABLE {partition} (LIKE {SCHEMA}.job_run INCLUDING ALL EXCLUDING COMMENTS)")
+            )
             values = f"FOR VALUES FROM ('{start}') TO ('{end}')"
             await connection.execute(text(f"ALTER TABLE {SCHEMA}.job_run ATTACH PARTITION {partition} {values}"))
     except IntegrityError as error:

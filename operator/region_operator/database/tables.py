@@ -1,11 +1,13 @@
 """The tables: the user's region_index as it is by default, and our own in the schema region_tick.
 
 These are what queries are written against; what is in a database was made by the migrations, and a test holds the two
-together. Every time is a timestamptz, and by default the database's own clock. `source` is the qualified name of the
-table of regions, e.g. public.region_index.
+together. Each table and column says here, and nowhere else, what it is: `comments` writes these texts into the
+database. Every time is a timestamptz, and by default the database's own clock.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
@@ -30,6 +32,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from region_tick.contract import SCHEMA, State
 
+if TYPE_CHECKING:
+    from sqlalchemy.types import TypeEngine
+
 REGION_INDEX = "region_index"
 """The name, by default, of the table of regions."""
 
@@ -42,73 +47,96 @@ metadata = MetaData(
     }
 )
 
-_NOW = text("clock_timestamp()")
+TIME = DateTime(timezone=True)
+
 _OPEN = text("state IN ({})".format(", ".join(f"'{state}'" for state in State if not state.final)))
 
 
-def _time(name: str, *, nullable: bool = True) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=nullable)
+def _column(
+    name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]], comment: str, *, default: str | None = None
+) -> Column[Any]:
+    """Return a column that is never null."""
+    return Column(name, kind, nullable=False, server_default=default and text(default), comment=comment)
 
 
-def _stamp(name: str) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=_NOW)
+def _text(name: str, comment: str) -> Column[Any]:
+    return Column(name, Text, comment=comment)
+
+
+def _time(name: str, comment: str) -> Column[Any]:
+    return Column(name, TIME, comment=comment)
+
+
+def _stamp(name: str, comment: str) -> Column[Any]:
+    return _column(name, TIME, comment, default="clock_timestamp()")
+
+
+def _degrees(name: str, comment: str) -> Column[Any]:
+    return Column(name, Numeric(9, 6), comment=f"{comment}, in degrees.")
+
+
+def _source() -> Column[Any]:
+    return _column("source", Text, "The table of regions, with its schema, e.g. public.region_index.")
+
+
+def _region_id() -> Column[Any]:
+    return _column("region_id", Text, "The region's id in the table of regions, as text.")
 
 
 region_index = Table(
     REGION_INDEX,
     metadata,
-    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
-    Column("code", Text, nullable=False, unique=True),
-    Column("name", Text, nullable=False),
-    Column("bbox_min_lon", Numeric(9, 6)),
-    Column("bbox_min_lat", Numeric(9, 6)),
-    Column("bbox_max_lon", Numeric(9, 6)),
-    Column("bbox_max_lat", Numeric(9, 6)),
-    Column("cron_schedule", Text, nullable=False),
-    Column("active", Boolean, nullable=False, server_default=text("true")),
-    _stamp("created_at"),
-    _stamp("updated_at"),
+    _column("id", Uuid, "Says which region it is: another id is another region.", default="gen_random_uuid()"),
+    _column("code", Text, "The region's short name; its CronJob is named after it."),
+    _column("name", Text, "The region's name for people."),
+    _degrees("bbox_min_lon", "The western edge of the region's box: the longitude, positive in the east"),
+    _degrees("bbox_min_lat", "The southern edge of the region's box: the latitude, positive in the north"),
+    _degrees("bbox_max_lon", "The eastern edge of the region's box: the longitude, positive in the east"),
+    _degrees("bbox_max_lat", "The northern edge of the region's box: the latitude, positive in the north"),
+    _column("cron_schedule", Text, "When the region ticks: five fields of cron as Kubernetes reads them, in UTC."),
+    _column("active", Boolean, "Whether the region ticks. A region that does not tick has no CronJob.", default="true"),
+    _stamp("created_at", "When the row was made."),
+    _stamp("updated_at", "When the row was last changed, as far as whoever changes it says so: no trigger does."),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("code"),
     schema="public",
+    comment="Which regions there are and when each one ticks. Edit it: the operator follows it.",
 )
 """The user's table by default; `spec.source.columns` may map other names, and the URL another schema."""
 
 job_run = Table(
     "job_run",
     metadata,
-    Column("source", Text, nullable=False),
-    Column("region_id", Text, nullable=False),
-    _time("tick_at", nullable=False),
-    Column("manual_uid", Text, nullable=False, server_default=text("''")),
-    Column("region_code", Text, nullable=False),
-    Column("cron", Text, nullable=False),
-    Column("handler", Text),
-    Column("state", Text, nullable=False),
-    Column("reason", Text),
-    Column("attempt", Integer, nullable=False, server_default=text("0")),
-    _time("lease_until"),
-    Column("job_name", Text),
-    Column("pod", Text),
-    Column("node", Text),
-    _time("started_at"),
-    _time("finished_at"),
-    _time("window_start"),
-    _time("window_end"),
-    Column("counts", JSONB),
-    Column("error_class", Text),
-    Column("error_message", Text),
-    _stamp("created_at"),
+    _source(),
+    _region_id(),
+    _column("tick_at", TIME, "The minute that the tick was scheduled for; of a manual run, of its first claim."),
+    _column("manual_uid", Text, "The uid of a manual run's Job; empty for a scheduled tick.", default="''"),
+    _column("region_code", Text, "The region's code, as the tick's CronJob had it."),
+    _column("cron", Text, "The schedule in force, in UTC."),
+    _text("handler", "The name of the tick's handler; null in a row that the operator wrote."),
+    _column("state", Text, f"{', '.join(State)}; the last four are final."),
+    _text("reason", "Why the row is in its state, e.g. ok, late, timeout or capacity; null while it runs."),
+    _column("attempt", Integer, "How many times the tick was claimed to be run; 0 where it never ran.", default="0"),
+    _time("lease_until", "Until when the latest attempt has the tick to itself, unless the attempt renews this."),
+    _text("job_name", "The name of the tick's Kubernetes Job, also where that was never made."),
+    _text("pod", "The name of the latest attempt's pod."),
+    _text("node", "The name of the node that the pod ran on."),
+    _time("started_at", "When the latest attempt began."),
+    _time("finished_at", "When the latest attempt ended, or the operator wrote the row; null while it runs."),
+    _time("window_start", "From when on the handler was to fetch; null: from the beginning."),
+    _time("window_end", "Up to when the handler was to fetch."),
+    Column("counts", JSONB, comment='What the handler counted, by names of its own, e.g. {"items": 3}.'),
+    _text("error_class", "The Python class of the error that ended the latest attempt."),
+    _text("error_message", "What that error said; in a row that the operator wrote, what it knows of the cause."),
+    _stamp("created_at", "When the row was made: by the first claim, or by the operator."),
     PrimaryKeyConstraint("source", "region_id", "tick_at", "manual_uid"),
     CheckConstraint(text("state IN ({})".format(", ".join(f"'{state}'" for state in State))), name="state"),
     CheckConstraint(text("attempt >= 0"), name="attempt"),
     schema=SCHEMA,
     postgresql_partition_by="RANGE (tick_at)",
+    comment="The ledger: one row for each tick, also for one that never ran. A partition holds one UTC day of tick_at.",
 )
-"""The ledger, one row a tick, in partitions of one UTC day each.
-
-`manual_uid` is the Job's uid for a manual run, else empty; `cron` the schedule that was in force; `attempt` the
-number of claims, 0 where none was made; the window is what the handler fetched for. The key serves whoever looks for
-a region's latest.
-"""
+"""The key serves whoever looks for a region's latest."""
 
 job_run_open = Index("job_run_open", job_run.c.tick_at, postgresql_where=_OPEN)
 """Finds the few rows that are not final. It leaves lease_until out, so that renewing a lease touches no index."""
@@ -116,40 +144,35 @@ job_run_open = Index("job_run_open", job_run.c.tick_at, postgresql_where=_OPEN)
 region_cursor = Table(
     "region_cursor",
     metadata,
-    Column("source", Text, nullable=False),
-    Column("region_id", Text, nullable=False),
-    Column("handler", Text, nullable=False),
-    _time("window_start"),
-    _time("window_end", nullable=False),
-    _stamp("updated_at"),
+    _source(),
+    _region_id(),
+    _column("handler", Text, "The name of the handler."),
+    _time("window_start", "The beginning of the last window that carried the cursor on; null: all time."),
+    _column("window_end", TIME, "Up to when all was fetched. Set it back to have it fetched again from there."),
+    _stamp("updated_at", "When a tick last carried the cursor on."),
     PrimaryKeyConstraint("source", "region_id", "handler"),
     schema=SCHEMA,
+    comment="How far each region was fetched by each handler. A region without a row is fetched from the beginning.",
 )
-"""How far a region was fetched by a handler: the last window that carried it on. Without a row it is fetched from the
-beginning; a tick that works while somebody sets `window_end` back does not undo that.
-"""
+"""A tick that works while somebody sets `window_end` back does not undo that."""
 
 region_schedule = Table(
     "region_schedule",
     metadata,
-    Column("source", Text, nullable=False),
-    Column("region_id", Text, nullable=False),
-    Column("cron", Text, nullable=False),
-    Column("code", Text, nullable=False),
-    _time("valid_from", nullable=False),
-    _time("valid_to"),
-    Column("cronjob", Text, nullable=False),
-    Column("start_deadline_seconds", Integer, nullable=False),
-    Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    _source(),
+    _region_id(),
+    _column("cron", Text, "The schedule, in UTC."),
+    _column("code", Text, "The region's code then."),
+    _column("valid_from", TIME, "After when it was in force: the first tick is the first one strictly later."),
+    _time("valid_to", "Up to when it was in force, that moment included; null: it still is."),
+    _column("cronjob", Text, "The name of the CronJob that had it."),
+    _column("start_deadline_seconds", Integer, "How late a tick could start, in seconds after its minute."),
+    _column("suspended", Boolean, "Whether the CronJob was suspended: its ticks are skipped.", default="false"),
     PrimaryKeyConstraint("source", "region_id", "valid_from"),
     CheckConstraint(text("valid_to > valid_from"), name="valid"),
     schema=SCHEMA,
+    comment="Which schedule was in force for each region, and when, as its CronJob had it: which ticks to expect.",
 )
-"""Which schedule was in force, as a CronJob, after when and up to when (null: still is): the ledger's ground.
-
-`suspended`: its ticks are expected, but no Job is made for them. The first tick is the first strictly after
-`valid_from`, as the CronJob controller has it.
-"""
 
 region_schedule_current = Index(
     "region_schedule_current",
@@ -163,65 +186,59 @@ region_schedule_current = Index(
 ledger = Table(
     "ledger",
     metadata,
-    Column("source", Text, primary_key=True),
-    _time("accounted_until", nullable=False),
-    Column("scheduler", Text),
+    Column("source", Text, primary_key=True, comment="The table of regions, with its schema."),
+    _column("accounted_until", TIME, "Every tick that was expected up to then has its row in job_run."),
+    _text("scheduler", "The uid of the RegionScheduler that accounts for the table: the last that followed it."),
     schema=SCHEMA,
+    comment="Up to when the ticks of each table of regions are accounted for.",
 )
-"""Up to when every expected tick of a source has its row, and which RegionScheduler (its uid) accounts for it: the last
-that wrote down its schedules, whether or not it still reads that table.
-"""
-
-creator = Table(
-    "creator",
-    metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    Column("source", Text, nullable=False),
-    Column("region_id", Text, nullable=False),
-    Column("platform", Text, nullable=False),
-    Column("handle", Text),
-    Column("url", Text),
-    Column("etag", Text),
-    Column("last_modified", Text),
-    _time("not_before"),
-    _stamp("created_at"),
-    _stamp("updated_at"),
-    Column("platform_id", Text),
-    _time("last_polled_at"),
-    Column("last_error", Text),
-    Column("failures", Integer, nullable=False, server_default=text("0")),
-    UniqueConstraint("source", "region_id", "platform", "handle"),
-    UniqueConstraint("source", "region_id", "platform", "url"),
-    CheckConstraint(text("handle IS NOT NULL OR url IS NOT NULL"), name="address"),
-    schema=SCHEMA,
-)
-"""Whom a region polls, by handle or url, and what the last answer said.
-
-`last_modified` is the header as it came, `not_before` its Retry-After, `platform_id` what the platform calls what is
-asked for, `failures` how many refusals there were in a row. When the address is edited, a trigger empties all of that
-and sets `updated_at`.
-"""
-
-item = Table(
-    "item",
-    metadata,
-    Column("creator_id", BigInteger, ForeignKey(creator.c.id, ondelete="CASCADE"), nullable=False),
-    Column("item_id", Text, nullable=False),
-    Column("url", Text),
-    Column("title", Text),
-    _time("published_at"),
-    _stamp("first_seen_at"),
-    PrimaryKeyConstraint("creator_id", "item_id"),
-    schema=SCHEMA,
-)
-"""What creators published, as it was when it was first seen; `item_id` is the platform's."""
+"""`scheduler` is the RegionScheduler that last wrote down its schedules, whether or not it still reads that table."""
 
 compatibility = Table(
     "compatibility",
     metadata,
-    Column("min_reader", Text, nullable=False),
-    Column("only_row", Boolean, primary_key=True, server_default=text("true")),
+    _column("min_reader", Text, "The oldest release that may read and write the tables of this schema."),
+    Column("only_row", Boolean, primary_key=True, server_default=text("true"), comment="Keeps the table at one row."),
     CheckConstraint(text("only_row"), name="only_row"),
     schema=SCHEMA,
+    comment="Which releases may use this schema: an older release leaves it alone.",
 )
-"""Which release may use the schema at least."""
+
+creator = Table(
+    "creator",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True, comment="Says which creator it is."),
+    _source(),
+    _region_id(),
+    _column("platform", Text, "How to ask the creator: http, youtube or tiktok."),
+    _text("handle", "The creator's name on the platform, for youtube and tiktok."),
+    _text("url", "The address to ask, for http."),
+    _text("etag", "The ETag of the last answer, as it came."),
+    _text("last_modified", "The Last-Modified of the last answer, as it came."),
+    _time("not_before", "Until when the creator is left alone. Set it to null to have it asked at the next tick."),
+    _stamp("created_at", "When the row was made."),
+    _stamp("updated_at", "When platform, handle or url were last changed; a trigger sets it."),
+    _text("platform_id", "What the platform calls what is asked for, once that was looked up."),
+    _time("last_polled_at", "When the creator last answered."),
+    _text("last_error", "What went wrong since the last answer; null where nothing did."),
+    _column("failures", Integer, "How many refusals there were in a row.", default="0"),
+    UniqueConstraint("source", "region_id", "platform", "handle"),
+    UniqueConstraint("source", "region_id", "platform", "url"),
+    CheckConstraint(text("handle IS NOT NULL OR url IS NOT NULL"), name="address"),
+    schema=SCHEMA,
+    comment="Whom a region polls, and what the last answer said. Fill it: a new address empties what was known.",
+)
+
+item = Table(
+    "item",
+    metadata,
+    Column("creator_id", ForeignKey(creator.c.id, ondelete="CASCADE"), nullable=False, comment="The item's creator."),
+    _column("item_id", Text, "What the platform calls the item; of more than 512 characters, their hash."),
+    _text("url", "Where the item is."),
+    _text("title", "The item's title."),
+    _time("published_at", "When the item was published, as the platform says."),
+    _stamp("first_seen_at", "When a tick or a worker first saw the item."),
+    PrimaryKeyConstraint("creator_id", "item_id"),
+    schema=SCHEMA,
+    comment="What creators published, as it was when it was first seen. Delete what is no longer wanted.",
+)

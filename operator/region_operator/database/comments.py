@@ -1,0 +1,119 @@
+"""Writes into the database what its tables, views and functions are: the COMMENT ON texts that psql's \\d+ shows.
+
+The texts of the tables stand in `tables`, the other texts stand here. No revision has them: a revision never changes
+once it is released, and a text is mended whenever a reader stumbles. So each migration compares the database's texts
+with these, and writes the texts that differ. Nothing depends on them: where the server refuses them, the log says so
+and the migration goes on. The user's region_index gets none: tools that compare it with a model would see a difference.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from psycopg import errors
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from region_operator.database.tables import job_run, metadata
+from region_tick.contract import CHANGES_CHANNEL, SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Table
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+log = logging.getLogger(__name__)
+
+_REFUSED = (errors.InsufficientPrivilege, errors.LockNotAvailable, errors.ReadOnlySqlTransaction)
+
+_FOUND = text("""
+WITH relation AS (
+    SELECT oid, relname, relnamespace, CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind
+    FROM pg_class WHERE relnamespace = CAST(:schema AS regnamespace) AND relkind IN ('r', 'p', 'v')
+)
+SELECT relname AS name, '' AS part, format('%s %s.%I', kind, relnamespace::regnamespace, relname) AS target,
+    obj_description(oid, 'pg_class') AS said
+FROM relation
+UNION ALL
+SELECT relname, attname, format('COLUMN %s.%I.%I', relnamespace::regnamespace, relname, attname),
+    col_description(oid, attnum)
+FROM relation JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped
+UNION ALL
+SELECT proname, '()', format('FUNCTION %s', oid::regprocedure), obj_description(oid, 'pg_proc')
+FROM pg_proc WHERE pronamespace = CAST(:schema AS regnamespace)
+""")
+"""What can have a text: a relation (no part), a column (the part), a function ("()"); and the text that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a table, a view or a function is, in words; and each of its columns, by name."""
+
+    text: str
+    columns: Mapping[str, str]
+
+    @classmethod
+    def of(cls, table: Table) -> Self:
+        """Return what a table says of itself."""
+        return cls(table.comment or "", {column.name: column.comment or "" for column in table.columns})
+
+
+TABLES = {table.name: Description.of(table) for table in metadata.tables.values() if table.schema == SCHEMA} | {
+    "alembic_version": Description(
+        "At which revision this schema is; region-operator migrate brings it further.",
+        {"version_num": "The revision's number."},
+    )
+}
+
+_OF_RUNS = {
+    "manual": "Whether somebody started the run by hand, e.g. by kubectl create job --from.",
+    "duration": "How long the latest attempt took; null while it runs.",
+}
+
+VIEWS = {
+    "runs": Description(
+        "The ledger as people read it: job_run, with durations and with manual runs marked.",
+        {
+            name: _OF_RUNS.get(name) or job_run.c[name].comment or ""
+            for name in (
+                *("source", "region_id", "region_code", "tick_at", "manual", "state", "reason", "attempt"),
+                *("started_at", "finished_at", "duration", "cron", "handler", "window_start", "window_end"),
+                *("counts", "error_class", "error_message", "job_name", "pod", "node"),
+            )
+        },
+    )
+}
+
+FUNCTIONS = {
+    "notify_change": f"A trigger of tables of regions: tells the channel {CHANGES_CHANNEL} that one was written to.",
+    "forget_polls": "A trigger of creator: empties what is known of a creator whose address is edited.",
+}
+
+
+async def ensure_comments(connection: AsyncConnection) -> None:
+    """Bring the texts of our schema to this release's; write nothing where they are the same."""
+    wanted = {(name, "()"): said for name, said in FUNCTIONS.items()}
+    for name, description in (TABLES | VIEWS).items():
+        wanted[name, ""] = description.text
+        wanted |= {(name, column): said for column, said in description.columns.items()}
+    statements = [
+        f"COMMENT ON {row.target} IS {_literal(wanted[row.name, row.part])}"
+        for row in await connection.execute(_FOUND, {"schema": SCHEMA})
+        if wanted.get((row.name, row.part), row.said) != row.said
+    ]
+    if not statements:
+        return
+    try:
+        async with connection.begin_nested():
+            await connection.exec_driver_sql("; ".join(statements), execution_options={"no_parameters": True})
+    except DBAPIError as error:
+        if not isinstance(error.orig, _REFUSED):
+            raise
+        log.info("comments not written", extra={"reason": str(error.orig)})
+
+
+def _literal(said: str) -> str:
+    return "'" + said.replace("'", "''") + "'"
