@@ -10,6 +10,7 @@ import pytest
 
 from region_operator.kube.events import EVENTS_AT_ONCE
 from tests.harness.audit import audit_lines, is_renewal
+from tests.harness.regions import ONCE_A_YEAR
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ BREAKS = {
 }
 BROKEN = {*BREAKS}
 REPAIR = (
-    "UPDATE region_index SET code = 'R' || nr, name = 'Region R' || nr, cron_schedule = '0 0 1 1 *',"
+    f"UPDATE region_index SET code = 'R' || nr, name = 'Region R' || nr, cron_schedule = '{ONCE_A_YEAR}',"
     " bbox_min_lon = NULL, bbox_min_lat = NULL, bbox_max_lon = NULL, bbox_max_lat = NULL"
 )
 
@@ -102,7 +103,7 @@ def test_among_500_rows_one_turns_invalid_and_the_others_are_not_touched(
         after = versions(kubectl)
         assert {code for code in before if after[code] != before[code]} == {"R250"}
         bad = kubectl.cronjobs()["R250"]
-        assert (bad["metadata"]["uid"], bad["spec"]["schedule"]) == (uid, "0 0 1 1 *")
+        assert (bad["metadata"]["uid"], bad["spec"]["schedule"]) == (uid, ONCE_A_YEAR)
         assert kubectl.scheduler()["status"]["regions"] == {
             "active": 500,
             "scheduled": 499,
@@ -238,7 +239,7 @@ def test_a_quarantined_cronjob_that_is_known_no_more_is_suspended_until_its_row_
         eventually(lambda: "what it last was is not known" in kubectl.ready()["message"], what="and that is said")
         no_writes_in_three_reconciles(operator, control_plane, kubectl)
         sql(REPAIR)
-        eventually(lambda: kubectl.cronjobs()["R1"]["spec"]["schedule"] == "0 0 1 1 *", what="as its row says")
+        eventually(lambda: kubectl.cronjobs()["R1"]["spec"]["schedule"] == ONCE_A_YEAR, what="as its row says")
         assert suspended(kubectl) == set()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness.audit import audit_lines, is_renewal, sent_by
+from tests.harness.regions import ONCE_A_YEAR
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def test_a_row_with_an_invalid_schedule_is_quarantined_alone(
         sql("UPDATE region_index SET cron_schedule = '61 * * * *' WHERE code = 'R7'")
         eventually(lambda: kubectl.cronjobs()["R7"]["spec"]["suspend"], what="the row's CronJob is suspended")
         after = kubectl.cronjobs()
-        assert after["R7"]["spec"]["schedule"] == "0 0 1 1 *"
+        assert after["R7"]["spec"]["schedule"] == ONCE_A_YEAR
         assert {code for code, item in after.items() if item["metadata"]["resourceVersion"] != versions[code]} == {"R7"}
 
         ready = eventually(
@@ -156,8 +157,8 @@ def test_an_edited_cronjob_is_set_right_at_the_next_reconcile(
     with run_operator(**NO_WAKE_UPS):
         eventually(lambda: kubectl.ready().get("status") == "True", what="one CronJob")
         name = kubectl.cronjobs()["R1"]["metadata"]["name"]
-        kubectl("patch", "cronjob", name, "--type", "merge", "--patch", '{"spec": {"schedule": "0 0 1 1 *"}}')
-        eventually(lambda: kubectl.cronjobs()["R1"]["spec"]["schedule"] == "0 0 1 1 *", what="the schedule is back")
+        kubectl("patch", "cronjob", name, "--type", "merge", "--patch", json.dumps({"spec": {"schedule": "2 2 2 2 *"}}))
+        eventually(lambda: kubectl.cronjobs()["R1"]["spec"]["schedule"] == ONCE_A_YEAR, what="the schedule is back")
         kubectl("delete", "cronjob", name)
         eventually(lambda: "R1" in kubectl.cronjobs(), what="the CronJob is back")
 

@@ -19,6 +19,8 @@ from devcluster import another_time, debian
 DAYS = ("2026-11-28", "2026-11-30", "2027-02-28", "2028-02-29")
 BEGIN = "23:58:30"
 """So that midnight comes when about half of the tests are done."""
+LEFT_OUT = ("--ignore=tests/unit/test_devcluster_images.py",)
+"""It compares clocks with the times of files, which are those of the kernel."""
 COMPILER = debian.Part("cc", "gcc", "compiles the library by which tests and Postgres believe in another time")
 
 
@@ -46,7 +48,7 @@ def main() -> None:
         library = compiled(Path(folder))
         for day in DAYS:
             print(f"== {day} {BEGIN} UTC", flush=True)
-            command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
+            command = [sys.executable, "-m", "pytest", *LEFT_OUT, *sys.argv[1:]]
             failed |= subprocess.run(command, env=os.environ | environment(day, library), check=False).returncode != 0
     sys.exit(failed)
 
