@@ -6,9 +6,12 @@ import asyncio
 import shutil
 from datetime import date
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from region_operator.database.migrate import MigrationError, SchemaState, migrate, newest_revision
@@ -18,7 +21,6 @@ from tests.database.schema import run, state, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 DAYS = 15
@@ -58,7 +60,7 @@ def next_revision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[
         revision = REVISION.format(newest=newest_revision(), statement=statement)
         shutil.copytree(files("region_operator.database") / "migrations", tmp_path / "migrations")  # type: ignore[arg-type]
         (tmp_path / "migrations/versions/9999_next.py").write_text(revision)
-        monkeypatch.setattr("region_operator.database.migrate.MIGRATIONS", str(tmp_path / "migrations"))
+        monkeypatch.setattr("region_operator.database.migrate.MIGRATIONS", tmp_path / "migrations")
 
     return write
 
@@ -103,3 +105,12 @@ async def test_without_any_right(stranger: Callable[[str], str], empty_database:
         await migrate(DatabaseUrl.parse(url))
     assert url.partition("@")[0] not in str(caught.value)
     assert await state(url) is SchemaState.MISSING
+
+
+def test_a_revision_is_known_by_its_file() -> None:
+    config = Config()
+    config.set_main_option("script_location", "region_operator.database:migrations")
+    scripts = ScriptDirectory.from_config(config)
+    revisions = {Path(script.path).name: script.revision for script in scripts.walk_revisions()}
+    assert {name: name.partition("_")[0] for name in revisions} == revisions
+    assert newest_revision() == scripts.get_current_head()
