@@ -182,9 +182,7 @@ class Reconciler:
         if observation.quota.drifted:
             await apply_quota(self._api, observation.quota)
         plan = observation.decision.plan
-        for delete in plan.deletes:
-            self.echo_filter.expect_deletion(delete.live.name, uid=delete.live.uid)  # before its event can come
-        applied = await apply_plan(self._api, plan, scheduler.namespace, on_write=self.echo_filter.remember)
+        applied = await apply_plan(self._api, plan, scheduler.namespace, self.echo_filter)
         kept = {live.name: live.body for live in observation.ours if live.name not in applied.deleted}
         await self.ledger.save_schedules(database, scheduler, (kept | dict(applied.written)).values())
         if applied.error:

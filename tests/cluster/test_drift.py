@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from region_operator.cronjobs.echo_filter import EchoFilter
 from region_operator.cronjobs.labels import cronjob_name
 from region_operator.cronjobs.render import render_cronjob
 from region_operator.kube.api import connect
@@ -278,12 +279,10 @@ async def test_a_creation_adopts_nothing_that_was_made_since_the_listing(
     manifest["metadata"].pop("ownerReferences")  # the owner is none, so it would be collected
     plan = Plan(writes=(Write(ChangeReason.ADDED, desired, manifest),))
     async with connect("test") as api:
-        assert (
-            await apply_plan(api, plan, kubectl.namespace, on_write=lambda _: None)
-        ).stale == 1  # is to be decided anew
+        assert (await apply_plan(api, plan, kubectl.namespace, EchoFilter())).stale == 1  # is to be decided anew
         assert kubectl.get("cronjob", name)["spec"]["schedule"] == "@yearly"
         kubectl("delete", "cronjob", name)
-        applied = await apply_plan(api, plan, kubectl.namespace, on_write=lambda _: None)
+        applied = await apply_plan(api, plan, kubectl.namespace, EchoFilter())
         assert applied.error is None
     assert kubectl.get("cronjob", name)["spec"]["schedule"] == PARIS.cron_schedule
 

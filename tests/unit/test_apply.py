@@ -6,17 +6,22 @@ What an apply does to a real cluster: tests/cluster.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from kubernetes.aio import client
 
+from region_operator.cronjobs.echo_filter import EchoFilter
 from region_operator.kube.api import Api
 from region_operator.kube.apply import GIVE_UP_AFTER, ApplyError, apply_plan
 from region_operator.kube.put import ATTEMPTS
-from region_operator.plan.changes import ChangeReason, Desired, Plan, Write
+from region_operator.plan.changes import ChangeReason, Delete, Desired, LiveCronJob, Plan, Write
 from region_operator.regions.schedule import parse_schedule
 from tests.harness.examples import PARIS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LEFT: dict[str, Any] = {
     "metadata": {
@@ -64,6 +69,9 @@ class Refusing(Api):
     async def patch(self, path: str, operations: list[dict[str, Any]], *, manager: str) -> dict[str, Any]:  # noqa: ARG002
         return LEFT
 
+    async def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
+        raise client.ApiException(status=self.statuses[-1], reason=f"no {method} {path}")
+
 
 class Overtaken(Refusing):
     """An API server where somebody else changes the object between an apply and the patch after it, so many times."""
@@ -79,10 +87,6 @@ class Overtaken(Refusing):
         return LEFT
 
 
-def ignore(_cronjob: dict[str, Any]) -> None:
-    """Be told of a write."""
-
-
 def writes(count: int) -> Plan:
     desired = Desired(PARIS, parse_schedule(PARIS.cron_schedule))
     return Plan(writes=tuple(Write(ChangeReason.ADDED, desired, {"metadata": {"name": f"n{n}"}}) for n in range(count)))
@@ -91,7 +95,7 @@ def writes(count: int) -> Plan:
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_server_that_has_no_time_for_anything_is_not_asked_for_everything(status: int) -> None:
     api = Refusing(status)
-    applied = await apply_plan(api, writes(1000), "namespace", on_write=ignore)
+    applied = await apply_plan(api, writes(1000), "namespace", EchoFilter())
     assert "32 of 1000 changes failed and 968 were not tried" in str(applied.error)
     assert api.asked <= 2 * GIVE_UP_AFTER
 
@@ -99,28 +103,28 @@ async def test_a_server_that_has_no_time_for_anything_is_not_asked_for_everythin
 @pytest.mark.parametrize("statuses", [(403,), (422,), (500, 200, 500)])
 async def test_one_change_that_fails_keeps_no_other_from_being_tried(statuses: tuple[int, ...]) -> None:
     api = Refusing(*statuses * 33)
-    applied = await apply_plan(api, writes(100), "namespace", on_write=ignore)
+    applied = await apply_plan(api, writes(100), "namespace", EchoFilter())
     assert isinstance(applied.error, ApplyError)
     assert api.asked == 100
 
 
 async def test_one_that_was_changed_meanwhile_is_the_next_reconciles_and_no_failure() -> None:
     api = Refusing(409)
-    applied = await apply_plan(api, writes(1), "namespace", on_write=ignore)
+    applied = await apply_plan(api, writes(1), "namespace", EchoFilter())
     assert (applied.stale, applied.error, api.asked) == (1, None, 1)
 
 
 @pytest.mark.parametrize(("lost", "ends"), [(ATTEMPTS - 1, True), (ATTEMPTS, False)])
 async def test_what_others_add_is_removed_also_where_they_are_faster_a_few_times(lost: int, ends: bool) -> None:
     api = Overtaken(lost)
-    applied = await apply_plan(api, writes(1), "namespace", on_write=ignore)
+    applied = await apply_plan(api, writes(1), "namespace", EchoFilter())
     assert (applied.error is None) is ends
     assert api.asked == ATTEMPTS
 
 
 async def test_no_write_outlives_the_reconcile_that_asked_for_it() -> None:
     api, before = Hanging(), asyncio.all_tasks()
-    applying = asyncio.create_task(apply_plan(api, writes(100), "namespace", on_write=ignore))
+    applying = asyncio.create_task(apply_plan(api, writes(100), "namespace", EchoFilter()))
     await asyncio.wait_for(api.begun.wait(), 10)
     applying.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -128,8 +132,29 @@ async def test_no_write_outlives_the_reconcile_that_asked_for_it() -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_what_was_done_is_told_as_it_happens_and_in_the_end() -> None:
-    told: list[dict[str, Any]] = []
-    applied = await apply_plan(Refusing(200), writes(1), "namespace", on_write=told.append)
-    assert told == [LEFT]
+class Told:
+    """Keeps what a plan tells of its changes."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def expect_deletion(self, name: str, *, uid: str) -> None:
+        self.told.append((name, uid))
+
+    def remember(self, body: Mapping[str, Any]) -> None:
+        self.told.append(body)
+
+
+async def test_a_write_is_told_as_it_happens_and_in_the_end() -> None:
+    listener = Told()
+    applied = await apply_plan(Refusing(200), writes(1), "namespace", listener)
+    assert listener.told == [LEFT]
     assert (applied.written, applied.deleted, applied.stale, applied.error) == ({"n0": LEFT}, frozenset(), 0, None)
+
+
+async def test_only_a_deletion_that_is_tried_is_told() -> None:
+    deletes = tuple(Delete(LiveCronJob.from_object(deepcopy(LEFT) | {"spec": {"schedule": ""}})) for _ in range(1000))
+    listener = Told()
+    applied = await apply_plan(Refusing(503), Plan(deletes=deletes), "namespace", listener)
+    assert "968 were not tried" in str(applied.error)
+    assert listener.told == [("n0", "u")] * 32

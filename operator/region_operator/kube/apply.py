@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kubernetes.aio.client import ApiException
 from kubernetes.aio.utils.retry import is_conflict
@@ -25,7 +25,7 @@ from region_operator.plan.changes import ChangeReason, Delete, LiveCronJob, Writ
 from region_operator.runtime import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from region_operator.cronjobs.manifest import Manifest
     from region_operator.plan.changes import Plan
@@ -91,10 +91,19 @@ async def list_current(api: Api, namespace: str) -> tuple[list[LiveCronJob], lis
     return ours, others
 
 
-async def apply_plan(api: Api, plan: Plan, namespace: str, *, on_write: Callable[[Manifest], None]) -> Applied:
-    """Carry out a plan and return the result, also if some changes failed.
+class ChangeListener(Protocol):
+    """Hears of each change as it happens, because the change's event may come long before the plan is done."""
 
-    `on_write` gets each CronJob right after the write, because the write's event may come before the plan is done.
+    def expect_deletion(self, name: str, *, uid: str) -> None:
+        """Hear of a deletion, right before its request."""
+
+    def remember(self, body: Mapping[str, Any]) -> None:
+        """Hear of a write, with the CronJob as the write left it."""
+
+
+async def apply_plan(api: Api, plan: Plan, namespace: str, listener: ChangeListener) -> Applied:
+    """Carry out a plan, tell `listener` of each change, and return the result, also if some changes failed.
+
     After GIVE_UP_AFTER consecutive overload errors the rest of the plan is not tried.
     """
     slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
@@ -105,7 +114,7 @@ async def apply_plan(api: Api, plan: Plan, namespace: str, *, on_write: Callable
         async with slots:
             if consecutive_overloads >= GIVE_UP_AFTER:
                 return _Outcome.UNTRIED
-            outcome = await _carry_out(api, change, namespace, on_write)
+            outcome = await _carry_out(api, change, namespace, listener)
             overload = isinstance(outcome, Exception) and _is_overload(outcome)
             consecutive_overloads = consecutive_overloads + 1 if overload else 0
             return outcome
@@ -142,17 +151,19 @@ def _sum_up(changes: Sequence[Write | Delete], outcomes: Sequence[Manifest | _Ou
 
 
 async def _carry_out(
-    api: Api, change: Write | Delete, namespace: str, on_write: Callable[[Manifest], None]
+    api: Api, change: Write | Delete, namespace: str, listener: ChangeListener
 ) -> Manifest | _Outcome | Exception:
     """Carry out one change and log the outcome. Return the written CronJob, another outcome, or the error."""
     outcome: Manifest | _Outcome = _Outcome.GONE
     try:
         if isinstance(change, Write):
             outcome = await _write(api, change, namespace)
-            on_write(outcome)
-        elif not await _delete(api, change.live, namespace):
-            log.info("gone already", extra=_log_keys(change))
-            return outcome
+            listener.remember(outcome)
+        else:
+            listener.expect_deletion(change.live.name, uid=change.live.uid)
+            if not await _delete(api, change.live, namespace):
+                log.info("gone already", extra=_log_keys(change))
+                return outcome
     except ERRORS as error:
         if is_conflict(error):
             log.info("changed meanwhile", extra=_log_keys(change) | {"change": change.reason})
