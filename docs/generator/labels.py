@@ -8,7 +8,7 @@ from docs.generator.markdown import code, codes, join, section, table, wrap
 from docs.generator.source import Texts, constants
 from region_operator import scheduler
 from region_operator.cronjobs import labels
-from region_operator.cronjobs.manifest import common_labels
+from region_operator.cronjobs.manifest_parts import common_labels
 from region_operator.kube import nudge
 from region_operator.scheduler import DEFAULT_NAME, Scheduler
 

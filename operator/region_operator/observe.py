@@ -22,7 +22,7 @@ from region_operator.scheduler import InvalidSchedule, Scheduler
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from region_operator.cronjobs.manifest import Manifest
+    from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.database.region_table import Trigger
     from region_operator.database.store import Database
     from region_operator.kube.api import Api

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from region_operator.kube.leader_election import POLL_SECONDS
-from region_operator.kube.lease import LEASE_SECONDS
+from region_operator.kube.lease_record import LEASE_SECONDS
 from tests.cluster.leaders import (
     assert_they_wrote_in_turn,
     holder,

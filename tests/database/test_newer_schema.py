@@ -10,7 +10,7 @@ import pytest
 from kubernetes.aio import client
 
 from region_operator.database.migrate import SchemaState, newest_revision
-from region_operator.database.store import Database, Store
+from region_operator.database.store import Database, SchemaError, Store
 from region_operator.kube.api import Api
 from region_operator.ledger.service import FINALIZE_EVERY_SECONDS, LedgerService
 from region_operator.regions.source import read_regions
@@ -123,6 +123,17 @@ async def test_a_newer_schema_that_may_be_used_is_used(
         assert store.description.endswith("\nschema revision: 9999")
     assert told(caplog) == [("INFO", "schema used"), ("INFO", "forgotten")]
     assert value(database, COUNT_PARTITIONS) == 16  # fifteen days and the default
+
+
+async def test_an_older_schema_in_the_place_of_a_newer_one_is_no_conflict_any_more(database: str) -> None:
+    async with Store(lambda: database, may_migrate=False) as store:
+        run(database, NEWER, TOO_NEW)
+        assert (await store.open()).schema_conflict
+        run(database, "UPDATE region_tick.alembic_version SET version_num = '0001'")
+        with pytest.raises(SchemaError, match="older: run `region-operator migrate`"):
+            await store.open()
+        run(database, f"UPDATE region_tick.alembic_version SET version_num = '{newest_revision()}'")
+        assert (await store.open()).schema_conflict == ""
 
 
 async def test_a_schema_that_is_migrated_under_a_running_operator_is_noticed(

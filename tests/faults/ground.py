@@ -11,7 +11,7 @@ import urllib3
 import yaml
 
 from region_operator.kube.apply import cronjobs_path
-from region_operator.kube.lease import NAME as LEASE
+from region_operator.kube.lease_record import NAME as LEASE
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator_process import CHECKOUT
 from tests.harness.proxy import Proxy

@@ -1,6 +1,6 @@
 """kube/leader_election.py without an API server: the clock, the names, the end of the process.
 
-The rest: tests/cluster/test_leader_election.py and tests/cluster/test_lease.py.
+The rest: tests/cluster/test_leader_election.py and tests/cluster/test_lease_renewal.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kubernetes.aio.client import ApiException
 from kubernetes.aio.utils.retry import Backoff, on_retry_after_error
 
 from region_operator.kube import leader_election
-from region_operator.kube.lease import LEASE_SECONDS
+from region_operator.kube.lease_record import LEASE_SECONDS
 
 
 def test_two_processes_of_one_pod_have_different_identities() -> None:

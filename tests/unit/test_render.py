@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from region_operator.cronjobs.labels import DIGEST_ANNOTATION, cronjob_name, region_key
 from region_operator.cronjobs.render import render_cronjob
-from region_operator.kube.quota import render_quota
 from region_operator.regions.schedule import parse_schedule
 from region_tick.contract import Variable, job_name
 from tests.harness.examples import PARIS, scheduler
@@ -106,13 +105,6 @@ def test_users_additions_come_after_ours() -> None:
     assert pod["containers"][0]["env"][-1] == {"name": "KEY", "value": "v"}
     assert pod["containers"][0]["image"] == "mine:1"
     assert pod["nodeSelector"] == {"pool": "ticks"}
-
-
-def test_the_quota_counts_the_ticks_priority_class_only() -> None:
-    spec = render_quota(scheduler(concurrency=7))["spec"]
-    pod = render()["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    assert spec["hard"] == {"pods": "7"}
-    assert spec["scopeSelector"]["matchExpressions"][0]["values"] == [pod["priorityClassName"]]
 
 
 def test_the_longest_name_leaves_room_for_the_controllers_suffix() -> None:

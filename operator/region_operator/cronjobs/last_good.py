@@ -25,7 +25,7 @@ from region_operator.cronjobs.labels import (
     TIMEOUT_ANNOTATION,
 )
 from region_operator.cronjobs.ownership import applied_text
-from region_operator.cronjobs.render import unescape_dollars
+from region_operator.cronjobs.pod_spec import unescape_dollars
 from region_operator.regions.cron_field import ScheduleError
 from region_operator.regions.region import Bbox, RegionRow, parse_timeout
 from region_operator.regions.schedule import Schedule, parse_schedule

@@ -17,14 +17,14 @@ from region_operator.cronjobs.labels import (
     HANDLER_ANNOTATION,
     ID_ANNOTATION,
     NAME_ANNOTATION,
-    PRIORITY_CLASS,
     REGION_LABEL,
     TIMEOUT_ANNOTATION,
     region_key,
 )
-from region_operator.cronjobs.manifest import Manifest, common_labels, owner_reference, with_digest
+from region_operator.cronjobs.manifest_parts import Manifest, common_labels, owner_reference, with_digest
+from region_operator.cronjobs.pod_spec import pod_spec
 from region_operator.scheduler import Scheduler, format_duration
-from region_tick.contract import DATABASE_SECRET, PERMANENT, TERMINATION_GRACE_SECONDS, Variable
+from region_tick.contract import PERMANENT, TERMINATION_GRACE_SECONDS
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -38,7 +38,6 @@ _POD_BACKOFF_SECONDS, _POD_BACKOFF_LIMIT_SECONDS = (
     10,
     600,
 )  # job_controller.go, DefaultJobPodFailureBackOff and its maximum
-_DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
 
 
 def render_cronjob(
@@ -68,35 +67,40 @@ def render_cronjob(
             "failedJobsHistoryLimit": 3,
             "jobTemplate": {
                 "metadata": {"labels": labels},
-                "spec": {
-                    "backoffLimit": tick.retries,
-                    "activeDeadlineSeconds": _active_deadline(
-                        start_deadline, region.timeout or tick.timeout, tick.retries
-                    ),
-                    "ttlSecondsAfterFinished": JOB_TTL_SECONDS,
-                    "podReplacementPolicy": "Failed",
-                    "podFailurePolicy": {
-                        "rules": [
-                            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                            {
-                                "action": "FailJob",
-                                "onExitCodes": {
-                                    "containerName": CONTAINER,
-                                    "operator": "In",
-                                    "values": sorted(PERMANENT),
-                                },
-                            },
-                        ]
-                    },
-                    "template": {
-                        "metadata": {"labels": labels},
-                        "spec": _pod_spec(region, schedule, scheduler, name, tick_image, start_deadline),
-                    },
-                },
+                "spec": _job_spec(region, schedule, scheduler, name, tick_image, start_deadline, labels),
             },
         },
     }
     return with_digest(manifest)
+
+
+def _job_spec(
+    region: RegionRow,
+    schedule: Schedule,
+    scheduler: Scheduler,
+    name: str,
+    tick_image: str,
+    start_deadline: timedelta,
+    labels: dict[str, str],
+) -> Manifest:
+    tick = scheduler.spec.tick
+    permanent = {"containerName": CONTAINER, "operator": "In", "values": sorted(PERMANENT)}
+    return {
+        "backoffLimit": tick.retries,
+        "activeDeadlineSeconds": _active_deadline(start_deadline, region.timeout or tick.timeout, tick.retries),
+        "ttlSecondsAfterFinished": JOB_TTL_SECONDS,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": "FailJob", "onExitCodes": permanent},
+            ]
+        },
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": pod_spec(region, schedule, scheduler, name, tick_image, start_deadline),
+        },
+    }
 
 
 def _annotations(region: RegionRow) -> dict[str, str]:
@@ -119,88 +123,3 @@ def _active_deadline(start_deadline: timedelta, timeout: timedelta, retries: int
     backoffs = sum(min(_POD_BACKOFF_SECONDS * 2**n, _POD_BACKOFF_LIMIT_SECONDS) for n in range(retries))
     attempts = (retries + 1) * (timeout.total_seconds() + TERMINATION_GRACE_SECONDS + POD_START_SECONDS)
     return int(start_deadline.total_seconds() + attempts + backoffs)
-
-
-def _pod_spec(
-    region: RegionRow, schedule: Schedule, scheduler: Scheduler, name: str, tick_image: str, start_deadline: timedelta
-) -> Manifest:
-    tick = scheduler.spec.tick
-    spec: Manifest = {
-        "restartPolicy": "Never",
-        "priorityClassName": PRIORITY_CLASS,
-        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "tolerations": [
-            # A lost node must not block the region's next tick for Kubernetes' default of five minutes.
-            {"key": f"node.kubernetes.io/{state}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
-            for state in ("not-ready", "unreachable")
-        ]
-        + tick.tolerations,
-        "containers": [
-            {
-                "name": CONTAINER,
-                "image": tick.image or tick_image,
-                "env": _environment(region, schedule, scheduler, name, start_deadline) + tick.env,
-                "envFrom": tick.env_from,
-                "resources": tick.resources or _DEFAULT_RESOURCES,
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-            }
-        ],
-    }
-    if tick.node_selector:
-        spec["nodeSelector"] = tick.node_selector
-    if tick.service_account_name:
-        spec["serviceAccountName"] = tick.service_account_name
-    return spec
-
-
-def _environment(
-    region: RegionRow, schedule: Schedule, scheduler: Scheduler, name: str, start_deadline: timedelta
-) -> list[Manifest]:
-    def from_field(path: str) -> Manifest:
-        return {"fieldRef": {"fieldPath": path}}
-
-    tick = scheduler.spec.tick
-    plain = {
-        Variable.CRONJOB_NAME: name,
-        Variable.SOURCE: region.source,
-        Variable.HANDLER: region.handler or tick.handler,
-        Variable.TIMEOUT_SECONDS: str(int((region.timeout or tick.timeout).total_seconds())),
-        Variable.START_DEADLINE_SECONDS: str(int(start_deadline.total_seconds())),
-        Variable.REGION_ID: region.id,
-        Variable.REGION_CODE: region.code,
-        Variable.REGION_NAME: region.name,
-        Variable.REGION_BBOX: str(region.bbox) if region.bbox else "",
-        Variable.REGION_CRON: schedule.source,
-    }
-    referred = {
-        Variable.DATABASE_URL: {"secretKeyRef": {"name": DATABASE_SECRET, "key": "DATABASE_URL"}},
-        Variable.JOB_NAME: from_field("metadata.labels['batch.kubernetes.io/job-name']"),
-        Variable.JOB_UID: from_field("metadata.labels['batch.kubernetes.io/controller-uid']"),
-        Variable.POD_NAME: from_field("metadata.name"),
-        Variable.NODE_NAME: from_field("spec.nodeName"),
-    }
-    return [{"name": str(variable), "value": escape_dollars(value)} for variable, value in plain.items()] + [
-        {"name": str(variable), "valueFrom": value} for variable, value in referred.items()
-    ]
-
-
-def escape_dollars(text: str) -> str:
-    """Double every `$` of a variable's value, because the kubelet replaces `$(NAME)` and `$$`."""
-    return text.replace("$", "$$")
-
-
-def unescape_dollars(value: str) -> str:
-    """Undo `escape_dollars`."""
-    return value.replace("$$", "$")

@@ -122,7 +122,7 @@ async def migrate(url: DatabaseUrl, *, today: date | None = None) -> MigrationRe
 
 async def find_schema(engine: AsyncEngine) -> FoundSchema:
     """Tell how a database's schema stands to this release's; a revision unknown to this release is a newer one."""
-    async with transaction(engine) as connection:
+    async with transaction(engine, timeout_seconds=10) as connection:
         revision = await _revision(connection)
         state = _state(revision)
         min_reader = await _min_reader(connection) if state is SchemaState.NEWER else None

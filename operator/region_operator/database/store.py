@@ -106,7 +106,7 @@ class Store:
             database = await self._open(DatabaseUrl.parse(url))
             self._url = url
         else:
-            database = await self._look_again(self._database)
+            database = await self._look_again(self._database, url)
         self._database = database
         if not database.schema_conflict:
             await self._make_partitions(database.engine)
@@ -134,12 +134,15 @@ class Store:
         self._address = url.address
         return self._go_by(found, database)
 
-    async def _look_again(self, database: Database) -> Database:
-        """Go by the schema as it is now. Where it was lost, whoever needs it says what is missing."""
+    async def _look_again(self, database: Database, url: str) -> Database:
+        """Go by the schema as it is now. If the schema is lost, the parts that need it say what is missing."""
         with suppress(ProgrammingError):
             found = await find_schema(database.engine)
             if found != self._found and found.state in (SchemaState.CURRENT, SchemaState.NEWER):
                 return self._go_by(found, database)
+            if database.schema_conflict and found.state in (SchemaState.MISSING, SchemaState.OLDER):
+                await self.close()  # a backup was brought back in the place of the newer schema
+                return await self._open(DatabaseUrl.parse(url))
         return database
 
     def _go_by(self, found: FoundSchema, database: Database) -> Database:

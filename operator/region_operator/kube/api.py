@@ -29,7 +29,7 @@ from region_tick.contract import VERSION
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from region_operator.cronjobs.manifest import Manifest
+    from region_operator.cronjobs.manifest_parts import Manifest
 
 T = TypeVar("T")
 

@@ -27,7 +27,7 @@ from region_operator.runtime import metrics
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from region_operator.cronjobs.manifest import Manifest
+    from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.plan.changes import Plan
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from region_operator.scheduler import API_VERSION, DEFAULT_NAME, KIND, Spec, scheduler_path
 
 if TYPE_CHECKING:
-    from region_operator.cronjobs.manifest import Manifest
+    from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.kube.api import Api
 
 log = logging.getLogger(__name__)

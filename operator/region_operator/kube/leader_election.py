@@ -27,7 +27,16 @@ from kubernetes.aio.client import ApiException
 
 from region_operator.kube.api import ERRORS, ApiUnavailableError
 from region_operator.kube.api_errors import describe
-from region_operator.kube.lease import API_VERSION, LEASE_SECONDS, NAME, LeaseRecord, Step, decide, held, released
+from region_operator.kube.lease_record import (
+    API_VERSION,
+    LEASE_SECONDS,
+    NAME,
+    LeaseRecord,
+    Step,
+    decide,
+    held,
+    released,
+)
 from region_operator.runtime import metrics
 from region_operator.runtime.health import NOT_RECONCILED
 from region_operator.scheduler import DEFAULT_NAME, INITIAL_STATUS, scheduler_path

@@ -16,7 +16,7 @@ from region_operator.cronjobs.labels import FIELD_MANAGER
 from region_operator.cronjobs.ownership import foreign_fields, readable_path, removal_patch
 
 if TYPE_CHECKING:
-    from region_operator.cronjobs.manifest import Manifest
+    from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.kube.api import Api
 
 NAMED_FIELDS = 5

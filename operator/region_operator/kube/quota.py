@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.labels import PRIORITY_CLASS, QUOTA_NAME
-from region_operator.cronjobs.manifest import Manifest, common_labels, owner_reference, with_digest
+from region_operator.cronjobs.manifest_parts import Manifest, common_labels, owner_reference, with_digest
 from region_operator.cronjobs.ownership import has_digest, in_sync, is_marked
 from region_operator.kube.put import culprits, put
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from region_operator.cronjobs.labels import CONTAINER, ID_ANNOTATION
 from region_operator.cronjobs.ownership import last_changed_at
-from region_operator.cronjobs.render import unescape_dollars
+from region_operator.cronjobs.pod_spec import unescape_dollars
 from region_tick.contract import Variable
 
 if TYPE_CHECKING:

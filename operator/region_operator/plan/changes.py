@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from region_operator.cronjobs.labels import PAUSED_ANNOTATION, key_in_name
-from region_operator.cronjobs.manifest import Manifest
+from region_operator.cronjobs.manifest_parts import Manifest
 
 if TYPE_CHECKING:
     from region_operator.regions.region import Quarantined, RegionRow

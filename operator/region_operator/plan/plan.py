@@ -37,7 +37,7 @@ from region_operator.regions.schedule import parse_schedule
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence, Set
 
-    from region_operator.cronjobs.manifest import Manifest
+    from region_operator.cronjobs.manifest_parts import Manifest
 
 
 def parse_schedules(rows: Sequence[RegionRow | Quarantined]) -> tuple[list[Desired], list[Quarantined]]:

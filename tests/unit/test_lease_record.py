@@ -1,4 +1,4 @@
-"""kube/lease.py: the step that follows a look at a Lease, as a table."""
+"""kube/lease_record.py: the step that follows a look at a Lease, as a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from region_operator.kube.lease import LEASE_SECONDS, LeaseRecord, Step, decide, held, released
+from region_operator.kube.lease_record import LEASE_SECONDS, LeaseRecord, Step, decide, held, released
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

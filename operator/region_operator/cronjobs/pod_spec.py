@@ -1,0 +1,104 @@
+"""Renders the pod of a tick: the container, its rights, and the environment that the tick reads. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from region_operator.cronjobs.labels import CONTAINER, PRIORITY_CLASS
+from region_tick.contract import DATABASE_SECRET, TERMINATION_GRACE_SECONDS, Variable
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from region_operator.cronjobs.manifest_parts import Manifest
+    from region_operator.regions.region import RegionRow
+    from region_operator.regions.schedule import Schedule
+    from region_operator.scheduler import Scheduler
+
+_DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
+
+
+def pod_spec(
+    region: RegionRow, schedule: Schedule, scheduler: Scheduler, name: str, tick_image: str, start_deadline: timedelta
+) -> Manifest:
+    """Return the pod's spec. `name` is the CronJob's; `tick_image` is used if the spec names no image."""
+    tick = scheduler.spec.tick
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "priorityClassName": PRIORITY_CLASS,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "tolerations": [
+            # A lost node must not block the region's next tick for Kubernetes' default of five minutes.
+            {"key": f"node.kubernetes.io/{state}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+            for state in ("not-ready", "unreachable")
+        ]
+        + tick.tolerations,
+        "containers": [
+            {
+                "name": CONTAINER,
+                "image": tick.image or tick_image,
+                "env": _environment(region, schedule, scheduler, name, start_deadline) + tick.env,
+                "envFrom": tick.env_from,
+                "resources": tick.resources or _DEFAULT_RESOURCES,
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+    }
+    if tick.node_selector:
+        spec["nodeSelector"] = tick.node_selector
+    if tick.service_account_name:
+        spec["serviceAccountName"] = tick.service_account_name
+    return spec
+
+
+def _environment(
+    region: RegionRow, schedule: Schedule, scheduler: Scheduler, name: str, start_deadline: timedelta
+) -> list[Manifest]:
+    def from_field(path: str) -> Manifest:
+        return {"fieldRef": {"fieldPath": path}}
+
+    tick = scheduler.spec.tick
+    plain = {
+        Variable.CRONJOB_NAME: name,
+        Variable.SOURCE: region.source,
+        Variable.HANDLER: region.handler or tick.handler,
+        Variable.TIMEOUT_SECONDS: str(int((region.timeout or tick.timeout).total_seconds())),
+        Variable.START_DEADLINE_SECONDS: str(int(start_deadline.total_seconds())),
+        Variable.REGION_ID: region.id,
+        Variable.REGION_CODE: region.code,
+        Variable.REGION_NAME: region.name,
+        Variable.REGION_BBOX: str(region.bbox) if region.bbox else "",
+        Variable.REGION_CRON: schedule.source,
+    }
+    referred = {
+        Variable.DATABASE_URL: {"secretKeyRef": {"name": DATABASE_SECRET, "key": "DATABASE_URL"}},
+        Variable.JOB_NAME: from_field("metadata.labels['batch.kubernetes.io/job-name']"),
+        Variable.JOB_UID: from_field("metadata.labels['batch.kubernetes.io/controller-uid']"),
+        Variable.POD_NAME: from_field("metadata.name"),
+        Variable.NODE_NAME: from_field("spec.nodeName"),
+    }
+    return [{"name": str(variable), "value": escape_dollars(value)} for variable, value in plain.items()] + [
+        {"name": str(variable), "valueFrom": value} for variable, value in referred.items()
+    ]
+
+
+def escape_dollars(text: str) -> str:
+    """Double every `$` of a variable's value, because the kubelet replaces `$(NAME)` and `$$`."""
+    return text.replace("$", "$$")
+
+
+def unescape_dollars(value: str) -> str:
+    """Undo `escape_dollars`."""
+    return value.replace("$$", "$")
