@@ -29,6 +29,7 @@ COUNT = 5000
 LAST_SUCCESS = "region_operator_last_success_timestamp_seconds"
 
 
+@pytest.mark.alone
 def test_told_to_stop_amid_five_thousand_cronjobs_it_ends_and_the_next_start_finishes(
     site: Site, run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster
 ) -> None:
