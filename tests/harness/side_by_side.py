@@ -27,7 +27,7 @@ LONGEST_FIRST = (
     "tests/faults/test_api_server.py",
     "tests/faults/test_random_faults.py",
     "tests/faults/",
-    "tests/cluster/test_leader.py",
+    "tests/cluster/test_leader_election.py",
     "tests/cluster/",
     "tests/database/",
     "tests/unit/",
