@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from pytest import FixtureRequest
-
 
 @pytest.mark.xdist_group("together")
-def test_the_name_of_a_test_that_runs_beside_others_has_its_group(request: FixtureRequest) -> None:
+def test_the_name_of_a_test_that_runs_beside_others_has_its_group(request: pytest.FixtureRequest) -> None:
     assert request.node.nodeid.endswith("@together") is ("PYTEST_XDIST_WORKER" in os.environ)
