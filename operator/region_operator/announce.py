@@ -1,7 +1,7 @@
-"""Announces the findings of a reconcile, each once: a log line and an Event at the begin, a log line at the end.
+"""Announces the findings of a reconcile, each once: a log line and an Event at the beginning, a log line at the end.
 
 This module changes no CronJob and no status. Only this process remembers its announcements. So a new leader announces
-every finding that still lasts again.
+again every finding that still lasts.
 """
 
 from __future__ import annotations

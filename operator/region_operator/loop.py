@@ -1,8 +1,8 @@
 """Runs one reconcile after the other, and turns each result into readiness, log lines, metrics and the next attempt.
 
-The loop believes that a reconcile raises ReconcileError or ApiUnavailableError for every problem outside of this
-process. Every other error is a bug of the operator; the loop goes on after a bug too. Who calls `attempt` is left to
-`wiring`, and when an attempt is due to `reconcile_timer`.
+The loop relies on a reconcile to raise ReconcileError or ApiUnavailableError for every problem outside of this process.
+Every other error is a bug of the operator; the loop goes on after a bug too. Who calls `attempt` is left to `wiring`,
+and when an attempt is due to `reconcile_timer`.
 """
 
 from __future__ import annotations

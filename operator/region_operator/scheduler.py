@@ -1,8 +1,8 @@
 """A RegionScheduler as values: the user's `spec`, and the constants that must agree with crds/regionscheduler.yaml.
 
-The models believe that the API server has validated an object and filled in the defaults. The models repeat the
-defaults only for incomplete objects: objects of an older schema and of tests. Unknown fields are ignored, because a
-newer CRD may have more fields.
+The models assume that the API server has validated an object and filled in the defaults. The models repeat the defaults
+only for incomplete objects: objects of an older schema and of tests. Unknown fields are ignored, because a newer CRD
+may have more fields.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the API server itself wrote down about writes, and who it says sent them."""
+"""Reads the API server's audit log: which writes arrived, and who sent each write."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ LEASE = "/leases/region-operator"
 
 
 def audit_lines(cluster: LocalCluster, namespace: str, *, since: int = 0) -> list[dict[str, Any]]:
-    """Return the write requests in a namespace, as the API server itself recorded them, from a position of its log."""
+    """Return the recorded write requests of a namespace. `since` is a position in the audit log, in bytes."""
     with cluster.audit_log.open() as log:
         log.seek(since)
         return [json.loads(line) for line in log if f"/namespaces/{namespace}/" in line]
 
 
 def sent_by(line: dict[str, Any], identity: str = "") -> bool:
-    """Whether an operator, or the one of that identity, sent a request."""
+    """Return whether an operator sent the request; with `identity`, whether the operator of that identity sent the
+    request.
+    """
     agent: str = line["userAgent"]
     return agent.startswith("region-operator/") and identity in agent
 
 
 def is_renewal(line: dict[str, Any]) -> bool:
-    """Whether a request does nothing but write the Lease that is there."""
+    """Return whether the request updates the operators' Lease."""
     return bool(line["verb"] == "update" and line["requestURI"].endswith(LEASE))

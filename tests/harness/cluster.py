@@ -1,4 +1,4 @@
-"""A real control plane for the tests, a namespace of its own for each, and the operator as a process."""
+"""Gives tests a real control plane, each test its own namespace, and the operator as a process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class RunOperator(Protocol):
-    """Starts the operator on the test's namespace and database; keywords are further environment variables."""
+    """Starts the operator on the test's namespace and database. Keywords become environment variables."""
 
     def __call__(self, **environment: str) -> AbstractContextManager[OperatorProcess]: ...
 
@@ -35,7 +35,7 @@ def control_plane() -> Iterator[LocalCluster]:
 
 
 def install(cluster: LocalCluster) -> None:
-    """Install what is not of one namespace."""
+    """Install the CRD and the PriorityClass, which belong to no namespace."""
     Kubectl(cluster.kubeconfig, "default")(
         "apply", "-f", str(CHECKOUT / "crds"), "-f", str(CHECKOUT / "manifests/20-priorityclass.yaml")
     )
@@ -53,13 +53,13 @@ def kubectl(control_plane: LocalCluster) -> Iterator[Kubectl]:
 
 @pytest.fixture
 def operator_environment(kubectl: Kubectl, database: str) -> dict[str, str]:
-    """What tells the operator's process of the test's namespace and database."""
+    """Return the environment variables that name the test's namespace and database."""
     return {"KUBECONFIG": str(kubectl.kubeconfig), "POD_NAMESPACE": kubectl.namespace, "DATABASE_URL": database}
 
 
 @pytest.fixture
 def run_operator(operator_environment: dict[str, str], tmp_path: Path) -> RunOperator:
-    """Start the operator; to be used as a context manager."""
+    """Return a function that starts the operator. The result is a context manager."""
 
     def run(**environment: str) -> OperatorProcess:
         log = tmp_path / f"operator-{len(list(tmp_path.iterdir()))}.log"

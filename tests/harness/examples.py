@@ -1,4 +1,4 @@
-"""Values that the unit tests of several modules need."""
+"""Makes values that the unit tests of several modules need."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def scheduler(*, status: dict[str, Any] | None = None, **spec: Any) -> Scheduler
 
 
 def applied(manifest: dict[str, Any], *, but: tuple[tuple[str, ...], ...] = ()) -> dict[str, Any]:
-    """Return a manifest as the API server has it after we applied it; `but` are paths of FieldsV1 that others took."""
+    """Return a manifest as the API server has the object after our apply.
+
+    `but` are paths in FieldsV1 that our apply entry no longer owns, because others took the fields.
+    """
     fields = _fields(manifest)
     for path in but:
         below = fields
@@ -54,7 +57,7 @@ def applied(manifest: dict[str, Any], *, but: tuple[tuple[str, ...], ...] = ()) 
 
 
 def variable(name: str) -> tuple[str, ...]:
-    """Return the path in FieldsV1 of the value of a variable of the tick."""
+    """Return the path in FieldsV1 of the value of the tick's variable `name`."""
     pod = ("f:spec", "f:jobTemplate", "f:spec", "f:template", "f:spec")
     return (*pod, "f:containers", 'k:{"name":"tick"}', "f:env", f'k:{{"name":"{name}"}}', "f:value")
 
@@ -73,7 +76,9 @@ def _fields(value: object) -> dict[str, Any]:
 
 
 def job(*conditions: tuple[str, str], name: str = "a-0123456789ab-29925240", uid: str = "u", **status: Any) -> Job:
-    """Return a tick's Job made at JOB_AT, with true conditions (type, reason) and what else its status has."""
+    """Return a tick's Job made at JOB_AT. `conditions` are true, each (type, reason); `status` adds fields of the
+    status.
+    """
     stamp = JOB_AT.strftime("%Y-%m-%dT%H:%M:%SZ")
     found = [
         {"type": kind, "status": "True", "reason": reason, "lastTransitionTime": stamp} for kind, reason in conditions

@@ -1,4 +1,4 @@
-"""A process that does nothing for a while and keeps all that it has: its connections, locks and leases."""
+"""Freezes a process for a while. The process keeps its connections, locks and leases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    """Stop a process for the block."""
+    """Stop the process `pid` (SIGSTOP) until the end of the block."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

@@ -1,4 +1,4 @@
-"""kubectl as a person uses it, against the test's own cluster and namespace."""
+"""Runs kubectl as a person does, on the test's own cluster and namespace."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ TIMEOUT_SECONDS = 120
 
 
 def kubectl_binary() -> str:
-    """Return the kubectl of the environment that runs the tests."""
+    """Return the path of kubectl: of the tests' virtual environment first, then of PATH."""
     beside = Path(sys.executable).with_name("kubectl")
     return str(beside) if beside.exists() else shutil.which("kubectl") or "kubectl"
 
 
 @dataclass(frozen=True, slots=True)
 class Kubectl:
-    """Runs kubectl; every call has a timeout and fails with kubectl's own words."""
+    """Runs kubectl. Every call has a timeout. A failed call raises AssertionError with kubectl's own message."""
 
     kubeconfig: Path
     namespace: str
@@ -35,7 +35,7 @@ class Kubectl:
         return done.stdout
 
     def fails(self, *arguments: str) -> str:
-        """Return what kubectl says of a failure; nothing where there is none."""
+        """Return kubectl's error message, or an empty text if kubectl succeeds."""
         done = self._run(*arguments)
         return done.stderr if done.returncode else ""
 
@@ -61,11 +61,11 @@ class Kubectl:
         return {item["metadata"]["annotations"]["region-tick.dev/code"]: item for item in items}
 
     def scheduler(self) -> dict[str, Any]:
-        """Return RegionScheduler `default`, or nothing where there is none."""
+        """Return RegionScheduler `default`, or {} without a RegionScheduler."""
         found: list[dict[str, Any]] = self.get("regionschedulers")["items"]
         return found[0] if found else {}
 
     def ready(self) -> dict[str, Any]:
-        """Return the condition Ready of RegionScheduler `default`."""
+        """Return the condition Ready of RegionScheduler `default`, or {} without the condition."""
         conditions = self.scheduler().get("status", {}).get("conditions", [])
         return next((condition for condition in conditions if condition["type"] == "Ready"), {})

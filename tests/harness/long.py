@@ -1,4 +1,7 @@
-"""Tests that have two forms: a short one with fewer rounds of the same checks, and a long one, by `make test-long`."""
+"""Chooses the form of tests that have two forms: the short form, or the long form of `make test-long`.
+
+Both forms check the same. The short form has fewer rounds.
+"""
 
 from __future__ import annotations
 
@@ -11,5 +14,5 @@ LONG = os.environ.get("TESTS") == "long"
 
 
 def rounds(short: Rounds, *, long: Rounds) -> Rounds:
-    """Return how many of something a test has, in the form in which it runs now."""
+    """Return `short` or `long`, as the form of this run says."""
     return long if LONG else short

@@ -1,8 +1,9 @@
-"""Run tests while a day ends: for them, for Postgres and for all that they start, it is soon midnight in UTC.
+"""Runs tests with a shifted clock, so that a day ends in UTC while the tests run.
 
     python -m tests.harness.midnight tests/unit tests/database
 
-The days are chosen so that also a month ends, February, and February of a leap year. Clocks run on as usual.
+The tests, Postgres and every process that the tests start share the shifted clock. The clock runs on as usual. DAYS has
+the last days of a month, of February, and of February in a leap year.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from devcluster import another_time, debian
 
 DAYS = ("2026-11-28", "2026-11-30", "2027-02-28", "2028-02-29")
 BEGIN = "23:58:30"
-"""So that midnight comes when about half of the tests are done."""
+"""The time (UTC) at which the tests begin: midnight comes when about half of the tests are done."""
 LEFT_OUT = ("--ignore=tests/unit/test_devcluster_images.py",)
-"""It compares clocks with the times of files, which are those of the kernel."""
+"""This test compares the clock with the times of files. The times of files come from the kernel, without the shift."""
 COMPILER = debian.Part("cc", "gcc", "compiles the library by which tests and Postgres believe in another time")
 
 
 def compiled(folder: Path) -> Path:
-    """Return the library that is to be preloaded."""
+    """Compile the library that shifts the clock, for LD_PRELOAD, and return its path."""
     library = folder / "another_time.so"
     source = Path(__file__).with_name("another_time.c")
     subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library, source, "-ldl"], check=True)
@@ -34,13 +35,15 @@ def compiled(folder: Path) -> Path:
 
 
 def environment(day: str, library: Path) -> dict[str, str]:
-    """Return what has a process, and those that it starts, believe that it is just before the end of a day."""
+    """Return the variables that shift a process's clock to BEGIN on `day` (YYYY-MM-DD). Child processes inherit the
+    shift.
+    """
     ahead = datetime.fromisoformat(f"{day}T{BEGIN}+00:00") - datetime.now(UTC)
     return {"LD_PRELOAD": str(library), another_time.SECONDS: f"{ahead.total_seconds():.0f}"}
 
 
 def main() -> None:
-    """Run pytest with the given arguments at the end of each day; exit with 1 where a test failed."""
+    """Run pytest with the given arguments at the end of each day of DAYS. Exit with 1 if a test failed."""
     debian.complete_path()
     debian.ensure((COMPILER,))
     failed = False

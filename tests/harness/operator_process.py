@@ -1,4 +1,4 @@
-"""The operator as a process of its own, run as a user runs it outside a cluster."""
+"""Runs the operator as a process, as a user runs the operator outside a cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 class OperatorProcess:
-    """A running `region-operator run`; `lines` is its log so far. A context manager that ends it."""
+    """A running `region-operator run`. As a context manager, it kills the process at the end."""
 
     def __init__(self, log: Path, environment: dict[str, str]) -> None:
         self._log = log
@@ -44,12 +44,12 @@ class OperatorProcess:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Its log so far, without a line that it is still writing."""
+        """The complete lines of the operator's log so far."""
         return [json.loads(line) for line in self._written if line.startswith("{")]
 
     @property
     def strays(self) -> list[str]:
-        """What it wrote that is no line of its log."""
+        """The complete lines of the operator's output that are not log lines."""
         return [line for line in self._written if not line.startswith("{")]
 
     @property
@@ -57,23 +57,23 @@ class OperatorProcess:
         return self._log.read_text().split("\n")[:-1]
 
     def logged(self, event: str) -> list[dict[str, Any]]:
-        """Return the lines about an event."""
+        """Return the log lines of an event."""
         return [line for line in self.lines if line["event"] == event]
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
     def stop(self) -> int:
-        """End it as a kubelet does; return its exit code."""
+        """End the operator by SIGTERM, as a kubelet does. Return the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
     def wait(self, seconds: float = 30) -> int:
-        """Wait for its end, as long as a kubelet would; return its exit code."""
+        """Wait at most `seconds` for the operator's end: by default as long as a kubelet does. Return the exit code."""
         return self._process.wait(seconds)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Ask its health server; return status and text."""
+        """Ask the operator's health server. Return the HTTP status and the body."""
         started = eventually(lambda: self.logged("starting"), what="the operator says its health port")
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{started[0]['health_port']}{path}", timeout=5) as answer:
@@ -82,7 +82,7 @@ class OperatorProcess:
             return error.code, error.read().decode()
 
     def metric(self, name: str, **labels: str) -> float:
-        """Return a metric's value; 0 where it has none yet."""
+        """Return a metric's value, or 0 if the metric has no value yet."""
         wanted = name + ("{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}" if labels else "")
         for line in self.get("/metrics")[1].splitlines():
             sample, _, value = line.rpartition(" ")
@@ -100,11 +100,11 @@ class OperatorProcess:
 
     @property
     def memory(self) -> int:
-        """How many KiB it has in memory."""
+        """The operator's memory (resident set), in KiB."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0])
 
     @property
     def reconciles(self) -> float:
-        """How many reconciles came to their end."""
+        """The number of reconciles that succeeded."""
         return self.metric("region_operator_reconciles_total", reason="Succeeded")

@@ -1,4 +1,4 @@
-"""A PgBouncer in transaction mode before a Postgres, as many users have one."""
+"""Runs a PgBouncer in transaction mode in front of a Postgres."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _WITH_US = '"$0" -q "$1" & read -r _; kill -9 $!; wait'
-"""A shell that ends PgBouncer with us, however we die."""
+"""A shell command that runs PgBouncer. When our process ends, however it ends, the shell kills PgBouncer."""
 
 
 class PgBouncer:
-    """Stands before the server of a URL, with two connections to it for all its clients; `url` goes through it."""
+    """A PgBouncer in front of a Postgres, with two connections for all clients. `url` leads through PgBouncer."""
 
     def __init__(self, url: str, folder: Path) -> None:
         debian.complete_path()
@@ -49,7 +49,7 @@ class PgBouncer:
     @classmethod
     @contextmanager
     def before(cls, url: str) -> Iterator[Self]:
-        """Run one until the end of this context."""
+        """Run a PgBouncer in front of the Postgres of `url` until the end of the block."""
         with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
             bouncer = cls(url, Path(folder))
             bouncer.start()
@@ -59,14 +59,14 @@ class PgBouncer:
                 bouncer.kill()
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
+        """Start PgBouncer, and wait until PgBouncer listens."""
         self._process = subprocess.Popen(
             ["sh", "-c", _WITH_US, self._program, self._configuration], stdin=subprocess.PIPE, user=self._user
         )
         eventually(self._listens, what="PgBouncer listens")
 
     def kill(self) -> None:
-        """Kill it, its clients' connections with it; `start` starts it again."""
+        """Kill PgBouncer; the clients lose their connections. `start` starts PgBouncer again."""
         if self._process is not None:
             self._process.communicate()
             self._process = None

@@ -1,4 +1,4 @@
-"""A way to a server that can be cut, with or without a word, or be made slow."""
+"""Forwards connections to a server, and can slow, silence, forget or close the connections."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class Proxy:
-    """Forwards TCP connections to a port of this machine; while `cut`, it takes bytes and passes none on. What it
-    passes on comes `delay` seconds late.
+    """Forwards TCP connections to a port of this machine. All data arrives `delay` seconds late. After `cut`, the proxy
+    accepts data and passes nothing on.
     """
 
     delay = 0.0
@@ -33,7 +33,7 @@ class Proxy:
     @classmethod
     @contextmanager
     def before(cls, kubeconfig: Path, copy: Path) -> Iterator[Self]:
-        """Stand before a kubeconfig's API server; `copy` becomes a kubeconfig that goes through the proxy."""
+        """Run a proxy in front of a kubeconfig's API server. Write a kubeconfig for the proxy to `copy`."""
         content = yaml.safe_load(kubeconfig.read_text())
         cluster = content["clusters"][0]["cluster"]
         with cls.to(urlsplit(cluster["server"]).port or 443) as proxy:
@@ -44,7 +44,7 @@ class Proxy:
     @classmethod
     @contextmanager
     def to(cls, port: int) -> Iterator[Self]:
-        """Stand before a port of this machine."""
+        """Run a proxy in front of a port of this machine."""
         proxy = cls(port)
         threading.Thread(target=proxy._accept, daemon=True).start()
         try:
@@ -56,20 +56,20 @@ class Proxy:
             proxy.drop()
 
     def cut(self) -> None:
-        """Pass nothing on."""
+        """Pass nothing on until `mend`."""
         self._gate.clear()
 
     def mend(self) -> None:
-        """Pass on what has come in meanwhile, and what comes."""
+        """Pass on the data that arrived meanwhile, and all later data."""
         self._gate.set()
 
     def forget(self) -> None:
-        """Pass nothing on any more on the connections that there are, as a firewall does that has lost its state."""
+        """Silence the open connections for ever, like a firewall that lost its state. New connections work."""
         self._gate.clear()
         self._gate = self._new_gate()
 
     def drop(self) -> None:
-        """End the connections that there are."""
+        """Close the open connections."""
         connections, self._connections = self._connections, []
         for one in connections:
             with suppress(OSError):
@@ -95,7 +95,9 @@ class Proxy:
                 threading.Thread(target=self._carry, args=(near, far, self._gate), daemon=True).start()
 
     def _carry(self, near: socket.socket, far: socket.socket, gate: threading.Event) -> None:
-        """Pass on both ways to the end of both, and let go of the connection: there may be thousands."""
+        """Pass on data in both directions until both end. Then close the sockets: there may be thousands of
+        connections.
+        """
         back = threading.Thread(target=self._pump, args=(far, near, gate), daemon=True)
         back.start()
         self._pump(near, far, gate)

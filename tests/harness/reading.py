@@ -1,7 +1,7 @@
-"""Reading objects as `kubectl get` prints them, without its process: tests that wait ask several times a second.
+"""Reads objects as `kubectl get` prints them, without a process of kubectl.
 
-Each call of kubectl costs a twentieth of a second of one core, which other tests need. What this module does not know,
-and every failure, is left to kubectl and its words.
+Tests that wait ask several times a second. A call of kubectl costs a twentieth of a second of one core, and other tests
+need the core. Unknown resources or arguments, and every failure, are left to `kubectl`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ _PATHS = {
 
 
 def read(kubeconfig: Path, namespace: str, *arguments: str) -> Any:
-    """Return what `kubectl get` with these arguments and `--output json` would print, or None: ask kubectl."""
+    """Return what `kubectl get` prints with `arguments` and `--output json`. Return None if the caller has to ask
+    kubectl.
+    """
     match arguments:
         case (resource,):
             name, selector = "", ""
@@ -69,9 +71,9 @@ def _ask(kubeconfig: Path, url: str) -> Any:
 
 @lru_cache(maxsize=8)
 def _pool(kubeconfig: str) -> tuple[urllib3.HTTPSConnectionPool, dict[str, str]]:
-    """Return the connections to a kubeconfig's API server, and the headers by which it knows us.
+    """Return the connections to a kubeconfig's API server, and the headers with our token.
 
-    Raises KeyError for a kubeconfig that knows us by something else.
+    Raises KeyError for a kubeconfig without a token.
     """
     content = yaml.safe_load(kubeconfig)
     cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]

@@ -1,4 +1,4 @@
-"""Regions in a table: the one way in which tests and benchmarks put them there."""
+"""Adds regions to a table, for all tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ONCE_A_YEAR = f"0 0 1 {1 if 3 < datetime.now(UTC).month < 11 else 7} *"
-"""Months away, whenever tests run. The CronJob controller writes the status of a CronJob at each of its minutes, so
-this one stays as it is.
+"""A schedule with no tick in the next months, whenever the tests run. The CronJob controller writes a CronJob's status
+at each tick. So a CronJob with this schedule stays as it is.
 """
 EVERY_MINUTE = "* * * * *"
 EVERY_FIVE_MINUTES = "*/5 * * * *"
@@ -24,7 +24,7 @@ INSERT = (
 
 
 class AddRegions(Protocol):
-    """Adds regions to the table of the test's own database; see add_regions."""
+    """Adds regions to the table of the test's own database, like add_regions."""
 
     def __call__(self, codes: int | Iterable[str], *, cron: str = ONCE_A_YEAR, table: str = "region_index") -> None: ...
 
@@ -41,9 +41,9 @@ def add_regions(
     cron: str = ONCE_A_YEAR,
     table: str = "region_index",
 ) -> None:
-    """Add regions by one statement; a number means R1 to R<number>.
+    """Add regions by one statement. `codes` are the regions' codes; a number n means R1 to Rn.
 
-    The id follows from the code: a region that is added again after its deletion is the same region.
+    The id is a hash of the code. So a region that is added again after its deletion is the same region.
     """
     texts = numbered(1, codes) if isinstance(codes, int) else list(codes)
     statement = INSERT.format(table=table).encode()

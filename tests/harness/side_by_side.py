@@ -1,9 +1,9 @@
-"""In which order the tests run, and which of them beside each other.
+"""Decides in which order the tests run, and which tests run at the same time.
 
-A test runs on whichever worker is free, so that the waits of one are the work of another. Each worker has a Postgres
-and a control plane of its own. Tests of one `xdist_group` run on one worker, one after the other, because they share
-something that there is once. Tests that are marked `alone` come last, when nothing else runs any more: they measure how
-long something takes, or take the whole machine.
+A test runs on any free worker, so that one test works while another test waits. Each worker has its own Postgres and
+its own control plane. Tests of one `xdist_group` run on one worker, one after the other, because the tests share a
+thing that exists only once. Tests marked `alone` run last, when no other test runs: tests marked `alone` measure time,
+or need the whole machine.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ LONGEST_FIRST = (
     "tests/database/",
     "tests/unit/",
 )
-"""What is short fills the gaps at the end."""
+"""The longest tests first, so that short tests fill the gaps at the end. The first match counts."""
 
 
 def set_groups(items: Iterable[pytest.Item]) -> None:
-    """Put the tests that are marked `alone` into one group, and those that need a node into another: there is one."""
+    """Put the tests marked `alone` into one group, and all tests with a node into another group: there is only one
+    node.
+    """
     for item in items:
         if item.get_closest_marker(ALONE):
             item.add_marker(pytest.mark.xdist_group(ALONE))
@@ -45,7 +47,7 @@ def set_groups(items: Iterable[pytest.Item]) -> None:
 
 
 class SideBySide(LoadGroupScheduling):  # type: ignore[misc]  # has no types
-    """Hands out the tests: the longest first, and those that run alone to the last worker that is left."""
+    """Hands out the tests: the longest tests first, and the tests marked `alone` to the last worker."""
 
     nodes: list[WorkerController]
     workqueue: dict[str, dict[str, bool]]
@@ -57,7 +59,7 @@ class SideBySide(LoadGroupScheduling):  # type: ignore[misc]  # has no types
         self._alone: dict[str, dict[str, bool]] = {}
 
     def schedule(self) -> None:
-        """Hand out the first tests when every worker has found all of them; later, some to a worker that is new."""
+        """Hand out the first tests when every worker has collected all tests. Later, hand out tests to a new worker."""
         if self.collection is None:
             if not self._check_nodes_have_same_collection():
                 return
@@ -77,12 +79,16 @@ class SideBySide(LoadGroupScheduling):  # type: ignore[misc]  # has no types
             self.workqueue[scope] = units[scope]
 
     def _split_scope(self, nodeid: str) -> str:
-        """Return what a test is one of: its group; or its module, where tests are short; or itself."""
+        """Return the unit of tests that run on one worker: the test's group, or the module of a unit test, or the test
+        alone.
+        """
         scope: str = super()._split_scope(nodeid)
         return scope.partition("::")[0] if scope.startswith("tests/unit/") else scope
 
     def _reschedule(self, node: WorkerController) -> None:
-        """Hand a worker what it does next. Without more for many, all workers but one end, and that one goes on."""
+        """Hand a worker the next tests. When only tests marked `alone` are left, all workers except one end, and the
+        last worker runs those tests.
+        """
         if self._alone and not self.workqueue:
             if len(self.nodes) == 1:
                 self.workqueue.update(self._alone)
@@ -92,7 +98,7 @@ class SideBySide(LoadGroupScheduling):  # type: ignore[misc]  # has no types
         super()._reschedule(node)
 
     def remove_node(self, node: WorkerController) -> str | None:
-        """Go on without a worker that ended; return the test amid which it crashed, if it did."""
+        """Go on without a worker that ended. Return the test during which the worker crashed, or None."""
         crashed: str | None = super().remove_node(node)
         for other in self.nodes:
             self._reschedule(other)
@@ -100,15 +106,15 @@ class SideBySide(LoadGroupScheduling):  # type: ignore[misc]  # has no types
 
     @property
     def tests_finished(self) -> bool:
-        """Whether every test is done, or under way on a worker without another."""
+        """Whether every worker has at most its current test left, and no test marked `alone` is left."""
         return not self._alone and super().tests_finished
 
     @property
     def has_pending(self) -> bool:
-        """Whether a test is to be done or under way."""
+        """Whether a test is left to hand out."""
         return bool(self._alone) or super().has_pending
 
 
 def _rank(test: str) -> int:
-    """Return a test's place in the order."""
+    """Return a test's place in LONGEST_FIRST, or 0 without a match."""
     return next((rank for rank, start in enumerate(LONGEST_FIRST) if test.startswith(start)), 0)

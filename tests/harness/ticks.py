@@ -1,4 +1,4 @@
-"""A tick's environment and claim for the tests, and a look at the row it leaves."""
+"""Makes a tick's environment and claim for tests, and looks at the tick's row."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ LEASE = 30.0
 SUCCESS = Ending(state=State.SUCCEEDED, reason=Reason.OK)
 
 TICK_AT = datetime.now(UTC).replace(second=0, microsecond=0)
-"""The minute in which the tests began, maybe hours ago; the default start deadline is so long that it is never late."""
+"""The minute (UTC) in which the tests began, maybe hours ago. The default start deadline is longer, so the tick is
+never late.
+"""
 
 
 def variables(database: str, *, tick_at: datetime | None = None, **changes: str) -> dict[str, str]:
-    """The pod's variables for the tick at `tick_at`, by default TICK_AT."""
+    """Return the pod's variables for the tick at `tick_at`, by default TICK_AT. `changes` are by names of Variable."""
     pod: dict[str, str] = {
         Variable.DATABASE_URL: database,
         Variable.CRONJOB_NAME: CRONJOB,
@@ -57,14 +59,14 @@ def first(
     lease_seconds: float = LEASE,
     **changes: str,
 ) -> Claimed:
-    """Claim a tick that is free."""
+    """Claim a free tick. The claim must succeed."""
     claimed = claim(connection, environment(database, tick_at=tick_at, **changes), lease_seconds=lease_seconds)
     assert isinstance(claimed, Claimed)
     return claimed
 
 
 def until_blocked(database: str, connection: psycopg.Connection) -> None:
-    """Wait until a statement of `connection` waits for another's lock."""
+    """Wait until a statement of `connection` waits for a lock of another session."""
     pid = connection.info.backend_pid
     with psycopg.connect(database, autocommit=True) as watcher:
         eventually(
@@ -73,7 +75,7 @@ def until_blocked(database: str, connection: psycopg.Connection) -> None:
 
 
 class Observer:
-    """Sees and changes job_run from outside."""
+    """Reads and changes job_run over a connection of its own."""
 
     def __init__(self, database: str) -> None:
         self.connection = psycopg.connect(database, autocommit=True)
@@ -89,7 +91,7 @@ class Observer:
         return row
 
     def insert(self, *, tick_at: datetime | None, manual_uid: str = "") -> None:
-        """Make the row of another attempt, with a lease that holds."""
+        """Insert a running row with a lease of one minute, as another attempt's claim does."""
         self.connection.execute(
             "INSERT INTO region_tick.job_run"
             " (source, region_id, tick_at, manual_uid, region_code, cron, state, attempt, lease_until)"
@@ -108,5 +110,5 @@ class Observer:
 
 
 def ago(**units: float) -> datetime:
-    """The minute so long before TICK_AT."""
+    """Return the minute that lies `units` (of timedelta) before TICK_AT."""
     return TICK_AT - timedelta(**units)

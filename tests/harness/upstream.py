@@ -1,4 +1,4 @@
-"""An HTTP server on 127.0.0.1 that answers as badly as a test wants, and remembers what it was asked."""
+"""Runs an HTTP server on 127.0.0.1 that answers as badly as a test wants, and remembers the requests."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 NO_KEY = "this-is-no-key-but-must-not-be-shown"
 TIMES_AT_MOST = 20_000
-"""How often a slow or endless answer goes on, should nobody hang up."""
+"""The most repetitions of a slow or endless answer, if the client never hangs up."""
 
 
 @dataclass
 class Asked:
-    """One request, and the means to answer it."""
+    """A request, with the methods that answer the request."""
 
     handler: BaseHTTPRequestHandler
     closing: Event
@@ -36,14 +36,14 @@ class Asked:
     path: str
     query: dict[str, list[str]]
     headers: dict[str, str]
-    """Their names are in lower case."""
+    """The names are in lower case."""
     body: bytes
     status: int = field(default=0)
     sent: int = field(default=0)
-    """Bytes of the answer's body."""
+    """The bytes sent of the answer's body."""
 
     def answer(self, status: int = 200, body: bytes = b"", **headers: str) -> None:
-        """Answer in full; `content_type="text/plain"` is a header."""
+        """Send a complete answer. Keywords are headers, e.g. `content_type="text/plain"`."""
         self.start(status, content_length=str(len(body)), **headers)
         if status != 304:
             self.write(body)
@@ -52,7 +52,7 @@ class Asked:
         self.answer(status, json.dumps(value).encode(), **headers)
 
     def start(self, status: int, **headers: str) -> None:
-        """Send status and headers."""
+        """Send the status and the headers."""
         self.status = status
         self.handler.send_response_only(status)
         for name, value in headers.items():
@@ -64,7 +64,7 @@ class Asked:
         self.sent += len(data)
 
     def repeat(self, data: bytes, *, pause: float = 0.0) -> None:
-        """Send the same again and again, until the client hangs up."""
+        """Send `data` again and again until the client hangs up, `pause` seconds apart."""
         for _ in range(TIMES_AT_MOST):
             self.write(data)
             if self.closing.wait(pause) if pause else self.closing.is_set():
@@ -72,7 +72,7 @@ class Asked:
 
 
 class Upstream:
-    """Answers each path as `on` says, else 404."""
+    """Answers each path as `on` says, and any other path with 404."""
 
     def __init__(self, server: ThreadingHTTPServer, scheme: str, closing: Event) -> None:
         self.host = "{}:{}".format(*server.server_address[:2])
@@ -83,12 +83,12 @@ class Upstream:
         self._closing = closing
 
     def on(self, path: str, *answers: Answer) -> str:
-        """Give the answers one after the other, the last one again and again; return the path's URL."""
+        """Answer `path` with `answers` in turn, and repeat the last answer. Return the path's URL."""
         self._answers[path] = list(answers)
         return self.url + path
 
     def paths(self) -> list[str]:
-        """The paths that were asked for, in that order."""
+        """Return the requested paths, in the order of the requests."""
         return [asked.path for asked in self.asked]
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
@@ -109,7 +109,7 @@ class Upstream:
 
 @contextmanager
 def upstream(*, address: str = "127.0.0.1", certificate: Path | None = None) -> Iterator[Upstream]:
-    """Run one, with TLS where there is a certificate (a file with its key)."""
+    """Run a server until the end of the block. With `certificate` (a file with the key), the server speaks TLS."""
     closing = Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -132,7 +132,7 @@ def upstream(*, address: str = "127.0.0.1", certificate: Path | None = None) -> 
         block_on_close = False
 
         def handle_error(self, *_: Any) -> None:
-            """Clients that hang up are what is tested."""
+            """Print nothing: tests hang up on purpose."""
 
     with Server((address, 0), Handler) as server:
         if certificate is not None:
@@ -152,13 +152,13 @@ def upstream(*, address: str = "127.0.0.1", certificate: Path | None = None) -> 
 
 @pytest.fixture
 def server() -> Iterator[Upstream]:
-    """One without TLS."""
+    """Run a server without TLS."""
     with upstream() as running:
         yield running
 
 
 def make_certificate(folder: Path, *, name: str) -> Path:
-    """Make a certificate for a host, signed by itself, in a file together with its key."""
+    """Make a self-signed certificate for the host `name`. Return a file with the certificate and the key."""
     path = folder / f"{name}.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-keyout", str(path), "-out", str(path) + ".crt", "-subj", f"/CN={name}", "-days", "2"]
@@ -168,17 +168,17 @@ def make_certificate(folder: Path, *, name: str) -> Path:
 
 
 def http_date(seconds: float) -> str:
-    """Write a time (seconds since 1970) as HTTP does."""
+    """Return a time (seconds since 1970, UTC) in HTTP's format."""
     return formatdate(seconds, usegmt=True)
 
 
 def replying(status: int = 200, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
-    """Always the same answer."""
+    """Return an answer that is always the same."""
     return lambda asked: asked.answer(status, body, **dict(headers or {}))
 
 
 def conditional(body: bytes, *, etag: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """A resource with an ETag: 304 for whoever has it."""
+    """Return the answer of a resource with an ETag: 304 if the client already has the ETag, otherwise 200."""
 
     def answer(asked: Asked) -> None:
         if asked.headers.get("if-none-match") == etag:

@@ -1,4 +1,4 @@
-"""Waiting for something real to happen: a condition is asked again until it holds, never slept for."""
+"""Waits for a real event: asks a condition again and again until the condition holds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STEP_SECONDS = 0.1
 
 
 def eventually(check: Callable[[], T | None], *, what: str, seconds: float = 30) -> T:
-    """Return the first truthy answer of `check`. Raises AssertionError when it takes longer than `seconds`."""
+    """Return the first truthy answer of `check`. Raises AssertionError after `seconds` without such an answer."""
     deadline = time.monotonic() + seconds
     while not (answer := check()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}; last answer: {answer!r}"

@@ -1,7 +1,7 @@
 """Decompresses a gzip body piece by piece, and checks that the body is complete.
 
-urllib3's own decoder does not serve for two reasons. A truncated stream passes for a complete stream (urllib3.response,
-GzipDecoder.flush). And a single read does not return while the received bytes decompress to nothing.
+urllib3's own decoder cannot be used, for two reasons. A truncated stream passes for a complete stream
+(urllib3.response, GzipDecoder.flush). And a single read does not return while the received bytes decompress to nothing.
 """
 
 from __future__ import annotations

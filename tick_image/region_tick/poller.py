@@ -1,9 +1,9 @@
 """Polls many creators in parallel, but each host with a few threads only.
 
 A thread serves one host's creators at a time, with one client. A hanging host thus holds only its own share of the
-threads, and one connection serves many creators. The consumer of the results sets the pace: a thread sends no further
-request before the queue has room for the thread's last result. The threads are daemons and are never joined, so a tick
-that must stop can stop at once, even if requests hang.
+threads, and one connection serves many creators. If the consumer is slow, the threads wait: a thread sends its next
+request only after its last result fitted into the queue. The threads are daemons and are never joined, so a tick that
+must stop can stop at once, even if requests hang.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Repeats a failed request politely: a few times, with exponential backoff and full jitter, and never before the
 upstream's Retry-After.
 
-urllib3's Retry does not serve for four reasons (urllib3.util.retry, get_backoff_time, sleep, parse_retry_after). Retry
+urllib3's Retry cannot be used, for four reasons (urllib3.util.retry, get_backoff_time, sleep, parse_retry_after). Retry
 adds jitter to a fixed backoff, instead of full jitter. Retry's sleep cannot be interrupted. Retry knows no deadline.
 And Retry shortens a long Retry-After instead of giving up.
 """
@@ -24,7 +24,7 @@ BACKOFF_SECONDS = 0.5
 WAIT_LIMIT_SECONDS = 5.0
 """The longest Retry-After that is waited out. A longer Retry-After ends the attempts; a later tick asks again."""
 RETRY_AFTER_LIMIT_SECONDS = 86_400.0
-"""The longest Retry-After that is believed: a wrong value must not silence a creator for ever."""
+"""The longest Retry-After that is obeyed in full: a wrong value must not silence a creator for ever."""
 THROTTLED_SECONDS = 60.0
 """The pause after an upstream asks for a pause without a Retry-After."""
 _RETRYABLE_STATUSES = frozenset({408, 425, 429})

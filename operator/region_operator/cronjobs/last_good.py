@@ -5,9 +5,9 @@ the row is gone while the deletion of the CronJob is held. The CronJob holds eve
 the state again gives the same CronJob. So the CronJob stays in sync like every other CronJob, and follows a new release
 and an edited RegionScheduler.
 
-Only fields that our own apply entry still owns are believed: a field that somebody changed is not what we wrote. Most
-values are in the CronJob twice, so a single edit is undone. If both copies were changed, the last good state is
-unknown. A placeholder then stands for the region. The placeholder has no source, so that nobody can take the
+The module relies only on fields that our own apply entry still owns: a field that somebody changed is not what we
+wrote. Most values are in the CronJob twice, so a single edit is undone. If both copies were changed, the last good
+state is unknown. A placeholder then stands for the region. The placeholder has no source, so that nobody can take the
 placeholder for a last good state later (docs/decisions/0005-last-good-state-is-in-the-cronjob.md).
 """
 

@@ -1,9 +1,10 @@
-"""Writes into the database what its tables, views and functions are: the COMMENT ON texts that psql's \\d+ shows.
+"""Writes the descriptions of our tables, views and functions into the database (COMMENT ON). psql shows them with \\d+.
 
-The texts of the tables stand in `tables`, the other texts stand here. No revision has them: a revision never changes
-once it is released, and a text is mended whenever a reader stumbles. So each migration compares the database's texts
-with these, and writes the texts that differ. Nothing depends on them: where the server refuses them, the log says so
-and the migration goes on. The user's region_index gets none: tools that compare it with a model would see a difference.
+The descriptions of the tables stand in `tables`, all other descriptions stand here. The revisions contain no
+descriptions: a released revision never changes, but a description is improved whenever a reader stumbles. So each
+migration compares the descriptions in the database with this release's, and writes every description that differs.
+Nothing depends on a description: if the server refuses the descriptions, the log says so and the migration goes on. The
+user's region_index gets no descriptions, because tools that compare the table with a model would report a difference.
 """
 
 from __future__ import annotations
@@ -45,19 +46,21 @@ UNION ALL
 SELECT proname, '()', format('FUNCTION %s', oid::regprocedure), obj_description(oid, 'pg_proc')
 FROM pg_proc WHERE pronamespace = CAST(:schema AS regnamespace)
 """)
-"""What can have a text: a relation (no part), a column (the part), a function ("()"); and the text that it has."""
+"""Finds everything that can have a description, and the present description. `part` is empty for a table or view, the
+column's name for a column, and "()" for a function.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a table, a view or a function is, in words; and each of its columns, by name."""
+    """The description of a table or view, and the descriptions of the columns by name."""
 
     text: str
     columns: Mapping[str, str]
 
     @classmethod
     def of(cls, table: Table) -> Self:
-        """Return what a table says of itself."""
+        """Return the descriptions that stand in `tables`."""
         return cls(table.comment or "", {column.name: column.comment or "" for column in table.columns})
 
 
@@ -94,7 +97,7 @@ FUNCTIONS = {
 
 
 async def ensure_comments(connection: AsyncConnection) -> None:
-    """Bring the texts of our schema to this release's; write nothing where they are the same."""
+    """Write the descriptions that differ from this release's. Write nothing if all are the same."""
     wanted = {(name, "()"): said for name, said in FUNCTIONS.items()}
     for name, description in (TABLES | VIEWS).items():
         wanted[name, ""] = description.text

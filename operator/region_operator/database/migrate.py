@@ -1,8 +1,10 @@
 """Brings a database to the schema of this release, and tells how a database stands.
 
-One transaction, one at a time by an advisory lock: concurrent upgrades wait for each other, and a failed one leaves
-nothing. The user's table is made together with our first tables and never again: an empty one in the place of one
-that was renamed for an hour would read as "no regions". A way back to an older schema is not offered.
+A migration is one transaction under an advisory lock. So concurrent migrations wait for each other, and a failed
+migration changes nothing. The user's table is made together with our first tables and never again. If somebody renames
+the table for an hour, a new empty table in its place would mean "no regions". There is no way back to an older schema.
+The comments are left to `comments`, the partitions to `partitions`, and the user's table and its trigger to
+`region_table`.
 """
 
 from __future__ import annotations
@@ -34,13 +36,14 @@ if TYPE_CHECKING:
     from region_tick.database_url import DatabaseUrl
 
 TIMEOUT_SECONDS = 120
-"""For a whole migration, the wait for one that runs already included."""
+"""The time limit of a whole migration. The wait for a migration that runs already counts too."""
 
 LOCK_TIMEOUT_SECONDS = 5
-"""How long a change of the schema may make the readers of a table queue behind it."""
+"""The longest wait of a statement for a lock. The readers of the table queue behind a waiting change of the schema."""
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-"""Where Alembic finds env.py and the revisions. A revision's file begins with the revision's number."""
+"""The folder of env.py and the revisions, for Alembic. The name of a revision's file begins with the revision's number.
+"""
 
 _REVISION = f"SELECT version_num FROM {SCHEMA}.alembic_version"  # noqa: S608 - a constant
 
@@ -55,11 +58,11 @@ class MigrationError(RuntimeError):
 
 
 class NewerSchemaError(MigrationError):
-    """The database's schema is newer than this release's, so there is nothing that this release could migrate."""
+    """The database's schema is newer than the schema of this release. This release can migrate nothing."""
 
 
 class SchemaState(StrEnum):
-    """How a database's schema stands to this release's."""
+    """How a database's schema compares with the schema of this release."""
 
     MISSING = "missing"
     OLDER = "older"
@@ -69,16 +72,16 @@ class SchemaState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FoundSchema:
-    """The schema of a database, as it was found."""
+    """What `find_schema` found out about a database's schema."""
 
     state: SchemaState
     revision: str | None
     """None in a database without our schema."""
     min_reader: str | None
-    """The oldest release that may use the schema; read only where the schema is newer than this release's."""
+    """The oldest release that may use the schema. Read only if the schema is newer than the schema of this release."""
 
     def may_be_used_by(self, release: str) -> bool:
-        """Tell whether a release may read and write the schema's tables, as far as it has them."""
+        """Tell whether `release` may read and write the tables that the schema has."""
         known = self.state is not SchemaState.NEWER
         return may_use(revision_known=known, min_reader=self.min_reader, release=release)
 
@@ -88,20 +91,21 @@ class MigrationReport:
     """What a migration found and did."""
 
     before: str | None
-    """The revision that was there; None in a database without our schema."""
+    """The revision before the migration. None in a database without our schema."""
     after: str
     region_table: RegionTable
     trigger: Trigger
     partitions: list[date]
-    """The UTC days that got their partition of job_run now."""
+    """The UTC days for which the migration made a partition of job_run."""
 
 
 async def migrate(url: DatabaseUrl, *, today: date | None = None) -> MigrationReport:
-    """Bring a database to this release's schema, with all that hangs on it; harmless where it is there already.
+    """Bring a database to the schema of this release, with comments, partitions, and the user's table with its trigger.
+    Harmless to repeat.
 
-    `today` is the UTC day from which job_run has partitions, by default that of the database's clock.
+    job_run gets partitions from the UTC day `today` on. The default is the day of the database's clock.
 
-    Raises MigrationError, sqlalchemy.exc.DBAPIError for a database that is away, and TimeoutError.
+    Raises MigrationError, TimeoutError, and sqlalchemy.exc.DBAPIError if the database is away.
     """
     engine = make_engine(url)
     try:
@@ -121,7 +125,7 @@ async def migrate(url: DatabaseUrl, *, today: date | None = None) -> MigrationRe
 
 
 async def find_schema(engine: AsyncEngine) -> FoundSchema:
-    """Tell how a database's schema stands to this release's; a revision unknown to this release is a newer one."""
+    """Compare a database's schema with this release's schema. A revision that this release does not know is newer."""
     async with transaction(engine, timeout_seconds=10) as connection:
         revision = await _revision(connection)
         state = _state(revision)
@@ -170,7 +174,7 @@ async def _migrate(connection: AsyncConnection, schema: str, today: date | None)
 
 
 async def _partitions(connection: AsyncConnection, today: date) -> list[date]:
-    """Make what days are missing; none on a server that cannot be written to, which may be read all the same."""
+    """Make the missing partitions and return their days. Make none on a read-only server, which can still be read."""
     try:
         return await ensure_partitions(connection, today)
     except InternalError as error:
@@ -195,7 +199,7 @@ async def _upgrade(connection: AsyncConnection) -> None:
 
 
 async def _revision(connection: AsyncConnection) -> str | None:
-    """Return the revision of the database, None where there is none."""
+    """Return the revision of the database, or None without our schema."""
     exists = await connection.execute(
         text("SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = :schema AND tablename = 'alembic_version')"),
         {"schema": SCHEMA},
@@ -206,7 +210,9 @@ async def _revision(connection: AsyncConnection) -> str | None:
 
 
 async def _min_reader(connection: AsyncConnection) -> str | None:
-    """Return the oldest release that may use the schema, None where the database does not say so or not to us."""
+    """Return the oldest release that may use the schema. Return None without `min_reader`, or without the right to read
+    the table.
+    """
     if not (await connection.execute(_MAY_READ, {"schema": SCHEMA, "table": compatibility.name})).scalar_one():
         return None
     return (await connection.execute(select(compatibility.c.min_reader))).scalar_one_or_none()

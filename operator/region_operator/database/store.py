@@ -1,8 +1,9 @@
-"""The operator's way to the database: opened when it is first needed, opened anew when its URL has changed.
+"""Opens the database when a reconcile first needs the database, and opens it anew after a change of the URL.
 
-Secrets are created late and rotated, so the URL is read at each opening; an engine is kept only as long as its URL. A
-newer release may migrate the database at any time, so each opening looks at the schema, too: a schema that this release
-may not use is left alone, and the user's table is read all the same.
+People create Secrets late and rotate them, so each `open` reads the URL again, and an engine lives only as long as its
+URL. A newer release may migrate the database at any time, so each `open` also looks at the schema. If this release may
+not use the schema, the operator leaves the schema alone and still reads the user's table. Migrations are left to
+`migrate`, old rows to `retention`.
 """
 
 from __future__ import annotations
@@ -37,22 +38,24 @@ log = logging.getLogger(__name__)
 
 
 class SchemaError(Exception):
-    """The database's schema is not this release's and cannot be made so; the message says what to do."""
+    """The database's schema is missing or older, and cannot be migrated. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An open database; a table without a schema of its own is looked for in `schema`."""
+    """An open database. If `spec.source.table` names no schema, the table is looked for in `schema`."""
 
     engine: AsyncEngine
     schema: str
     schema_conflict: str = ""
-    """Why the operator's own tables must be left alone, in words; empty where they may be used."""
+    """The reason why the operator must leave its own tables alone, for people. Empty if the operator may use the
+    tables.
+    """
 
 
 @asynccontextmanager
 async def look_at(url: DatabaseUrl) -> AsyncIterator[Database]:
-    """Open a database as it is, for one who only reads the user's table: our schema need not be there."""
+    """Open a database without migrating, for a command that only reads the user's table. Our schema may be missing."""
     engine = make_engine(url)
     try:
         yield Database(engine, url.schema)
@@ -61,8 +64,9 @@ async def look_at(url: DatabaseUrl) -> AsyncIterator[Database]:
 
 
 class Store:
-    """Holds the one engine of the process; an async context manager that disposes of it. `description` says for people
-    which database was opened last, without its password, and its schema's revision; `triggers` keep the tables' own.
+    """Holds the only engine of the process. As an async context manager, the store disposes of the engine at the end.
+    `description` is for people: the address of the last opened database, without the password, and the schema's
+    revision. `triggers` keeps the trigger on the user's table.
     """
 
     def __init__(
@@ -96,9 +100,10 @@ class Store:
         await self.close()
 
     async def open(self) -> Database:
-        """Return the database. Where its schema may be used, today's partitions are made and old ones dropped.
+        """Return the database. If the schema may be used, make today's partitions and drop old partitions.
 
-        Raises MissingDatabaseUrlError, DatabaseUrlError, SchemaError, and what SQLAlchemy raises where it is away.
+        Raises MissingDatabaseUrlError, DatabaseUrlError, SchemaError, and what SQLAlchemy raises if the database is
+        away.
         """
         url = self._read_url()
         if self._database is None or url != self._url:
@@ -114,7 +119,7 @@ class Store:
         return database
 
     async def close(self) -> None:
-        """Dispose of the engine and its connections; what is opened afterwards is opened anew."""
+        """Dispose of the engine and its connections. The next `open` makes a new engine."""
         database, self._database, self._partitioned, self._forgotten = self._database, None, None, None
         self._found, self._forget_from = None, -math.inf
         if database is not None:
@@ -135,7 +140,10 @@ class Store:
         return self._go_by(found, database)
 
     async def _look_again(self, database: Database, url: str) -> Database:
-        """Go by the schema as it is now. If the schema is lost, the parts that need it say what is missing."""
+        """Look at the schema again, and follow a change. If an older schema replaced a newer schema, open anew.
+
+        A lost schema is left to the queries: their errors name what is missing.
+        """
         with suppress(ProgrammingError):
             found = await find_schema(database.engine)
             if found != self._found and found.state in (SchemaState.CURRENT, SchemaState.NEWER):
@@ -146,7 +154,9 @@ class Store:
         return database
 
     def _go_by(self, found: FoundSchema, database: Database) -> Database:
-        """Use the schema that was found, or leave it alone; tell what is new about that."""
+        """Use the schema in `found`, or leave the schema alone. Log a schema that is left alone, a newer schema, and a
+        return to use.
+        """
         self._found = found
         schema_conflict = "" if found.may_be_used_by(VERSION) else _why_left_alone(found)
         self.description = f"database: {self._address}\nschema revision: {found.revision}\n{schema_conflict}".rstrip()
@@ -171,7 +181,9 @@ class Store:
             self._partitioned = today
 
     async def _forget(self, engine: AsyncEngine) -> None:
-        """Once a day forget what is older than the retention; what cannot be now is tried again after a while."""
+        """Delete what is older than the retention, once a day. After a temporary error, wait PASSING_FOR_SECONDS and
+        try again.
+        """
         today = datetime.now(UTC).date()
         if self._forgotten == today or self._clock() < self._forget_from:
             return
@@ -193,7 +205,7 @@ class Store:
 
 
 async def _migrate(url: DatabaseUrl) -> None:
-    """Bring a database to this release's schema; leave a newer one as it is."""
+    """Bring a database to this release's schema. Leave a newer schema as it is. Raises SchemaError."""
     try:
         report = await migrate(url)
     except NewerSchemaError:

@@ -1,8 +1,8 @@
 """The tables: the user's region_index as it is by default, and our own in the schema region_tick.
 
-These are what queries are written against; what is in a database was made by the migrations, and a test holds the two
-together. Each table and column says here, and nowhere else, what it is: `comments` writes these texts into the
-database. Every time is a timestamptz, and by default the database's own clock.
+Queries use these definitions. The migrations make the tables in a database. A test checks that both agree. The
+description of each table and column stands here and nowhere else: `comments` writes the descriptions into the database.
+Every time is a timestamptz; a default time comes from the database's own clock.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 REGION_INDEX = "region_index"
-"""The name, by default, of the table of regions."""
+"""The default name of the table of regions."""
 
 metadata = MetaData(
     naming_convention={  # the names that Postgres gives by itself
@@ -55,7 +55,7 @@ _OPEN = text("state IN ({})".format(", ".join(f"'{state}'" for state in State if
 def _column(
     name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]], comment: str, *, default: str | None = None
 ) -> Column[Any]:
-    """Return a column that is never null."""
+    """Return a NOT NULL column. `default` is SQL."""
     return Column(name, kind, nullable=False, server_default=default and text(default), comment=comment)
 
 
@@ -102,7 +102,7 @@ region_index = Table(
     schema="public",
     comment="Which regions there are and when each one ticks. Edit it: the operator follows it.",
 )
-"""The user's table by default; `spec.source.columns` may map other names, and the URL another schema."""
+"""The user's table, by default. `spec.source.columns` may name other columns, and the database's URL another schema."""
 
 job_run = Table(
     "job_run",
@@ -136,10 +136,11 @@ job_run = Table(
     postgresql_partition_by="RANGE (tick_at)",
     comment="The ledger: one row for each tick, also for one that never ran. A partition holds one UTC day of tick_at.",
 )
-"""The key serves whoever looks for a region's latest."""
+"""The primary key also serves queries for the latest rows of a region."""
 
 job_run_open = Index("job_run_open", job_run.c.tick_at, postgresql_where=_OPEN)
-"""Finds the few rows that are not final. It leaves lease_until out, so that renewing a lease touches no index."""
+"""Finds the few rows that are not final. The index leaves lease_until out, so that renewing a lease touches no index.
+"""
 
 region_cursor = Table(
     "region_cursor",
@@ -154,7 +155,7 @@ region_cursor = Table(
     schema=SCHEMA,
     comment="How far each region was fetched by each handler. A region without a row is fetched from the beginning.",
 )
-"""A tick that works while somebody sets `window_end` back does not undo that."""
+"""If somebody sets `window_end` back while a tick works, the tick leaves the new `window_end` as it is."""
 
 region_schedule = Table(
     "region_schedule",
@@ -181,7 +182,7 @@ region_schedule_current = Index(
     unique=True,
     postgresql_where=text("valid_to IS NULL"),
 )
-"""At most one schedule of a region is in force."""
+"""A region has at most one current schedule version."""
 
 ledger = Table(
     "ledger",
@@ -192,7 +193,9 @@ ledger = Table(
     schema=SCHEMA,
     comment="Up to when the ticks of each table of regions are accounted for.",
 )
-"""`scheduler` is the RegionScheduler that last wrote down its schedules, whether or not it still reads that table."""
+"""`scheduler` is the RegionScheduler that last saved the schedule versions of the table of regions. The RegionScheduler
+may read another table by now.
+"""
 
 compatibility = Table(
     "compatibility",

@@ -1,8 +1,9 @@
 """Keeps the trigger on the table of regions: makes a missing trigger, and logs the trigger's state when it changes.
 
-Without the trigger, edits show only at the refresh interval. So the trigger is worth an effort, but no harm. A trigger
-that somebody disabled stays disabled. After a refusal the next try waits for REFUSED_FOR_SECONDS, because everybody who
-writes to the table queues up behind a try. Finding the trigger's state is left to `regions.source` and `region_table`.
+Without the trigger, edits show only at the refresh interval. So the operator tries to make the trigger, but must not
+hold up anybody's writes. A trigger that somebody disabled stays disabled. After a refusal the next try waits for
+REFUSED_FOR_SECONDS, because every writer of the table queues behind a try. Finding the trigger's state is left to
+`regions.source` and `region_table`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Sends the operator's requests to the API server.
 
-Every request has a timeout. The timeout is never longer than the time for which the sender may still write. A failure
-that a retry can mend is retried a limited number of times. An error answer becomes `kubernetes.aio.client.ApiException`
-(`status` is the HTTP status). No answer becomes ApiUnavailableError.
+Every request has a timeout. A leader's timeout also never exceeds the time for which this process still leads. A
+failure that a retry can mend is retried a limited number of times. An error answer becomes
+`kubernetes.aio.client.ApiException` (`status` is the HTTP status). No answer becomes ApiUnavailableError.
 
 Bodies are plain dictionaries. A typed model costs five times the time and memory, and drops the fields that the model
 does not know.

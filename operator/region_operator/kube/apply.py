@@ -1,6 +1,6 @@
 """Carries out a plan: writes and deletes CronJobs, CONCURRENT_REQUESTS at a time.
 
-A change that fails keeps no other change from being tried. How one CronJob is written is left to `put`: an edit never
+If a change fails, the other changes are tried all the same. How one CronJob is written is left to `put`: an edit never
 deletes and recreates, and a creation never adopts an existing object. A deletion orphans the CronJob's Jobs, so that a
 running tick ends in peace; each Job has a time to live and goes later.
 """

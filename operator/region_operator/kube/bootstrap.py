@@ -1,12 +1,12 @@
-"""Applies the process's knobs to RegionScheduler `default`, and creates RegionScheduler `default` if missing.
+"""Applies the process's settings to RegionScheduler `default`, and creates RegionScheduler `default` if missing.
 
-A user's field is never overwritten. The knobs have their own field manager and are applied without force, so a field
+A user's field is never overwritten. The settings have their own field manager and are applied without force, so a field
 written by somebody else stays, and is reported.
 
-A schema default is different: nobody wrote the default, so the knob wins. But except for a server-side apply, the API
-server fills in defaults before recording owners. The API server therefore counts a default as written by the creator of
-the object. What a user really wrote with `kubectl apply` stands in an annotation. Without the annotation, every field
-may be the creator's own, and stays.
+A schema default is different: nobody wrote the default, so the setting wins. In every request except a server-side
+apply, the API server first fills in the defaults and then records the owners. The API server therefore counts a default
+as written by the creator of the object. What a user really wrote with `kubectl apply` stands in an annotation. Without
+the annotation, every field may be the creator's own, and stays.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _LastApplied(BaseModel):
 
 
 async def bootstrap(api: Api, namespace: str, spec: dict[str, Any]) -> None:
-    """Apply `spec`, the fields that the knobs set. Raises what `api.ERRORS` lists.
+    """Apply `spec`, the fields that the settings give. Raises what `api.ERRORS` lists.
 
     Retries for about half a minute if the CRD is not served yet, as right after an installation, or if somebody wrote
     the RegionScheduler between a read and a write.

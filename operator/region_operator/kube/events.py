@@ -1,7 +1,8 @@
 """Posts Kubernetes Events about regions on the RegionScheduler.
 
-Events are a courtesy: at most EVENTS_AT_ONCE and a count of the rest at a time, and no reconcile waits longer than
-POST_LIMIT_SECONDS for an Event. When a condition begins, and is worth an Event, is left to `announce`.
+At most EVENTS_AT_ONCE Events are posted at once. One more Event gives the number of the rest. Events are a courtesy, so
+no reconcile waits longer than POST_LIMIT_SECONDS for an Event. Which findings get an Event, and when, is left to
+`announce`.
 """
 
 from __future__ import annotations

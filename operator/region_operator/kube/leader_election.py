@@ -1,11 +1,11 @@
 """Elects one leader: of the operator processes of a namespace, only the holder of the namespace's Lease writes.
 
-The election believes in two things: of two PUTs with the same resourceVersion the API server accepts one, and the
-clocks of two machines run about equally fast. Two clocks may show different times.
+The election relies on two things. Of two PUTs with the same resourceVersion, the API server accepts only one. And the
+clocks of two machines run about equally fast; two clocks may show different times.
 
 A process that loses the Lease ends at once, so no code has to handle a state "was leading". `api.Api` calls
 `LeaderElection.time_left` before each request, and gives no request more time. What a look at the Lease means is left
-to `lease`. The reasons for the seconds below, and the alternatives, stand in
+to `lease_record`. The reasons for the seconds below, and the alternatives, stand in
 docs/decisions/0003-one-leader-by-a-lease.md.
 """
 

@@ -1,7 +1,7 @@
 """Reads the current schedule versions from the CronJobs, and compares the versions with region_schedule. Pure.
 
-A region ticks as the CronJob says, not as the region's row says. So the current schedule version of a region is the
-CronJob's schedule, whoever edited the CronJob, and also after a failed apply. A suspended CronJob has a schedule
+A region ticks as the CronJob says, not as the region's row says. So the current schedule version of a region is what
+its CronJob says, even if somebody else edited the CronJob or the last apply failed. A suspended CronJob has a schedule
 version too: the region's ticks are expected, and will be skipped.
 
 A schedule version begins at the CronJob's last change (managedFields; the API server's clock, whole seconds). So the

@@ -15,7 +15,7 @@ now plus the regions deleted within the window, so deletions do not shrink the a
 held as a whole. Deleting only the first few is wrong either way: too many if the loss is an accident, too few if the
 deletion is meant.
 
-The last CronJob: no region would keep a CronJob, although the window saw two regions or more. The guard never believes
+The last CronJob: no region would keep a CronJob, although the window saw two regions or more. The guard never relies on
 an empty table at once, however few regions there are: docs/decisions/0008-an-empty-table-is-not-believed-at-once.md.
 
 A hold names its regions when the hold begins, and names them again when more regions join. A hold ends when every named
@@ -24,10 +24,11 @@ hold too. Neither time nor new CronJobs end a hold. An approval covers the regio
 regions that have a row again when the operator sees the approval. The approval is a hash of the regions and of the
 moment; why the moment is part of the hash: docs/decisions/0006-approval-of-held-deletions.md.
 
-The guard counts regions, not requests: a region whose deletion fails and is repeated counts once, from the last
-decision on. Recent deletions are kept in the RegionScheduler's status. So a thousand single deletions, a restart or a
-new leader change nothing. The table's own database is not asked, because the database may be the wrong one. `now` is
-the UTC clock of this process: if the clocks of two leaders differ, the window is longer or shorter by the difference.
+The guard counts regions, not requests: a region whose deletion fails and is repeated counts once, and its time in the
+window starts at the latest decision. Recent deletions are kept in the RegionScheduler's status. So a thousand single
+deletions, a restart or a new leader change nothing. The table's own database is not asked, because the database may be
+the wrong one. `now` is the UTC clock of this process: if the clocks of two leaders differ, the window is longer or
+shorter by the difference.
 
 The guard ignores writes. How a hold is announced is left to `status` and `announce`.
 """

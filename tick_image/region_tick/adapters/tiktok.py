@@ -2,8 +2,8 @@
 
 The Research API serves approved clients only, and TikTok approves few. The API supports no conditional requests. A
 video appears up to two days after its publication (https://developers.tiktok.com/doc/research-api-faq), so each query
-also covers the days before the last answer. The Display API does not serve: it shows a user's videos to that user's own
-token only, and a table of creators has no such tokens.
+also covers the days before the last answer. The Display API cannot be used: the Display API shows a user's videos only
+to the user's own token, and a table of creators has no tokens.
 """
 
 from __future__ import annotations

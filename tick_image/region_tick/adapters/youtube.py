@@ -1,8 +1,8 @@
 """Platform `youtube`: polls the Data API v3 if there is a key, or the channel's feed without a key.
 
 The API finds a channel by its id or its @handle, once, and lists the channel's newest uploads. The feed needs the
-channel's id and shows the last 15 uploads. The key is sent in a header, which Google accepts like a parameter
-(https://cloud.google.com/docs/authentication/api-keys-use), because a URL appears in too many places.
+channel's id and shows the last 15 uploads. The key is sent in a header and not in the URL, because URLs appear in logs
+and messages. Google accepts both (https://cloud.google.com/docs/authentication/api-keys-use).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Tasks and the tick's final row commit together, so a retried tick never enqueues twice. A creator has at most one
 waiting task, so a queue that is slower than the schedule does not grow. The queue is procrastinate's, but this module
 does not import procrastinate: the module inserts into procrastinate's table, and the table's triggers do the rest.
-procrastinate's own SQL function does not serve, because the function refuses all tasks of a call if one of the tasks is
+procrastinate's own SQL function cannot be used, because the function refuses all tasks of a call if one of the tasks is
 already waiting. Users read docs/queue.md.
 """
 

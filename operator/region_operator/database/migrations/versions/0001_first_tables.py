@@ -1,6 +1,7 @@
 """The first tables.
 
-A revision says in SQL what it does and is never changed once released. The way is forward only: none has a downgrade.
+A revision is written in SQL and never changes after its release. Migrations only go forward: no revision has a
+downgrade.
 """
 
 from alembic import op
@@ -10,7 +11,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make our tables and the trigger's function; partitions and the user's table are made beside the revisions."""
+    """Make our tables and the trigger's function. `migrate` makes partitions and the user's table."""
     for statement in (
         JOB_RUN,
         JOB_RUN_DEFAULT,

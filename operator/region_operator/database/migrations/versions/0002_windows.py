@@ -1,4 +1,4 @@
-"""How far each region was fetched, and the ledger as people read it."""
+"""The cursors that say how far each region was fetched, and a view of the ledger for people."""
 
 from alembic import op
 

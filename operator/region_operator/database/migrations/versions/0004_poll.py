@@ -1,4 +1,4 @@
-"""What polling keeps: how it stands with each creator, and the items that were found."""
+"""What polling needs: the state of each creator, and the table of items."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add columns to creator, forget what is known of one that is edited, and make item."""
+    """Add columns to creator, make item, and make a trigger that empties the state of an edited creator."""
     for statement in (CREATOR_COLUMNS, FORGET, FORGET_EDITED, ITEM):
         op.execute(statement)
 

@@ -1,9 +1,9 @@
 """The queue for tasks that leave the tick: procrastinate's tables and functions, in our schema.
 
-They are made by procrastinate's own scripts, which its package carries for every version since the first and which
-stay as they were released. This revision takes those up to LAST; a later one takes those that came afterwards. All of
-them are known by bare names, so each function gets its search_path here: then who calls one, a tick behind a pooler for
-example, needs none.
+procrastinate's own scripts make the tables and functions. The package of procrastinate contains the scripts of every
+version since the first. A released script never changes. This revision runs the scripts up to LAST; a later revision
+runs the scripts after LAST. The scripts name their tables without a schema. So this revision sets a search_path on each
+function, and a caller needs none, for example a tick behind a pooler.
 """
 
 from importlib.resources import files
@@ -16,12 +16,13 @@ down_revision = "0004"
 LAST = "03.04.00_50_post_add_retry_failed_job_procedure.sql"
 
 PLPGSQL = "CREATE EXTENSION IF NOT EXISTS plpgsql WITH SCHEMA pg_catalog;"
-"""Every Postgres has it, and some providers refuse the statement nevertheless."""
+"""Not needed: every Postgres has plpgsql. Some providers refuse the statement all the same."""
 
 LABELS = "'failed'  -- The job ended with an error"
 LATER_LABELS = ("cancelled", "aborting", "aborted")
 """Before version 17, Postgres refuses to use a label in the transaction that added the label to a type. So the type of
-a job's status gets these labels when the type is made, in the same order, and not by the scripts that came later.
+a job's status gets these labels at once when the type is made, in the same order. The later scripts no longer add the
+labels.
 """
 
 
@@ -38,7 +39,7 @@ def upgrade() -> None:
 
 
 def adapt(script: str) -> str:
-    """Return a script without what some servers refuse; what all scripts make together stays the same."""
+    """Return `script` without statements that some servers refuse. All scripts together still make the same schema."""
     script = script.replace(PLPGSQL, "").replace(LABELS, ", ".join(f"'{label}'" for label in ("failed", *LATER_LABELS)))
     for label in LATER_LABELS:
         script = script.replace(f"ALTER TYPE procrastinate_job_status ADD VALUE '{label}';", "")

@@ -1,4 +1,4 @@
-"""The ledger knows suspended regions, and who accounts for a source that is no longer read."""
+"""What the ledger needs to know of suspended regions, and which RegionScheduler finalizes the ticks of a source."""
 
 from alembic import op
 

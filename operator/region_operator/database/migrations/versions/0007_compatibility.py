@@ -1,4 +1,4 @@
-"""Which release may use the schema at least: a release that meets a newer schema than its own goes by that."""
+"""The oldest release that may use the schema. A release that finds a newer schema reads this value."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    """Make compatibility, with its one row. A revision that takes something away sets its `min_reader` anew."""
+    """Make compatibility, with its one row. A revision that removes something raises `min_reader`."""
     op.execute(COMPATIBILITY)
     op.execute("INSERT INTO region_tick.compatibility (min_reader) VALUES ('0.1.0')")
 
