@@ -41,7 +41,7 @@ test-cluster: $(STAMP) ## Run the tests that need a Kubernetes
 test-faults: $(STAMP) ## Run the tests that break what the operator depends on (minutes)
 	@$(PYTEST) $(TOGETHER) tests/faults
 
-test-long: $(STAMP) ## Run the tests that have a long form in that form, one by one (an hour)
+test-long: $(STAMP) ## Run the tests that have a long form in that form, one by one (half an hour)
 	@TESTS=long $(PYTEST) -m long -s
 
 test-midnight: $(STAMP) ## Run the tests of unit and database while days, months and leap years end

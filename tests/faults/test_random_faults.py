@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SEED = int(os.environ.get("RANDOM_FAULTS_SEED", "1"))
-MINUTES = float(os.environ.get("RANDOM_FAULTS_MINUTES") or rounds(2, long=20))
+MINUTES = float(os.environ.get("RANDOM_FAULTS_MINUTES") or rounds(2, long=10))
 AROUND_SECONDS = 60
 """What of the time is for starting and for the quiet end."""
 
