@@ -36,4 +36,5 @@ def sweep() -> None:
             continue
         if holder := claim_folder(folder):
             with holder:
-                clean(folder)
+                if Record.read(folder):  # another process may have cleaned up between the look and the claim
+                    clean(folder)
