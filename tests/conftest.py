@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 settings.register_profile("region-tick", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("region-tick")
 
-WORKERS_PER_CORE = 3
+WORKERS_PER_CORE = 2
 PORTS_PER_WORKER = 300
 
 NO_DOCKER = "no Docker engine for kind"
