@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 from kubernetes.aio.client import ApiException
+from kubernetes.aio.utils.retry import Backoff, on_retry_after_error
 
-from region_operator.kube.api_errors import RIGHTS, describe
+from region_operator.kube.api_errors import RIGHTS, describe, describe_cause
 
 NO_RIGHT = (
     'cronjobs.batch is forbidden: User "system:serviceaccount:region-tick:region-operator" cannot list resource'
@@ -40,3 +42,17 @@ def test_a_refusal_is_one_line_with_the_remedy_where_there_is_one(
     status: int, reason: str, body: str | None, words: str
 ) -> None:
     assert describe(ApiException(status=status, reason=reason, body=body)) == words
+
+
+async def test_who_waited_for_a_retry_in_vain_was_refused_and_not_left_without_an_answer() -> None:
+    async def refuse() -> None:
+        raise ApiException(status=429, reason="Too Many Requests", body="later")
+
+    with pytest.raises(TimeoutError) as refused:
+        async with asyncio.timeout(0.01):
+            await on_retry_after_error(Backoff(steps=2, duration=60, factor=1), lambda _: True, refuse)
+    with pytest.raises(TimeoutError) as unanswered:
+        async with asyncio.timeout(0.01):
+            await asyncio.Event().wait()
+    assert describe_cause(refused.value) == "429 Too Many Requests: later"
+    assert describe_cause(unanswered.value) == "the API server does not answer"

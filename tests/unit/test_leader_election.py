@@ -5,16 +5,11 @@ The rest: tests/cluster/test_leader_election.py and tests/cluster/test_lease_ren
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import subprocess
 import sys
 import time
-
-import pytest
-from kubernetes.aio.client import ApiException
-from kubernetes.aio.utils.retry import Backoff, on_retry_after_error
 
 from region_operator.kube import leader_election
 from region_operator.kube.lease_record import LEASE_SECONDS
@@ -54,17 +49,3 @@ finally:
     [line] = done.stdout.splitlines()
     assert '"leadership lost"' in line
     assert '"a reason"' in line
-
-
-async def test_who_waited_for_a_retry_in_vain_was_refused_and_not_left_without_an_answer() -> None:
-    async def refuse() -> None:
-        raise ApiException(status=429, reason="Too Many Requests", body="later")
-
-    with pytest.raises(TimeoutError) as refused:
-        async with asyncio.timeout(0.01):
-            await on_retry_after_error(Backoff(steps=2, duration=60, factor=1), lambda _: True, refuse)
-    with pytest.raises(TimeoutError) as unanswered:
-        async with asyncio.timeout(0.01):
-            await asyncio.Event().wait()
-    assert leader_election._explain(refused.value) == "429 Too Many Requests: later"
-    assert leader_election._explain(unanswered.value) == "the API server does not answer"

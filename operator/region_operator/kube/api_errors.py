@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kubernetes.aio.client import ApiException
+from kubernetes.aio.client import ApiException
 
 RIGHTS = "kubectl apply -f manifests/30-rbac.yaml gives the operator the rights that it needs"
 
@@ -22,6 +20,22 @@ def describe(error: ApiException) -> str:
     words = f"{error.status} {error.reason}" + (f": {message}" if message else "")
     lacks_right = error.status == HTTPStatus.FORBIDDEN and " cannot " in message  # quotas and policies answer 403 too
     return f"{words}; {RIGHTS}" if lacks_right else words
+
+
+def describe_cause(error: Exception) -> str:
+    """Describe an error by the API server's error answer behind the error, if there is one."""
+    if answer := _find_answer(error):
+        return describe(answer)
+    return "the API server does not answer" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+
+
+def _find_answer(error: BaseException | None) -> ApiException | None:
+    """Return the error answer behind an error. A timeout may have ended the wait for a retry after the answer."""
+    while error:
+        if isinstance(error, ApiException):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _message(body: str) -> str:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from kubernetes.aio.client import ApiException
 
 from region_operator.kube.api import ERRORS, ApiUnavailableError
-from region_operator.kube.api_errors import describe
+from region_operator.kube.api_errors import describe_cause
 from region_operator.kube.lease_record import (
     API_VERSION,
     LEASE_SECONDS,
@@ -145,7 +145,11 @@ class LeaderElection:
                 self._health.mark_standby()
                 level, event, reason = logging.INFO, "standby", self._situation
             except (*ERRORS, TimeoutError) as error:
-                level, event, reason = logging.WARNING, "no standby", f"the Lease cannot be had: {_explain(error)}"
+                level, event, reason = (
+                    logging.WARNING,
+                    "no standby",
+                    f"the Lease cannot be had: {describe_cause(error)}",
+                )
                 if not patient:
                     raise ApiUnavailableError(reason) from error
                 self._health.mark_unready(reason)
@@ -162,7 +166,7 @@ class LeaderElection:
             try:
                 step = await self._attempt(limit)
             except Exception as error:  # any error may pass; if an error lasts, time_left ends the process
-                log.warning("lease not renewed", extra={"error": _explain(error)})
+                log.warning("lease not renewed", extra={"error": describe_cause(error)})
                 pause = self._uniform(*RETRY_SECONDS)
             else:
                 if step is Step.WAIT:
@@ -213,7 +217,7 @@ class LeaderElection:
                 if lease and LeaseRecord.from_object(lease).holder == self.identity:
                     await self._write(released(lease, now=datetime.now(UTC)))
         except (*ERRORS, TimeoutError) as error:
-            log.warning("lease not released", extra={"error": _explain(error)})
+            log.warning("lease not released", extra={"error": describe_cause(error)})
 
     async def _write(self, lease: dict[str, Any]) -> None:
         """Update the Lease, or create the Lease if none was seen.
@@ -238,19 +242,3 @@ class LeaderElection:
     @property
     def _situation(self) -> str:
         return f"{self._holder} leads" if self._holder else f"nobody leads, which has to last for {LEASE_SECONDS} s"
-
-
-def _explain(error: Exception) -> str:
-    refusal = _refusal(error)
-    if refusal:
-        return describe(refusal)
-    return "the API server does not answer" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
-
-
-def _refusal(error: BaseException | None) -> ApiException | None:
-    """Return the API server's error answer behind `error`, also if the time was over while a retry was waited for."""
-    while error:
-        if isinstance(error, ApiException):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
