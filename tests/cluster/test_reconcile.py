@@ -66,8 +66,8 @@ def test_rows_become_cronjobs_and_edits_show(run_operator: RunOperator, kubectl:
             lambda: changes <= {(line["event"], line["region.code"]) for line in operator.lines if "cronjob" in line},
             what="each change is told",
         )
-        status = eventually(lambda: kubectl.ready() and kubectl.scheduler()["status"], what="the status")
-        assert status["regions"] == {"active": 2, "scheduled": 2, "quarantined": 0, "held": 0, "paused": 0}
+        regions = {"active": 2, "scheduled": 2, "quarantined": 0, "held": 0, "paused": 0}
+        eventually(lambda: kubectl.scheduler()["status"].get("regions") == regions, what="the status")
         assert kubectl.ready()["reason"] == "InSync"
 
 
