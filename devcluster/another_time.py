@@ -14,5 +14,4 @@ SECONDS = "ANOTHER_TIME_SECONDS"
 
 def passed_on() -> dict[str, str]:
     """Return the variables for a child process with an environment of its own; {} without a shifted clock."""
-    names = (SECONDS, "LD_PRELOAD") if SECONDS in os.environ else ()
-    return {name: os.environ[name] for name in names}
+    return {name: os.environ[name] for name in (SECONDS, "LD_PRELOAD") if SECONDS in os.environ and name in os.environ}

@@ -298,6 +298,7 @@ def test_a_copy_of_ours_is_somebody_elses(
         version = kubectl.get("cronjob", "copy")["metadata"]["resourceVersion"]
         sql("DELETE FROM region_index")
         eventually(lambda: operator.logged("removed"), what="ours is gone")
+        marked(operator, kubectl)
         assert kubectl.get("cronjob", "copy")["metadata"]["resourceVersion"] == version
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.cluster.guard import wait_for_reconciles
 from tests.harness.audit import audit_lines, is_renewal, sent_by
 from tests.harness.regions import ONCE_A_YEAR
 from tests.harness.waiting import eventually
@@ -168,10 +169,11 @@ def test_a_foreign_cronjob_is_left_alone(
 ) -> None:
     kubectl("create", "cronjob", "backup", "--image", "busybox", "--schedule", "@daily")
     add_regions(1)
-    with run_operator():
+    with run_operator(REGION_REFRESH_INTERVAL_MS="1000") as operator:
         eventually(lambda: kubectl.ready().get("status") == "True", what="one CronJob")
         sql("DELETE FROM region_index")
         eventually(lambda: not kubectl.cronjobs(), what="ours is gone")
+        wait_for_reconciles(operator, 2)
         assert kubectl.get("cronjob", "backup")["spec"]["schedule"] == "@daily"
 
 

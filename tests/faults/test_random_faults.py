@@ -13,7 +13,7 @@ import pytest
 from devcluster import start_local
 from devcluster.postgres import Postgres
 from tests.faults.checker import check
-from tests.faults.random_faults import draw
+from tests.faults.random_faults import AROUND_SECONDS, SHORT_MINUTES, SHORT_SEED, draw
 from tests.faults.random_run import QUIET_END_SECONDS, Run
 from tests.faults.report import explain, summarise
 from tests.faults.site import Site
@@ -24,10 +24,8 @@ from tests.harness.operator_process import CHECKOUT
 if TYPE_CHECKING:
     from pathlib import Path
 
-SEED = int(os.environ.get("RANDOM_FAULTS_SEED", "1"))
-MINUTES = float(os.environ.get("RANDOM_FAULTS_MINUTES") or rounds(2, long=10))
-AROUND_SECONDS = 60
-"""What of the time is for starting and for the quiet end."""
+SEED = int(os.environ.get("RANDOM_FAULTS_SEED") or rounds(SHORT_SEED, long=1))
+MINUTES = float(os.environ.get("RANDOM_FAULTS_MINUTES") or rounds(SHORT_MINUTES, long=10))
 
 
 @pytest.mark.long

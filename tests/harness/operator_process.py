@@ -13,6 +13,7 @@ import signal
 import sys
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
@@ -28,6 +29,8 @@ CHECKOUT = Path(__file__).parents[2]
 
 _FORKSERVER = multiprocessing.get_context("forkserver")
 _FORKSERVER.set_forkserver_preload(["region_operator.commands"])
+_ONE_AT_A_TIME = Lock()
+"""Two threads that ask at once would both read how a process ended; a start asks about every process before."""
 
 
 class OperatorProcess:
@@ -38,8 +41,8 @@ class OperatorProcess:
         log.touch()
         everything = os.environ | {"HEALTH_PORT": "0"} | environment
         self._process = _FORKSERVER.Process(target=_run_operator, args=(log, dict(everything)), daemon=True)
-        self._process.start()
-        self._one_at_a_time = Lock()
+        with _ONE_AT_A_TIME:
+            self._process.start()
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +72,8 @@ class OperatorProcess:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, unless the process has ended."""
         if self.running:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it ended between the two
+                os.kill(self.pid, number)
 
     def stop(self) -> int:
         """End the operator by SIGTERM, as a kubelet does. Return the exit code."""
@@ -102,7 +106,7 @@ class OperatorProcess:
 
     @property
     def running(self) -> bool:
-        with self._one_at_a_time:  # two threads that ask at once would both read how the process ended
+        with _ONE_AT_A_TIME:
             return self._process.is_alive()
 
     @property

@@ -100,8 +100,10 @@ class SideBySide(LoadGroupScheduling):  # type: ignore[misc]  # has no types
     def remove_node(self, node: WorkerController) -> str | None:
         """Go on without a worker that ended. Return the test during which the worker crashed, or None."""
         crashed: str | None = super().remove_node(node)
-        for other in self.nodes:
-            self._reschedule(other)
+        if self.collection is not None:  # before, there is nothing to hand out, which would end every worker
+            for other in self.nodes:
+                if other in self.registered_collections:
+                    self._reschedule(other)
         return crashed
 
     @property

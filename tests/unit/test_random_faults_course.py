@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from tests.faults.course import BAD_SCHEDULES, Course, Deed, Edit, Lane, Row
-from tests.faults.random_faults import CHANCES, FEWEST, MOST, draw
+from tests.faults.random_faults import AROUND_SECONDS, CHANCES, FEWEST, MOST, SHORT_MINUTES, SHORT_SEED, draw
 
 SEEDS = range(20)
 
@@ -60,6 +60,13 @@ def test_seeds_together_have_every_deed() -> None:
     assert drawn >= {(lane, chance.deed) for lane, (_, chances) in CHANCES.items() for chance in chances}
     spoilt = [action for seed in SEEDS for action in draw(seed, 240).actions if action.deed is Deed.SPOIL]
     assert {row.cron for action in spoilt for edit in action.edits for row in edit.put} == set(BAD_SCHEDULES)
+
+
+def test_the_short_course_has_nearly_every_deed() -> None:
+    deeds = {action.deed for action in draw(SHORT_SEED, SHORT_MINUTES * 60 - AROUND_SECONDS).actions}
+    every = {action.deed for seed in SEEDS for action in draw(seed, 240).actions}
+    assert deeds >= {Deed.KILLED, Deed.STOPPED, Deed.FROZEN, Deed.CUT, Deed.SLOW, Deed.LOSE, Deed.TRUNCATE}
+    assert len(every - deeds) <= 3
 
 
 def test_an_edit_takes_away_before_it_puts() -> None:
