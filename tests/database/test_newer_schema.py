@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from kubernetes.aio import client
+from sqlalchemy.exc import ProgrammingError
 
 from region_operator.database.migrate import SchemaState, newest_revision
 from region_operator.database.store import Database, SchemaError, Store
@@ -134,6 +135,16 @@ async def test_an_older_schema_in_the_place_of_a_newer_one_is_no_conflict_any_mo
             await store.open()
         run(database, f"UPDATE region_tick.alembic_version SET version_num = '{newest_revision()}'")
         assert (await store.open()).schema_conflict == ""
+
+
+async def test_an_older_schema_that_cannot_be_migrated_is_an_error_and_no_conflict(database: str) -> None:
+    async with Store(lambda: database, may_migrate=True) as store:
+        run(database, NEWER, TOO_NEW)
+        assert (await store.open()).schema_conflict
+        run(database, "UPDATE region_tick.alembic_version SET version_num = '0006'")  # but the next table is there
+        for _ in range(2):
+            with pytest.raises(ProgrammingError, match='relation "compatibility" already exists'):
+                await store.open()
 
 
 async def test_a_schema_that_is_migrated_under_a_running_operator_is_noticed(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Self
@@ -144,13 +144,15 @@ class Store:
 
         A lost schema is left to the queries: their errors name what is missing.
         """
-        with suppress(ProgrammingError):
+        try:
             found = await find_schema(database.engine)
-            if found != self._found and found.state in (SchemaState.CURRENT, SchemaState.NEWER):
-                return self._go_by(found, database)
-            if database.schema_conflict and found.state in (SchemaState.MISSING, SchemaState.OLDER):
-                await self.close()  # a backup was brought back in the place of the newer schema
-                return await self._open(DatabaseUrl.parse(url))
+        except ProgrammingError:
+            return database
+        if found != self._found and found.state in (SchemaState.CURRENT, SchemaState.NEWER):
+            return self._go_by(found, database)
+        if database.schema_conflict and found.state in (SchemaState.MISSING, SchemaState.OLDER):
+            await self.close()  # a backup was brought back in the place of the newer schema
+            return await self._open(DatabaseUrl.parse(url))
         return database
 
     def _go_by(self, found: FoundSchema, database: Database) -> Database:
