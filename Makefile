@@ -23,7 +23,7 @@ down: $(STAMP) ## Stop what `make demo` left running
 
 test: $(STAMP) ## Run every test, on a real Postgres and a real Kubernetes
 	@$(PYTEST) $(TOGETHER)
-	@POSTGRES=$(OLDEST_POSTGRES) $(PYTEST) $(TOGETHER) tests/database
+	@env -u DATABASE_URL POSTGRES=$(OLDEST_POSTGRES) $(PYTEST) $(TOGETHER) tests/database
 
 test-fast: $(STAMP) ## Run the most telling tests within three minutes, while you edit
 	@$(PYTEST) $(TOGETHER) tests/unit tests/database $(FEW)
@@ -33,7 +33,7 @@ test-unit: $(STAMP) ## Run the tests that need no database and no cluster (secon
 
 test-database: $(STAMP) ## Run the tests that need a Postgres, on the newest version and on the oldest
 	@$(PYTEST) $(TOGETHER) tests/database
-	@POSTGRES=$(OLDEST_POSTGRES) $(PYTEST) $(TOGETHER) tests/database
+	@env -u DATABASE_URL POSTGRES=$(OLDEST_POSTGRES) $(PYTEST) $(TOGETHER) tests/database
 
 test-cluster: $(STAMP) ## Run the tests that need a Kubernetes
 	@$(PYTEST) $(TOGETHER) tests/cluster tests/node

@@ -93,6 +93,22 @@ def test_a_plan_says_what_a_reconcile_does_and_changes_nothing(
     assert report["quota"] == 8
 
 
+def test_two_processes_with_different_hash_seeds_render_the_same(
+    command: Command, kubectl: Kubectl, add_regions: AddRegions
+) -> None:
+    scheduler = json.loads(SCHEDULER) | {"spec": {"tick": {"nodeSelector": {"a": "1", "b": "2"}}}}
+    kubectl("apply", "-f", "-", stdin=json.dumps(scheduler))
+    add_regions(5)
+    versions = []
+    for seed in ("1", "2", "3"):
+        done = command("reconcile", "--once", PYTHONHASHSEED=seed)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert all(line.startswith("{") for line in done.stdout.splitlines()), "nothing but lines of the log"
+        versions.append({name: item["metadata"]["resourceVersion"] for name, item in kubectl.cronjobs().items()})
+    assert len(versions[0]) == 5
+    assert versions == versions[:1] * 3
+
+
 def test_a_plan_shows_what_is_held_and_how_to_approve_it(
     command: Command, kubectl: Kubectl, sql: Any, add_regions: AddRegions
 ) -> None:

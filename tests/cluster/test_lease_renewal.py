@@ -18,6 +18,7 @@ from region_operator.kube.lease_record import LEASE_SECONDS, NAME, held
 from region_operator.runtime.health import Health
 from region_operator.scheduler import API_VERSION, DEFAULT_NAME, KIND
 from tests.cluster.leaders import holder, wait_for_renewal
+from tests.harness.clock import Clock
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -33,13 +34,6 @@ SCHEDULER = json.dumps(
 
 class Ended(BaseException):
     """Raised where a process would end."""
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def end(reason: str) -> NoReturn:
@@ -68,7 +62,7 @@ async def lead(leader: LeaderElection, began: asyncio.Event) -> None:
 
 @pytest.mark.usefixtures("quick")
 async def test_a_lease_that_is_renewed_is_never_taken_however_late_it_is_elsewhere(kubectl: Kubectl) -> None:
-    here, there = Clock(), Clock()
+    here, there = Clock(1000.0), Clock(1000.0)
     async with candidate(kubectl, "a", here) as a, candidate(kubectl, "b", there) as b:
         async with a.leading():
             began = asyncio.Event()
@@ -153,14 +147,14 @@ async def test_a_lease_that_somebody_edited_is_taken_after_its_duration(
 @pytest.mark.usefixtures("quick")
 async def test_a_lease_of_a_namespace_where_nobody_led_yet_is_had_at_once(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", stdin=SCHEDULER)
-    async with candidate(kubectl, "a", Clock()) as a, asyncio.timeout(10), a.leading():
+    async with candidate(kubectl, "a", Clock(1000.0)) as a, asyncio.timeout(10), a.leading():
         assert holder(kubectl) == "a"
 
 
 async def assert_it_is_had_after_its_duration(kubectl: Kubectl, caplog: pytest.LogCaptureFixture) -> None:
     """And not a moment before."""
     caplog.set_level(logging.INFO)
-    clock = Clock()
+    clock = Clock(1000.0)
     async with candidate(kubectl, "b", clock) as b:
         began = asyncio.Event()
         waiting = asyncio.ensure_future(lead(b, began))
@@ -177,7 +171,7 @@ async def assert_it_is_had_after_its_duration(kubectl: Kubectl, caplog: pytest.L
 
 @pytest.mark.usefixtures("quick")
 async def test_a_leader_whose_time_is_over_ends_though_nobody_asks_it_to_write(kubectl: Kubectl) -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
 
     def pass_time() -> None:
         clock.now += RENEW_DEADLINE_SECONDS
@@ -188,7 +182,7 @@ async def test_a_leader_whose_time_is_over_ends_though_nobody_asks_it_to_write(k
 
 @pytest.mark.usefixtures("quick")
 async def test_only_a_leader_has_time_left(kubectl: Kubectl) -> None:
-    async with candidate(kubectl, "a", Clock()) as a:
+    async with candidate(kubectl, "a", Clock(1000.0)) as a:
         with pytest.raises(Ended):
             a.time_left()
         async with a.leading():
@@ -199,7 +193,7 @@ async def test_only_a_leader_has_time_left(kubectl: Kubectl) -> None:
 
 @pytest.mark.usefixtures("quick")
 async def test_what_people_write_on_the_lease_stays_and_disturbs_nobody(kubectl: Kubectl) -> None:
-    async with candidate(kubectl, "a", Clock()) as a, a.leading():
+    async with candidate(kubectl, "a", Clock(1000.0)) as a, a.leading():
         for number in range(5):
             kubectl("label", "--overwrite", "lease", "region-operator", f"number={number}")
         await asyncio.to_thread(wait_for_renewal, kubectl)

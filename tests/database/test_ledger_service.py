@@ -16,17 +16,11 @@ from region_operator.kube.api import Api
 from region_operator.ledger.service import FINALIZE_EVERY_SECONDS, LedgerService
 from region_operator.runtime.backoff import LAST_RETRY_SECONDS
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS
+from tests.harness.clock import Clock
 from tests.harness.examples import scheduler
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from region_operator.database.triggers import REFUSED_FOR_SECONDS, Triggers
 from region_operator.regions.source import read_regions
 from region_operator.scheduler import Source
 from region_tick.database_url import DatabaseUrl
+from tests.harness.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -22,13 +23,6 @@ if TYPE_CHECKING:
 
 DROP = "DROP TRIGGER region_tick_notify ON region_index"
 ALTER = "ALTER TABLE region_index {} TRIGGER region_tick_notify"
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Keeper:

@@ -14,15 +14,21 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devcluster import another_time, debian
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DAYS = ("2026-11-28", "2026-11-30", "2027-02-28", "2028-02-29")
 BEGIN = "23:58:30"
 """The time (UTC) at which the tests begin: midnight comes when about half of the tests are done."""
 LEFT_OUT = ("--ignore=tests/unit/test_devcluster_images.py",)
 """This test compares the clock with the times of files. The times of files come from the kernel, without the shift."""
-COMPILER = debian.Part("cc", "gcc", "compiles the library by which tests and Postgres believe in another time")
+TODAY = "import datetime; print(datetime.datetime.now(datetime.UTC).date())"
+"""A program that prints the UTC day."""
+COMPILER = debian.Part("cc", "gcc", "compiles the library that shifts the clock of tests and Postgres")
 
 
 def compiled(folder: Path) -> Path:
@@ -51,9 +57,20 @@ def main() -> None:
         library = compiled(Path(folder))
         for day in DAYS:
             print(f"== {day} {BEGIN} UTC", flush=True)
+            shifted = os.environ | environment(day, library)
+            if run_python("-c", TODAY, env=shifted) != day:
+                sys.exit(f"the clock is not shifted: the library {library} was not loaded")
             command = [sys.executable, "-m", "pytest", *LEFT_OUT, *sys.argv[1:]]
-            failed |= subprocess.run(command, env=os.environ | environment(day, library), check=False).returncode != 0
+            failed |= subprocess.run(command, env=shifted, check=False).returncode != 0
+            if run_python("-c", TODAY, env=shifted) == day:
+                sys.exit(f"the tests were over before the end of {day}: begin later than {BEGIN}")
     sys.exit(failed)
+
+
+def run_python(*arguments: str, env: Mapping[str, str]) -> str:
+    """Return what Python prints in an environment."""
+    done = subprocess.run([sys.executable, *arguments], env=env, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -24,12 +24,7 @@ from region_operator.runtime.reconcile_timer import ReconcileTimer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+    from tests.harness.clock import Clock
 
 
 class StandInReconciler:

@@ -10,13 +10,7 @@ import pytest
 
 from region_operator.runtime import metrics  # noqa: F401 - registers what is served
 from region_operator.runtime.health import PATIENCE_SECONDS, SILENCE_SECONDS, Health, serve
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.harness.clock import Clock
 
 
 async def beat(health: Health) -> None:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from region_operator.runtime.log_limiter import REMIND_EVERY_SECONDS, LogLimiter
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.harness.clock import Clock
 
 
 def test_a_failure_that_lasts_is_told_when_it_begins_then_rarely_and_when_it_is_over() -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     streak = LogLimiter(clock=clock)
     assert streak.record_success() is None
     assert streak.record_failure("refused") == {"attempts": 1, "for_seconds": 0.0}
@@ -30,7 +24,7 @@ def test_a_failure_that_lasts_is_told_when_it_begins_then_rarely_and_when_it_is_
 
 
 def test_another_message_is_told_at_once() -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     streak = LogLimiter(clock=clock)
     streak.record_failure("refused")
     clock.now += 1
@@ -40,7 +34,7 @@ def test_another_message_is_told_at_once() -> None:
 
 
 def test_after_its_end_the_next_begins_anew() -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     streak = LogLimiter(clock=clock)
     streak.record_failure("refused")
     streak.record_success()

@@ -9,7 +9,8 @@ import pytest
 
 from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
 from region_operator.runtime.health import PATIENCE_SECONDS
-from tests.unit.standins import Clock, crash, fail, hang, leave_some, live_after, make_loop, succeed
+from tests.harness.clock import Clock
+from tests.unit.standins import crash, fail, hang, leave_some, live_after, make_loop, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

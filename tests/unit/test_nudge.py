@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from region_operator.kube.nudge import EFFECT_SECONDS, Nudger, WaitingJob, free_slots, waiting_job
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS
+from tests.harness.clock import Clock
 
 MINUTE = 29_925_017
 START_DEADLINE = 20
@@ -32,13 +33,6 @@ def job(name: str = f"r1-{MINUTE}", *, deleted: bool = False, **status: Any) -> 
 
 def quota(*, hard: int, used: int, name: str = "region-tick") -> dict[str, Any]:
     return {"metadata": {"name": name}, "status": {"hard": {"pods": str(hard)}, "used": {"pods": str(used)}}}
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

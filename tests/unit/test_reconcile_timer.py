@@ -11,13 +11,7 @@ from region_operator.runtime.reconcile_timer import (
     SHORTEST_GATHERING_SECONDS,
     ReconcileTimer,
 )
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.harness.clock import Clock
 
 
 def never() -> asyncio.Future[None]:
@@ -25,11 +19,11 @@ def never() -> asyncio.Future[None]:
 
 
 async def test_the_first_is_due_at_once() -> None:
-    await asyncio.wait_for(ReconcileTimer(clock=Clock()).wait(never()), 5)
+    await asyncio.wait_for(ReconcileTimer(clock=Clock(1000.0)).wait(never()), 5)
 
 
 async def test_nothing_is_due_before_the_interval_is_over() -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     timer = ReconcileTimer(clock=clock)
     timer.schedule_after_success(timedelta(minutes=5))
     waiting = asyncio.ensure_future(timer.wait(never()))
@@ -41,7 +35,7 @@ async def test_nothing_is_due_before_the_interval_is_over() -> None:
 
 
 async def test_a_wake_up_is_due_soon_and_once() -> None:
-    timer = ReconcileTimer(clock=Clock())
+    timer = ReconcileTimer(clock=Clock(1000.0))
     timer.schedule_after_success(timedelta(minutes=5))
     timer.wake()
     await asyncio.wait_for(timer.wait(never()), 5)
@@ -62,7 +56,7 @@ async def gather(timer: ReconcileTimer, clock: Clock, *, wakes: int) -> float:
 
 
 async def test_wake_ups_that_stream_in_are_gathered_longer_and_longer() -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     timer = ReconcileTimer(clock=clock)
     timer.schedule_after_success(timedelta(minutes=5))
     assert [await gather(timer, clock, wakes=100) for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, LONGEST_GATHERING_SECONDS]
@@ -70,7 +64,7 @@ async def test_wake_ups_that_stream_in_are_gathered_longer_and_longer() -> None:
 
 
 async def test_after_a_pause_a_wake_up_waits_no_longer_than_ever() -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     timer = ReconcileTimer(clock=clock)
     timer.schedule_after_success(timedelta(minutes=5))
     await gather(timer, clock, wakes=100)
@@ -80,7 +74,7 @@ async def test_after_a_pause_a_wake_up_waits_no_longer_than_ever() -> None:
 
 
 async def test_a_retry_that_is_due_waits_for_no_wake_ups() -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     timer = ReconcileTimer(clock=clock, uniform=lambda _, high: high)
     timer.schedule_after_failure()
     clock.now += 1
@@ -90,7 +84,7 @@ async def test_a_retry_that_is_due_waits_for_no_wake_ups() -> None:
 
 
 async def test_being_stopped_ends_the_wait() -> None:
-    timer = ReconcileTimer(clock=Clock())
+    timer = ReconcileTimer(clock=Clock(1000.0))
     timer.schedule_after_success(timedelta(minutes=5))
     stopped = never()
     waiting = asyncio.ensure_future(timer.wait(stopped))
@@ -106,7 +100,7 @@ def test_failures_back_off_to_a_limit_and_a_success_forgets_them() -> None:
         asked.append((low, high))
         return high
 
-    timer = ReconcileTimer(clock=Clock(), uniform=uniform)
+    timer = ReconcileTimer(clock=Clock(1000.0), uniform=uniform)
     delays = [timer.schedule_after_failure() for _ in range(8)]
     assert delays == [1, 2, 4, 8, 16, 30, 30, LAST_RETRY_SECONDS]
     assert asked[0] == (0.5, 1.0)
@@ -115,7 +109,7 @@ def test_failures_back_off_to_a_limit_and_a_success_forgets_them() -> None:
 
 
 def test_what_is_unfinished_is_due_at_once_and_cannot_spin() -> None:
-    timer = ReconcileTimer(clock=Clock(), uniform=lambda _, high: high)
+    timer = ReconcileTimer(clock=Clock(1000.0), uniform=lambda _, high: high)
     delays = [timer.schedule_after_unfinished() for _ in range(10)]
     assert delays == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, LAST_RETRY_SECONDS]
     timer.schedule_after_success(timedelta(seconds=1))
@@ -123,5 +117,5 @@ def test_what_is_unfinished_is_due_at_once_and_cannot_spin() -> None:
 
 
 def test_failures_in_a_row_may_be_as_many_as_an_outage_of_days_has() -> None:
-    timer = ReconcileTimer(clock=Clock(), uniform=lambda _, high: high)
+    timer = ReconcileTimer(clock=Clock(1000.0), uniform=lambda _, high: high)
     assert [timer.schedule_after_failure() for _ in range(3000)][-1] == LAST_RETRY_SECONDS

@@ -20,7 +20,8 @@ from region_operator.kube.nudge import Nudger
 from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
 from region_operator.runtime.health import PATIENCE_SECONDS
 from region_tick.logs import JsonFormatter
-from tests.unit.standins import Clock, hang, live_after, make_loop, succeed
+from tests.harness.clock import Clock
+from tests.unit.standins import hang, live_after, make_loop, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
