@@ -29,6 +29,11 @@ FORGOTTEN_SECONDS = (WINDOW_SECONDS - 5, WINDOW_SECONDS + 10)
 first one after the guard's window forgets it.
 """
 
+USED_UP_SECONDS = 10
+"""How long after an approved deletion the status may still tell of the approval: until the next reconcile, after a
+refreshInterval of 5 s.
+"""
+
 LABELS = {
     "app": "region-tick",
     "app.kubernetes.io/managed-by": "region-operator",
@@ -115,10 +120,39 @@ def _not_idle(history: History) -> Iterator[Violation]:
 
 
 def _forgets(history: History, write: Write) -> bool:
-    """Tell whether a write is of the status, when what the guard remembers of a deletion leaves its window."""
+    """Tell whether a write is of the status, when what the guard remembers of a deletion is over: a deletion leaves the
+    guard's window, or an approval is used up.
+    """
+    return _is_status(write) and (_leaves_the_window(history, write) or _uses_up_an_approval(history, write))
+
+
+def _leaves_the_window(history: History, write: Write) -> bool:
     earliest, latest = FORGOTTEN_SECONDS
-    return (write.resource, write.subresource) == ("regionschedulers", "status") and any(
-        earliest <= write.received - other.received <= latest
-        for other in history.writes
-        if other.by_operator and other.verb == "delete" and other.resource == "cronjobs"
+    return any(earliest <= write.received - deletion.received <= latest for deletion in _deletions(history))
+
+
+def _uses_up_an_approval(history: History, write: Write) -> bool:
+    """Tell whether a write may take an approval out of the status: the reconcile that deletes what was approved ends
+    with one write of the status, and the first reconcile after it finds nothing left to approve.
+    """
+    approved = [
+        deletion.received
+        for deletion in _deletions(history)
+        if deletion.received < write.received
+        and any(deletion.name[-12:] in approval.regions for approval in history.approvals)
+    ]
+    last = max(approved, default=-math.inf)
+    between = [other for other in history.writes if _is_status(other) and last < other.received < write.received]
+    return write.received - last <= USED_UP_SECONDS and len(between) <= 1
+
+
+def _is_status(write: Write) -> bool:
+    return write.by_operator and (write.resource, write.subresource) == ("regionschedulers", "status")
+
+
+def _deletions(history: History) -> Iterator[Write]:
+    return (
+        write
+        for write in history.writes
+        if write.by_operator and write.verb == "delete" and write.resource == "cronjobs"
     )

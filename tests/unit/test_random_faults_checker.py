@@ -362,3 +362,23 @@ def test_a_write_of_the_status_when_the_guard_forgets() -> None:
         messages = found(replace(gone, writes=(*gone.writes, deletion, status)))
         assert any("nothing was to be done" in message for message in messages) is not fine
         assert len(messages) == (not fine)
+
+
+def test_a_write_of_the_status_when_an_approval_is_used_up() -> None:
+    def status_write(at: float) -> Write:
+        return Write(at, at + 0.01, B, "patch", "regionschedulers", "status", "default", 200)
+
+    gone = ROWS[0]
+    edited = TableState(NOW - 500, NOW + 390, ALL), TableState(NOW + 390, math.inf, without(gone))
+    approval = Approval(NOW + 395, frozenset({region_key(gone.id)}))
+    deletion = write(NOW + 399.5, B, "delete", row=gone)
+    ended, forgotten = status_write(NOW + 399.6), status_write(NOW + 404.6)
+
+    def after(*writes: Write, approvals: tuple[Approval, ...] = (approval,)) -> History:
+        states = [(state.since, state.until, state.rows) for state in edited]
+        return history(*states, writes=(deletion, *writes), approvals=approvals)
+
+    assert found(after(ended, forgotten)) == []
+    assert "nothing was to be done" in only(after(ended, forgotten, status_write(NOW + 408)))
+    assert "nothing was to be done" in only(after(ended, status_write(NOW + 412)))
+    assert "nothing was to be done" in only(after(ended, forgotten, approvals=()))
