@@ -56,9 +56,14 @@ class Kubectl:
         return json.loads(self("get", *arguments, "--output", "json")) if found is None else found
 
     def cronjobs(self) -> dict[str, dict[str, Any]]:
-        """Return our CronJobs by region code."""
-        items = self.get("cronjobs", "--selector", "app=region-tick")["items"]
-        return {item["metadata"]["annotations"]["region-tick.dev/code"]: item for item in items}
+        """Return our CronJobs by region code, without those that somebody has deleted.
+
+        The garbage collector takes a deleted CronJob away in its own time, because of the finalizer `orphan`.
+        """
+        metas = [(item["metadata"], item) for item in self.get("cronjobs", "--selector", "app=region-tick")["items"]]
+        return {
+            meta["annotations"]["region-tick.dev/code"]: item for meta, item in metas if "deletionTimestamp" not in meta
+        }
 
     def scheduler(self) -> dict[str, Any]:
         """Return RegionScheduler `default`, or {} without a RegionScheduler."""
