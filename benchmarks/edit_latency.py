@@ -30,13 +30,15 @@ from rich.table import Table
 from devcluster import start_local
 from devcluster.postgres import Postgres
 from devcluster.show import Stage
-from region_operator.kube.api import Api, connect
-from region_operator.kube.apply import cronjobs_path, list_current
+from region_operator.kube.connect import connect
+from region_operator.kube.cronjob_watch import cronjobs_path
 from region_tick.contract import CHANGES_CHANNEL
 from tests.harness.regions import add_regions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+    from region_operator.kube.api import Api
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 NAMESPACE = "default"
@@ -79,9 +81,9 @@ async def measure(url: str) -> tuple[list[float], list[float]]:
         await wait_until(lambda: has_table(database))
         add_regions(url, REGIONS)
         await wait_until(lambda: has_cronjobs(api))
-        [cronjob, *_] = (await list_current(api, NAMESPACE))[0]
-        code = cronjob.body["metadata"]["annotations"]["region-tick.dev/code"]
-        path = f"{cronjobs_path(NAMESPACE)}/{cronjob.name}"
+        meta = await anext(cronjob["metadata"] async for cronjob in api.items(cronjobs_path(NAMESPACE)))
+        code = meta["annotations"]["region-tick.dev/code"]
+        path = f"{cronjobs_path(NAMESPACE)}/{meta['name']}"
         operator: list[float] = []
         floor: list[float] = []
         for number in range(1, EDITS + 1):
@@ -97,7 +99,7 @@ async def has_table(database: psycopg.AsyncConnection[Any]) -> bool:
 
 
 async def has_cronjobs(api: Api) -> bool:
-    return len((await list_current(api, NAMESPACE))[0]) == REGIONS
+    return len([cronjob async for cronjob in api.items(cronjobs_path(NAMESPACE))]) == REGIONS
 
 
 async def edit(database: psycopg.AsyncConnection[Any], code: str, schedule: str) -> None:

@@ -14,7 +14,7 @@ from region_operator.plan.deletion_guard import GuardState, explain_hold
 from region_operator.runtime import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from region_operator.kube.api import Api
@@ -73,12 +73,6 @@ class Announcer:
             await events.post_warning(self._api, scheduler, reason=events.EventReason.QUOTA_TAKEN, message=conflict)
         if before and not conflict:
             log.info("quota ours again")
-
-
-def log_foreign_deletions(names: Iterable[str]) -> None:
-    """Log every CronJob that somebody else has deleted."""
-    for name in names:
-        log.info("deleted by another", extra={"cronjob": name})
 
 
 def log_reconciled(observation: Observation) -> None:

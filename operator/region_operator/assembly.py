@@ -6,6 +6,7 @@ A process writes only while the process leads, so two processes never write at t
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from contextlib import asynccontextmanager, suppress
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from region_operator.database.store import Store, look_at
 from region_operator.errors import ReconcileError
-from region_operator.kube.api import connect
 from region_operator.kube.bootstrap import bootstrap
-from region_operator.kube.leader_election import LeaderElection, new_identity
+from region_operator.kube.connect import connect
+from region_operator.kube.cronjob_watch import CronJobWatch
+from region_operator.kube.election_thread import ElectionThread
+from region_operator.kube.leader_election import new_identity
 from region_operator.kube.nudge import Nudger
 from region_operator.loop import ReconcileLoop
-from region_operator.observe import observe
+from region_operator.observe import Observer
 from region_operator.plan.report import Report, make_report
 from region_operator.plan.status import ReadyReason
 from region_operator.reconcile import Reconciler
@@ -61,7 +64,8 @@ async def plan_once(settings: Settings) -> Report:
             raise MissingSchedulerError(settings.namespace)
         scheduler = Scheduler.from_object(body)
         async with look_at(DatabaseUrl.parse(settings.read_database_url())) as database:
-            observation = await observe(api, database, scheduler, tick_image=settings.tick_image, now=datetime.now(UTC))
+            observer = Observer(api, CronJobWatch(api), tick_image=settings.tick_image)
+            observation = await observer.observe(database, scheduler, now=datetime.now(UTC))
     quota = observation.quota.concurrency if observation.quota.drifted else None
     summary = observation.summary
     return make_report(
@@ -76,11 +80,13 @@ async def reconcile_once(settings: Settings) -> None:
     `api.ERRORS`.
     """
     identity = new_identity()
-    async with connect(identity) as api:
-        leader = LeaderElection(api, Health(), namespace=settings.namespace, identity=identity)
-        async with leader.leading(patient=False), open_reconciler(settings, leader) as (_, reconciler):
-            result = await reconciler.reconcile(settings.namespace, DEFAULT_NAME)
-            await reconciler.ledger.finalize()
+    health = Health()
+    beating = asyncio.create_task(health.beat())
+    leader = ElectionThread(health, namespace=settings.namespace, identity=identity)
+    async with leader.leading(patient=False), open_reconciler(settings, leader) as (_, reconciler):
+        result = await reconciler.reconcile(settings.namespace, DEFAULT_NAME)
+        await reconciler.ledger.finalize()
+    beating.cancel()
     if result is None:
         raise MissingSchedulerError(settings.namespace)
     if result.unfinished:
@@ -88,7 +94,7 @@ async def reconcile_once(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def open_reconciler(settings: Settings, leader: LeaderElection) -> AsyncIterator[tuple[Api, Reconciler]]:
+async def open_reconciler(settings: Settings, leader: ElectionThread) -> AsyncIterator[tuple[Api, Reconciler]]:
     """Open a leader's API connection and Reconciler. If `bootstrap` is set, create the RegionScheduler first."""
     async with (
         connect(leader.identity, time_left=leader.time_left) as api,
@@ -120,22 +126,25 @@ async def run_operator(settings: Settings) -> NoReturn:
     beating = asyncio.create_task(health.beat())
     cancel_on_signals()
     with suppress(asyncio.CancelledError):
-        async with connect(identity) as api:
-            leader = LeaderElection(api, health, namespace=settings.namespace, identity=identity)
-            async with leader.leading():
-                await _lead(settings, health, leader)
+        leader = ElectionThread(health, namespace=settings.namespace, identity=identity)
+        async with leader.leading():
+            await _lead(settings, health, leader)
     beating.cancel()
     server.shutdown()
     log.info("stopped")
     exit_now()
 
 
-async def _lead(settings: Settings, health: Health, leader: LeaderElection) -> None:
+async def _lead(settings: Settings, health: Health, leader: ElectionThread) -> None:
     """Run kopf and the background tasks of a leader, until SIGTERM or SIGINT."""
+    gc.freeze()  # what was imported stays: a collection that walks through all of it holds every thread for 0.1 s
     timer, nudger = ReconcileTimer(), Nudger()
     async with open_reconciler(settings, leader) as (api, reconciler):
+        loop = ReconcileLoop(reconciler, timer, health)
+        reconciler.watch.on_news = loop.hear_of_change
         background = [
             asyncio.create_task(listen(settings.read_direct_url, timer.wake), name="listen"),
+            asyncio.create_task(reconciler.watch.run(settings.namespace), name="cronjob_watch"),
             asyncio.create_task(nudger.run(api, settings.namespace), name="nudge"),
             asyncio.create_task(reconciler.ledger.run(), name="ledger"),
             asyncio.create_task(reconciler.ledger.job_watch.run(settings.namespace), name="job_watch"),
@@ -143,7 +152,7 @@ async def _lead(settings: Settings, health: Health, leader: LeaderElection) -> N
         for task in background:
             task.add_done_callback(_log_early_end)
         try:
-            await run_kopf(settings.namespace, Memo(ReconcileLoop(reconciler, timer, health), nudger))
+            await run_kopf(settings.namespace, Memo(loop, nudger))
         finally:
             for task in background:
                 task.cancel()

@@ -66,6 +66,11 @@ class ReconcileLoop:
         if uid not in self.gone:
             self.health.expect_progress(seconds)
 
+    def hear_of_change(self) -> None:
+        """Reconcile soon, because somebody else changed a CronJob. Until then the ledger must not judge."""
+        self.reconciler.ledger.mark_stale()
+        self.timer.wake()
+
     def forget(self, uid: str) -> None:
         """Expect no further reconcile of a RegionScheduler, because the RegionScheduler was deleted."""
         self.gone.add(uid)
@@ -82,7 +87,7 @@ class ReconcileLoop:
         metrics.LAST_SUCCESS.set_to_current_time()
         if keys := self._log_limiter.record_success():
             log.info("reconciled again", extra=keys)
-        interval = result.refresh_interval if result else IDLE_INTERVAL
+        interval = result.full_look_in if result else IDLE_INTERVAL
         self.timer.schedule_after_success(interval)
         return interval.total_seconds()
 

@@ -1,87 +1,123 @@
-"""The reading half of a reconcile: read the table, list the CronJobs, parse rows and schedules, plan, guard.
+"""The reading half of a reconcile: read the table, know the CronJobs, parse rows and schedules, plan, guard.
 
 The command `plan` stops after this half, and a reconcile continues. So the command shows exactly what a reconcile does.
+An Observer remembers its last observation, so the next observation costs what has changed since. Once per refresh
+interval an observation is a full look: the CronJobs are listed, whatever the watch has told.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.render import render_cronjob
-from region_operator.kube.apply import list_current
 from region_operator.kube.quota import Quota, explain_name_conflict, read_quota
 from region_operator.plan.deletion_guard import Decision, GuardState, guard_deletions
-from region_operator.plan.plan import make_plan, parse_schedules, ticking_ids_by_code
+from region_operator.plan.plan import ticking_ids_by_code
+from region_operator.plan.planner import Planner
 from region_operator.plan.status import ReconcileSummary
-from region_operator.regions.region import parse_rows
+from region_operator.regions.row_parser import RowParser
 from region_operator.regions.source import Table, read_regions
+from region_operator.runtime.slices import run_in_slices
 from region_operator.scheduler import InvalidSchedule, Scheduler
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.database.region_table import Trigger
     from region_operator.database.store import Database
     from region_operator.kube.api import Api
-    from region_operator.plan.changes import Desired, LiveCronJob
+    from region_operator.kube.cronjob_watch import CronJobWatch
+    from region_operator.plan.changes import Desired, Render
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What a reconcile found, and what the guard decided.
 
-    `cronjobs` holds all CronJobs of the namespace, `ours` only our own.
+    `render` gives the manifests of the decided writes. `full` says whether the look was a full look.
     """
 
-    cronjobs: tuple[LiveCronJob, ...]
-    ours: tuple[LiveCronJob, ...]
     summary: ReconcileSummary
     quota: Quota
     decision: Decision
     trigger: Trigger
+    render: Render
+    full: bool
 
 
-async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_image: str, now: datetime) -> Observation:
-    """Read the table and the cluster, and decide what to change.
-
-    Raises the errors of `regions.source`, SQLAlchemy's errors, and the errors in `api.ERRORS`. Nothing is changed here.
+class Observer:
+    """Observes one namespace. `watch` knows the CronJobs; `tick_image` is used if the spec names no image; `clock`
+    returns seconds.
     """
-    spec = scheduler.spec
-    table = Table.parse(spec.source.table, default_schema=database.schema)
-    reading = await read_regions(database.engine, spec.source, default_schema=database.schema)
-    current, others = await list_current(api, scheduler.namespace)
-    regions = parse_rows(reading.rows, source=str(table), ticking_ids=ticking_ids_by_code(current))
-    desired, quarantined = parse_schedules(regions)
-    quota = await read_quota(api, scheduler)
-    plan = make_plan(
-        desired,
-        quarantined,
-        current,
-        render=partial(_render, scheduler, tick_image),
-        keep_last=spec.invalid_schedule is InvalidSchedule.KEEP_LAST,
-        foreign_names={live.name for live in others},
-    )
-    decision = guard_deletions(
-        plan,
-        current,
-        guard=spec.deletion_guard,
-        state=GuardState.from_status(scheduler.status),
-        approval=scheduler.approval,
-        now=now,
-    )
-    summary = ReconcileSummary(
-        active=len(regions),
-        scheduled=len(regions) - len(plan.quarantined),
-        quarantined=plan.quarantined,
-        held=len(decision.held),
-        paused=plan.paused,
-        changed=quota.drifted or len(decision.plan) > 0,
-        quota_conflict=explain_name_conflict(quota) if quota.taken else "",
-    )
-    return Observation((*current, *others), tuple(current), summary, quota, decision, reading.trigger)
+
+    def __init__(
+        self, api: Api, watch: CronJobWatch, *, tick_image: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._api = api
+        self._watch = watch
+        self._tick_image = tick_image
+        self._clock = clock
+        self._looked_at: float | None = None
+        self._parser = RowParser()
+        self._planner = Planner()
+
+    def full_look_in(self, scheduler: Scheduler) -> timedelta:
+        """Return the time until a full look is due, 0 if a full look is due now."""
+        if self._looked_at is None:
+            return timedelta()
+        return max(timedelta(), scheduler.spec.refresh_interval - timedelta(seconds=self._clock() - self._looked_at))
+
+    async def observe(self, database: Database, scheduler: Scheduler, *, now: datetime) -> Observation:
+        """Read the table and the cluster, and decide what to change. Nothing is changed here.
+
+        Raises the errors of `regions.source`, SQLAlchemy's errors, and the errors in `api.ERRORS`.
+        """
+        spec = scheduler.spec
+        table = Table.parse(spec.source.table, default_schema=database.schema)
+        reading = await read_regions(database.engine, spec.source, default_schema=database.schema)
+        began, full = self._clock(), not self.full_look_in(scheduler)
+        await self._watch.catch_up(scheduler.namespace, full=full)
+        if full:
+            self._looked_at = began
+        cronjobs = self._watch.cache.cronjobs
+        current = [live for live in cronjobs if live.ours]
+        parsing = self._parser.parse(reading.rows, source=str(table), ticking_ids=partial(ticking_ids_by_code, current))
+        regions = await run_in_slices(parsing)
+        quota = await read_quota(self._api, scheduler)
+        render = partial(_render, scheduler, self._tick_image)
+        planning = self._planner.plan(
+            regions,
+            current,
+            render=render,
+            keep_last=spec.invalid_schedule is InvalidSchedule.KEEP_LAST,
+            foreign_names={live.name for live in cronjobs if not live.ours},
+            common=(scheduler.uid, scheduler.name, scheduler.namespace, spec.model_dump_json(), self._tick_image),
+        )
+        plan = await run_in_slices(planning)
+        decision = guard_deletions(
+            plan,
+            current,
+            guard=spec.deletion_guard,
+            state=GuardState.from_status(scheduler.status),
+            approval=scheduler.approval,
+            now=now,
+        )
+        summary = ReconcileSummary(
+            active=len(regions),
+            scheduled=len(regions) - len(plan.quarantined),
+            quarantined=plan.quarantined,
+            held=len(decision.held),
+            paused=plan.paused,
+            changed=quota.drifted or len(decision.plan) > 0,
+            quota_conflict=explain_name_conflict(quota) if quota.taken else "",
+        )
+        return Observation(summary, quota, decision, reading.trigger, render, full)
 
 
 def _render(scheduler: Scheduler, tick_image: str, desired: Desired, name: str) -> Manifest:

@@ -1,8 +1,8 @@
 """Reconciles once: observe, save the guard's state, announce, apply the changes, write the status.
 
-A reconcile reads everything that its decisions need, and keeps nothing from the reconcile before. If the database or
-the API server is away, the reconcile ends before the first change, so the cluster stays as it is. The status then says
-why. The next attempt is left to `loop`.
+A reconcile reads the whole table, and knows the CronJobs from a watch. Once per refresh interval a reconcile lists the
+CronJobs too: a full look finds what no event told of. If the database or the API server is away, the reconcile ends
+before the first change, so the cluster stays as it is. The status then says why. The next attempt is left to `loop`.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING
 
 from kubernetes.aio.client import ApiException
 
-from region_operator.announce import Announcer, log_foreign_deletions, log_reconciled
-from region_operator.cronjobs.echo_filter import EchoFilter
+from region_operator.announce import Announcer, log_reconciled
 from region_operator.database.region_table import Trigger
 from region_operator.errors import ReconcileError, explain, explain_internal, explain_refusal, explain_timeout
 from region_operator.kube.api import Api, ApiUnavailableError, answer_within
-from region_operator.kube.apply import apply_plan
+from region_operator.kube.apply import PlanApplier
+from region_operator.kube.cronjob_watch import CronJobWatch
 from region_operator.kube.quota import apply_quota
 from region_operator.kube.status_writer import try_to_write_status, write_status
 from region_operator.ledger.service import LedgerService
-from region_operator.observe import Observation, observe
+from region_operator.observe import Observation, Observer
 from region_operator.plan import status
 from region_operator.plan.status import ReadyReason
+from region_operator.progress import report_progress
 from region_operator.regions.source import Table
 from region_operator.runtime import metrics
 from region_operator.scheduler import Scheduler, scheduler_path
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from region_operator.database.store import Database, Store
     from region_operator.plan.deletion_guard import Decision
-
 
 RECONCILE_LIMIT_SECONDS = 600
 """The longest that a reconcile may take. A reconcile that hangs must not prevent all reconciles that follow."""
@@ -58,24 +58,24 @@ class RaceError(Exception):
 class ReconcileResult:
     """A completed reconcile. `unfinished` says what the next reconcile must do at once; "" means nothing."""
 
-    refresh_interval: timedelta
+    full_look_in: timedelta
     unfinished: str
 
 
 class Reconciler:
     """Makes the cluster match the table, one reconcile at a time: a second caller waits.
 
-    `echo_filter` remembers the CronJobs as a reconcile last saw or left them.
+    `watch` knows the CronJobs, by its listings alone until somebody runs the watch.
     """
 
     def __init__(self, api: Api, store: Store, *, tick_image: str) -> None:
         self._api = api
         self._store = store
-        self._tick_image = tick_image
         self._announcer = Announcer(api)
         self._races = 0
         self._one_at_a_time = asyncio.Lock()
-        self.echo_filter = EchoFilter()
+        self.watch = CronJobWatch(api)
+        self.observer = Observer(api, self.watch, tick_image=tick_image)
         self.ledger = LedgerService(api, retention=store.retention)
 
     @property
@@ -107,7 +107,6 @@ class Reconciler:
             async with limit:
                 database = await self._store.open()
                 observation = await self._observe(database, scheduler)
-                log_foreign_deletions(self.echo_filter.replace_all(live.body for live in observation.cronjobs))
                 scheduler = await self._save_guard_state(scheduler, observation.decision)
                 await self._announcer.announce_quarantines(scheduler, observation.summary.quarantined)
                 await self._announcer.announce_quota_conflict(scheduler, observation.summary.quota_conflict)
@@ -126,11 +125,11 @@ class Reconciler:
         summary = replace(observation.summary, unfinished=unfinished, schema_conflict=database.schema_conflict)
         writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))
         await answer_within(writing, seconds=STATUS_LIMIT_SECONDS)
-        return ReconcileResult(scheduler.spec.refresh_interval, summary.unfinished)
+        return ReconcileResult(self.observer.full_look_in(scheduler), summary.unfinished)
 
     async def _observe(self, database: Database, scheduler: Scheduler) -> Observation:
         """Read the table and the cluster, and make sure that the table has our trigger."""
-        observation = await observe(self._api, database, scheduler, tick_image=self._tick_image, now=_now())
+        observation = await self.observer.observe(database, scheduler, now=_now())
         if database.schema_conflict:  # the trigger's function is in the schema that is left alone
             metrics.NOTIFIED.set(observation.trigger.fires)
             return observation
@@ -140,7 +139,7 @@ class Reconciler:
         )
         metrics.NOTIFIED.set(trigger.fires)
         if trigger is Trigger.CREATED:  # a change between the reading and the new trigger caused no notification
-            return await observe(self._api, database, scheduler, tick_image=self._tick_image, now=_now())
+            return await self.observer.observe(database, scheduler, now=_now())
         return observation
 
     async def _save_guard_state(self, before: Scheduler, decision: Decision) -> Scheduler:
@@ -170,7 +169,7 @@ class Reconciler:
         """Return an unfinished result: the next reconcile begins at once. Raises ReconcileError if races go on."""
         self._races += 1
         if self._races <= RACES_BEFORE_FAILURE:
-            return ReconcileResult(scheduler.spec.refresh_interval, str(race))
+            return ReconcileResult(self.observer.full_look_in(scheduler), str(race))
         failure = ReconcileError(
             ReadyReason.APPLY_FAILED, f"{race}, {self._races} times in a row: its managedFields say by whom"
         )
@@ -181,10 +180,11 @@ class Reconciler:
         """Make the decided changes. Return how many changes the next reconcile must decide again. Raises ApplyError."""
         if observation.quota.drifted:
             await apply_quota(self._api, observation.quota)
-        plan = observation.decision.plan
-        applied = await apply_plan(self._api, plan, scheduler.namespace, self.echo_filter)
-        kept = {live.name: live.body for live in observation.ours if live.name not in applied.deleted}
-        await self.ledger.save_schedules(database, scheduler, (kept | dict(applied.written)).values())
+        plan, namespace = observation.decision.plan, scheduler.namespace
+        applier = PlanApplier(self._api, self.watch, plan, namespace=namespace, render=observation.render)
+        async with report_progress(self._api, scheduler, applier):
+            applied = await applier.run()
+        await self.ledger.save_schedules(database, scheduler, self.watch.cache.cronjobs, full=observation.full)
         if applied.error:
             raise applied.error
         log_reconciled(observation)

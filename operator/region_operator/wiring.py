@@ -2,7 +2,7 @@
 
 The timer never returns a value, never patches and never raises: a failed patch would end the timer for good, without a
 word. The timer has no finalizer (docs/decisions/0001-timer-without-finalizer.md), so the DELETED event stops the timer.
-What the events mean is left to `loop`, `echo_filter`, `job_watch` and `nudge`.
+What the events mean is left to `loop`, `job_watch` and `nudge`. kopf does not watch the CronJobs: see `cronjob_watch`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from region_operator.loop import ReconcileLoop
 
 log = logging.getLogger(__name__)
-
-ECHO_SECONDS = 0.1
-"""How many seconds the answer to our own write may come after the event of the write."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -77,7 +74,6 @@ def _registry() -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(_on_event)
-    kopf.on.event("batch", "v1", "cronjobs", registry=registry)(_on_cronjob)
     kopf.on.event("batch", "v1", "jobs", labels={"app": APP}, registry=registry)(_on_job)
     kopf.on.event("", "v1", "resourcequotas", registry=registry)(_on_quota)
     kopf.on.timer(GROUP, VERSION, PLURAL, id="reconcile", interval=0.1, when=_exists, registry=registry)(_reconcile)
@@ -141,16 +137,6 @@ async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_
     if memo.last_seen.get(uid) != seen:
         memo.last_seen[uid] = seen
         memo.loop.timer.wake()
-
-
-async def _on_cronjob(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
-    """Wake the reconcile if a CronJob differs from what a reconcile saw or left, and its name has our form."""
-    reconciler, deleted = memo.loop.reconciler, type == "DELETED"
-    if reconciler.echo_filter.is_news(body, deleted=deleted):
-        await asyncio.sleep(ECHO_SECONDS)
-        if reconciler.echo_filter.is_news(body, deleted=deleted):
-            reconciler.ledger.mark_stale()
-            memo.loop.timer.wake()
 
 
 async def _on_job(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name

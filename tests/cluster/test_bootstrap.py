@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.kube.api import Api, connect
+from region_operator.kube.api import Api
 from region_operator.kube.bootstrap import bootstrap
+from region_operator.kube.connect import connect
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:

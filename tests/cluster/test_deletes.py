@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from region_operator.database.store import Store
-from region_operator.kube.api import Api, connect
+from region_operator.kube.api import Api
+from region_operator.kube.connect import connect
 from region_operator.reconcile import Reconciler
 from tests.cluster.quiet import HOUR, marked, settled
 from tests.harness.waiting import eventually

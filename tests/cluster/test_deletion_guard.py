@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from region_operator.database.store import Store
-from region_operator.kube.api import connect
-from region_operator.observe import observe
+from region_operator.kube.connect import connect
 from region_operator.reconcile import Reconciler
 from tests.cluster.guard import EVERY_SECOND, approve, count, deletes, held, wait_for_count, widen
 from tests.harness.waiting import eventually
@@ -223,19 +222,23 @@ async def test_a_decision_is_written_over_what_was_read_and_nothing_else(
     kubectl("apply", "-f", "-", stdin=SCHEDULER)
     others = {"status": {"recentDeletions": [{"at": "2026-11-24T09:00:00Z", "regions": "0123456789ab"}]}}
 
-    async def observe_while_another_writes(*arguments: Any, **keywords: Any) -> Observation:
-        seen = await observe(*arguments, **keywords)
-        kubectl("patch", "rsched", "default", "--subresource=status", "--type=merge", f"--patch={json.dumps(others)}")
-        return seen
-
     async with connect("a test") as api, Store(lambda: database, may_migrate=True) as store:
         reconciler = Reconciler(api, store, tick_image="tick:1")
+        observe = reconciler.observer.observe
+
+        async def observe_while_another_writes(*arguments: Any, **keywords: Any) -> Observation:
+            seen = await observe(*arguments, **keywords)
+            kubectl(
+                "patch", "rsched", "default", "--subresource=status", "--type=merge", f"--patch={json.dumps(others)}"
+            )
+            return seen
+
         await reconciler.reconcile(kubectl.namespace, "default")
         add_regions(3)
         await reconciler.reconcile(kubectl.namespace, "default")
         assert count(kubectl) == 3
         sql("DELETE FROM region_index WHERE code = 'R1'")
-        monkeypatch.setattr("region_operator.reconcile.observe", observe_while_another_writes)
+        monkeypatch.setattr(reconciler.observer, "observe", observe_while_another_writes)
         ended = await reconciler.reconcile(kubectl.namespace, "default")
         assert ended is not None
         assert ended.unfinished == "the RegionScheduler was changed meanwhile"

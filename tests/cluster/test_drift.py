@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.cronjobs.echo_filter import EchoFilter
 from region_operator.cronjobs.labels import cronjob_name
 from region_operator.cronjobs.render import render_cronjob
-from region_operator.kube.api import connect
-from region_operator.kube.apply import apply_plan
+from region_operator.kube.apply import PlanApplier
+from region_operator.kube.connect import connect
+from region_operator.kube.cronjob_watch import CronJobWatch
 from region_operator.plan.changes import ChangeReason, Desired, Plan, Write
 from region_operator.regions.schedule import parse_schedule
 from tests.cluster.quiet import HOUR, marked, settled
@@ -54,6 +54,13 @@ def merge(patch: dict[str, Any]) -> Callable[[Kubectl, str], object]:
 
 def strategic(pod: dict[str, Any]) -> Callable[[Kubectl, str], object]:
     return lambda kubectl, name: kubectl("patch", "cronjob", name, "--patch", pod_patch(pod))
+
+
+def add_variables(*names: str) -> Callable[[Kubectl, str], object]:
+    """Append variables, as a JSON patch does: also beside a variable of the same name."""
+    path = "/spec/jobTemplate/spec/template/spec/containers/0/env/-"
+    patch = [{"op": "add", "path": path, "value": {"name": name, "value": "theirs"}} for name in names]
+    return lambda kubectl, name: kubectl("patch", "cronjob", name, "--type", "json", "--patch", json.dumps(patch))
 
 
 def run(*arguments: str) -> Callable[[Kubectl, str], object]:
@@ -97,6 +104,8 @@ EDITS = [
     pytest.param(merge(UNMARKED), "unknown", id="all marks removed"),
     pytest.param(run("annotate", *OVERWRITE, "region-tick.dev/code=x"), "kubectl-annotate", id="annotation changed"),
     pytest.param(run("set", "env", "cronjob/NAME", "FOO=bar"), "kubectl-set", id="variable added"),
+    pytest.param(add_variables("FOO", "BAR", "FOO"), "kubectl-patch", id="variable added twice"),
+    pytest.param(add_variables("REGION_CODE"), "kubectl-patch", id="variable of ours added again"),
     pytest.param(run("set", "env", "cronjob/NAME", "REGION_CODE=x"), "kubectl-set", id="variable changed"),
     pytest.param(run("set", "env", "cronjob/NAME", "REGION_CODE-"), "unknown", id="variable removed"),
     pytest.param(strategic({"containers": [{"name": "side", "image": "x"}]}), "kubectl-patch", id="container added"),
@@ -277,12 +286,19 @@ async def test_a_creation_adopts_nothing_that_was_made_since_the_listing(
     here = scheduler().model_copy(update={"namespace": kubectl.namespace})
     manifest = render_cronjob(PARIS, desired.schedule, here, name=name, tick_image="tick", suspend=False)
     manifest["metadata"].pop("ownerReferences")  # the owner is none, so it would be collected
-    plan = Plan(writes=(Write(ChangeReason.ADDED, desired, manifest),))
+    plan = Plan(writes=(Write(ChangeReason.ADDED, desired, name),))
+
+    def render(_desired: Desired, _name: str) -> dict[str, Any]:
+        return manifest
+
     async with connect("test") as api:
-        assert (await apply_plan(api, plan, kubectl.namespace, EchoFilter())).stale == 1  # is to be decided anew
+        watch = CronJobWatch(api)
+        applier = PlanApplier(api, watch, plan, namespace=kubectl.namespace, render=render)
+        assert (await applier.run()).stale == 1  # is to be decided anew
+        assert [live.ours for live in watch.cache.cronjobs] == [False], "it is known at once"
         assert kubectl.get("cronjob", name)["spec"]["schedule"] == "@yearly"
         kubectl("delete", "cronjob", name)
-        applied = await apply_plan(api, plan, kubectl.namespace, EchoFilter())
+        applied = await PlanApplier(api, watch, plan, namespace=kubectl.namespace, render=render).run()
         assert applied.error is None
     assert kubectl.get("cronjob", name)["spec"]["schedule"] == PARIS.cron_schedule
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from region_operator.kube import events
-from region_operator.kube.api import Api, connect
+from region_operator.kube.connect import connect
 from region_operator.kube.events import EVENTS_AT_ONCE, EventReason, post_warning, post_warnings
 from region_operator.plan.status import MESSAGE_LIMIT
 from region_operator.scheduler import Scheduler
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from region_operator.kube.api import Api
     from tests.harness.kubectl import Kubectl
 
 SCHEDULER = '{"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}'

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from region_operator.kube.api import Api, connect
+from region_operator.kube.api import Api
+from region_operator.kube.connect import connect
 from region_operator.ledger.finalize import Finalizer
 from region_operator.ledger.job_cleanup import JobCleanup
 from region_operator.ledger.job_watch import JobWatch

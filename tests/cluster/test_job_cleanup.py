@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from region_operator.kube.api import connect
+from region_operator.kube.connect import connect
 from region_operator.ledger.job_cleanup import OVERDUE, JobCleanup
 from region_operator.ledger.job_watch import JobWatch
 from region_tick.contract import Reason

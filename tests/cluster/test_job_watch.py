@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.kube.api import Api, connect
+from region_operator.kube.api import Api
+from region_operator.kube.connect import connect
 from region_operator.ledger.job_cache import Job, JobState
 from region_operator.ledger.job_watch import JobWatch
 from region_tick.contract import Reason

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.kube.leader_election import POLL_SECONDS
 from region_operator.kube.lease_record import LEASE_SECONDS
-from tests.cluster.leaders import (
+from tests.harness.audit import audit_lines, sent_by
+from tests.harness.leaders import (
+    TAKE_OVER_SECONDS,
     assert_they_wrote_in_turn,
     holder,
     identity,
@@ -19,7 +20,6 @@ from tests.cluster.leaders import (
     wait_for_renewal,
     wait_until_it_leads,
 )
-from tests.harness.audit import audit_lines, sent_by
 from tests.harness.long import rounds
 from tests.harness.proxy import Proxy
 from tests.harness.waiting import eventually
@@ -41,9 +41,6 @@ awaited between the two, so its one thread can be stopped amid one. What is the 
 Without the fence it is a dozen and more."""
 
 REGIONS, KILLS = 400, rounds(3, long=10)
-
-TAKE_OVER_SECONDS = LEASE_SECONDS + 2 * max(POLL_SECONDS) + 3
-"""The Lease's duration, a poll until its last renewal is seen, another until its end is, and a busy machine."""
 
 
 @contextmanager

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from region_operator.kube import leader_election as leader_module
-from region_operator.kube.api import connect
+from region_operator.kube.connect import connect
 from region_operator.kube.leader_election import RENEW_DEADLINE_SECONDS, LeaderElection, boottime
 from region_operator.kube.lease_record import LEASE_SECONDS, NAME, held
 from region_operator.runtime.health import Health
 from region_operator.scheduler import API_VERSION, DEFAULT_NAME, KIND
-from tests.cluster.leaders import holder, wait_for_renewal
 from tests.harness.clock import Clock
+from tests.harness.leaders import holder, wait_for_renewal
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from region_operator.cronjobs.labels import QUOTA_NAME
-from region_operator.kube.api import connect
+from region_operator.kube.connect import connect
 from region_operator.kube.nudge import Nudger
 from region_tick.contract import Variable
 from tests.harness.audit import audit_lines, sent_by

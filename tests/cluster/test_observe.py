@@ -9,8 +9,9 @@ import pytest
 
 from region_operator.database.region_table import Trigger
 from region_operator.database.store import Store
-from region_operator.kube.api import Api, connect
-from region_operator.observe import Observation, observe
+from region_operator.kube.connect import connect
+from region_operator.kube.cronjob_watch import CronJobWatch
+from region_operator.observe import Observation, Observer
 from region_operator.plan.changes import ChangeReason
 from region_operator.plan.deletion_guard import region_code
 from region_operator.reconcile import Reconciler
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from devcluster.local import LocalCluster
+    from region_operator.kube.api import Api
     from tests.harness.kubectl import Kubectl
     from tests.harness.regions import AddRegions
 
@@ -33,11 +35,13 @@ class Look:
 
     def __init__(self, api: Api, store: Store, kubectl: Kubectl) -> None:
         self._api, self._store, self._kubectl = api, store, kubectl
+        self.watch = CronJobWatch(api)
+        self._observer = Observer(api, self.watch, tick_image="tick:1")
 
     async def observe(self) -> Observation:
         scheduler = Scheduler.from_object(self._kubectl.scheduler())
         database = await self._store.open()
-        return await observe(self._api, database, scheduler, tick_image="tick:1", now=datetime.now(UTC))
+        return await self._observer.observe(database, scheduler, now=datetime.now(UTC))
 
     async def reconcile(self) -> None:
         await Reconciler(self._api, self._store, tick_image="tick:1").reconcile(self._kubectl.namespace, "default")
@@ -67,7 +71,7 @@ async def test_a_look_finds_what_is_to_be_done_and_does_nothing(
     seen = await look.observe()
     assert changes(seen) == {}
     assert (seen.summary.changed, seen.summary.active, seen.summary.scheduled) == (False, 3, 3)
-    assert {live.name for live in seen.cronjobs} - {live.name for live in seen.ours} == {"foreign"}
+    assert [live.name for live in look.watch.cache.cronjobs if not live.ours] == ["foreign"]
     assert (seen.quota.drifted, seen.trigger) == (False, Trigger.FOUND)
 
     sql("UPDATE region_index SET cron_schedule = '0 1 1 1 *' WHERE code = 'MOVES'")

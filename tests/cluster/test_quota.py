@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kubernetes.aio.client import ApiException
 
-from region_operator.kube.api import connect
+from region_operator.kube.connect import connect
 from region_operator.kube.quota import apply_quota, read_quota
 from tests.cluster.quiet import HOUR, marked, settled
 from tests.harness.audit import audit_lines, sent_by

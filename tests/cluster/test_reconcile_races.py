@@ -12,8 +12,7 @@ import pytest
 from region_operator import reconcile
 from region_operator.database.store import Store
 from region_operator.errors import ReconcileError
-from region_operator.kube.api import connect
-from region_operator.observe import observe
+from region_operator.kube.connect import connect
 from region_operator.plan.status import ReadyReason
 from region_operator.reconcile import Reconciler
 from tests.harness.audit import audit_lines, sent_by
@@ -46,6 +45,8 @@ def conditions(kubectl: Kubectl) -> dict[str, dict[str, Any]]:
 async def test_an_edit_amid_a_reconcile_has_it_begun_anew_and_is_no_failure(
     reconciler: Reconciler, kubectl: Kubectl, sql: Any, add_regions: AddRegions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    observe = reconciler.observer.observe
+
     async def observe_while_somebody_edits(*arguments: Any, **keywords: Any) -> Observation:
         seen = await observe(*arguments, **keywords)
         edit = {"spec": {"concurrency": kubectl.scheduler()["spec"]["concurrency"] + 1}}
@@ -57,7 +58,7 @@ async def test_an_edit_amid_a_reconcile_has_it_begun_anew_and_is_no_failure(
     sql("DELETE FROM region_index WHERE code = 'R1'")
     before = kubectl.scheduler()["status"]
     with monkeypatch.context() as patch:
-        patch.setattr(reconcile, "observe", observe_while_somebody_edits)
+        patch.setattr(reconciler.observer, "observe", observe_while_somebody_edits)
         for _ in range(reconcile.RACES_BEFORE_FAILURE):
             ended = await reconciler.reconcile(kubectl.namespace, "default")
             assert ended is not None
@@ -100,7 +101,7 @@ async def test_a_reconcile_that_has_no_end_is_given_up_and_said(
     add_regions(1)
     await reconciler.reconcile(kubectl.namespace, "default")
     with monkeypatch.context() as patch:
-        patch.setattr(reconcile, "observe", hang)
+        patch.setattr(reconciler.observer, "observe", hang)
         patch.setattr(reconcile, "RECONCILE_LIMIT_SECONDS", 0.5)
         with pytest.raises(ReconcileError, match=r"not done within 0\.5 s") as caught:
             await reconciler.reconcile(kubectl.namespace, "default")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from kubernetes.aio.client import ApiException
 
-from region_operator.kube.api import CONCURRENT_REQUESTS, Api, connect
+from region_operator.kube.api import CONCURRENT_REQUESTS, Api
+from region_operator.kube.connect import connect
 from region_operator.regions.cron_field import ScheduleError
 from region_operator.regions.schedule import Schedule, parse_schedule
 from tests.cluster import cron_oracle

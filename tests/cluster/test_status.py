@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from region_operator.database.store import Store
-from region_operator.kube.api import connect
+from region_operator.kube.connect import connect
 from region_operator.reconcile import Reconciler
 from tests.cluster.quiet import is_observed
 

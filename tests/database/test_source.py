@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from region_operator.regions.region import Bbox, Quarantined, RegionRow, parse_rows
+from region_operator.regions.region import Bbox, Quarantined, RegionRow
+from region_operator.regions.row_parser import RowParser
 from region_operator.regions.source import Reading, SlowSourceError, Table, UnreadableSourceError, read_regions
 from region_operator.scheduler import Columns, Source
+from tests.harness.examples import finish
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 def parse(reading: Reading) -> list[RegionRow | Quarantined]:
-    return parse_rows(reading.rows, source="the table", ticking_ids={})
+    return finish(RowParser().parse(reading.rows, source="the table", ticking_ids=lambda _: {}))
 
 
 async def execute(engine: AsyncEngine, *statements: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import urllib3
 import yaml
 
-from region_operator.kube.apply import cronjobs_path
+from region_operator.kube.cronjob_watch import cronjobs_path
 from region_operator.kube.lease_record import NAME as LEASE
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator_process import CHECKOUT

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from devcluster import start_local
-from region_operator.kube.apply import cronjobs_path
+from region_operator.kube.cronjob_watch import cronjobs_path
 from tests.faults.api_causes import API_FAULTS, ApiFault
 from tests.faults.ground import Ground
 from tests.faults.kept import Kept

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from region_operator.cronjobs.labels import FIELD_MANAGER
+from region_operator.cronjobs.labels import CODE_ANNOTATION, FIELD_MANAGER, ID_ANNOTATION
+from region_operator.cronjobs.live import LiveCronJob
 from region_operator.ledger.job_cache import Job
 from region_operator.regions.region import Bbox, RegionRow
 from region_operator.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+T = TypeVar("T")
 
 JOB_AT = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
@@ -53,7 +59,40 @@ def applied(manifest: dict[str, Any], *, but: tuple[tuple[str, ...], ...] = ()) 
             below = below[key]
         del below[path[-1]]
     entry = {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields}
-    return manifest | {"metadata": manifest["metadata"] | {"managedFields": [entry]}}
+    identity = {"uid": "u", "resourceVersion": "1"}
+    return manifest | {"metadata": manifest["metadata"] | identity | {"managedFields": [entry]}}
+
+
+def live_cronjob(
+    name: str,
+    *,
+    uid: str = "u",
+    region_id: str = "",
+    code: str = "",
+    schedule: str = "@daily",
+    suspended: bool = False,
+    terminating: bool = False,
+    **annotations: str,
+) -> LiveCronJob:
+    """Return a CronJob of which only the given is known, as if the operator had not applied it."""
+    meta: dict[str, Any] = {"name": name, "uid": uid, "resourceVersion": "1", "annotations": annotations}
+    if region_id:
+        annotations[ID_ANNOTATION] = region_id
+    if code:
+        annotations[CODE_ANNOTATION] = code
+    if terminating:
+        meta["deletionTimestamp"] = "2026-11-24T10:00:00Z"
+    return LiveCronJob.from_object({"metadata": meta, "spec": {"schedule": schedule, "suspend": suspended}})
+
+
+def finish(work: Generator[None, None, T]) -> T:
+    """Run work that yields between its pieces, and return its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 def variable(name: str) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ LONGEST_FIRST = (
     "tests/faults/",
     "tests/cluster/test_leader_election.py",
     "tests/cluster/",
+    "tests/scale/",
     "tests/database/",
     "tests/unit/",
 )

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from kubernetes.aio import client
 
-from region_operator.cronjobs.echo_filter import EchoFilter
 from region_operator.errors import ReconcileError
 from region_operator.kube.api import Api
 from region_operator.ledger.service import LedgerService
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 class StandInReconciler:
     database = "database: here"
-    echo_filter = EchoFilter()
 
     def __init__(self, act: Callable[[], Awaitable[ReconcileResult | None]], clock: Clock) -> None:
         self._act = act

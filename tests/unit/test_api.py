@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from kubernetes.aio import client
 
 from region_operator.kube import api as api_module
-from region_operator.kube.api import Api, as_yaml, connect
+from region_operator.kube.api import Api
+from region_operator.kube.connect import connect
+from region_operator.kube.yaml_body import as_yaml
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

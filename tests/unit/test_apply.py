@@ -6,22 +6,21 @@ What an apply does to a real cluster: tests/cluster.
 from __future__ import annotations
 
 import asyncio
-from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from kubernetes.aio import client
 
-from region_operator.cronjobs.echo_filter import EchoFilter
+from region_operator.cronjobs.cache import News
+from region_operator.cronjobs.live import LiveCronJob
+from region_operator.cronjobs.wire import encode
 from region_operator.kube.api import Api
-from region_operator.kube.apply import GIVE_UP_AFTER, ApplyError, apply_plan
+from region_operator.kube.apply import GIVE_UP_AFTER, Applied, ApplyError, PlanApplier
+from region_operator.kube.cronjob_watch import CronJobWatch
 from region_operator.kube.put import ATTEMPTS
-from region_operator.plan.changes import ChangeReason, Delete, Desired, LiveCronJob, Plan, Write
+from region_operator.plan.changes import ChangeReason, Delete, Desired, Plan, Write
 from region_operator.regions.schedule import parse_schedule
 from tests.harness.examples import PARIS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LEFT: dict[str, Any] = {
     "metadata": {
@@ -33,7 +32,7 @@ LEFT: dict[str, Any] = {
             {"manager": "person", "operation": "Update", "fieldsV1": {"f:spec": {"f:timeZone": {}}}},
         ],
     },
-    "spec": {"timeZone": "Europe/Paris"},
+    "spec": {"schedule": "@daily", "timeZone": "Europe/Paris"},
 }
 """What an apply leaves of a CronJob to which a person has added something."""
 
@@ -45,7 +44,7 @@ class Hanging(Api):
         super().__init__(client.ApiClient(client.Configuration()))
         self.begun = asyncio.Event()
 
-    async def apply(self, path: str, body: dict[str, Any], *, manager: str, force: bool = True) -> dict[str, Any]:  # noqa: ARG002
+    async def apply(self, path: str, body: dict[str, Any], *, manager: str, force: bool = True) -> bytes:  # noqa: ARG002
         self.begun.set()
         await asyncio.Event().wait()
         raise AssertionError("never reached")
@@ -59,15 +58,15 @@ class Refusing(Api):
         self.statuses = list(statuses)
         self.asked = 0
 
-    async def apply(self, path: str, body: dict[str, Any], *, manager: str, force: bool = True) -> dict[str, Any]:  # noqa: ARG002
+    async def apply(self, path: str, body: dict[str, Any], *, manager: str, force: bool = True) -> bytes:  # noqa: ARG002
         self.asked += 1
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         if status != 200:
             raise client.ApiException(status=status, reason="no")
-        return LEFT
+        return encode(LEFT)
 
-    async def patch(self, path: str, operations: list[dict[str, Any]], *, manager: str) -> dict[str, Any]:  # noqa: ARG002
-        return LEFT
+    async def patch(self, path: str, operations: list[dict[str, Any]], *, manager: str) -> bytes:  # noqa: ARG002
+        return encode(LEFT)
 
     async def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
         raise client.ApiException(status=self.statuses[-1], reason=f"no {method} {path}")
@@ -80,22 +79,38 @@ class Overtaken(Refusing):
         super().__init__(200)
         self.times = times
 
-    async def patch(self, path: str, operations: list[dict[str, Any]], *, manager: str) -> dict[str, Any]:  # noqa: ARG002
+    async def patch(self, path: str, operations: list[dict[str, Any]], *, manager: str) -> bytes:  # noqa: ARG002
         self.times -= 1
         if self.times >= 0:
             raise client.ApiException(status=422, reason="the test of its resourceVersion fails")
-        return LEFT
+        return encode(LEFT)
+
+
+class Taking(Refusing):
+    """An API server that takes every request."""
+
+    async def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:  # noqa: ARG002
+        return {}
+
+
+async def apply_plan(api: Api, plan: Plan, *, watch: CronJobWatch | None = None) -> Applied:
+    applier = PlanApplier(api, watch or CronJobWatch(api), plan, namespace="namespace", render=render)
+    return await applier.run()
+
+
+def render(_desired: Desired, name: str) -> dict[str, Any]:
+    return {"metadata": {"name": name}}
 
 
 def writes(count: int) -> Plan:
     desired = Desired(PARIS, parse_schedule(PARIS.cron_schedule))
-    return Plan(writes=tuple(Write(ChangeReason.ADDED, desired, {"metadata": {"name": f"n{n}"}}) for n in range(count)))
+    return Plan(writes=tuple(Write(ChangeReason.ADDED, desired, f"n{n}") for n in range(count)))
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_server_that_has_no_time_for_anything_is_not_asked_for_everything(status: int) -> None:
     api = Refusing(status)
-    applied = await apply_plan(api, writes(1000), "namespace", EchoFilter())
+    applied = await apply_plan(api, writes(1000))
     assert "32 of 1000 changes failed and 968 were not tried" in str(applied.error)
     assert api.asked <= 2 * GIVE_UP_AFTER
 
@@ -103,28 +118,28 @@ async def test_a_server_that_has_no_time_for_anything_is_not_asked_for_everythin
 @pytest.mark.parametrize("statuses", [(403,), (422,), (500, 200, 500)])
 async def test_one_change_that_fails_keeps_no_other_from_being_tried(statuses: tuple[int, ...]) -> None:
     api = Refusing(*statuses * 33)
-    applied = await apply_plan(api, writes(100), "namespace", EchoFilter())
+    applied = await apply_plan(api, writes(100))
     assert isinstance(applied.error, ApplyError)
     assert api.asked == 100
 
 
 async def test_one_that_was_changed_meanwhile_is_the_next_reconciles_and_no_failure() -> None:
     api = Refusing(409)
-    applied = await apply_plan(api, writes(1), "namespace", EchoFilter())
+    applied = await apply_plan(api, writes(1))
     assert (applied.stale, applied.error, api.asked) == (1, None, 1)
 
 
 @pytest.mark.parametrize(("lost", "ends"), [(ATTEMPTS - 1, True), (ATTEMPTS, False)])
 async def test_what_others_add_is_removed_also_where_they_are_faster_a_few_times(lost: int, ends: bool) -> None:
     api = Overtaken(lost)
-    applied = await apply_plan(api, writes(1), "namespace", EchoFilter())
+    applied = await apply_plan(api, writes(1))
     assert (applied.error is None) is ends
     assert api.asked == ATTEMPTS
 
 
 async def test_no_write_outlives_the_reconcile_that_asked_for_it() -> None:
     api, before = Hanging(), asyncio.all_tasks()
-    applying = asyncio.create_task(apply_plan(api, writes(100), "namespace", EchoFilter()))
+    applying = asyncio.create_task(apply_plan(api, writes(100)))
     await asyncio.wait_for(api.begun.wait(), 10)
     applying.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -132,29 +147,28 @@ async def test_no_write_outlives_the_reconcile_that_asked_for_it() -> None:
     assert asyncio.all_tasks() == before
 
 
-class Told:
-    """Keeps what a plan tells of its changes."""
-
-    def __init__(self) -> None:
-        self.told: list[object] = []
-
-    def expect_deletion(self, name: str, *, uid: str) -> None:
-        self.told.append((name, uid))
-
-    def remember(self, body: Mapping[str, Any]) -> None:
-        self.told.append(body)
+async def test_a_write_is_known_to_the_cache_as_it_happens() -> None:
+    api = Refusing(200)
+    watch = CronJobWatch(api)
+    applied = await apply_plan(api, writes(1), watch=watch)
+    assert watch.cache.cronjobs == [LiveCronJob.decode(encode(LEFT))]
+    assert (applied.stale, applied.error) == (0, None)
 
 
-async def test_a_write_is_told_as_it_happens_and_in_the_end() -> None:
-    listener = Told()
-    applied = await apply_plan(Refusing(200), writes(1), "namespace", listener)
-    assert listener.told == [LEFT]
-    assert (applied.written, applied.deleted, applied.stale, applied.error) == ({"n0": LEFT}, frozenset(), 0, None)
-
-
-async def test_only_a_deletion_that_is_tried_is_told() -> None:
-    deletes = tuple(Delete(LiveCronJob.from_object(deepcopy(LEFT) | {"spec": {"schedule": ""}})) for _ in range(1000))
-    listener = Told()
-    applied = await apply_plan(Refusing(503), Plan(deletes=deletes), "namespace", listener)
+async def test_only_a_deletion_that_is_tried_is_expected() -> None:
+    live = LiveCronJob.from_object(LEFT | {"metadata": LEFT["metadata"] | {"name": "n0-0123456789ab"}})
+    watch = CronJobWatch(Refusing(503))
+    watch.cache.fold(live)
+    applied = await apply_plan(Refusing(503), Plan(deletes=(Delete(live),) * 1000), watch=watch)
     assert "968 were not tried" in str(applied.error)
-    assert listener.told == [("n0", "u")] * 32
+    assert watch.cache.remove(live.name, live.uid) is News.DELETED, "a refused deletion is no deletion of ours"
+
+
+async def test_a_deletion_that_was_answered_is_going_until_it_is_gone() -> None:
+    live = LiveCronJob.from_object(LEFT | {"metadata": LEFT["metadata"] | {"name": "n0-0123456789ab"}})
+    watch = CronJobWatch(Refusing(200))
+    watch.cache.fold(live)
+    applied = await apply_plan(Taking(200), Plan(deletes=(Delete(live),)), watch=watch)
+    assert applied.error is None
+    assert [known.terminating for known in watch.cache.cronjobs] == [True]
+    assert watch.cache.remove(live.name, live.uid) is News.NOTHING

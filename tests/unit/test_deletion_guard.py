@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region_operator.plan.changes import ChangeReason, Delete, LiveCronJob, Plan
+from region_operator.plan.changes import ChangeReason, Delete, Plan
 from region_operator.plan.deletion_guard import (
     STATUS_FIELDS,
     Decision,
@@ -21,6 +21,10 @@ from region_operator.plan.deletion_guard import (
     guard_deletions,
 )
 from region_operator.scheduler import DeletionGuard
+from tests.harness.examples import live_cronjob
+
+if TYPE_CHECKING:
+    from region_operator.cronjobs.live import LiveCronJob
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -28,16 +32,7 @@ GUARD = DeletionGuard(max_count=3, max_percent=0, window=10 * MINUTE)
 
 
 def live(key: str, *, name: str = "", terminating: bool = False) -> LiveCronJob:
-    return LiveCronJob(
-        name=name or f"r-{key}",
-        uid=key,
-        resource_version="1",
-        key=key,
-        schedule="@daily",
-        suspended=False,
-        terminating=terminating,
-        body={},
-    )
+    return replace(live_cronjob(name or f"r-{key}", uid=key, terminating=terminating), key=key)
 
 
 def decide(

@@ -5,17 +5,21 @@ The state machine shows which deletions never happen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from region_operator.plan.changes import Delete, LiveCronJob, Plan
+from region_operator.plan.changes import Delete, Plan
 from region_operator.plan.deletion_guard import Decision, GuardState, RegionKeys, guard_deletions
 from region_operator.scheduler import DeletionGuard
+from tests.harness.examples import live_cronjob
+
+if TYPE_CHECKING:
+    from region_operator.cronjobs.live import LiveCronJob
 
 WINDOW = timedelta(minutes=10)
 KEYS = "abcdefghijkl"
@@ -149,16 +153,7 @@ class Guarded(RuleBasedStateMachine):
 
 
 def live(key: str) -> LiveCronJob:
-    return LiveCronJob(
-        name=f"r-{key}",
-        uid=key,
-        resource_version="1",
-        key=key,
-        schedule="@daily",
-        suspended=False,
-        terminating=False,
-        body={},
-    )
+    return replace(live_cronjob(f"r-{key}", uid=key), key=key)
 
 
 TestGuarded = Guarded.TestCase

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.cronjobs.last_good import last_good, placeholder, ticking_region
+from region_operator.cronjobs.last_good import last_good, placeholder
+from region_operator.cronjobs.live import LiveCronJob
 from region_operator.cronjobs.render import render_cronjob
 from region_operator.regions.schedule import Schedule, parse_schedule
 from region_tick.contract import Variable
@@ -23,13 +24,22 @@ SCHEDULE = ("f:spec", "f:schedule")
 
 def rendered(region: RegionRow = PARIS, schedule: Schedule | None = None, **spec: Any) -> dict[str, Any]:
     schedule = schedule or parse_schedule(region.cron_schedule)
-    return render_cronjob(region, schedule, scheduler(**spec), name="x", tick_image="tick:1", suspend=False)
+    manifest = render_cronjob(region, schedule, scheduler(**spec), name="x", tick_image="tick:1", suspend=False)
+    return manifest | {"metadata": manifest["metadata"] | {"uid": "u", "resourceVersion": "1"}}
 
 
 def edited(*taken: tuple[str, ...], schedule: str = PARIS.cron_schedule) -> dict[str, Any]:
     """Return PARIS's CronJob after somebody changed the values at paths of FieldsV1."""
     cronjob = rendered()
     return applied(cronjob | {"spec": cronjob["spec"] | {"schedule": schedule}}, but=taken)
+
+
+def read_back(region_id: str, cronjob: dict[str, Any]) -> tuple[RegionRow, Schedule] | None:
+    return last_good(region_id, LiveCronJob.from_object(cronjob))
+
+
+def ticks_for(cronjob: dict[str, Any]) -> tuple[str, str] | None:
+    return LiveCronJob.from_object(cronjob).rendered.ticks_for
 
 
 @pytest.mark.parametrize(
@@ -46,13 +56,13 @@ def edited(*taken: tuple[str, ...], schedule: str = PARIS.cron_schedule) -> dict
     ],
 )
 def test_what_was_rendered_is_read_back(region: RegionRow) -> None:
-    assert last_good(region.id, applied(rendered(region))) == (region, parse_schedule(region.cron_schedule))
+    assert read_back(region.id, applied(rendered(region))) == (region, parse_schedule(region.cron_schedule))
 
 
 def test_a_cronjob_that_somebody_took_all_annotations_from_is_no_harm() -> None:
     cronjob = applied(rendered(), but=(("f:metadata", "f:annotations"),))
     del cronjob["metadata"]["annotations"]
-    assert last_good(PARIS.id, cronjob) is not None
+    assert read_back(PARIS.id, cronjob) is not None
 
 
 def test_an_empty_text_that_the_api_server_left_out_is_read_back() -> None:
@@ -61,24 +71,24 @@ def test_an_empty_text_that_the_api_server_left_out_is_read_back() -> None:
     for item in cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["env"]:
         if item.get("value") == "":
             del item["value"]
-    assert last_good(region.id, cronjob) == (region, EVERY_FIVE)
+    assert read_back(region.id, cronjob) == (region, EVERY_FIVE)
 
 
 def test_what_is_the_regionschedulers_stays_so() -> None:
     cronjob = applied(rendered(tick={"handler": "crawl", "timeout": "5m"}))
-    assert last_good(PARIS.id, cronjob) == (PARIS, EVERY_FIVE)
+    assert read_back(PARIS.id, cronjob) == (PARIS, EVERY_FIVE)
 
 
 @pytest.mark.parametrize("name", ["handler", "timeout"])
 def test_a_handler_or_timeout_that_somebody_wrote_is_not_known(name: str) -> None:
     cronjob = applied(rendered())
     cronjob["metadata"]["annotations"][f"region-tick.dev/{name}"] = "90s"
-    assert last_good(PARIS.id, cronjob) is None
+    assert read_back(PARIS.id, cronjob) is None
 
 
 def test_a_users_variables_are_not_ours() -> None:
     cronjob = applied(rendered(tick={"env": [{"name": "KEY", "value": "v"}, {"name": "BARE"}]}))
-    assert last_good(PARIS.id, cronjob) == (PARIS, EVERY_FIVE)
+    assert read_back(PARIS.id, cronjob) == (PARIS, EVERY_FIVE)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +118,7 @@ def test_what_somebody_edited_in_one_place_is_known_from_the_other(taken: tuple[
         cronjob["spec"]["schedule"] = "* * * * *"
     else:
         cronjob["metadata"]["annotations"][taken[-1].removeprefix("f:")] = "edited"
-    assert last_good(PARIS.id, cronjob) == (PARIS, EVERY_FIVE)
+    assert read_back(PARIS.id, cronjob) == (PARIS, EVERY_FIVE)
 
 
 @pytest.mark.parametrize(
@@ -124,24 +134,26 @@ def test_what_somebody_edited_in_one_place_is_known_from_the_other(taken: tuple[
     ids=["source", "code", "name", "bbox", "schedule", "managedFields lost"],
 )
 def test_what_is_ours_in_no_place_is_not_known(cronjob: dict[str, Any]) -> None:
-    assert last_good(PARIS.id, cronjob) is None
+    assert read_back(PARIS.id, cronjob) is None
 
 
 def test_what_stands_for_an_unknown_region_is_never_its_last_good_state() -> None:
-    stands = placeholder(PARIS.id, PARIS.code, edited(schedule="0 0 * * *"))
+    stands = placeholder(PARIS.id, PARIS.code, LiveCronJob.from_object(edited(schedule="0 0 * * *")))
     assert stands[1] == parse_schedule("0 0 * * *")
     cronjob = applied(rendered(*stands))
-    assert last_good(PARIS.id, cronjob) is None
-    assert ticking_region(cronjob) is None
-    assert placeholder(PARIS.id, PARIS.code, cronjob) == stands, "or it would be written again and again"
+    assert read_back(PARIS.id, cronjob) is None
+    assert ticks_for(cronjob) is None
+    assert placeholder(PARIS.id, PARIS.code, LiveCronJob.from_object(cronjob)) == stands, (
+        "or it would be written again and again"
+    )
 
 
 def test_an_unknown_region_has_some_schedule() -> None:
-    region, schedule = placeholder("7", "", edited(schedule="@every 5m"))
+    region, schedule = placeholder("7", "", LiveCronJob.from_object(edited(schedule="@every 5m")))
     assert (region.id, region.code, schedule.source) == ("7", "7", "0 0 1 1 *")
 
 
 def test_who_ticks_for_a_code_is_known_as_long_as_it_is_ours() -> None:
-    assert ticking_region(edited()) == (PARIS.code, PARIS.id)
-    assert ticking_region(edited(annotation("code"))) is None
-    assert ticking_region(rendered()) is None
+    assert ticks_for(edited()) == (PARIS.code, PARIS.id)
+    assert ticks_for(edited(annotation("code"))) is None
+    assert ticks_for(rendered()) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,3 +71,15 @@ async def test_what_is_left_over_is_due_at_once_and_no_failure(caplog: pytest.Lo
         loop.timer.wake()
     lines = [(record.message, record.levelname, record.attempts) for record in caplog.records]  # type: ignore[attr-defined]
     assert lines == [("not finished", "INFO", 1), ("reconciled again", "INFO", 2)]
+
+
+async def test_what_others_change_is_in_force_unknown_to_the_ledger_and_wakes_the_timer() -> None:
+    clock = Clock()
+    loop = make_loop(clock, succeed)
+    await loop.attempt("n", "default", "u")
+    await loop.timer.wait(asyncio.sleep(0))
+    before = loop.reconciler.ledger.lag
+    loop.hear_of_change()
+    clock.now += 100
+    assert loop.reconciler.ledger.lag == before + timedelta(seconds=100)
+    await asyncio.wait_for(loop.timer.wait(asyncio.Event().wait()), 5)

@@ -10,10 +10,8 @@ import pytest
 from region_operator.cronjobs.labels import DIGEST_ANNOTATION
 from region_operator.cronjobs.ownership import (
     ForeignFields,
-    applied_text,
     foreign_fields,
     in_sync,
-    is_ours,
     json_pointer,
     readable_path,
     removal_patch,
@@ -152,6 +150,14 @@ def test_what_others_added_under_spec_is_removed_from_the_last_to_the_first() ->
     ]
 
 
+def test_what_others_added_twice_is_removed_twice() -> None:
+    """Only an apply keeps the keys of a list apart: a JSON patch may append a variable again."""
+    body = shared({"f:spec": {"f:env": {FOO: {".": {}, "f:name": {}}}}})
+    body["spec"]["env"] = [{"name": "FOO"}, *body["spec"]["env"], {"name": "FOO"}]
+    removed = [operation["path"] for operation in removal_patch(MANIFEST, body) if operation["op"] == "remove"]
+    assert removed == ["/metadata/managedFields/2/fieldsV1/f:spec", "/spec/env/3", "/spec/env/0"]
+
+
 def test_a_second_source_of_a_value_is_an_addition() -> None:
     body = shared({"f:spec": {"f:env": {'k:{"name":"A"}': {"f:valueFrom": {"f:x": {}}}}}})
     body["spec"]["env"][0] = {"name": "A", "valueFrom": {"x": 1}}
@@ -181,28 +187,6 @@ def test_what_is_not_there_need_not_be_removed() -> None:
     assert removal_patch(MANIFEST, shared({"f:spec": {"f:parallelism": {}, "f:env": {FOO: {}}}})) == []
 
 
-MADE = {
-    "name": "a-0123456789ab",
-    "managedFields": [{"manager": "region-operator", "operation": "Apply", "fieldsV1": {}}],
-}
-LABELS = {"app": "region-tick", "app.kubernetes.io/managed-by": "region-operator", "x": "y"}
-
-
-@pytest.mark.parametrize(
-    ("meta", "ours"),
-    [
-        pytest.param(MADE, True, id="applied by us"),
-        pytest.param({"name": "a-0123456789ab", "labels": LABELS}, True, id="labels, but no managed fields"),
-        pytest.param({"name": "a-0123456789ab"}, False, id="the name alone"),
-        pytest.param({"name": "a-0123456789ab", "labels": {"app": "region-tick"}}, False, id="one label"),
-        pytest.param({"name": "copy", "labels": LABELS}, False, id="a copy"),
-        pytest.param(MADE | {"name": "backup"}, False, id="no name of ours"),
-    ],
-)
-def test_what_is_ours(meta: dict[str, Any], ours: bool) -> None:
-    assert is_ours({"metadata": meta}) is ours
-
-
 def test_a_pointer_is_readable() -> None:
     live = {"spec": {"env": [{"name": "A"}, {"name": "FOO", "value": "x"}], "args": ["y"]}}
     assert readable_path(("spec", "env", 1), live) == "spec.env[FOO]"
@@ -212,13 +196,3 @@ def test_a_pointer_is_readable() -> None:
 
 def test_a_json_pointer_is_escaped() -> None:
     assert json_pointer(("a/b", 3, "~")) == "/a~1b/3/~0"
-
-
-def test_a_text_is_as_we_applied_it_or_not_told() -> None:
-    body = live(fields()) | {"spec": MANIFEST["spec"]}
-    assert applied_text(body, ("f:spec", "f:schedule")) == "* * * * *"
-    assert applied_text(body, ("f:spec", "f:env", 'k:{"name":"A"}', "f:value")) == "1"
-    assert applied_text(body, ("f:spec", "f:env", 'k:{"name":"C"}', "f:value")) is None
-    assert applied_text(live(fields(), manager="kubectl-edit"), ("f:spec", "f:schedule")) is None
-    left_out = body | {"spec": MANIFEST["spec"] | {"env": [{"name": "A"}]}}
-    assert applied_text(left_out, ("f:spec", "f:env", 'k:{"name":"A"}', "f:value")) == ""

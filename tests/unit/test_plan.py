@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from region_operator.cronjobs.labels import DIGEST_ANNOTATION, PAUSED_ANNOTATION, cronjob_name, region_key
+from region_operator.cronjobs.live import LiveCronJob
 from region_operator.cronjobs.render import render_cronjob
-from region_operator.plan.changes import ChangeReason, Delete, Desired, LiveCronJob, Plan, Write
-from region_operator.plan.plan import make_plan, parse_schedules, ticking_ids_by_code
+from region_operator.plan.changes import ChangeReason, Delete, Desired, Plan, Write
+from region_operator.plan.plan import ticking_ids_by_code
+from region_operator.plan.planner import Planner
 from region_operator.regions.region import Quarantined, RegionRow
 from region_operator.regions.schedule import parse_schedule
 from region_tick.contract import Variable
-from tests.harness.examples import PARIS, applied, scheduler, variable
+from tests.harness.examples import PARIS, applied, finish, scheduler, variable
 
 
 def render(desired: Desired, name: str) -> dict[str, Any]:
@@ -37,25 +39,21 @@ def live(
     paused: bool = False,
     edited: bool = False,
     unknown: bool = False,
+    created: str = "2026-11-24T01:00:00Z",
 ) -> LiveCronJob:
     """Return the CronJob as it was applied for `region`, and perhaps edited since, so that it is `unknown` for what."""
     desired = Desired(region, parse_schedule(region.cron_schedule), suspend=suspended)
     manifest = render(desired, name)
     real = render_cronjob(region, desired.schedule, scheduler(), name=name, tick_image="tick:1", suspend=suspended)
-    annotations = real["metadata"]["annotations"] | manifest["metadata"]["annotations"]
+    meta = real["metadata"] | {"creationTimestamp": created}
+    meta["annotations"] = real["metadata"]["annotations"] | manifest["metadata"]["annotations"]
+    if paused:
+        meta["annotations"][PAUSED_ANNOTATION] = "true"
     taken = ((("f:spec", "f:suspend"),) if edited else ()) + ((variable(Variable.SOURCE),) if unknown else ())
-    body = applied(real | {"metadata": real["metadata"] | {"annotations": annotations}}, but=taken)
-    return LiveCronJob(
-        name=name,
-        uid="u",
-        resource_version="1",
-        key=region_key(region.id),
-        schedule=region.cron_schedule,
-        suspended=suspended,
-        terminating=terminating,
-        body=body,
-        paused=paused,
-    )
+    body = applied(real | {"metadata": meta}, but=taken)
+    if terminating:
+        body["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
+    return replace(LiveCronJob.from_object(body), key=region_key(region.id), ours=True)
 
 
 def plan(
@@ -65,8 +63,10 @@ def plan(
     keep_last: bool = False,
     foreign_names: frozenset[str] = frozenset(),
 ) -> Plan:
-    desired, quarantined = parse_schedules(rows)
-    return make_plan(desired, quarantined, current, render=render, keep_last=keep_last, foreign_names=foreign_names)
+    planning = Planner().plan(
+        rows, current, render=render, keep_last=keep_last, foreign_names=foreign_names, common=None
+    )
+    return finish(planning)
 
 
 BAD = replace(PARIS, cron_schedule="0 0 * * 7")
@@ -111,7 +111,7 @@ def test_decision_table(
 
 def test_an_update_keeps_the_name_that_the_cronjob_has() -> None:
     [write] = plan([replace(HOURLY, code="FR-IDF")], [live(PARIS, name="fr-75-old")]).writes
-    assert write.manifest["metadata"]["name"] == "fr-75-old"
+    assert write.name == "fr-75-old"
 
 
 @pytest.mark.parametrize("row", [BAD, replace(BAD, name="Lutetia", bbox=None), NO_CODE])
@@ -131,13 +131,9 @@ def test_a_name_that_a_foreign_cronjob_has_blocks_its_region_and_no_other() -> N
 
 
 def test_of_duplicates_the_oldest_stays() -> None:
-    old, young, going = live(PARIS, name="z"), live(PARIS, name="a"), live(PARIS, name="g", terminating=True)
-    for item, created in (
-        (old, "2026-11-24T01:00:00Z"),
-        (young, "2026-11-24T02:00:00Z"),
-        (going, "2026-11-24T00:00:00Z"),
-    ):
-        item.body["metadata"]["creationTimestamp"] = created
+    old = live(PARIS, name="z", created="2026-11-24T01:00:00Z")
+    young = live(PARIS, name="a", created="2026-11-24T02:00:00Z")
+    going = live(PARIS, name="g", created="2026-11-24T00:00:00Z", terminating=True)
     outcome = plan([PARIS], [young, going, old])
     assert (outcome.writes, outcome.deletes) == ((), (Delete(young, ChangeReason.DUPLICATE),))
 
@@ -175,29 +171,13 @@ def test_while_its_deletion_is_held_a_cronjob_that_is_known_no_more_is_left_alon
 def test_who_ticks_for_a_code() -> None:
     other, going = replace(PARIS, id="2", code="FR-69"), replace(PARIS, id="3")
     current = [live(PARIS), live(other), live(going, terminating=True), live(replace(PARIS, id="4"), unknown=True)]
-    assert ticking_ids_by_code(current) == {"FR-75": {PARIS.id}, "FR-69": {"2"}}
+    assert ticking_ids_by_code(current, {"FR-75", "FR-1"}) == {"FR-75": {PARIS.id}, "FR-1": set()}
+    assert ticking_ids_by_code(current, {"FR-69"}) == {"FR-69": {"2"}}
 
 
 def test_paused_regions_are_counted() -> None:
     other = replace(PARIS, id="2", code="FR-69")
     assert plan([PARIS, other], [live(PARIS, paused=True, suspended=True), live(other, name="o")]).paused == 1
-
-
-def test_the_region_is_in_the_name_whatever_the_labels_say() -> None:
-    body = {
-        "metadata": {"name": cronjob_name(PARIS), "uid": "u", "resourceVersion": "1"},
-        "spec": {"schedule": "@daily"},
-    }
-    assert LiveCronJob.from_object(body).key == region_key(PARIS.id)
-
-
-def test_only_true_pauses() -> None:
-    meta = {"name": cronjob_name(PARIS), "uid": "u", "resourceVersion": "1"}
-    for value in ("true", "false", ""):
-        annotated = meta | {"annotations": {PAUSED_ANNOTATION: value}}
-        assert LiveCronJob.from_object({"metadata": annotated, "spec": {"schedule": "@daily"}}).paused == (
-            value == "true"
-        )
 
 
 @pytest.mark.parametrize("row", [BAD, NO_CODE])
@@ -213,7 +193,7 @@ def test_a_repaired_row_leaves_quarantine() -> None:
 
 
 def test_quarantine_names_row_value_and_remedy() -> None:
-    _, [row] = parse_schedules([BAD])
+    [row] = plan([BAD], []).quarantined
     assert (row.id, row.code) == (PARIS.id, PARIS.code)
     assert row.reason.startswith('cron_schedule "0 0 * * 7" is invalid: day of week "7": ')
     assert row.reason.endswith('write "0"')

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from region_operator.regions.region import TEXT_LIMITS, Bbox, Quarantined, RegionRow, parse_rows, printable
+from region_operator.regions.region import TEXT_LIMITS, Bbox, Quarantined, RegionRow, printable
+from region_operator.regions.row_parser import RowParser
+from tests.harness.examples import finish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,9 +32,8 @@ def bbox(*corners: object) -> dict[str, object]:
 def parse(
     *changes: Mapping[str, object], ticking_ids: Mapping[str, set[str]] | None = None
 ) -> list[RegionRow | Quarantined]:
-    return parse_rows(
-        [{**ROW, **change} for change in changes], source="public.region_index", ticking_ids=ticking_ids or {}
-    )
+    rows = [{**ROW, **change} for change in changes]
+    return finish(RowParser().parse(rows, source="public.region_index", ticking_ids=lambda _: ticking_ids or {}))
 
 
 def reasons(*changes: Mapping[str, object], ticking_ids: Mapping[str, set[str]] | None = None) -> dict[str, str]:
@@ -228,7 +229,7 @@ values = st.none() | st.text() | st.integers() | st.floats() | st.decimals() | s
 def test_whatever_is_in_the_rows_each_id_is_a_region_or_refused_in_one_line(
     rows: list[dict[str, object]], ticking_ids: dict[str, set[str]]
 ) -> None:
-    found = parse_rows(rows, source="s", ticking_ids=ticking_ids)
+    found = finish(RowParser().parse(rows, source="s", ticking_ids=lambda _: ticking_ids))
     assert [row.id for row in found] == list(dict.fromkeys("" if row["id"] is None else str(row["id"]) for row in rows))
     for row in found:
         if isinstance(row, Quarantined):

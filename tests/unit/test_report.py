@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.labels import region_key
-from region_operator.plan.changes import ChangeReason, Delete, Desired, LiveCronJob, Plan, Write
+from region_operator.plan.changes import ChangeReason, Delete, Desired, Plan, Write
 from region_operator.plan.deletion_guard import Decision, GuardState, Hold
 from region_operator.plan.report import ACTIONS, Report, make_report
 from region_operator.regions.region import Quarantined, RegionRow
 from region_operator.regions.schedule import parse_schedule
-from tests.harness.examples import PARIS, scheduler
+from tests.harness.examples import PARIS, live_cronjob, scheduler
 
 if TYPE_CHECKING:
+    from region_operator.cronjobs.live import LiveCronJob
     from region_operator.scheduler import Scheduler
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
@@ -27,22 +28,14 @@ def region(number: int) -> RegionRow:
 
 
 def live(number: int) -> LiveCronJob:
-    annotations = {"region-tick.dev/id": str(number), "region-tick.dev/code": f"R{number}"}
-    return LiveCronJob(
+    return replace(
+        live_cronjob(f"r{number}-{region_key(str(number))}", uid=str(number), region_id=str(number), code=f"R{number}"),
         name=f"r{number}-kept",
-        uid=str(number),
-        resource_version="1",
-        key=region_key(str(number)),
-        schedule="@daily",
-        suspended=False,
-        terminating=False,
-        body={"metadata": {"annotations": annotations}},
     )
 
 
 def write(reason: ChangeReason, number: int, schedule: str, *, of: LiveCronJob | None = None) -> Write:
-    manifest = {"metadata": {"name": of.name if of else f"r{number}-new"}}
-    return Write(reason, Desired(region(number), parse_schedule(schedule)), manifest, of)
+    return Write(reason, Desired(region(number), parse_schedule(schedule)), of.name if of else f"r{number}-new", of)
 
 
 PLAN = Plan(
@@ -132,18 +125,11 @@ def test_every_reason_has_its_word() -> None:
 
 
 def test_what_others_did_and_what_an_annotation_asks_for_is_said() -> None:
-    body = {"metadata": {"annotations": {}, "managedFields": []}, "spec": {"schedule": "@hourly"}}
-    entry = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:schedule": {}}}}
-    edited = replace(live(1), body=body | {"metadata": {"managedFields": [entry]}})
-    removed = replace(live(2), body=body)
-    writes = tuple(
-        replace(item, manifest={"metadata": {"name": "r", "annotations": {}}, "spec": {"schedule": "@daily"}})
-        for item in (
-            write(ChangeReason.RESTORED, 1, "@daily", of=edited),
-            write(ChangeReason.RESTORED, 2, "@daily", of=removed),
-            write(ChangeReason.PAUSED, 3, "@daily", of=live(3)),
-            write(ChangeReason.RESUMED, 4, "@daily", of=live(4)),
-        )
+    writes = (
+        replace(write(ChangeReason.RESTORED, 1, "@daily", of=live(1)), changed_by=("kubectl-edit",)),
+        write(ChangeReason.RESTORED, 2, "@daily", of=live(2)),
+        write(ChangeReason.PAUSED, 3, "@daily", of=live(3)),
+        write(ChangeReason.RESUMED, 4, "@daily", of=live(4)),
     )
     plan = Plan(writes=writes, deletes=(Delete(live(5), ChangeReason.DUPLICATE),))
     assert [(line.action, line.reason) for line in report(replace(DECISION, plan=plan, held=())).lines] == [

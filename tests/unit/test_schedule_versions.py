@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from region_operator.cronjobs.labels import cronjob_name
+from region_operator.cronjobs.live import LiveCronJob
 from region_operator.cronjobs.render import render_cronjob
 from region_operator.ledger.schedule_versions import (
     ScheduleSpec,
     ScheduleVersion,
     VersionChanges,
+    VersionReader,
     diff_versions,
-    read_versions,
 )
 from region_operator.regions.schedule import parse_schedule
 from tests.harness.examples import PARIS, scheduler
@@ -51,8 +52,13 @@ def cronjob(
     )
     entry = {"manager": "region-operator", "operation": "Apply", "time": stamp(applied or created), "fieldsV1": {}}
     ticked = {"manager": "kube-controller-manager", "operation": "Update", "time": stamp(NOW), "subresource": "status"}
-    body["metadata"] |= {"creationTimestamp": stamp(created), "managedFields": [entry, ticked]}
+    identity = {"uid": "u", "resourceVersion": "1"}
+    body["metadata"] |= identity | {"creationTimestamp": stamp(created), "managedFields": [entry, ticked]}
     return body
+
+
+def read_versions(cronjobs: list[dict[str, Any]]) -> dict[tuple[str, str], ScheduleVersion]:
+    return VersionReader().read([LiveCronJob.from_object(cronjob) for cronjob in cronjobs])
 
 
 def test_a_cronjob_says_since_when_its_region_ticks_and_how() -> None:
@@ -90,6 +96,19 @@ def test_one_without_its_marks_is_left_out() -> None:
     body = cronjob()
     del body["metadata"]["annotations"]
     assert read_versions([body]) == {}
+
+
+def test_what_did_not_change_is_the_very_same_version() -> None:
+    """Who saves the versions compares by identity."""
+    reader, other = VersionReader(), replace(PARIS, id="2", code="FR-69")
+    lives = [LiveCronJob.from_object(cronjob(region)) for region in (PARIS, other)]
+    first = reader.read(lives)
+    assert reader.read(list(lives)) is first
+    ticked = [replace(lives[0], resource_version="2"), lives[1]]
+    assert all(version is first[key] for key, version in reader.read(ticked).items())
+    moved = [replace(lives[0], schedule="@hourly"), lives[1]]
+    assert [version is first[key] for key, version in reader.read(moved).items()] == [False, True]
+    assert reader.read(moved[:1]).keys() == {KEY}
 
 
 OTHER = replace(SPEC, cron="@hourly")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
-from region_operator.plan.changes import Delete, LiveCronJob, Plan
+from region_operator.plan.changes import Delete, Plan
 from region_operator.plan.deletion_guard import Decision, GuardState, guard_deletions
 from region_operator.plan.status import (
     ReadyReason,
@@ -19,7 +20,10 @@ from region_operator.plan.status import (
 )
 from region_operator.regions.region import Quarantined
 from region_operator.scheduler import DeletionGuard
-from tests.harness.examples import scheduler
+from tests.harness.examples import live_cronjob, scheduler
+
+if TYPE_CHECKING:
+    from region_operator.cronjobs.live import LiveCronJob
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -117,16 +121,7 @@ def lost(names: str) -> Decision:
 
 
 def live(name: str) -> LiveCronJob:
-    return LiveCronJob(
-        name=f"r-{name}",
-        uid=name,
-        resource_version="1",
-        key=name,
-        schedule="@daily",
-        suspended=False,
-        terminating=False,
-        body={"metadata": {"annotations": {"region-tick.dev/code": name.upper()}}},
-    )
+    return replace(live_cronjob(f"r-{name}", uid=name, code=name.upper()), key=name)
 
 
 def held(status: Status) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ PAUSED_ANNOTATION = "region-tick.dev/paused"
 """On a CronJob: a person sets it to "true" to suspend the region, and removes it to resume the region."""
 OUR_LABELS = {"app": APP, "app.kubernetes.io/managed-by": FIELD_MANAGER}
 """The labels of every object that we make. `ownership` recognises our objects by these labels too."""
+OUR_PREFIXES = ("app", "app.kubernetes.io/", "region-tick.dev/")
+"""The prefixes of the labels and annotations that we set or obey."""
 PRIORITY_CLASS = "region-tick"
 QUOTA_NAME = "region-tick"
 CONTAINER = "tick"
@@ -43,6 +46,7 @@ NAME_LIMIT = 52  # 63 minus "-" and ten digits of minutes in a Job's name (apis/
 _NAME = re.compile(r"[a-z0-9-]+-(?P<key>[0-9a-f]{12})")
 
 
+@lru_cache(maxsize=2**17)
 def region_key(region_id: str) -> str:
     """Return the key of a region, for the CronJob's label and the CronJob's name: 12 hex digits of the id's hash."""
     return hashlib.sha256(region_id.encode()).hexdigest()[:12]

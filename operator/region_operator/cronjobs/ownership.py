@@ -10,17 +10,24 @@ and may stay. Foreign labels and annotations may stay too
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from region_operator.cronjobs.labels import DIGEST_ANNOTATION, FIELD_MANAGER, OUR_LABELS, key_in_name
+import msgspec
+
+from region_operator.cronjobs.field_sets import PARSED_SETS, FieldSet, Positions, parse_field_set
+from region_operator.cronjobs.labels import DIGEST_ANNOTATION, FIELD_MANAGER, OUR_LABELS, OUR_PREFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
+
+    from region_operator.cronjobs.wire import ManagedFields
 
 _IDENTITY = frozenset({"apiVersion", "kind"})
 _UNOWNED_METADATA = frozenset({"name", "namespace"})
+
+_NOTHING = FieldSet({".": {}})
 
 Pointer = tuple[str | int, ...]
 """A path to a value: field names and list indices, the reference tokens of a JSON pointer (RFC 6901)."""
@@ -38,28 +45,24 @@ class ForeignFields:
     added: tuple[Pointer, ...]
 
 
-def is_ours(live: Mapping[str, Any]) -> bool:
-    """Tell whether the operator made a CronJob, whatever others changed since.
-
-    The name must have our form; nobody can change a name. A copy under another name is therefore foreign, even with our
-    labels. The CronJob must be marked too; see `is_marked`.
-    """
-    meta = live["metadata"]
-    return key_in_name(meta["name"]) is not None and is_marked(live)
-
-
 def is_marked(live: Mapping[str, Any]) -> bool:
     """Tell whether we applied an object, or the object has our labels: managedFields can get lost."""
-    return _applied_fields(live) is not None or OUR_LABELS.items() <= live["metadata"].get("labels", {}).items()
+    return applied_fields(live) is not None or OUR_LABELS.items() <= live["metadata"].get("labels", {}).items()
 
 
 def in_sync(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
     """Tell whether applying `manifest` to the `live` object and removing foreign fields would change nothing."""
-    return (
-        has_digest(manifest, live)
-        and _owns(_applied_fields(live) or {}, _owned_part(manifest))
-        and not any(other.added for other in foreign_fields(manifest, live))
-    )
+    return has_digest(manifest, live) and owns_all(applied_fields(live), manifest) and not has_additions(manifest, live)
+
+
+def owns_all(applied: FieldSet | None, manifest: Mapping[str, Any]) -> bool:
+    """Tell whether `applied`, the fields of our apply entry, are all fields that an apply of `manifest` would own."""
+    return applied is not None and not applied.whole and applied.covers(_owned_part(manifest))
+
+
+def has_additions(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
+    """Tell whether others added fields under spec, which `removal_patch` would remove."""
+    return any(other.added for other in foreign_fields(manifest, live))
 
 
 def has_digest(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
@@ -68,20 +71,22 @@ def has_digest(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
     return bool(live["metadata"].get("annotations", {}).get(DIGEST_ANNOTATION) == digest)
 
 
-def applied_text(live: Mapping[str, Any], path: Sequence[str]) -> str | None:
-    """Return the text that we applied at a path of the `live` object.
-
-    `path` has keys of a FieldsV1 set (`f:spec`, `k:{"name":"tick"}`, ...). Return None if we applied no text there, or
-    if somebody changed the text since. The API server may drop an empty text; the text "" is then returned.
+def concerns_us(entry: ManagedFields) -> bool:
+    """Whether a managedFields entry is another manager's, and has a field of the spec, an owner, or a label or
+    annotation that we set or obey. Only such an entry can take or add a field.
     """
-    fields: Mapping[str, Any] = _applied_fields(live) or {}
-    value: Any = live
-    for key in path:
-        if key not in fields:
-            return None
-        fields, step = fields[key], _step(key, value)
-        value = "" if step is None else value[step]
-    return str(value)
+    foreign = entry.manager != FIELD_MANAGER and not entry.subresource
+    return foreign and _concern_us(parse_field_set(bytes(entry.fields)))
+
+
+@lru_cache(maxsize=PARSED_SETS)
+def _concern_us(fields: FieldSet) -> bool:
+    texts = (fields.below("metadata", kind) for kind in ("labels", "annotations"))
+    return (
+        "spec" in fields.fields
+        or fields.below("metadata", "ownerReferences") is not None
+        or any(name.startswith(OUR_PREFIXES) for below in texts if below for name in below.fields)
+    )
 
 
 def foreign_fields(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[ForeignFields]:
@@ -90,9 +95,9 @@ def foreign_fields(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list
     A manager that only removed a field has no entry. The status is ignored. Our own changes by other requests than
     apply are not foreign: a webhook that mutates our request changes the object in our name.
     """
-    ours, wanted, others = _applied_fields(live) or {}, _owned_part(manifest), []
+    ours, wanted, others = applied_fields(live) or _NOTHING, _owned_part(manifest), []
     for _, entry in _foreign_entries(live):
-        fields = list(_foreign_pointers(entry["fieldsV1"], ours, wanted, live, ()))
+        fields = list(_foreign_pointers(FieldSet(entry["fieldsV1"]), ours, wanted, live, ()))
         taken = tuple(pointer for pointer, is_added in fields if not is_added)
         added = tuple(pointer for pointer, is_added in fields if is_added and pointer[0] == "spec")
         if taken or added:
@@ -124,17 +129,6 @@ def removal_patch(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> list[
     ]
 
 
-def last_changed_at(live: Mapping[str, Any]) -> str:
-    """Return when an object was last changed, as the API server's text. Changes of the status do not count.
-
-    A write without a change keeps the times (apimachinery, managedfields/internal/managedfieldsupdater.go).
-    """
-    meta = live["metadata"]
-    entries = (entry for entry in meta.get("managedFields", []) if not entry.get("subresource"))
-    changed: str = max((entry["time"] for entry in entries if "time" in entry), default=meta["creationTimestamp"])
-    return changed
-
-
 def json_pointer(pointer: Pointer) -> str:
     """Write a pointer as a JSON pointer (RFC 6901)."""
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in pointer)
@@ -156,11 +150,11 @@ def _owned_part(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in manifest.items() if key not in _IDENTITY} | {"metadata": metadata}
 
 
-def _applied_fields(live: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def applied_fields(live: Mapping[str, Any]) -> FieldSet | None:
+    """Return the fields of our apply entry. None: we never applied the object, or managedFields got lost."""
     for entry in live["metadata"].get("managedFields", []):
         if entry["manager"] == FIELD_MANAGER and entry["operation"] == "Apply" and not entry.get("subresource"):
-            fields: Mapping[str, Any] = entry["fieldsV1"]
-            return fields
+            return parse_field_set(msgspec.json.encode(entry["fieldsV1"]))
     return None
 
 
@@ -170,55 +164,44 @@ def _foreign_entries(live: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str
             yield index, entry
 
 
-def _owns(fields: Mapping[str, Any], value: object) -> bool:
-    """Tell whether a FieldsV1 set covers a value.
-
-    In the set `{}` is a leaf or an atomic list, `f:` names a field, and `k:` names an item of a keyed list.
-    """
-    if isinstance(value, dict) and value:
-        return all(f"f:{key}" in fields and _covers(fields[f"f:{key}"], item) for key, item in value.items())
-    if isinstance(value, list) and value:
-        keyed = [(json.loads(key[2:]), item) for key, item in fields.items() if key.startswith("k:")]
-        return all(any(_matches(key, item) and _covers(owned, item) for key, owned in keyed) for item in value)
-    return True
-
-
-def _covers(fields: Mapping[str, Any], value: object) -> bool:
-    return not fields or _owns(fields, value)
-
-
-def _matches(key: Mapping[str, Any], item: object) -> bool:
-    return isinstance(item, dict) and all(item.get(name, expected) == expected for name, expected in key.items())
-
-
 def _foreign_pointers(
-    fields: Mapping[str, Any], ours: Mapping[str, Any], wanted: object, live: object, prefix: Pointer
+    fields: FieldSet, ours: FieldSet, wanted: object, live: object, prefix: Pointer
 ) -> Iterator[tuple[Pointer, bool]]:
-    """Yield each field of another manager's FieldsV1 set that we do not own.
+    """Yield each field of another manager's set that we do not own. A field that does not exist is left out.
 
     The second value is True for an added field: a field that `wanted` does not have. `prefix` is the path to `live`.
     """
-    for key, below in fields.items():
-        step = _step(key, live)
-        if step is None:
-            continue  # "." is the value itself; a field that does not exist needs no removal
-        counterpart = _step(key, wanted)
-        if counterpart is None:
-            yield (*prefix, step), True
-        elif below.keys() - {"."}:
-            yield from _foreign_pointers(below, ours.get(key, {}), wanted[counterpart], live[step], (*prefix, step))  # type: ignore[index]
-        elif key not in ours:
-            yield (*prefix, step), False
+    if isinstance(live, dict):
+        for name, below in fields.fields.items():
+            if name not in live:
+                continue
+            if not isinstance(wanted, dict) or name not in wanted:
+                yield (*prefix, name), True
+            elif below.has_parts:
+                own = ours.fields.get(name, _NOTHING)
+                yield from _foreign_pointers(below, own, wanted[name], live[name], (*prefix, name))
+            elif name not in ours.fields:
+                yield (*prefix, name), False
+    elif isinstance(live, list):
+        yield from _foreign_items(fields, ours, wanted if isinstance(wanted, list) else [], live, prefix)
 
 
-def _step(key: str, value: object) -> str | int | None:
-    """Return the field name or the list index in `value` for a key of a FieldsV1 set, or None if there is none."""
-    kind, _, name = key.partition(":")
-    if isinstance(value, dict):
-        return name if kind == "f" and name in value else None
-    if isinstance(value, list) and kind in ("k", "v"):
-        wanted = json.loads(name)
-        for index, item in enumerate(value):
-            if item == wanted if kind == "v" else _matches(wanted, item):
-                return index
-    return None
+def _foreign_items(
+    fields: FieldSet, ours: FieldSet, wanted: list[Any], live: list[Any], prefix: Pointer
+) -> Iterator[tuple[Pointer, bool]]:
+    """Yield what `_foreign_pointers` yields, for the items of a list."""
+    positions, wanted_positions = Positions(live), Positions(wanted)
+    for key, below in fields.items.items():
+        indexes, counterparts = positions.find(key), wanted_positions.find(key)
+        if not counterparts:
+            yield from (((*prefix, index), True) for index in indexes)
+        elif indexes and below.has_parts:
+            own, index = ours.items.get(key, _NOTHING), indexes[0]
+            yield from _foreign_pointers(below, own, wanted[counterparts[0]], live[index], (*prefix, index))
+        elif indexes and key not in ours.items:
+            yield (*prefix, indexes[0]), False
+    for scalar in fields.scalars:
+        if scalar in live and scalar not in wanted:
+            yield (*prefix, live.index(scalar)), True
+        elif scalar in live and scalar not in ours.scalars:
+            yield (*prefix, live.index(scalar)), False

@@ -11,23 +11,24 @@ does not know.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-import os
-import re
-from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
 import aiohttp
-from kubernetes.aio import client, config
+import msgspec
+from kubernetes.aio import client
 from kubernetes.aio.utils.retry import Backoff, on_retry_after_error
 
-from region_tick.contract import VERSION
+from region_operator.cronjobs.wire import Page, decode_page
+from region_operator.kube.last_check import check_before_bytes_leave
+from region_operator.kube.yaml_body import as_yaml
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from kubernetes.aio.client.rest import RESTResponse
 
     from region_operator.cronjobs.manifest_parts import Manifest
 
@@ -36,11 +37,10 @@ T = TypeVar("T")
 REQUEST_TIMEOUT_SECONDS = 20
 PAGE_SIZE = 500
 CONCURRENT_REQUESTS = 32
+"""How many requests are under way at once. More gain nothing: the API server is the limit."""
 
 _RETRY = Backoff(steps=5, duration=0.2, factor=3.0, jitter=0.5)  # no cap: at its cap, wait.Backoff ends all retries
 _RETRIED = frozenset({429, 500, 502, 503, 504})
-
-_ESCAPE = re.compile(r"\\(?:ud[89ab]..\\ud[c-f]..|.)")
 
 APPLY = "application/apply-patch+yaml; charset=utf-8"
 MERGE = "application/merge-patch+json"
@@ -77,7 +77,7 @@ class Api:
     """
 
     def __init__(self, api_client: client.ApiClient, *, time_left: Callable[[], float] = no_limit) -> None:
-        api_client.configuration.trace_configs = [_check_before_bytes_leave(time_left)]
+        api_client.configuration.trace_configs = [check_before_bytes_leave(time_left)]
         self._client = api_client
         self._time_left = time_left
 
@@ -94,41 +94,73 @@ class Api:
 
         A retry may reach the API server twice, so only send requests that may be repeated. Raises what ERRORS lists.
         """
+        answer: dict[str, Any] = msgspec.json.decode(
+            await self.request_bytes(method, path, query=query, body=body, content_type=content_type)
+        )
+        return answer
 
-        async def attempt() -> dict[str, Any]:
-            arguments = await self._client.param_serialize(
-                method,
-                path,
-                query_params=list((query or {}).items()),
-                header_params={"Content-Type": content_type, "Accept": "application/json"},
-                body=body,
-                auth_settings=["BearerToken"],
-            )
+    async def request_bytes(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Manifest | list[Manifest] | bytes | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
+        """Do what `request` does, but return the answer's body undecoded."""
+
+        async def attempt() -> bytes:
             # not aiohttp's own timeout: aiohttp rounds timeouts up to a whole second
             async with asyncio.timeout(min(REQUEST_TIMEOUT_SECONDS, self._time_left())):
-                response = await self._client.call_api(*arguments)
-                content = await response.read()
-            if not 200 <= response.status <= 299:
-                raise client.ApiException.from_response(http_resp=response, body=content.decode(), data=None)
-            answer: dict[str, Any] = json.loads(content)
-            return answer
+                response = await self.send(method, path, query=query, body=body, content_type=content_type)
+                content: bytes = await response.read()
+            raise_for_status(response, content)
+            return content
 
         try:
             return await on_retry_after_error(_RETRY, _is_retried, attempt)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ApiUnavailableError(f"{method} {path}: {error or type(error).__name__}") from error
 
-    async def apply(self, path: str, body: Manifest, *, manager: str, force: bool = True) -> dict[str, Any]:
-        """Server-side apply `body` to the object at `path`; return the object as the apply left the object.
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None,
+        body: Manifest | list[Manifest] | bytes | None = None,
+        content_type: str = "application/json",
+        client_timeout: aiohttp.ClientTimeout | None = None,
+    ) -> RESTResponse:
+        """Send one request, once. Return the answer with the body still to be read, whatever the status.
+
+        The caller limits the time. Raises aiohttp.ClientError.
+        """
+        arguments = await self._client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Content-Type": content_type, "Accept": "application/json"},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        return await self._client.call_api(*arguments, _request_timeout=client_timeout)
+
+    async def apply(self, path: str, body: Manifest, *, manager: str, force: bool = True) -> bytes:
+        """Server-side apply `body` to the object at `path`; return the object as the apply left the object, as JSON.
 
         Raises ApiException 409 on a conflict, unless `force` is true.
         """
         query = {"fieldManager": manager, "force": str(force).lower()}
-        return await self.request("PATCH", path, query=query, body=as_yaml(body), content_type=APPLY)
+        return await self.request_bytes("PATCH", path, query=query, body=as_yaml(body), content_type=APPLY)
 
-    async def patch(self, path: str, operations: list[Manifest], *, manager: str) -> dict[str, Any]:
-        """Send a JSON patch (RFC 6902); return the new object. Raises ApiException 422 if a test operation fails."""
-        return await self.request(
+    async def patch(self, path: str, operations: list[Manifest], *, manager: str) -> bytes:
+        """Send a JSON patch (RFC 6902); return the new object as JSON.
+
+        Raises ApiException 422 if a test operation fails.
+        """
+        return await self.request_bytes(
             "PATCH", path, query={"fieldManager": manager}, body=operations, content_type=JSON_PATCH
         )
 
@@ -141,18 +173,22 @@ class Api:
                 return None
             raise
 
-    async def items(self, path: str) -> AsyncIterator[dict[str, Any]]:
-        """Yield the objects of a collection. `path` may have a query. Pages of PAGE_SIZE objects keep answers small."""
+    async def pages(self, path: str) -> AsyncIterator[Page]:
+        """Yield a collection in pages of PAGE_SIZE objects. `path` may have a query."""
         path, _, selectors = path.partition("?")
         query = {"limit": str(PAGE_SIZE)} | dict(parse_qsl(selectors))
         while True:
-            page = await self.request("GET", path, query=query)
-            for item in page["items"]:
-                yield item
-            token = page["metadata"].get("continue")
-            if not token:
+            page = decode_page(await self.request_bytes("GET", path, query=query))
+            yield page
+            if not page.metadata.token:
                 return
-            query["continue"] = token
+            query["continue"] = page.metadata.token
+
+    async def items(self, path: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield the objects of a collection. `path` may have a query."""
+        async for page in self.pages(path):
+            for item in page.items:
+                yield msgspec.json.decode(item)
 
     async def delete(
         self, path: str, *, uid: str, resource_version: str, propagation: Propagation = Propagation.ORPHAN
@@ -176,6 +212,12 @@ class Api:
         return True
 
 
+def raise_for_status(response: RESTResponse, content: bytes) -> None:
+    """Raise ApiException if the answer is an error."""
+    if not 200 <= response.status <= 299:
+        raise client.ApiException.from_response(http_resp=response, body=content.decode(), data=None)
+
+
 async def answer_within(request: Awaitable[T], *, seconds: float) -> T:
     """Wait for a request and all its retries, at most `seconds`.
 
@@ -187,55 +229,6 @@ async def answer_within(request: Awaitable[T], *, seconds: float) -> T:
             return await request
     except TimeoutError as error:
         raise ApiUnavailableError(f"no answer within {seconds:g} s") from error
-
-
-@asynccontextmanager
-async def connect(identity: str, *, time_left: Callable[[], float] = no_limit) -> AsyncIterator[Api]:
-    """Connect as the pod's service account, or by KUBECONFIG outside a cluster.
-
-    `identity` stands in the user agent, so an audit log names this process.
-    """
-    configuration = client.Configuration()
-    if "KUBERNETES_SERVICE_HOST" in os.environ:
-        config.load_incluster_config(configuration)
-    else:
-        await config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
-    configuration.connection_pool_maxsize = CONCURRENT_REQUESTS
-    # _RETRY retries instead: the client's own retries skip PATCH and 429, and never end if `retries` is False
-    configuration.retries = None
-    async with client.ApiClient(configuration) as api_client:
-        api_client.user_agent = f"region-operator/{VERSION} ({identity})"
-        yield Api(api_client, time_left=time_left)
-
-
-def _check_before_bytes_leave(check: Callable[[], float]) -> aiohttp.TraceConfig:
-    """Return a trace that calls `check` right before a request's bytes go to the socket, with no await in between.
-
-    A check before the request is not enough, because a request may wait long for a connection. aiohttp's StreamWriter
-    (http_writer.py) sends both signals before the events that the signals' names announce. Headers wait in a buffer for
-    the body. Up to Python 3.11 a separate task writes the body.
-    """
-
-    async def call_check(*_: object) -> None:
-        check()
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(call_check)
-    trace.on_request_chunk_sent.append(call_check)
-    return trace
-
-
-def as_yaml(body: Manifest) -> bytes:
-    """Write JSON that is also valid YAML.
-
-    JSON escapes a character beyond U+FFFF, for example an emoji, as two surrogates. The API server's YAML reader
-    refuses surrogates, so the character is written unescaped.
-    """
-    return _ESCAPE.sub(lambda match: _unescape_surrogates(match[0]), json.dumps(body)).encode()
-
-
-def _unescape_surrogates(escape: str) -> str:
-    return escape if len(escape) == 2 else str(json.loads(f'"{escape}"'))
 
 
 def _is_retried(error: Exception) -> bool:

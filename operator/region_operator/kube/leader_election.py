@@ -56,6 +56,10 @@ RETRY_SECONDS = (0.5, 1.0)
 POLL_SECONDS = (1.0, 2.0)
 
 
+SILENCE_LIMIT_SECONDS = 60.0
+"""How long the Lease is renewed for a main event loop that does not turn. Another process may do better."""
+
+
 class NotLeadingError(Exception):
     """Another process leads."""
 
@@ -72,6 +76,11 @@ def boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def never_silent() -> float:
+    """Return 0 seconds, for an election that runs in the main event loop."""
+    return 0.0
+
+
 def end_process(reason: str) -> NoReturn:
     """End the process at once. An orderly end takes seconds, and by then another process may lead."""
     log.error("leadership lost", extra={"reason": reason})
@@ -81,8 +90,8 @@ def end_process(reason: str) -> NoReturn:
 class LeaderElection:
     """This process's part in the election of a namespace.
 
-    `api` must serve the election alone, because a renewal must not queue behind writes. `clock` returns seconds, `end`
-    ends the process.
+    `api` must serve the election alone, because a renewal must not queue behind writes. `silence` returns for how many
+    seconds the main event loop has not turned. `clock` returns seconds, `end` ends the process.
     """
 
     def __init__(
@@ -92,6 +101,7 @@ class LeaderElection:
         *,
         namespace: str,
         identity: str,
+        silence: Callable[[], float] = never_silent,
         clock: Callable[[], float] = boottime,
         uniform: Callable[[float, float], float] = random.uniform,
         end: Callable[[str], NoReturn] = end_process,
@@ -100,7 +110,7 @@ class LeaderElection:
         self._leases = f"/apis/{API_VERSION}/namespaces/{namespace}/leases"
         self._scheduler = scheduler_path(namespace, DEFAULT_NAME)
         self.identity = identity
-        self._clock, self._uniform, self._end = clock, uniform, end
+        self._silence, self._clock, self._uniform, self._end = silence, clock, uniform, end
         self._lease: dict[str, Any] | None = None
         self._record: LeaseRecord | None = None
         self._observed_since = self._valid_until = -math.inf
@@ -162,6 +172,8 @@ class LeaderElection:
         pause = RENEW_SECONDS
         while True:
             await asyncio.sleep(min(pause, self.time_left()))
+            if (silence := self._silence()) > SILENCE_LIMIT_SECONDS:
+                self._end(f"the main event loop has not turned for {silence:.0f} s")
             limit = min(ATTEMPT_SECONDS, self.time_left())
             try:
                 step = await self._attempt(limit)

@@ -10,10 +10,12 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+import msgspec
 from kubernetes.aio.client import ApiException
 
 from region_operator.cronjobs.labels import FIELD_MANAGER
-from region_operator.cronjobs.ownership import foreign_fields, readable_path, removal_patch
+from region_operator.cronjobs.ownership import concerns_us, foreign_fields, readable_path, removal_patch
+from region_operator.cronjobs.wire import decode_object
 
 if TYPE_CHECKING:
     from region_operator.cronjobs.manifest_parts import Manifest
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 NAMED_FIELDS = 5
 """How many foreign fields a log line names."""
 
+NOBODY_KNOWN = "unknown: what is only removed leaves no name"
+"""Who made a change, in the log, if Kubernetes does not know."""
+
 UNUSED_VERSION = "1"
 """A resourceVersion that no object has. An apply with this version creates, and gets a 409 if an object exists."""
 
@@ -29,18 +34,19 @@ ATTEMPTS = 3
 """How often to remove foreign fields, if somebody changes the object again in between."""
 
 
-async def put(api: Api, path: str, manifest: Manifest, live: Manifest | None) -> Manifest:
-    """Apply `manifest` to the object `live`, or create the object if `live` is None; then remove foreign fields.
+async def put(api: Api, path: str, manifest: Manifest, *, uid: str | None, live: Manifest | None = None) -> bytes:
+    """Apply `manifest` to the object with `uid`, or create the object if `uid` is None; then remove foreign fields.
 
-    Returns the object as the API server has the object then. Raises ApiException 409 if the object was deleted,
-    recreated or created since the look. So a write never recreates a deleted object, and never adopts a new object.
+    `live` is the object as it was seen, if others may own fields of the object. Returns the object as the API server
+    has the object then, as JSON. Raises ApiException 409 if the object was deleted, recreated or created since the
+    look. So a write never recreates a deleted object, and never adopts a new object.
     """
-    identity = {"uid": live["metadata"]["uid"]} if live else {"resourceVersion": UNUSED_VERSION}
+    identity = {"uid": uid} if uid else {"resourceVersion": UNUSED_VERSION}
     body = manifest | {"metadata": manifest["metadata"] | identity}
 
     current = await _force(api, path, body, removal_patch(manifest, live) if live else [])
     for attempts_left in reversed(range(ATTEMPTS)):
-        patch = removal_patch(manifest, current)
+        patch = _removal_patch(manifest, current)
         if not patch:
             break
         try:
@@ -52,7 +58,14 @@ async def put(api: Api, path: str, manifest: Manifest, live: Manifest | None) ->
     return current
 
 
-async def _force(api: Api, path: str, body: Manifest, removal_first: list[Manifest]) -> Manifest:
+def _removal_patch(manifest: Manifest, current: bytes) -> list[Manifest]:
+    """Return what `removal_patch` returns. An object in which nobody else has a hand need not be decoded in full."""
+    if not any(map(concerns_us, decode_object(current).metadata.managed_fields)):
+        return []
+    return removal_patch(manifest, msgspec.json.decode(current))
+
+
+async def _force(api: Api, path: str, body: Manifest, removal_first: list[Manifest]) -> bytes:
     """Apply `body`. If the API server calls the result invalid, remove the foreign fields first, by `removal_first`.
 
     A foreign field can contradict our field: a variable with our value and somebody's valueFrom is invalid.
@@ -70,7 +83,7 @@ def culprits(manifest: Manifest, live: Manifest) -> dict[str, str]:
     """Return the log's keys for who changed which fields of an object of ours."""
     others = foreign_fields(manifest, live)
     if not others:
-        return {"by": "unknown: what is only removed leaves no name"}
+        return {"by": NOBODY_KNOWN}
     fields = [readable_path(pointer, live) for other in others for pointer in (*other.taken, *other.added)]
     named = ", ".join(fields[:NAMED_FIELDS]) + (", ..." if len(fields) > NAMED_FIELDS else "")
     return {"by": ", ".join(sorted({other.manager for other in others})), "fields": named}

@@ -53,7 +53,8 @@ async def read_quota(api: Api, scheduler: Scheduler) -> Quota:
 
 async def apply_quota(api: Api, quota: Quota) -> None:
     """Apply the ResourceQuota. Raises what `api.ERRORS` lists; ApiException 409 if another was made since the look."""
-    await put(api, _path(quota.manifest), quota.manifest, quota.live)
+    uid = quota.live["metadata"]["uid"] if quota.live else None
+    await put(api, _path(quota.manifest), quota.manifest, uid=uid, live=quota.live)
     extra: dict[str, object] = {"concurrency": quota.concurrency}
     if quota.live and has_digest(quota.manifest, quota.live):
         log.info("quota restored", extra=extra | culprits(quota.manifest, quota.live))

@@ -40,14 +40,15 @@ async def write_status(api: Api, scheduler: Scheduler, new: Status, *, as_read: 
     return scheduler.model_copy(update={"status": answer.get("status", {})})
 
 
-async def try_to_write_status(api: Api, scheduler: Scheduler, new: Status, *, seconds: float) -> None:
-    """Write a status about a failure, within `seconds`. Log an error of the write: the error must not hide the failure.
+async def try_to_write_status(api: Api, scheduler: Scheduler, new: Status, *, seconds: float) -> Scheduler:
+    """Write a status on which nothing depends, within `seconds`. Log an error of the write.
 
-    Raises nothing but cancellation.
+    Returns the RegionScheduler with the status as last written. Raises nothing but cancellation.
     """
     try:
-        await answer_within(write_status(api, scheduler, new), seconds=seconds)
+        return await answer_within(write_status(api, scheduler, new), seconds=seconds)
     except ApiException as error:
         log.warning("status not written", extra={"reason": describe(error)})
     except ApiUnavailableError as error:
         log.warning("status not written", extra={"reason": str(error)})
+    return scheduler

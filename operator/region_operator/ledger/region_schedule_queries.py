@@ -14,7 +14,7 @@ from region_operator.database.engine import transaction
 from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion, diff_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -41,6 +41,12 @@ WHERE row.source = :source AND ledger.source = row.source AND row.valid_to IS NU
 _CURRENT = text(
     f"SELECT {COLUMNS} FROM region_tick.region_schedule"  # noqa: S608 - a constant
     " WHERE source = ANY(CAST(:sources AS text[])) AND valid_to IS NULL"
+)
+
+_CURRENT_OF = text(
+    f"SELECT {COLUMNS} FROM region_tick.region_schedule"  # noqa: S608 - a constant
+    " WHERE (source, region_id) IN (SELECT * FROM unnest(CAST(:source AS text[]), CAST(:region_id AS text[])))"
+    " AND valid_to IS NULL"
 )
 
 _END = text("""
@@ -73,6 +79,21 @@ ON CONFLICT (source) DO UPDATE SET scheduler = excluded.scheduler
 """The ledger begins with the first schedule version, at most 10 minutes ago: nothing is known of the time before."""
 
 
+async def save_changed_versions(
+    engine: AsyncEngine, found: Mapping[RegionKey, ScheduleVersion], regions: Iterable[RegionKey]
+) -> int:
+    """Update region_schedule for some regions of sources that are owned already; return how many rows were written.
+
+    A region that is not in `found` ticks no more. Raises sqlalchemy.exc.DBAPIError.
+    """
+    keys = [*regions]
+    async with transaction(engine) as connection:
+        parameters = {"source": [source for source, _ in keys], "region_id": [region for _, region in keys]}
+        rows = (await connection.execute(_CURRENT_OF, parameters)).mappings()
+        current = [version_of_row(row) for row in rows]
+        return await _save_changes(connection, current, {key: found[key] for key in keys if key in found})
+
+
 async def save_versions(
     engine: AsyncEngine, found: Mapping[RegionKey, ScheduleVersion], *, source: str, scheduler: str
 ) -> int:
@@ -94,15 +115,23 @@ async def save_versions(
             await connection.execute(_END_PREVIOUS_OWNERS, {"source": source})
         current_rows = (await connection.execute(_CURRENT, {"sources": list(sources)})).mappings()
         current = [version_of_row(row) for row in current_rows]
-        changes = diff_versions(current, found, now=await database_now(connection))
-        if changes.ended:
-            ends = {"valid_to": [row.valid_to for row in changes.ended]}
-            await connection.execute(_END, _keys(changes.ended) | ends)
-        if changes.begun:
-            await connection.execute(_BEGIN, _keys(changes.begun) | _specs(changes.begun))
+        written = await _save_changes(connection, current, found)
         if new := sources - owned:
             await connection.execute(_OWN_SOURCES, {"sources": list(new), "scheduler": scheduler})
-        return len(changes.ended) + len(changes.begun)
+        return written
+
+
+async def _save_changes(
+    connection: AsyncConnection, current: list[ScheduleVersion], found: Mapping[RegionKey, ScheduleVersion]
+) -> int:
+    """Write the differences between the `current` rows and the versions found; return how many rows were written."""
+    changes = diff_versions(current, found, now=await database_now(connection))
+    if changes.ended:
+        ends = {"valid_to": [row.valid_to for row in changes.ended]}
+        await connection.execute(_END, _keys(changes.ended) | ends)
+    if changes.begun:
+        await connection.execute(_BEGIN, _keys(changes.begun) | _specs(changes.begun))
+    return len(changes.ended) + len(changes.begun)
 
 
 async def database_now(connection: AsyncConnection) -> datetime:

@@ -13,15 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-from region_operator.cronjobs.labels import CONTAINER, ID_ANNOTATION
-from region_operator.cronjobs.ownership import last_changed_at
-from region_operator.cronjobs.pod_spec import unescape_dollars
-from region_tick.contract import Variable
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
+
+    from region_operator.cronjobs.live import LiveCronJob
 
 RegionKey: TypeAlias = tuple[str, str]
 """A region: the source and the region's id."""
@@ -66,28 +63,51 @@ class VersionChanges:
         return bool(self.ended or self.begun)
 
 
-def read_versions(cronjobs: Iterable[Mapping[str, Any]]) -> dict[RegionKey, ScheduleVersion]:
-    """Read the current schedule versions from CronJobs of ours, as the API server returned the CronJobs.
+class VersionReader:
+    """Reads the current schedule versions from CronJobs, anew only from the CronJobs that changed since."""
 
-    If a region has two CronJobs for a moment, the older CronJob counts, because the other CronJob is about to go.
-    Terminating CronJobs count no more.
-    """
-    versions: dict[RegionKey, ScheduleVersion] = {}
-    for body in sorted(cronjobs, key=lambda body: str(body["metadata"]["creationTimestamp"]), reverse=True):
-        meta, cronjob_spec, variables = body["metadata"], body["spec"], _tick_variables(body)
-        region_id, source = meta.get("annotations", {}).get(ID_ANNOTATION), variables.get(Variable.SOURCE)
-        if not region_id or not source or "deletionTimestamp" in meta:
-            continue
-        spec = ScheduleSpec(
-            cron=cronjob_spec["schedule"],
-            code=variables.get(Variable.REGION_CODE, ""),
-            cronjob=meta["name"],
-            start_deadline_seconds=cronjob_spec.get("startingDeadlineSeconds") or 0,
-            suspended=bool(cronjob_spec.get("suspend")),
-        )
-        since = datetime.fromisoformat(last_changed_at(body))
-        versions[source, region_id] = ScheduleVersion(source=source, region_id=region_id, spec=spec, valid_from=since)
-    return versions
+    def __init__(self) -> None:
+        self._read: dict[str, tuple[LiveCronJob, ScheduleVersion | None]] = {}
+        self._versions: dict[RegionKey, ScheduleVersion] = {}
+
+    def read(self, cronjobs: Collection[LiveCronJob]) -> dict[RegionKey, ScheduleVersion]:
+        """Return the schedule versions of all CronJobs of ours.
+
+        If a region has two CronJobs for a moment, the older CronJob counts, because the other CronJob is about to go.
+        Terminating CronJobs count no more.
+        """
+        if len(cronjobs) == len(self._read) and all(
+            live is known for live, (known, _) in zip(cronjobs, self._read.values(), strict=True)
+        ):
+            return self._versions
+        before, self._read = self._read, {}
+        versions: dict[RegionKey, ScheduleVersion] = {}
+        for live in cronjobs:
+            known = before.get(live.name)
+            version = known[1] if known is not None and known[0] == live else _version_of(live)
+            self._read[live.name] = live, version
+            if version is None:
+                continue
+            other = versions.get(version.key)
+            if other is None or live.created_at < self._read[other.spec.cronjob][0].created_at:
+                versions[version.key] = version
+        self._versions = versions
+        return versions
+
+
+def _version_of(live: LiveCronJob) -> ScheduleVersion | None:
+    """Return the schedule version of a CronJob, None if no region ticks by the CronJob."""
+    if not live.ours or not live.region_id or not live.told_source or live.terminating:
+        return None
+    spec = ScheduleSpec(
+        cron=live.schedule,
+        code=live.told_code,
+        cronjob=live.name,
+        start_deadline_seconds=live.start_deadline_seconds,
+        suspended=live.suspended,
+    )
+    since = datetime.fromisoformat(live.changed_at)
+    return ScheduleVersion(source=live.told_source, region_id=live.region_id, spec=spec, valid_from=since)
 
 
 def diff_versions(
@@ -113,10 +133,3 @@ def diff_versions(
             begun.append(replace(version, valid_from=end))
     begun += [version for key, version in found.items() if key not in before]
     return VersionChanges(tuple(ended), tuple(begun))
-
-
-def _tick_variables(cronjob: Mapping[str, Any]) -> dict[str, str]:
-    """Return the environment variables that a CronJob gives a tick, by name."""
-    containers = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    items = (item for container in containers if container["name"] == CONTAINER for item in container.get("env", []))
-    return {item["name"]: unescape_dollars(item.get("value", "")) for item in items}

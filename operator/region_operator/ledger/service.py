@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from kubernetes.aio.client import ApiException
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -25,17 +25,16 @@ from region_operator.kube.api_errors import describe
 from region_operator.ledger.finalize import Finalizer
 from region_operator.ledger.job_cleanup import JobCleanup
 from region_operator.ledger.job_watch import JobWatch
-from region_operator.ledger.region_schedule_queries import save_versions
-from region_operator.ledger.schedule_versions import read_versions
-from region_operator.regions.source import Table
+from region_operator.ledger.schedule_saver import ScheduleSaver
 from region_operator.runtime import metrics
 from region_operator.runtime.backoff import Backoffs
 from region_operator.runtime.log_limiter import LogLimiter
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection
 
+    from region_operator.cronjobs.live import LiveCronJob
     from region_operator.database.store import Database
     from region_operator.kube.api import Api
     from region_operator.scheduler import Scheduler
@@ -66,6 +65,7 @@ class LedgerService:
         self._saved = asyncio.Event()
         self._save_log, self._finalize_log = LogLimiter(), LogLimiter()
         self._delays = iter(Backoffs())
+        self._saver = ScheduleSaver()
         self.job_watch = JobWatch(api)
         self._job_cleanup = JobCleanup(api, self.job_watch)
 
@@ -84,9 +84,11 @@ class LedgerService:
             self._stale_since = self._clock()
 
     async def save_schedules(
-        self, database: Database, scheduler: Scheduler, cronjobs: Collection[Mapping[str, Any]]
+        self, database: Database, scheduler: Scheduler, cronjobs: Collection[LiveCronJob], *, full: bool
     ) -> None:
-        """Save the current schedule versions, by all CronJobs of ours as the reconcile left the CronJobs.
+        """Save the current schedule versions, by all CronJobs as the reconcile left the CronJobs.
+
+        With `full` all versions are compared with the database, otherwise those that changed since the last save.
 
         Raises nothing but cancellation. After an error region_schedule stays stale. While our tables are to be left
         alone, nothing is saved and nothing is finalized.
@@ -94,7 +96,8 @@ class LedgerService:
         if database.schema_conflict:
             self._finalizer = None
             return
-        if not await _attempt(_save(database, scheduler, cronjobs), self._save_log, seconds=SAVE_LIMIT_SECONDS):
+        saving = self._saver.save(database, scheduler, cronjobs, full=full)
+        if not await _attempt(saving, self._save_log, seconds=SAVE_LIMIT_SECONDS):
             return
         if self._finalizer is None or not self._finalizer.is_for(database.engine, scheduler):
             self._finalizer = Finalizer(
@@ -143,11 +146,6 @@ class LedgerService:
             return next(self._delays)
         self._delays = iter(Backoffs())
         return FINALIZE_EVERY_SECONDS
-
-
-async def _save(database: Database, scheduler: Scheduler, cronjobs: Collection[Mapping[str, Any]]) -> None:
-    source = str(Table.parse(scheduler.spec.source.table, default_schema=database.schema))
-    await save_versions(database.engine, read_versions(cronjobs), source=source, scheduler=scheduler.uid)
 
 
 async def _attempt(work: Awaitable[object], log_limiter: LogLimiter, *, seconds: float) -> bool:

@@ -1,4 +1,4 @@
-"""The values that a plan is made of: the desired CronJobs, the live CronJobs, and the changes between both. Pure.
+"""The values that a plan is made of: the desired CronJobs, and the changes to the live CronJobs. Pure.
 
 How the changes are found is left to `plan`, and which deletions may happen to `deletion_guard`.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from region_operator.cronjobs.labels import PAUSED_ANNOTATION, key_in_name
 from region_operator.cronjobs.manifest_parts import Manifest
 
 if TYPE_CHECKING:
+    from region_operator.cronjobs.live import LiveCronJob
     from region_operator.regions.region import Quarantined, RegionRow
     from region_operator.regions.schedule import Schedule
 
@@ -51,49 +51,23 @@ class Desired:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveCronJob:
-    """A CronJob as the API server listed it. `key` is the hash of the region's id, `body` the API server's object."""
-
-    name: str
-    uid: str
-    resource_version: str
-    key: str
-    schedule: str
-    suspended: bool
-    terminating: bool
-    body: Manifest
-    paused: bool = False
-
-    @classmethod
-    def from_object(cls, body: dict[str, Any]) -> LiveCronJob:
-        """Read an item of a CronJobList. `key` is empty if the name has another form than ours."""
-        meta, spec = body["metadata"], body["spec"]
-        return cls(
-            name=meta["name"],
-            uid=meta["uid"],
-            resource_version=meta["resourceVersion"],
-            key=key_in_name(meta["name"]) or "",
-            schedule=spec["schedule"],
-            suspended=spec.get("suspend", False),
-            terminating="deletionTimestamp" in meta,
-            body=body,
-            paused=meta.get("annotations", {}).get(PAUSED_ANNOTATION) == "true",
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Write:
-    """A CronJob to apply. `live` is the CronJob that exists now, or None if the CronJob is new."""
+    """A CronJob to apply. `live` is the CronJob that exists now, or None if the CronJob is new.
+
+    The manifest is rendered when the CronJob is written: ten thousand manifests would fill the memory.
+    """
 
     reason: ChangeReason
     desired: Desired
-    manifest: Manifest
+    name: str
     live: LiveCronJob | None = None
+    changed_by: tuple[str, ...] = ()
+    """The field managers whose changes are undone, as far as known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A CronJob to delete, in exactly the version that was listed.
+    """A CronJob to delete, in exactly the version that was last seen.
 
     If the deletion guard holds the deletion, `replacement` is written instead and keeps the CronJob in sync. None: the
     CronJob is in sync already, or must be left alone.

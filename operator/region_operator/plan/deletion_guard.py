@@ -40,7 +40,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from region_operator.cronjobs.labels import CODE_ANNOTATION
 from region_operator.plan.changes import ChangeReason
 from region_operator.regions.region import MAX_NAMED_REGIONS, printable
 from region_operator.scheduler import APPROVAL_ANNOTATION, KIND, format_duration, format_time
@@ -48,7 +47,8 @@ from region_operator.scheduler import APPROVAL_ANNOTATION, KIND, format_duration
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from region_operator.plan.changes import Delete, LiveCronJob, Plan
+    from region_operator.cronjobs.live import LiveCronJob
+    from region_operator.plan.changes import Delete, Plan
     from region_operator.scheduler import DeletionGuard, Scheduler
 
 RegionKeys = frozenset[str]
@@ -205,7 +205,7 @@ def approve_command(scheduler: Scheduler, hold: Hold) -> str:
 
 def region_code(live: LiveCronJob) -> str:
     """Return the code of a CronJob's region, fit for a message. Without the code's annotation: the CronJob's name."""
-    return printable(live.body["metadata"].get("annotations", {}).get(CODE_ANNOTATION, live.name))
+    return printable(live.code or live.name)
 
 
 def _approved_by(approval: str, hold: Hold | None) -> RegionKeys:

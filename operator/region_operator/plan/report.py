@@ -9,8 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from region_operator.cronjobs.labels import ID_ANNOTATION, PAUSED_ANNOTATION
-from region_operator.cronjobs.ownership import foreign_fields
+from region_operator.cronjobs.labels import PAUSED_ANNOTATION
 from region_operator.plan.changes import ChangeReason
 from region_operator.plan.deletion_guard import GuardState, explain_hold, region_code
 
@@ -151,18 +150,16 @@ def _write(write: Write, quarantined: Mapping[str, str]) -> Line:
             why = f"its CronJob's annotation {PAUSED_ANNOTATION}"
         case ChangeReason.RESUMED:
             why = "nothing suspends it any more"
-        case ChangeReason.RESTORED if write.live:
-            others = sorted({other.manager for other in foreign_fields(write.manifest, write.live.body)})
-            why = f"changed by {', '.join(others) or 'somebody'}"
+        case ChangeReason.RESTORED:
+            why = f"changed by {', '.join(write.changed_by) or 'somebody'}"
         case _:
             why = "the row, the RegionScheduler, the release or the CronJob has changed"
-    return Line(ACTIONS[write.reason], region.id, region.code, write.manifest["metadata"]["name"], schedule, why)
+    return Line(ACTIONS[write.reason], region.id, region.code, write.name, schedule, why)
 
 
 def _delete(action: str, delete: Delete, reason: str) -> Line:
     live = delete.live
-    region_id = live.body["metadata"].get("annotations", {}).get(ID_ANNOTATION, "")
-    return Line(action, region_id, region_code(live), live.name, live.schedule, reason)
+    return Line(action, live.region_id, region_code(live), live.name, live.schedule, reason)
 
 
 def _notes(decision: Decision, scheduler: Scheduler) -> Iterator[str]:

@@ -35,7 +35,8 @@ class ConditionType(StrEnum):
     READY = "Ready"
     """Always present. True: the last reconcile came to its end. The reasons of Ready are below."""
     RECONCILING = "Reconciling"
-    """Present while something is left for the next reconcile, due at once. The reason is `Unfinished`."""
+    """Present while a long plan is carried out, or something is left for the next reconcile. The reason is
+    `Unfinished`."""
     STALLED = "Stalled"
     """Present while only an edit of the RegionScheduler helps. The reason is that of Ready."""
     HELD = "DeletionsHeld"
@@ -153,6 +154,14 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
         + _reconciling(scheduler, summary.unfinished, now),
     }
     return status | ({"lastChangeTime": format_time(now)} if summary.changed else {})
+
+
+def status_while_applying(scheduler: Scheduler, *, done: int, total: int, now: datetime) -> Status:
+    """Return the status while a long plan is carried out: the status as it was, with Reconciling. `now` is in UTC."""
+    conditions = scheduler.status.get("conditions", [])
+    others = [condition for condition in conditions if condition["type"] != ConditionType.RECONCILING]
+    message = f"{done} of {total} changes are made"
+    return scheduler.status | {"conditions": [*others, *_reconciling(scheduler, message, now)]}
 
 
 def explain_unfinished(*, stale: int, pending: int) -> str:

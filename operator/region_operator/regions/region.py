@@ -17,7 +17,6 @@ Whether `cron_schedule` is valid is left to `schedule`.
 from __future__ import annotations
 
 import unicodedata
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -26,7 +25,8 @@ from typing import TYPE_CHECKING, Any, Self
 from region_operator.scheduler import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence, Set
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 TEXT_LIMITS = {"id": 253, "code": 63, "name": 1000, "cron_schedule": 1000, "handler": 253}
 """How many characters a column may have. 63 is the limit of a label. The other limits exceed every need, far below the
@@ -104,50 +104,9 @@ class Quarantined:
     reason: str
 
 
-def parse_rows(
-    rows: Sequence[Mapping[str, Any]], *, source: str, ticking_ids: Mapping[str, Set[str]]
-) -> list[RegionRow | Quarantined]:
-    """Turn rows into one value per id, in the order of the rows.
-
-    A row's keys are the field names of `scheduler.Columns`; the keys `handler` and `timeout` may be missing.
-    `ticking_ids` maps a code to the ids of the regions that already have a CronJob for the code.
-    """
-    rows_by_id: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    ids_by_code: dict[str, dict[str, None]] = defaultdict(dict)  # the inner dicts are sets that keep their order
-    for row in rows:
-        region_id = _text(row["id"])
-        rows_by_id[region_id].append(row)
-        ids_by_code[_text(row["code"])][region_id] = None
-    users = {code: _code_users(ids, ticking_ids.get(code, frozenset())) for code, ids in ids_by_code.items()}
-    return [_parse_region(same, users[_text(same[0]["code"])], source=source) for same in rows_by_id.values()]
-
-
-def parse_timeout(value: object) -> timedelta | None:
-    """Read a row's timeout: a Go duration or a timedelta; None stays None. Raises ValueError, with the remedy."""
-    remedy = 'write a Go duration from 1s to 24h, e.g. "90s" or "1h30m", or NULL for that of the RegionScheduler'
-    try:
-        timeout = parse_duration(value)
-    except (ValueError, OverflowError):
-        timeout = value
-    if timeout is None:
-        return None
-    if not isinstance(timeout, timedelta):
-        raise ValueError(f'timeout "{printable(str(value))}" is not a duration: {remedy}')
-    if not TIMEOUT_LIMITS[0] <= timeout <= TIMEOUT_LIMITS[1]:
-        raise ValueError(f'timeout "{printable(str(value))}" is too short or too long: {remedy}')
-    return timeout
-
-
-def printable(text: str, *, limit: int = 80) -> str:
-    """Make a text fit for a message: one line, invisible characters escaped, cut to `limit` characters."""
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
 @dataclass(frozen=True, slots=True)
-class _CodeUsers:
-    """The regions whose rows have the same code.
+class CodeUsers:
+    """The regions whose rows share a code.
 
     `ids` has the first few regions. The region `ticking_id` already ticks for the code and keeps the code.
     """
@@ -155,18 +114,23 @@ class _CodeUsers:
     ids: tuple[str, ...]
     ticking_id: str | None
 
+    @classmethod
+    def of(cls, ids: Sequence[str], ticking_ids: AbstractSet[str]) -> Self:
+        """Find who keeps a code. `ticking_ids` are the regions that already have a CronJob for the code."""
+        ticking = [other for other in ids if other in ticking_ids]
+        return cls(tuple(ids)[: MAX_NAMED_REGIONS + 1], ticking[0] if len(ticking) == 1 else None)
 
-def _code_users(ids: Mapping[str, None], ticking_ids: Set[str]) -> _CodeUsers:
-    ticking = ids.keys() & ticking_ids
-    return _CodeUsers(tuple(ids)[: MAX_NAMED_REGIONS + 1], ticking.pop() if len(ticking) == 1 else None)
 
+def parse_region(rows: Sequence[Mapping[str, Any]], users: CodeUsers | None, *, source: str) -> RegionRow | Quarantined:
+    """Turn all rows of one id into one value. More than one row is a problem of the id.
 
-def _parse_region(same_id: Sequence[Mapping[str, Any]], users: _CodeUsers, *, source: str) -> RegionRow | Quarantined:
-    """Turn all rows of one id into one value. More than one row is a problem of the id."""
-    row = same_id[0]
-    region_id, code, name, cron = (_text(row[column]) for column in ("id", "code", "name", "cron_schedule"))
+    A row's keys are the field names of `scheduler.Columns`; the keys `handler` and `timeout` may be missing. `users` is
+    None if no other region has the code.
+    """
+    row = rows[0]
+    region_id, code, name, cron = (text_of(row[column]) for column in ("id", "code", "name", "cron_schedule"))
     problems = [
-        *_problems_of_id(region_id, len(same_id)),
+        *_problems_of_id(region_id, len(rows)),
         *_problems_of_code(code, region_id, users),
         *_problems_of_text("name", name, _LINE_ENDS_AND_CONTROLS),
         *_problems_of_text("cron_schedule", cron, frozenset()),
@@ -192,6 +156,29 @@ def _parse_region(same_id: Sequence[Mapping[str, Any]], users: _CodeUsers, *, so
     )  # fmt: skip
 
 
+def parse_timeout(value: object) -> timedelta | None:
+    """Read a row's timeout: a Go duration or a timedelta; None stays None. Raises ValueError, with the remedy."""
+    remedy = 'write a Go duration from 1s to 24h, e.g. "90s" or "1h30m", or NULL for that of the RegionScheduler'
+    try:
+        timeout = parse_duration(value)
+    except (ValueError, OverflowError):
+        timeout = value
+    if timeout is None:
+        return None
+    if not isinstance(timeout, timedelta):
+        raise ValueError(f'timeout "{printable(str(value))}" is not a duration: {remedy}')
+    if not TIMEOUT_LIMITS[0] <= timeout <= TIMEOUT_LIMITS[1]:
+        raise ValueError(f'timeout "{printable(str(value))}" is too short or too long: {remedy}')
+    return timeout
+
+
+def printable(text: str, *, limit: int = 80) -> str:
+    """Make a text fit for a message: one line, invisible characters escaped, cut to `limit` characters."""
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
 def _problems_of_id(region_id: str, rows: int) -> Iterator[str]:
     if not region_id:
         yield "id is empty: a region is known by its id, so give each row one"
@@ -200,18 +187,18 @@ def _problems_of_id(region_id: str, rows: int) -> Iterator[str]:
     yield from _problems_of_text("id", region_id, _LINE_ENDS_AND_CONTROLS)
 
 
-def _problems_of_code(code: str, region_id: str, users: _CodeUsers) -> Iterator[str]:
+def _problems_of_code(code: str, region_id: str, users: CodeUsers | None) -> Iterator[str]:
     if not code.strip():
         yield "code is empty: give the region a code, it names its CronJob"
         return
     if code != code.strip():
         yield f'code has blanks around it: write "{printable(code.strip())}"'
-    others = [other for other in users.ids if other != region_id][:MAX_NAMED_REGIONS]
-    if users.ticking_id and users.ticking_id != region_id:
+    if users and users.ticking_id is None:
+        others = [other for other in users.ids if other != region_id][:MAX_NAMED_REGIONS]
+        yield f"code is also that of id {', '.join(map(printable, others))}: give each active region a code of its own"
+    elif users and users.ticking_id and users.ticking_id != region_id:
         ticking_id = printable(users.ticking_id)
         yield f"code is that of id {ticking_id}, which ticks for it: give this region a code of its own"
-    elif others and not users.ticking_id:
-        yield f"code is also that of id {', '.join(map(printable, others))}: give each active region a code of its own"
     yield from _problems_of_text("code", code.strip(), _INVISIBLE)
 
 
@@ -244,5 +231,6 @@ def _parse_degrees(column: str, corner: object) -> Decimal:
     return degrees
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return the text of a column's value, "" for NULL."""
     return "" if value is None else str(value)

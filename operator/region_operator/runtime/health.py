@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from region_operator.runtime import metrics
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BEAT_SECONDS = 1.0
+BEAT_SECONDS = 0.1
+"""How often the event loop's lag is measured. A lag that is shorter may be missed."""
 SILENCE_SECONDS = 30.0
 PATIENCE_SECONDS = 60.0
 """How many seconds a reconcile may be overdue before this process counts as stuck."""
@@ -32,7 +35,7 @@ NOT_RECONCILED = "no reconcile has ended yet"
 
 
 class Health:
-    """Knows whether the process is live and ready. The event loop writes, the server's threads read."""
+    """Knows whether the process is live and ready. The event loop and the election write, other threads read."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -41,10 +44,15 @@ class Health:
         self._readiness = (HTTPStatus.SERVICE_UNAVAILABLE, NOT_RECONCILED)
 
     async def beat(self) -> None:
-        """Record every second that the event loop turns, until cancelled."""
+        """Record every BEAT_SECONDS that the event loop turns, and how late, until cancelled."""
         while True:
             self._beat = self._clock()
             await asyncio.sleep(BEAT_SECONDS)
+            metrics.EVENT_LOOP_LAG.observe(max(0.0, self.silence() - BEAT_SECONDS))
+
+    def silence(self) -> float:
+        """Return for how many seconds the event loop has not turned. Any thread may ask."""
+        return self._clock() - self._beat
 
     def expect_progress(self, seconds: float) -> None:
         """Expect within `seconds` that a reconcile begins or ends."""
@@ -83,7 +91,7 @@ class Health:
 
     def _stuck(self) -> str | None:
         """Return why the process is not live, or None if the process is live."""
-        silence, late = self._clock() - self._beat, self._clock() - self._expected
+        silence, late = self.silence(), self._clock() - self._expected
         if silence > SILENCE_SECONDS:
             return f"the event loop has not turned for {silence:.0f} s"
         if late > PATIENCE_SECONDS:

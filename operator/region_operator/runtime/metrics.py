@@ -16,8 +16,14 @@ LAST_SUCCESS = Gauge(
     "region_operator_last_success_timestamp_seconds", "When a reconcile last came to its end, in Unix time."
 )
 CHANGES = Counter("region_operator_cronjob_changes_total", "CronJobs written or deleted, by reason.", ["reason"])
+PENDING_CHANGES = Gauge("region_operator_pending_changes", "Changes of the reconcile under way that are not made yet.")
 HELD_DELETIONS = Gauge("region_operator_held_deletions", "Deletions that spec.deletionGuard holds.")
 REGIONS = Gauge("region_operator_regions", "Active regions by state.", ["state"])
+EVENT_LOOP_LAG = Histogram(
+    "region_operator_event_loop_lag_seconds",
+    "How much later than wanted the event loop turned, because something held the loop or took the CPU.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
 WAITING_TICKS = Gauge(
     "region_operator_waiting_ticks",
     "Jobs that are active without a pod: they wait for a slot, or back off after a failed pod.",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from region_operator.kube.leader_election import POLL_SECONDS
+from region_operator.kube.lease_record import LEASE_SECONDS
 from tests.harness.audit import audit_lines, sent_by
 from tests.harness.waiting import eventually
 
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from devcluster.local import LocalCluster
     from tests.harness.kubectl import Kubectl
     from tests.harness.operator_process import OperatorProcess
+
+
+TAKE_OVER_SECONDS = LEASE_SECONDS + 2 * max(POLL_SECONDS) + 3
+"""The Lease's duration, a look until the last renewal is seen, another until the end is, and a busy machine."""
 
 
 def leads(operator: OperatorProcess) -> bool:

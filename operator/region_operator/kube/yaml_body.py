@@ -1,0 +1,25 @@
+"""Writes the body of a server-side apply, which has to be YAML. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from region_operator.cronjobs.manifest_parts import Manifest
+
+_ESCAPE = re.compile(r"\\(?:ud[89ab]..\\ud[c-f]..|.)")
+
+
+def as_yaml(body: Manifest) -> bytes:
+    """Write JSON that is also valid YAML.
+
+    JSON escapes a character beyond U+FFFF, for example an emoji, as two surrogates. The API server's YAML reader
+    refuses surrogates, so the character is written unescaped.
+    """
+    return _ESCAPE.sub(lambda match: _unescape_surrogates(match[0]), json.dumps(body)).encode()
+
+
+def _unescape_surrogates(escape: str) -> str:
+    return escape if len(escape) == 2 else str(json.loads(f'"{escape}"'))

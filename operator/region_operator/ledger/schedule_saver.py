@@ -1,0 +1,54 @@
+"""Saves the schedule versions after each reconcile: all of them at a full look, in between only those that changed.
+
+What was saved last is remembered, so a reconcile that changed nothing asks the database for nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from region_operator.ledger.region_schedule_queries import save_changed_versions, save_versions
+from region_operator.ledger.schedule_versions import VersionReader
+from region_operator.regions.source import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from region_operator.cronjobs.live import LiveCronJob
+    from region_operator.database.store import Database
+    from region_operator.ledger.schedule_versions import RegionKey, ScheduleVersion
+    from region_operator.scheduler import Scheduler
+
+
+class ScheduleSaver:
+    """Keeps region_schedule equal to what the CronJobs say."""
+
+    def __init__(self) -> None:
+        self._reader = VersionReader()
+        self._saved: dict[RegionKey, ScheduleVersion] = {}
+        self._saved_for: tuple[AsyncEngine, str, str] | None = None
+
+    async def save(
+        self, database: Database, scheduler: Scheduler, cronjobs: Collection[LiveCronJob], *, full: bool
+    ) -> None:
+        """Save the versions that the CronJobs say.
+
+        All versions are compared with `full`, for another database or table, and if a CronJob ticks for another table:
+        then it matters who owns that table's rows.
+
+        Raises sqlalchemy.exc.DBAPIError.
+        """
+        source = str(Table.parse(scheduler.spec.source.table, default_schema=database.schema))
+        found, saved_for = self._reader.read(cronjobs), (database.engine, scheduler.uid, source)
+        before, known_for = self._saved, self._saved_for
+        changed = []
+        if found is not before:
+            changed = [key for key in before | found if before.get(key) is not found.get(key)]
+        self._saved_for = None  # until the save has succeeded, nothing is known
+        if full or saved_for != known_for or any(other != source for other, _ in changed):
+            await save_versions(database.engine, found, source=source, scheduler=scheduler.uid)
+        elif changed:
+            await save_changed_versions(database.engine, found, changed)
+        self._saved, self._saved_for = found, saved_for

@@ -1,0 +1,136 @@
+"""Plans only what changed: remembers each region's part of the plan together with the values that led to it. Pure.
+
+`plan.plan_region` is a function of a region's row, the region's CronJobs, and a few values that all regions share. If
+none of them changed, neither did the region's part. So a plan costs a comparison for each region that stayed the same,
+and a rendered manifest for each region that did not. Nothing has to tell which regions changed.
+
+Planning yields after each region that changed, so that the caller can do other work: ten thousand manifests take
+seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from operator import is_
+from typing import TYPE_CHECKING
+
+from region_operator.cronjobs.labels import region_key
+from region_operator.plan.plan import RegionPlan, Row, group_by_region, plan_region, sum_up
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Hashable, Sequence
+
+    from region_operator.cronjobs.live import LiveCronJob
+    from region_operator.plan.changes import Plan, Render, Write
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A region's part of the plan, and the row and CronJobs for which it was made."""
+
+    row: Row | None
+    lives: tuple[LiveCronJob, ...]
+    part: RegionPlan
+
+
+@dataclass(frozen=True, slots=True)
+class _LookedAt:
+    """All that a plan was made of."""
+
+    rows: tuple[Row, ...]
+    current: tuple[LiveCronJob, ...]
+    foreign_names: frozenset[str]
+    common: Hashable
+
+    def is_same(self, other: _LookedAt) -> bool:
+        """Tell whether both have the very same values. That takes a tenth of the time of a comparison by region."""
+        return (
+            self.common == other.common
+            and self.foreign_names == other.foreign_names
+            and _are_same(self.rows, other.rows)
+            and _are_same(self.current, other.current)
+        )
+
+
+class Planner:
+    """Makes plans, and remembers the last one region by region."""
+
+    def __init__(self) -> None:
+        self._last: tuple[_LookedAt, Plan] | None = None
+        self._planned: dict[str, _Planned] = {}
+
+    def plan(
+        self,
+        rows: Sequence[Row],
+        current: Sequence[LiveCronJob],
+        *,
+        render: Render,
+        keep_last: bool,
+        foreign_names: Collection[str],
+        common: Hashable,
+    ) -> Generator[None, None, Plan]:
+        """Compare rows and CronJobs. Yield after each region that changed.
+
+        `current` holds all CronJobs that are ours, `foreign_names` the names of all other CronJobs. `common` stands for
+        all else that `render` depends on: an equal value promises equal manifests.
+        """
+        looked_at = _LookedAt(tuple(rows), tuple(current), frozenset(foreign_names), common)
+        if self._last is not None and looked_at.is_same(self._last[0]):
+            return self._last[1]
+        if self._last is None or self._last[0].common != common:
+            self._planned.clear()
+        lives_by_key = group_by_region(current)
+        rows_by_key: dict[str, Row | None] = {region_key(row.id): row for row in rows}
+        planned: dict[str, _Planned] = {}
+        rows_by_key |= {key: None for key in lives_by_key if key not in rows_by_key}
+        for key, row in rows_by_key.items():
+            lives = lives_by_key.get(key, ())
+            known = self._recall(key, row, lives)
+            if known is None:
+                part = plan_region(row, lives, render=render, keep_last=keep_last, foreign_names=foreign_names)
+                known = _Planned(row, lives, part)
+                yield
+            planned[key] = known
+        self._planned = planned
+        plan = sum_up([item.part for item in planned.values()])
+        self._last = looked_at, plan
+        return plan
+
+    def _recall(self, key: str, row: Row | None, lives: tuple[LiveCronJob, ...]) -> _Planned | None:
+        """Return what was planned for the same row and CronJobs, None if something changed.
+
+        A region without a CronJob is planned anew each time: a CronJob of another owner may have or leave its name.
+        """
+        known = self._planned.get(key)
+        if known is None or not lives or known.lives != lives or (known.row is not row and known.row != row):
+            return None
+        if all(before is now for before, now in zip(known.lives, lives, strict=True)):
+            return known
+        return _Planned(row, lives, _with_versions(known.part, lives))
+
+
+def _are_same(first: Sequence[object], second: Sequence[object]) -> bool:
+    return len(first) == len(second) and all(map(is_, first, second))
+
+
+def _with_versions(part: RegionPlan, lives: tuple[LiveCronJob, ...]) -> RegionPlan:
+    """Return a part of the plan with the CronJobs as they are now: equal, but for the resourceVersion."""
+    if part.write is None and not part.deletes:
+        return part
+    by_name = {live.name: live for live in lives}
+
+    def renewed(write: Write) -> Write:
+        return replace(write, live=by_name[write.name])
+
+    return replace(
+        part,
+        write=part.write and renewed(part.write),
+        deletes=tuple(
+            replace(
+                delete,
+                live=by_name[delete.live.name],
+                replacement=delete.replacement and renewed(delete.replacement),
+            )
+            for delete in part.deletes
+        ),
+    )
