@@ -10,7 +10,7 @@ OLDEST_POSTGRES := 14
 TOGETHER := -n auto --dist loadgroup
 FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/cluster/test_status.py
 
-.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-long test-midnight check format reference lock cluster clean
+.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-long test-midnight check format reference lock cluster clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-cluster: $(STAMP) ## Run the tests that need a Kubernetes
 
 test-faults: $(STAMP) ## Run the tests that break what the operator depends on (minutes)
 	@$(PYTEST) $(TOGETHER) tests/faults
+
+test-scale: $(STAMP) ## Run the tests of many regions with 10,000 of them (a quarter of an hour)
+	@SCALE_REGIONS=10000 $(PYTEST) tests/scale
 
 test-long: $(STAMP) ## Run the tests that have a long form in that form, one by one (half an hour)
 	@TESTS=long $(PYTEST) -m long -s
