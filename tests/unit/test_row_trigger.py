@@ -34,7 +34,7 @@ def test_a_column_that_serves_twice_is_compared_once() -> None:
     assert len(shared.columns) == len(DEFAULT.columns) - 1
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=63), min_size=9, max_size=9))
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=63), min_size=9, max_size=9))
 def test_names_are_short_and_plain_whatever_the_columns_are_called(names: list[str]) -> None:
     trigger = RowTrigger.of(Columns(**dict(zip(Columns.model_fields, names, strict=False))))
     for name in (trigger.name, trigger.function):
