@@ -17,6 +17,7 @@ from kubernetes.aio.client import ApiException
 from region_operator.announce import Announcer, log_reconciled
 from region_operator.database.region_table import Trigger
 from region_operator.errors import ReconcileError, explain, explain_internal, explain_refusal, explain_timeout
+from region_operator.guard_state import RaceError, save_guard_state
 from region_operator.kube.api import Api, ApiUnavailableError, answer_within
 from region_operator.kube.apply import PlanApplier
 from region_operator.kube.cronjob_watch import CronJobWatch
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from region_operator.database.store import Database, Store
-    from region_operator.plan.deletion_guard import Decision
 
 RECONCILE_LIMIT_SECONDS = 600
 """The longest that a reconcile may take. A reconcile that hangs must not prevent all reconciles that follow."""
@@ -45,13 +45,6 @@ STATUS_LIMIT_SECONDS = 20
 
 RACES_BEFORE_FAILURE = 8
 """How many lost races in succession are no failure. So many back-offs take half a minute together."""
-
-
-class RaceError(Exception):
-    """Somebody changed the RegionScheduler during a reconcile, before the reconcile changed anything."""
-
-    def __init__(self) -> None:
-        super().__init__("the RegionScheduler was changed meanwhile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +76,10 @@ class Reconciler:
         """Which database was read last, and the revision of its schema. Empty before the first reading."""
         return self._store.description
 
+    def may_concern(self, payload: str) -> bool:
+        """Tell whether a notification with this payload may tell of the table that was read last."""
+        return self._store.triggers.concerns(payload)
+
     async def reconcile(self, namespace: str, name: str) -> ReconcileResult | None:
         """Reconcile one RegionScheduler. Return None if the RegionScheduler is gone.
 
@@ -107,7 +104,9 @@ class Reconciler:
             async with limit:
                 database = await self._store.open()
                 observation = await self._observe(database, scheduler)
-                scheduler = await self._save_guard_state(scheduler, observation.decision)
+                before, scheduler = scheduler, await save_guard_state(self._api, scheduler, observation.decision)
+                self._races = 0
+                await self._announcer.announce_hold(before, scheduler, observation.decision)
                 await self._announcer.announce_quarantines(scheduler, observation.summary.quarantined)
                 await self._announcer.announce_quota_conflict(scheduler, observation.summary.quota_conflict)
                 stale = await self._apply(scheduler, observation, database)
@@ -129,41 +128,20 @@ class Reconciler:
 
     async def _observe(self, database: Database, scheduler: Scheduler) -> Observation:
         """Read the table and the cluster, and make sure that the table has our trigger."""
+        source = scheduler.spec.source
+        table = Table.parse(source.table, default_schema=database.schema)
+        self._store.triggers.follow(str(table))
         observation = await self.observer.observe(database, scheduler, now=_now())
         if database.schema_conflict:  # the trigger's function is in the schema that is left alone
             metrics.NOTIFIED.set(observation.trigger.fires)
             return observation
-        table = Table.parse(scheduler.spec.source.table, default_schema=database.schema)
         trigger = await self._store.triggers.keep(
-            database.engine, schema=table.schema, table=table.name, found=observation.trigger
+            database.engine, schema=table.schema, table=table.name, columns=source.columns, found=observation.trigger
         )
         metrics.NOTIFIED.set(trigger.fires)
         if trigger is Trigger.CREATED:  # a change between the reading and the new trigger caused no notification
             return await self.observer.observe(database, scheduler, now=_now())
         return observation
-
-    async def _save_guard_state(self, before: Scheduler, decision: Decision) -> Scheduler:
-        """Save the guard's new state in the status before anything is deleted, and announce a hold.
-
-        The write succeeds only if the RegionScheduler is unchanged since it was read. Otherwise two operators could
-        decide at the same time and each use up the whole allowance. Raises RaceError, ReconcileError.
-        """
-        wanted = status.status_with_guard(before, decision, now=_now())
-        try:
-            scheduler = await write_status(self._api, before, wanted, as_read=True)
-        except ApiException as error:
-            if error.status != 409:
-                raise
-            raise RaceError from error
-        self._races = 0
-        if scheduler.status != wanted:
-            raise ReconcileError(
-                ReadyReason.OUTDATED_CRD,
-                "the RegionScheduler does not keep what the deletion guard must remember, so nothing is deleted:"
-                " its CustomResourceDefinition is older than the operator; run kubectl apply -f crds",
-            )
-        await self._announcer.announce_hold(before, scheduler, decision)
-        return scheduler
 
     async def _lose_race(self, scheduler: Scheduler, race: RaceError) -> ReconcileResult:
         """Return an unfinished result: the next reconcile begins at once. Raises ReconcileError if races go on."""

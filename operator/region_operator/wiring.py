@@ -136,7 +136,7 @@ async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_
     seen = (meta["generation"], meta.annotations.get(APPROVAL_ANNOTATION))  # a new annotation keeps the generation
     if memo.last_seen.get(uid) != seen:
         memo.last_seen[uid] = seen
-        memo.loop.timer.wake()
+        memo.loop.timer.end_back_off()
 
 
 async def _on_job(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name

@@ -51,7 +51,7 @@ async def test_a_failure_that_lasts_is_logged_once_and_once_when_it_is_over(capl
     loop = make_loop(Clock(), lambda: acts.pop(0)())
     while acts:
         await attempt_when_due(loop)
-        loop.timer.wake()
+        loop.timer.end_back_off()
     lines = [(record.message, record.levelname, record.attempts, bool(record.exc_info)) for record in caplog.records]  # type: ignore[attr-defined]
     assert lines == [
         ("not reconciled", "WARNING", 1, False),

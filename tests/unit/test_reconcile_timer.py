@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from region_operator.runtime.backoff import LAST_RETRY_SECONDS
 from region_operator.runtime.reconcile_timer import (
     LONGEST_GATHERING_SECONDS,
@@ -81,6 +83,93 @@ async def test_a_retry_that_is_due_waits_for_no_wake_ups() -> None:
     timer.wake()
     timer.gathering = 3600
     await asyncio.wait_for(timer.wait(never()), 5)
+
+
+async def is_due(timer: ReconcileTimer, clock: Clock) -> bool:
+    """Return whether a wait is over once the wake-ups so far are gathered. No wait is left behind."""
+    clock.now += SHORTEST_GATHERING_SECONDS
+    waiting = asyncio.ensure_future(timer.wait(never()))
+    for _ in range(30):  # more turns of the event loop than a wait needs that is over
+        await asyncio.sleep(0)
+    done = waiting.done()
+    waiting.cancel()
+    return done
+
+
+def after_failures(clock: Clock, failures: int) -> ReconcileTimer:
+    """Return a timer after so many failures. Its back-offs are as long as they may be."""
+    timer = ReconcileTimer(clock=clock, uniform=lambda _, high: high)
+    for _ in range(failures):
+        timer.schedule_after_failure()
+    return timer
+
+
+async def test_a_wake_up_does_not_shorten_a_back_off() -> None:
+    clock = Clock(1000.0)
+    timer = after_failures(clock, 5)
+    timer.wake()
+    assert not await is_due(timer, clock)
+    clock.now += 15.5
+    timer.wake()
+    assert not await is_due(timer, clock)
+    clock.now += 0.2
+    assert await is_due(timer, clock)
+
+
+async def test_a_wake_up_during_an_attempt_that_fails_does_not_shorten_its_back_off() -> None:
+    clock = Clock(1000.0)
+    timer = after_failures(clock, 0)
+    await timer.wait(never())
+    timer.wake()
+    timer.schedule_after_failure()
+    assert not await is_due(timer, clock)
+
+
+@pytest.mark.parametrize("edited", ["during the attempt", "during the back-off"])
+async def test_an_edit_of_the_scheduler_ends_a_back_off(edited: str) -> None:
+    clock = Clock(1000.0)
+    timer = after_failures(clock, 0)
+    await timer.wait(never())
+    if edited == "during the attempt":
+        timer.end_back_off()
+    timer.schedule_after_failure()
+    if edited == "during the back-off":
+        assert not await is_due(timer, clock)
+        timer.end_back_off()
+    assert await is_due(timer, clock)
+
+
+async def test_an_edit_of_the_scheduler_ends_one_back_off_only() -> None:
+    clock = Clock(1000.0)
+    timer = after_failures(clock, 1)
+    timer.end_back_off()
+    assert await is_due(timer, clock)
+    timer.schedule_after_failure()
+    timer.wake()
+    assert not await is_due(timer, clock)
+
+
+async def test_an_edit_of_the_scheduler_that_comes_during_the_wait_ends_it() -> None:
+    timer = after_failures(Clock(1000.0), 5)
+    waiting = asyncio.ensure_future(timer.wait(never()))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    timer.end_back_off()
+    await asyncio.wait_for(waiting, 5)
+
+
+@pytest.mark.parametrize("end", ["success", "unfinished"])
+async def test_after_any_other_end_a_wake_up_counts_again(end: str) -> None:
+    """What is unfinished is no failure: a CronJob that is gone at last, or an edit, need not wait for a back-off."""
+    clock = Clock(1000.0)
+    timer = after_failures(clock, 5)
+    if end == "success":
+        timer.schedule_after_success(timedelta(minutes=5))
+    else:
+        assert timer.schedule_after_unfinished() == 3.2
+    assert not await is_due(timer, clock)
+    timer.wake()
+    assert await is_due(timer, clock)
 
 
 async def test_being_stopped_ends_the_wait() -> None:

@@ -18,10 +18,12 @@ from kopf._core.actions.loggers import LocalObjectLogger
 from region_operator import wiring
 from region_operator.kube.nudge import Nudger
 from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
+from region_operator.runtime.backoff import LAST_RETRY_SECONDS
 from region_operator.runtime.health import PATIENCE_SECONDS
+from region_operator.runtime.reconcile_timer import SHORTEST_GATHERING_SECONDS
 from region_tick.logs import JsonFormatter
 from tests.harness.clock import Clock
-from tests.unit.standins import hang, live_after, make_loop, succeed
+from tests.unit.standins import fail, hang, live_after, make_loop, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 RAW: Any = {"metadata": {"generation": 1}}
 META = Body(RAW).meta
-CRONJOB: Any = {"name": "a-0123456789ab", "uid": "u", "generation": 1}
 
 
 class Stopped(asyncio.Event):
@@ -74,6 +75,21 @@ async def test_a_scheduler_whose_timer_never_begins_is_noticed() -> None:
     assert await live_after(seen.loop, clock, 1e9)
     await wiring._on_event(type="ADDED", uid="u", meta=META, memo=seen)
     assert not await live_after(seen.loop, clock, RECONCILE_LIMIT_SECONDS + PATIENCE_SECONDS + 1)
+
+
+@pytest.mark.parametrize("edited", [True, False], ids=["an edit", "a changed CronJob"])
+async def test_an_edit_of_the_scheduler_ends_a_back_off_and_nothing_else(edited: bool) -> None:
+    failing = memo(Clock(), fail)
+    while failing.loop.timer.schedule_after_failure() < LAST_RETRY_SECONDS:
+        pass
+    if edited:
+        await wiring._on_event(type="MODIFIED", uid="u", meta=META, memo=failing)
+    else:
+        failing.loop.hear_of_change()
+    waiting = asyncio.ensure_future(reconcile(failing))
+    await asyncio.wait({waiting}, timeout=LAST_RETRY_SECONDS / 2 if edited else 2 * SHORTEST_GATHERING_SECONDS)
+    assert waiting.done() == edited
+    waiting.cancel()
 
 
 async def test_told_to_stop_it_stops_in_the_middle() -> None:

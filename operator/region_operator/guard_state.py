@@ -1,0 +1,50 @@
+"""Saves what the deletion guard must remember, in the RegionScheduler's status, before anything is deleted.
+
+A deletion with an unknown outcome is then counted too, and a new leader decides by what the last leader did.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from kubernetes.aio.client import ApiException
+
+from region_operator.errors import ReconcileError
+from region_operator.kube.status_writer import write_status
+from region_operator.plan.status import ReadyReason, status_with_guard
+
+if TYPE_CHECKING:
+    from region_operator.kube.api import Api
+    from region_operator.plan.deletion_guard import Decision
+    from region_operator.scheduler import Scheduler
+
+
+class RaceError(Exception):
+    """Somebody changed the RegionScheduler during a reconcile, before the reconcile changed anything."""
+
+    def __init__(self) -> None:
+        super().__init__("the RegionScheduler was changed meanwhile")
+
+
+async def save_guard_state(api: Api, scheduler: Scheduler, decision: Decision) -> Scheduler:
+    """Save the guard's new state, and return the RegionScheduler with the state.
+
+    The write succeeds only if the RegionScheduler is unchanged since it was read. Otherwise two operators could decide
+    at the same time and each use up the whole allowance. Raises RaceError, ReconcileError, and what `api.ERRORS` lists.
+    """
+    wanted = status_with_guard(scheduler, decision, now=datetime.now(UTC))
+    try:
+        saved = await write_status(api, scheduler, wanted, as_read=True)
+    except ApiException as error:
+        if error.status != HTTPStatus.CONFLICT:
+            raise
+        raise RaceError from error
+    if saved.status != wanted:
+        raise ReconcileError(
+            ReadyReason.OUTDATED_CRD,
+            "the RegionScheduler does not keep what the deletion guard must remember, so nothing is deleted:"
+            " its CustomResourceDefinition is older than the operator; run kubectl apply -f crds",
+        )
+    return saved
