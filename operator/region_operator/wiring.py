@@ -146,6 +146,7 @@ async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_
 async def _on_cronjob(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
     """Wake the reconcile if a CronJob differs from what a reconcile saw or left, and its name has our form."""
     reconciler, deleted = memo.loop.reconciler, type == "DELETED"
+    memo.nudger.observe_cronjob(body, deleted=deleted)
     if reconciler.echo_filter.is_news(body, deleted=deleted):
         await asyncio.sleep(ECHO_SECONDS)
         if reconciler.echo_filter.is_news(body, deleted=deleted):

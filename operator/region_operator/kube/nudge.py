@@ -1,4 +1,7 @@
-"""Nudges the Jobs that wait for a free slot of the quota, oldest tick first.
+"""Nudges the Jobs that wait for a free slot of the quota: first those of the region that started longest ago.
+
+So regions take turns, however many of them share a minute. An older tick goes first only between regions that started
+at the same time, as those do that were never seen to start. A tick whose start deadline is over has no turn any more.
 
 After the quota refuses a pod, the Job controller tries again after 1, 2, 4 ... 60 s. A free slot does not wake the
 controller, so free slots stay empty for most of a busy minute. But the controller syncs a changed Job at once. So a
@@ -13,9 +16,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +27,10 @@ from kubernetes.utils.quantity import parse_quantity
 
 from region_operator.cronjobs.labels import QUOTA_NAME
 from region_operator.kube.api import ERRORS, MERGE, Api
+from region_operator.kube.last_starts import LastStarts
+from region_operator.kube.waiting_job import WaitingJob, began_at, cronjob_and_minute, runs, waiting_job
 from region_operator.runtime.log_limiter import LogLimiter
 from region_operator.runtime.metrics import NUDGES, WAITING_TICKS
-from region_tick.contract import LATENESS_TOLERANCE_SECONDS, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -38,45 +42,6 @@ NUDGED_ANNOTATION = "region-tick.dev/nudged"
 EFFECT_SECONDS = 1.0
 """How long a nudge may take to show. A Job that waits on is nudged again, after a longer rest each time."""
 LONGEST_REST_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class WaitingJob:
-    """A Job whose next pod the quota refused. The sort order is the order of the nudges."""
-
-    retries: bool
-    """Whether the Job had a pod before. Such a Job may only be backing off from the pod's failure, so comes last."""
-    minute: int
-    """The tick's scheduled minute, in minutes since 1970."""
-    name: str
-    uid: str
-    until: float
-    """Up to when the first pod can still claim the tick, in Unix time. A later pod would take a slot for nothing."""
-
-
-def waiting_job(job: Mapping[str, Any]) -> WaitingJob | None:
-    """Return the waiting Job; None if the Job does not wait, or if the Job controller has not synced the Job yet.
-
-    The first sync sets startTime, in the same write as the number of created pods (job_controller.go, syncJob).
-    """
-    meta, status = job["metadata"], job.get("status", {})
-    minute = meta["name"].rpartition("-")[2]
-    over = any(condition["status"] == "True" for condition in status.get("conditions", []))
-    if over or "deletionTimestamp" in meta or "startTime" not in status or not minute.isdecimal():
-        return None
-    if status.get("active") or status.get("terminating"):
-        return None
-    retries = bool(status.get("failed"))
-    until = math.inf if retries else int(minute) * 60 + _start_deadline(job) + LATENESS_TOLERANCE_SECONDS
-    return WaitingJob(retries, int(minute), meta["name"], meta["uid"], until)
-
-
-def _start_deadline(job: Mapping[str, Any]) -> float:
-    """Return how many seconds after the scheduled minute a Job's first pod may start, by the pod's environment."""
-    [container, *_] = job["spec"]["template"]["spec"]["containers"]
-    variables = {item["name"]: item.get("value", "") for item in container.get("env", [])}
-    seconds = variables.get(Variable.START_DEADLINE_SECONDS, "")
-    return float(seconds) if seconds.isdecimal() else math.inf
 
 
 def free_slots(quota: Mapping[str, Any]) -> int:
@@ -103,7 +68,7 @@ class LastNudge:
 
 
 class Nudger:
-    """Remembers the waiting Jobs and the free slots, as events report both, and nudges Jobs.
+    """Remembers the waiting Jobs, the free slots and the regions' last starts, as events report them, and nudges Jobs.
 
     `clock` returns seconds for intervals, `wall_clock` returns Unix time.
     """
@@ -115,18 +80,41 @@ class Nudger:
         self._wall_clock = wall_clock
         self._waiting: dict[str, WaitingJob] = {}
         self._nudged: dict[str, LastNudge] = {}
+        self._last_starts = LastStarts()
         self._free = 0
         self._changed = asyncio.Event()
         self._log_limiter = LogLimiter()
 
     def observe_job(self, job: Mapping[str, Any], *, deleted: bool) -> None:
-        """Remember whether a Job of ours waits, by an event."""
-        waiting = None if deleted else waiting_job(job)
-        if waiting:
-            self._waiting[waiting.name] = waiting
+        """Remember by an event whether a Job of ours waits, and when its region last started."""
+        name, now = job["metadata"]["name"], self._wall_clock()
+        before, waiting = self._waiting.get(name), None if deleted else waiting_job(job, now=now)
+        start = now if before and runs(job) else began_at(job)
+        if start and not (before and before.until < start):  # a pod that cannot claim is no start
+            self._remember_start(name, start)
+        if waiting is None:
+            self._forget(name)
+        elif before and (before.uid, before.failed_pods) == (waiting.uid, waiting.failed_pods):
+            self._waiting[name] = replace(waiting, not_before=before.not_before)
         else:
-            self._forget(job["metadata"]["name"])
+            self._waiting[name] = waiting
         self._changed.set()
+
+    def _remember_start(self, job_name: str, start: float) -> None:
+        cronjob, minute = cronjob_and_minute(job_name)
+        if minute is not None:
+            self._last_starts.remember(cronjob, start)
+
+    def observe_cronjob(self, cronjob: Mapping[str, Any], *, deleted: bool) -> None:
+        """Forget a region that is gone. Of a region that was not seen to start, the last success tells as much.
+
+        So a new leader knows whose turn it is, although it sees no Job that succeeded.
+        """
+        name, success = cronjob["metadata"]["name"], cronjob.get("status", {}).get("lastSuccessfulTime")
+        if deleted:
+            self._last_starts.forget(name)
+        elif success and not self._last_starts.of(name):
+            self._last_starts.remember(name, datetime.fromisoformat(success).timestamp())
 
     def observe_quota(self, quota: Mapping[str, Any], *, deleted: bool) -> None:
         """Remember the quota's free slots, by an event of any ResourceQuota. A new free slot ends long rests."""
@@ -143,18 +131,25 @@ class Nudger:
         return len(self._waiting)
 
     def choose_jobs(self) -> list[WaitingJob]:
-        """Forget the Jobs that are too late to claim; return the Jobs to nudge now.
+        """Return the Jobs to nudge now: at most as many as there are free slots that no earlier nudge is about to fill.
 
-        The number of Jobs is at most the number of free slots that no earlier nudge is about to fill.
+        Left out are Jobs that are too late to claim, and Jobs whose controller still backs off from a failed pod.
         """
         now, wall_time = self._clock(), self._wall_clock()
-        for name in [name for name, job in self._waiting.items() if job.until < wall_time]:
-            self._forget(name)
         room = self._free - sum(last.is_pending(now) for last in self._nudged.values())
         if room <= 0:
             return []
         resting = {name for name, last in self._nudged.items() if last.is_resting(now)}
-        return heapq.nsmallest(room, (job for name, job in self._waiting.items() if name not in resting))
+        ready = (
+            job
+            for name, job in self._waiting.items()
+            if job.not_before <= wall_time <= job.until and name not in resting
+        )
+        return heapq.nsmallest(room, ready, key=self._turn)
+
+    def _turn(self, job: WaitingJob) -> tuple[float, int, str]:
+        """Return the sort key by which waiting Jobs take turns."""
+        return self._last_starts.of(job.cronjob), job.minute, job.name
 
     def remember_nudges(self, chosen: Iterable[WaitingJob]) -> None:
         """Remember which Jobs were given a slot. Each Job takes a moment to make a pod."""
