@@ -84,6 +84,10 @@ def test_a_new_operator_nudges_the_region_first_that_started_longest_ago(
     assert nudged
     first, last = (pod_of(kubectl, job)["metadata"]["creationTimestamp"] for job in reversed(jobs))
     assert nudged[0] == jobs[1] or first <= last, "C had gone first by itself"
+    for job in {*nudged}:
+        found = kubectl.get("job", job)
+        assert found["metadata"]["generation"] > 1, "the spec changed, so its controller looked at it at once"
+        assert found["spec"]["ttlSecondsAfterFinished"] == 86_400 + nudged.count(job)
 
 
 def success_of_a_tick(kubectl: Kubectl, region: str, minute: int) -> str:

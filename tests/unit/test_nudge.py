@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region_operator.kube.nudge import EFFECT_SECONDS, Nudger, free_slots
+from region_operator.kube.nudge import EFFECT_SECONDS, Nudger, free_slots, nudge_patch
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS
 from tests.harness.clock import Clock
 from tests.unit.jobs import MINUTE, START_DEADLINE, job, quota
@@ -117,6 +117,21 @@ def test_a_retry_has_its_turn_once_its_controllers_back_off_is_over(nudger: Nudg
     assert names(nudger.choose_jobs()) == [f"r1-{MINUTE}"]
     nudger.observe_job(job(failed=2), deleted=False)
     assert nudger.choose_jobs() == []
+
+
+def test_a_nudge_changes_the_spec_each_time_by_a_second_of_the_ttl(nudger: Nudger) -> None:
+    def patch(ttl: int | None) -> dict[str, Any]:
+        body = job()
+        body["spec"] |= {} if ttl is None else {"ttlSecondsAfterFinished": ttl}
+        nudger.observe_job(body, deleted=False)
+        [waiting] = nudger.choose_jobs()
+        return nudge_patch(waiting, 1.5)
+
+    nudger.observe_quota(quota(hard=4, used=0), deleted=False)
+    metadata = {"uid": f"uid of r1-{MINUTE}", "annotations": {"region-tick.dev/nudged": "1.500"}}
+    assert patch(86_400) == {"metadata": metadata, "spec": {"ttlSecondsAfterFinished": 86_401}}
+    assert patch(86_401) == {"metadata": metadata, "spec": {"ttlSecondsAfterFinished": 86_402}}
+    assert patch(None) == {"metadata": metadata}
 
 
 def test_nobody_is_nudged_where_no_slot_is_free(nudger: Nudger) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from region_operator.kube.waiting_job import began_at, cronjob_and_minute, runs, waiting_job
+from region_operator.kube.waiting_job import began_at, cronjob_and_minute, has_pod, waiting_job
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS
 from tests.unit.jobs import BEGAN, MINUTE, START_DEADLINE, job
 
@@ -79,4 +79,4 @@ def test_a_jobs_name_tells_the_cronjob_and_the_minute(name: str, told: tuple[str
 def test_a_job_with_a_pod_began_when_its_controller_first_saw_it(
     body: dict[str, Any], *, running: bool, began: float | None
 ) -> None:
-    assert (runs(body), began_at(body)) == (running, began)
+    assert (has_pod(body), began_at(body)) == (running, began)

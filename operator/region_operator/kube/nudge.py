@@ -1,11 +1,12 @@
 """Nudges the Jobs that wait for a free slot of the quota: first those of the region that started longest ago.
 
-So regions take turns, however many of them share a minute. An older tick goes first only between regions that started
-at the same time, as those do that were never seen to start. A tick whose start deadline is over has no turn any more.
+So regions take turns, however many of them share a minute. The older tick goes first only between regions of which no
+start is known. A tick that comes too late to claim has no turn any more.
 
 After the quota refuses a pod, the Job controller tries again after 1, 2, 4 ... 60 s. A free slot does not wake the
-controller, so free slots stay empty for most of a busy minute. But the controller syncs a changed Job at once. So a
-nudge changes a waiting Job, by an annotation without a meaning.
+controller, so free slots stay empty for most of a busy minute. But the controller syncs a Job with a changed spec at
+once (job_controller.go, updateJob: a Job with another change only after a second). So a nudge adds a second to the time
+for which a waiting Job is kept after its end.
 
 A nudge is an accelerator, never needed for correctness: the quota alone limits how many ticks run, and without a nudge
 the controller's back-off ends anyway.
@@ -28,12 +29,14 @@ from kubernetes.utils.quantity import parse_quantity
 from region_operator.cronjobs.labels import QUOTA_NAME
 from region_operator.kube.api import ERRORS, MERGE, Api
 from region_operator.kube.last_starts import LastStarts
-from region_operator.kube.waiting_job import WaitingJob, began_at, cronjob_and_minute, runs, waiting_job
+from region_operator.kube.waiting_job import WaitingJob, began_at, cronjob_and_minute, has_pod, waiting_job
 from region_operator.runtime.log_limiter import LogLimiter
 from region_operator.runtime.metrics import NUDGES, WAITING_TICKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from region_operator.cronjobs.manifest_parts import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,12 @@ def free_slots(quota: Mapping[str, Any]) -> int:
     status = quota.get("status", {})
     hard, used = status.get("hard", {}).get("pods"), status.get("used", {}).get("pods")
     return max(0, int(parse_quantity(hard) - parse_quantity(used))) if hard is not None and used is not None else 0
+
+
+def nudge_patch(job: WaitingJob, now: float) -> Manifest:
+    """Return the merge patch that nudges a Job at `now` (Unix time). A Job without a ttl gets none: it is kept."""
+    patch: Manifest = {"metadata": {"uid": job.uid, "annotations": {NUDGED_ANNOTATION: f"{now:.3f}"}}}
+    return patch if job.ttl is None else patch | {"spec": {"ttlSecondsAfterFinished": job.ttl + 1}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,7 @@ class Nudger:
         """Remember by an event whether a Job of ours waits, and when its region last started."""
         name, now = job["metadata"]["name"], self._wall_clock()
         before, waiting = self._waiting.get(name), None if deleted else waiting_job(job, now=now)
-        start = now if before and runs(job) else began_at(job)
+        start = now if before and has_pod(job) else began_at(job)
         if start and not (before and before.until < start):  # a pod that cannot claim is no start
             self._remember_start(name, start)
         if waiting is None:
@@ -178,10 +187,8 @@ class Nudger:
 
     async def _nudge(self, api: Api, namespace: str, job: WaitingJob) -> None:
         path = f"/apis/batch/v1/namespaces/{namespace}/jobs/{job.name}"
-        annotations = {NUDGED_ANNOTATION: f"{self._wall_clock():.3f}"}
-        body = {"metadata": {"uid": job.uid, "annotations": annotations}}
         try:
-            await api.request("PATCH", path, body=body, content_type=MERGE)
+            await api.request("PATCH", path, body=nudge_patch(job, self._wall_clock()), content_type=MERGE)
         except ERRORS as error:
             if isinstance(error, ApiException) and error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
                 self._forget(job.name)  # the Job is gone, although no event has said so yet

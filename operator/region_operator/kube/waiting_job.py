@@ -31,6 +31,8 @@ class WaitingJob:
     """When the Job controller's back-off from a failed pod ends at the latest, in Unix time; 0 without a failed pod."""
     until: float
     """Up to when the first pod can still claim the tick, in Unix time. A later pod would take a slot for nothing."""
+    ttl: int | None
+    """The Job's ttlSecondsAfterFinished."""
 
 
 def waiting_job(job: Mapping[str, Any], *, now: float) -> WaitingJob | None:
@@ -42,12 +44,13 @@ def waiting_job(job: Mapping[str, Any], *, now: float) -> WaitingJob | None:
     meta, status = job["metadata"], job.get("status", {})
     cronjob, minute = cronjob_and_minute(meta["name"])
     over = any(condition["status"] == "True" for condition in status.get("conditions", []))
-    if minute is None or over or "deletionTimestamp" in meta or "startTime" not in status or runs(job):
+    if minute is None or over or "deletionTimestamp" in meta or "startTime" not in status or has_pod(job):
         return None
     failed: int = status.get("failed", 0)
     not_before = now + pod_backoff_seconds(failed) if failed else 0.0
     until = math.inf if failed else minute * 60 + _start_deadline(job) + LATENESS_TOLERANCE_SECONDS
-    return WaitingJob(meta["name"], meta["uid"], cronjob, minute, failed, not_before, until)
+    ttl: int | None = job["spec"].get("ttlSecondsAfterFinished")
+    return WaitingJob(meta["name"], meta["uid"], cronjob, minute, failed, not_before, until, ttl)
 
 
 def cronjob_and_minute(job_name: str) -> tuple[str, int | None]:
@@ -56,7 +59,7 @@ def cronjob_and_minute(job_name: str) -> tuple[str, int | None]:
     return cronjob, int(minute) if minute.isdecimal() else None
 
 
-def runs(job: Mapping[str, Any]) -> bool:
+def has_pod(job: Mapping[str, Any]) -> bool:
     """Whether the Job has a pod that has not ended."""
     status = job.get("status", {})
     return bool(status.get("active") or status.get("terminating"))
@@ -68,7 +71,7 @@ def began_at(job: Mapping[str, Any]) -> float | None:
     The first pod may be younger: the Job may have waited for a slot.
     """
     status = job.get("status", {})
-    if "startTime" not in status or not (runs(job) or status.get("failed")):
+    if "startTime" not in status or not (has_pod(job) or status.get("failed")):
         return None
     return datetime.fromisoformat(status["startTime"]).timestamp()
 
