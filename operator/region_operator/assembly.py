@@ -138,10 +138,11 @@ async def run_operator(settings: Settings) -> NoReturn:
 async def _lead(settings: Settings, health: Health, leader: ElectionThread) -> None:
     """Run kopf and the background tasks of a leader, until SIGTERM or SIGINT."""
     gc.freeze()  # what was imported stays: a collection that walks through all of it holds every thread for 0.1 s
-    timer, nudger = ReconcileTimer(), Nudger()
+    timer = ReconcileTimer()
     async with open_reconciler(settings, leader) as (api, reconciler):
         loop = ReconcileLoop(reconciler, timer, health)
         reconciler.watch.on_news = loop.hear_of_change
+        nudger = Nudger(last_success=reconciler.watch.cache.last_success)
         background = [
             asyncio.create_task(
                 listen(settings.read_direct_url, timer.wake, concerns=reconciler.may_concern), name="listen"

@@ -92,9 +92,10 @@ class Source(_Model):
 
 
 class TickSpec(_Model):
-    """The settings of every tick's pod.
+    """The settings of every tick's Job and pod.
 
-    Without `image` the tick image of the operator's release is used. Without `start_deadline` the schedule decides.
+    Without `image` the tick image of the operator's release is used. Without `start_deadline` the schedule decides. A
+    Job is kept for `ttl` after its end.
     """
 
     image: str | None = None
@@ -102,6 +103,8 @@ class TickSpec(_Model):
     timeout: Duration = timedelta(minutes=10)
     retries: int = 2
     start_deadline: Duration | None = None
+    failed_jobs_history_limit: int = 1
+    ttl: Duration = timedelta(hours=24)
     env: list[dict[str, Any]] = Field(default_factory=list)
     env_from: list[dict[str, Any]] = Field(default_factory=list)
     resources: dict[str, Any] = Field(default_factory=dict)

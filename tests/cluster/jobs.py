@@ -1,4 +1,4 @@
-"""Creates Jobs without a CronJob, and ends Jobs, as controllers and kubelets do."""
+"""Creates Jobs, and ends Jobs, as controllers and kubelets do."""
 
 from __future__ import annotations
 
@@ -11,14 +11,29 @@ if TYPE_CHECKING:
     from tests.harness.kubectl import Kubectl
 
 
-def create(kubectl: Kubectl, name: str, **pod: Any) -> None:
+def create_cronjob(kubectl: Kubectl, name: str, *, failed_jobs_history_limit: int) -> dict[str, Any]:
+    """Create a suspended CronJob; return the owner reference of its Jobs."""
+    job = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "tick", "image": "none"}]}}}
+    spec = {
+        "schedule": "* * * * *",
+        "suspend": True,
+        "failedJobsHistoryLimit": failed_jobs_history_limit,
+        "jobTemplate": {"spec": job},
+    }
+    body = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name}, "spec": spec}
+    kubectl("create", "-f", "-", stdin=json.dumps(body))
+    uid = kubectl.get("cronjob", name)["metadata"]["uid"]
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "name": name, "uid": uid, "controller": True}
+
+
+def create(kubectl: Kubectl, name: str, *, owner: dict[str, Any] | None = None, **pod: Any) -> None:
     """Create a Job as the CronJob controller creates a tick's Job, and wait until the Job controller has synced it."""
     labels = {"app": "region-tick", "region-tick.dev/region": "0123456789ab"}
     spec = {"restartPolicy": "Never", "containers": [{"name": "tick", "image": "none"}]} | pod
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "labels": labels},
+        "metadata": {"name": name, "labels": labels, "ownerReferences": [owner] if owner else []},
         "spec": {
             "activeDeadlineSeconds": 3600,
             "backoffLimit": 0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ from region_operator.kube.connect import connect
 from region_operator.ledger.job_cache import Job, JobState
 from region_operator.ledger.job_watch import JobWatch
 from region_tick.contract import Reason
-from tests.cluster.jobs import create, end
+from tests.cluster.jobs import create, create_cronjob, end
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -74,6 +75,26 @@ async def test_jobs_that_fail_at_once_are_looked_at_together(kubectl: Kubectl) -
         running.cancel()
     assert {failure.reason for name in names if (failure := job_watch.jobs.failure_of(name))} == {Reason.DATABASE}
     assert counting.pod_requests == 1
+
+
+async def test_the_cause_of_a_failure_outlives_the_job_that_the_next_failure_replaces(kubectl: Kubectl) -> None:
+    """The CronJob controller itself deletes the older Job, by the CronJob's failedJobsHistoryLimit."""
+    owner = create_cronjob(kubectl, "region", failed_jobs_history_limit=1)
+    async with connect("test") as api:
+        job_watch = JobWatch(api)
+        running = asyncio.create_task(job_watch.run(kubectl.namespace))
+        for name, code in (("region-1", 75), ("region-2", 1)):
+            create(kubectl, name, owner=owner)
+            end(kubectl, name, "Failed", code)
+            job_watch.observe(kubectl.get("job", name), deleted=False)
+            await asyncio.to_thread(eventually, partial(job_watch.jobs.failure_of, name), what="its pod is seen")
+        running.cancel()
+        await asyncio.to_thread(eventually, lambda: kubectl.fails("get", "job", "region-1"), what="the older one goes")
+        await job_watch.refresh(kubectl.namespace, datetime.now(UTC))
+        found = await job_watch.find(["region-1", "region-2"], kubectl.namespace)
+    assert {name: job.state for name, job in found.items()} == {"region-1": JobState.GONE, "region-2": JobState.FAILED}
+    reasons = {name: failure.reason for name in found if (failure := job_watch.jobs.failure_of(name))}
+    assert reasons == {"region-1": Reason.DATABASE, "region-2": Reason.POD_FAILED}
 
 
 async def test_what_troubles_a_job_is_seen(kubectl: Kubectl) -> None:

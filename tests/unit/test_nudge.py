@@ -1,38 +1,24 @@
-"""kube/nudge.py: which Jobs wait, how many Jobs may be nudged, and in which order.
+"""kube/nudge.py: how many Jobs may be nudged, and in which order.
 
-Whether a nudge makes a pod shows on a real cluster: tests/cluster/test_nudge.py.
+What the order comes to in many minutes is in test_nudge_turns.py. Whether a nudge makes a pod shows on a real cluster:
+tests/cluster/test_nudge.py.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region_operator.kube.nudge import EFFECT_SECONDS, Nudger, WaitingJob, free_slots, waiting_job
+from region_operator.kube.nudge import EFFECT_SECONDS, Nudger, free_slots, nudge_patch
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS
 from tests.harness.clock import Clock
+from tests.unit.jobs import MINUTE, START_DEADLINE, job, quota
 
-MINUTE = 29_925_017
-START_DEADLINE = 20
-ENVIRONMENT = [{"name": "JOB_NAME", "valueFrom": {}}, {"name": "TICK_START_DEADLINE_SECONDS", "value": "20"}]
-
-
-def job(name: str = f"r1-{MINUTE}", *, deleted: bool = False, **status: Any) -> dict[str, Any]:
-    """Return a Job whose first pod the quota refused, changed by `status`."""
-    going = {"deletionTimestamp": "2026-11-24T06:17:30Z"} if deleted else {}
-    status = {"startTime": "2026-11-24T06:17:00Z"} | status
-    return {
-        "metadata": {"name": name, "uid": f"uid of {name}"} | going,
-        "spec": {"template": {"spec": {"containers": [{"name": "tick", "env": ENVIRONMENT}]}}},
-        "status": {key: value for key, value in status.items() if value is not None},
-    }
-
-
-def quota(*, hard: int, used: int, name: str = "region-tick") -> dict[str, Any]:
-    return {"metadata": {"name": name}, "status": {"hard": {"pods": str(hard)}, "used": {"pods": str(used)}}}
+if TYPE_CHECKING:
+    from region_operator.kube.waiting_job import WaitingJob
 
 
 @pytest.fixture
@@ -45,30 +31,11 @@ def nudger(clock: Clock) -> Nudger:
     return Nudger(clock=clock, wall_clock=lambda: MINUTE * 60 + clock.now)
 
 
+TURNS = [("new", 2), ("b", 2), ("a", 1), ("c", 1)]
+
+
 def names(chosen: list[WaitingJob]) -> list[str]:
     return [waits.name for waits in chosen]
-
-
-@pytest.mark.parametrize(
-    ("body", "waits"),
-    [
-        (job(), True),
-        (job(active=0), True),
-        (job(failed=1), True),
-        (job(conditions=[{"type": "Suspended", "status": "False"}]), True),
-        (job(startTime=None), False),
-        (job(active=1), False),
-        (job(terminating=1), False),
-        (job(conditions=[{"type": "Complete", "status": "True"}]), False),
-        (job(conditions=[{"type": "FailureTarget", "status": "True"}]), False),
-        (job(conditions=[{"type": "Suspended", "status": "True"}]), False),
-        (job(deleted=True), False),
-        (job("by-hand"), False),
-        ({"metadata": {"name": f"r1-{MINUTE}", "uid": "u"}}, False),
-    ],
-)
-def test_a_job_waits_where_its_controller_could_not_make_the_pod(body: dict[str, Any], *, waits: bool) -> None:
-    assert (waiting_job(body) is not None) is waits
 
 
 @pytest.mark.parametrize(
@@ -86,11 +53,75 @@ def test_free_slots(body: dict[str, Any], free: int) -> None:
     assert free_slots(body) == free
 
 
-def test_the_oldest_go_first_and_those_that_had_a_pod_last(nudger: Nudger) -> None:
-    for body in (job(f"b-{MINUTE}"), job(f"a-{MINUTE + 1}"), job(f"c-{MINUTE - 1}", failed=1), job(f"a-{MINUTE}")):
+def test_of_regions_that_never_started_the_older_tick_goes_first(nudger: Nudger) -> None:
+    for body in (job(f"b-{MINUTE}"), job(f"a-{MINUTE + 1}"), job(f"a-{MINUTE}")):
         nudger.observe_job(body, deleted=False)
     nudger.observe_quota(quota(hard=4, used=0), deleted=False)
-    assert names(nudger.choose_jobs()) == [f"a-{MINUTE}", f"b-{MINUTE}", f"a-{MINUTE + 1}", f"c-{MINUTE - 1}"]
+    assert names(nudger.choose_jobs()) == [f"a-{MINUTE}", f"b-{MINUTE}", f"a-{MINUTE + 1}"]
+
+
+def test_the_region_that_started_longest_ago_goes_first_whatever_its_minute(nudger: Nudger, clock: Clock) -> None:
+    nudger.observe_quota(quota(hard=4, used=0), deleted=False)
+    for clock.now, region in ((1.0, "b"), (2.0, "a"), (3.0, "c")):
+        nudger.observe_job(job(f"{region}-{MINUTE}"), deleted=False)
+        nudger.observe_job(job(f"{region}-{MINUTE}", active=1), deleted=False)
+    for region, minute in (("a", 1), ("b", 2), ("c", 1), ("new", 2)):
+        nudger.observe_job(job(f"{region}-{MINUTE + minute}"), deleted=False)
+    assert names(nudger.choose_jobs()) == [f"{region}-{MINUTE + minute}" for region, minute in TURNS]
+
+
+def test_a_job_starts_when_its_wait_ends_and_not_at_each_event_after(nudger: Nudger, clock: Clock) -> None:
+    nudger.observe_quota(quota(hard=4, used=0), deleted=False)
+    nudger.observe_job(job(f"waited-{MINUTE}"), deleted=False)
+    clock.now = 5.0
+    nudger.observe_job(job(f"waited-{MINUTE}", active=1), deleted=False)
+    nudger.observe_job(job(f"other-{MINUTE}", active=1, startTime="2026-11-24T06:17:06Z"), deleted=False)
+    clock.now = 9.0
+    nudger.observe_job(job(f"waited-{MINUTE}", terminating=1), deleted=False)
+    nudger.observe_job(job(f"waited-{MINUTE}", terminating=1), deleted=True)
+    for region in ("other", "waited"):
+        nudger.observe_job(job(f"{region}-{MINUTE + 1}"), deleted=False)
+    assert names(nudger.choose_jobs()) == [f"waited-{MINUTE + 1}", f"other-{MINUTE + 1}"]
+
+
+def test_a_new_leader_learns_from_jobs_and_cronjobs_whose_turn_it_is(clock: Clock) -> None:
+    successes = {"b": "2026-11-24T06:16:10Z", "c": "2026-11-24T06:16:30Z"}
+    nudger = Nudger(
+        last_success=lambda name: successes.get(name, ""), clock=clock, wall_clock=lambda: MINUTE * 60 + clock.now
+    )
+    nudger.observe_job(job(f"c-{MINUTE - 1}", failed=1, startTime="2026-11-24T06:16:05Z"), deleted=False)
+    nudger.observe_job(job(f"d-{MINUTE - 1}", active=1, startTime="2026-11-24T06:16:20Z"), deleted=False)
+    for region in "dbca":
+        nudger.observe_job(job(f"{region}-{MINUTE}"), deleted=False)
+    nudger.observe_quota(quota(hard=4, used=0), deleted=False)
+    assert names(nudger.choose_jobs()) == [f"{region}-{MINUTE}" for region in "acbd"]
+
+
+def test_a_retry_has_its_turn_once_its_controllers_back_off_is_over(nudger: Nudger, clock: Clock) -> None:
+    nudger.observe_quota(quota(hard=4, used=3), deleted=False)
+    nudger.observe_job(job(failed=1), deleted=False)
+    clock.now = 9.0
+    nudger.observe_job(job(failed=1), deleted=False)
+    assert nudger.choose_jobs() == []
+    clock.now = 10.0
+    assert names(nudger.choose_jobs()) == [f"r1-{MINUTE}"]
+    nudger.observe_job(job(failed=2), deleted=False)
+    assert nudger.choose_jobs() == []
+
+
+def test_a_nudge_changes_the_spec_each_time_by_a_second_of_the_ttl(nudger: Nudger) -> None:
+    def patch(ttl: int | None) -> dict[str, Any]:
+        body = job()
+        body["spec"] |= {} if ttl is None else {"ttlSecondsAfterFinished": ttl}
+        nudger.observe_job(body, deleted=False)
+        [waiting] = nudger.choose_jobs()
+        return nudge_patch(waiting, 1.5)
+
+    nudger.observe_quota(quota(hard=4, used=0), deleted=False)
+    metadata = {"uid": f"uid of r1-{MINUTE}", "annotations": {"region-tick.dev/nudged": "1.500"}}
+    assert patch(86_400) == {"metadata": metadata, "spec": {"ttlSecondsAfterFinished": 86_401}}
+    assert patch(86_401) == {"metadata": metadata, "spec": {"ttlSecondsAfterFinished": 86_402}}
+    assert patch(None) == {"metadata": metadata}
 
 
 def test_nobody_is_nudged_where_no_slot_is_free(nudger: Nudger) -> None:
@@ -142,7 +173,7 @@ def test_a_slot_that_was_taken_leaves_the_next_free_one_to_the_next(nudger: Nudg
 
 def test_whom_nudges_do_not_help_rests_longer_each_time_until_a_slot_gets_free(nudger: Nudger, clock: Clock) -> None:
     nudger.observe_quota(quota(hard=4, used=2), deleted=False)
-    nudger.observe_job(job(failed=1), deleted=False)
+    nudger.observe_job(job(f"r1-{MINUTE + 9}"), deleted=False)
     nudges = []
     while clock.now < 200:
         if chosen := nudger.choose_jobs():
@@ -162,8 +193,19 @@ def test_who_came_too_late_gets_no_slot_to_say_so_but_a_retry_is_never_late(nudg
     assert names(nudger.choose_jobs()) == [f"late-{MINUTE}", f"retry-{MINUTE}"]
     clock.now += 0.1
     assert names(nudger.choose_jobs()) == [f"retry-{MINUTE}"]
-    clock.now = 0.0
-    assert names(nudger.choose_jobs()) == [f"retry-{MINUTE}"], "it is forgotten"
+
+
+def test_a_pod_that_came_too_late_to_claim_is_no_start(nudger: Nudger, clock: Clock) -> None:
+    nudger.observe_quota(quota(hard=4, used=0), deleted=False)
+    for region in "ab":
+        nudger.observe_job(job(f"{region}-{MINUTE}"), deleted=False)
+    nudger.observe_job(job(f"a-{MINUTE}", active=1), deleted=False)
+    clock.now = START_DEADLINE + LATENESS_TOLERANCE_SECONDS + 0.1
+    assert nudger.choose_jobs() == []
+    nudger.observe_job(job(f"b-{MINUTE}", active=1), deleted=False)
+    for region in "ab":
+        nudger.observe_job(job(f"{region}-{MINUTE + 1}"), deleted=False)
+    assert names(nudger.choose_jobs()) == [f"b-{MINUTE + 1}", f"a-{MINUTE + 1}"]
 
 
 @given(
@@ -172,10 +214,12 @@ def test_who_came_too_late_gets_no_slot_to_say_so_but_a_retry_is_never_late(nudg
     st.integers(0, 6),
 )
 def test_never_more_than_there_are_free_slots(waits: list[tuple[int, int, bool]], hard: int, used: int) -> None:
-    nudger = Nudger(clock=Clock(), wall_clock=lambda: MINUTE * 60)
+    clock = Clock()
+    nudger = Nudger(clock=clock, wall_clock=lambda: MINUTE * 60 + clock.now)
     nudger.observe_quota(quota(hard=hard, used=used), deleted=False)
     for region, minutes, retries in waits:
         nudger.observe_job(job(f"r{region}-{MINUTE + minutes}", failed=int(retries)), deleted=False)
+    clock.now = 10.0
     nudged: set[str] = set()
     while chosen := nudger.choose_jobs():
         assert not nudged & set(names(chosen))

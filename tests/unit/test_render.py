@@ -76,6 +76,16 @@ def test_the_start_deadline_follows_the_schedule_unless_it_is_given() -> None:
     assert render(tick={"startDeadline": "40s"})["spec"]["startingDeadlineSeconds"] == 40
 
 
+def test_a_job_is_kept_as_long_as_the_regionscheduler_says() -> None:
+    def kept(**tick: Any) -> tuple[int, int, int]:
+        spec = render(tick=tick)["spec"]
+        ttl = spec["jobTemplate"]["spec"]["ttlSecondsAfterFinished"]
+        return spec["successfulJobsHistoryLimit"], spec["failedJobsHistoryLimit"], ttl
+
+    assert kept() == (1, 1, 86_400)
+    assert kept(failedJobsHistoryLimit=3, ttl="1h30m") == (1, 3, 5400)
+
+
 def test_the_tick_is_told_its_region_and_where_its_job_name_stands() -> None:
     container = render()["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
     environment = {item["name"]: item for item in container["env"]}

@@ -42,7 +42,12 @@ def test_fields_are_read_as_users_write_them() -> None:
             "source": {"table": "geo.regions", "columns": {"cronSchedule": "cron", "bboxMinLon": "west"}},
             "refreshInterval": "30s",
             "invalidSchedule": "KeepLast",
-            "tick": {"startDeadline": "2m", "envFrom": [{"secretRef": {"name": "keys"}}]},
+            "tick": {
+                "startDeadline": "2m",
+                "failedJobsHistoryLimit": 5,
+                "ttl": "168h",
+                "envFrom": [{"secretRef": {"name": "keys"}}],
+            },
         }
     )
     assert spec.source.table == "geo.regions"
@@ -50,6 +55,7 @@ def test_fields_are_read_as_users_write_them() -> None:
     assert spec.refresh_interval == timedelta(seconds=30)
     assert spec.invalid_schedule is InvalidSchedule.KEEP_LAST
     assert spec.tick.start_deadline == timedelta(minutes=2)
+    assert (spec.tick.failed_jobs_history_limit, spec.tick.ttl) == (5, timedelta(days=7))
     assert spec.tick.env_from == [{"secretRef": {"name": "keys"}}]
 
 

@@ -50,6 +50,11 @@ class CronJobCache:
         """Return the CronJob of a name."""
         return self._by_name.get(name)
 
+    def last_success(self, name: str) -> str:
+        """Return when a tick of a CronJob last succeeded, "" if unknown."""
+        live = self._by_name.get(name)
+        return live.last_success if live else ""
+
     def fold(self, live: LiveCronJob) -> News:
         """Take in a CronJob as an event or a listing shows it."""
         known = self._by_name.get(live.name)

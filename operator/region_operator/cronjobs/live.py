@@ -4,7 +4,7 @@ Ten thousand objects of 7 kB would fill the memory, so an object is read once an
 in which somebody else has a hand is kept, because the plan and the log must say what others changed.
 
 Two values are equal if a reconcile judges both alike. A tick changes the status of its CronJob, and of the value only
-the resourceVersion, so `resource_version` does not count. For the spec `generation` counts, because `generation`
+the resourceVersion and the last success, so both do not count. For the spec `generation` counts, because `generation`
 changes with every change of the spec and with nothing else (registry/batch/cronjob/strategy.go, PrepareForUpdate).
 """
 
@@ -67,6 +67,8 @@ class LiveCronJob:
     """The fields of our apply entry."""
     fingerprint: int
     """A hash of the generation, the owners, and the labels and annotations that we set or obey."""
+    last_success: str = field(compare=False)
+    """When a tick last succeeded; "" before the first success."""
     body: bytes | None = field(compare=False, repr=False)
     """The object as JSON. None: nobody else owns a field that matters to us."""
 
@@ -98,6 +100,7 @@ class LiveCronJob:
             rendered=read_rendered(cronjob, applied, variables),
             applied=applied,
             fingerprint=_fingerprint(meta),
+            last_success=cronjob.status.last_successful_time,
             body=bytes(body) if any(map(concerns_us, meta.managed_fields)) else None,
         )
 

@@ -33,11 +33,6 @@ if TYPE_CHECKING:
     from region_operator.regions.schedule import Schedule
 
 POD_START_SECONDS = 15
-JOB_TTL_SECONDS = 86_400
-_POD_BACKOFF_SECONDS, _POD_BACKOFF_LIMIT_SECONDS = (
-    10,
-    600,
-)  # job_controller.go, DefaultJobPodFailureBackOff and its maximum
 
 
 def render_cronjob(
@@ -64,7 +59,7 @@ def render_cronjob(
             "startingDeadlineSeconds": int(start_deadline.total_seconds()),
             "suspend": suspend,
             "successfulJobsHistoryLimit": 1,
-            "failedJobsHistoryLimit": 3,
+            "failedJobsHistoryLimit": tick.failed_jobs_history_limit,
             "jobTemplate": {
                 "metadata": {"labels": labels},
                 "spec": _job_spec(region, schedule, scheduler, name, tick_image, start_deadline, labels),
@@ -88,7 +83,7 @@ def _job_spec(
     return {
         "backoffLimit": tick.retries,
         "activeDeadlineSeconds": _active_deadline(start_deadline, region.timeout or tick.timeout, tick.retries),
-        "ttlSecondsAfterFinished": JOB_TTL_SECONDS,
+        "ttlSecondsAfterFinished": int(tick.ttl.total_seconds()),
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {
             "rules": [
@@ -120,6 +115,14 @@ def _active_deadline(start_deadline: timedelta, timeout: timedelta, retries: int
 
     The deadline counts from the Job's start. So the time includes the wait for a slot, all attempts and the back-offs.
     """
-    backoffs = sum(min(_POD_BACKOFF_SECONDS * 2**n, _POD_BACKOFF_LIMIT_SECONDS) for n in range(retries))
+    backoffs = sum(pod_backoff_seconds(failures) for failures in range(1, retries + 1))
     attempts = (retries + 1) * (timeout.total_seconds() + TERMINATION_GRACE_SECONDS + POD_START_SECONDS)
     return int(start_deadline.total_seconds() + attempts + backoffs)
+
+
+def pod_backoff_seconds(failures: int) -> int:
+    """Return how long the Job controller waits after a Job's n-th failed pod, n >= 1, before it makes the next pod.
+
+    See job_controller.go, DefaultJobPodFailureBackOff and MaxJobPodFailureBackOff.
+    """
+    return int(min(10 * 2 ** (failures - 1), 600))

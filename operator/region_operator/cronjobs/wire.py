@@ -93,11 +93,18 @@ class CronJobSpec(Struct, rename="camel"):
     job_template: JobTemplate = field(default_factory=JobTemplate)
 
 
+class CronJobStatus(Struct, rename="camel"):
+    """A CronJob's status."""
+
+    last_successful_time: str = ""
+
+
 class CronJob(Struct):
     """A CronJob."""
 
     metadata: Meta
     spec: CronJobSpec
+    status: CronJobStatus = field(default_factory=CronJobStatus)
 
 
 class Object(Struct):

@@ -1,8 +1,12 @@
-"""Nudges the Jobs that wait for a free slot of the quota, oldest tick first.
+"""Nudges the Jobs that wait for a free slot of the quota: first those of the region that started longest ago.
+
+So regions take turns, however many of them share a minute. The older tick goes first only between regions of which no
+start is known. A tick that comes too late to claim has no turn any more.
 
 After the quota refuses a pod, the Job controller tries again after 1, 2, 4 ... 60 s. A free slot does not wake the
-controller, so free slots stay empty for most of a busy minute. But the controller syncs a changed Job at once. So a
-nudge changes a waiting Job, by an annotation without a meaning.
+controller, so free slots stay empty for most of a busy minute. But the controller syncs a Job with a changed spec at
+once (job_controller.go, updateJob: a Job with another change only after a second). So a nudge adds a second to the time
+for which a waiting Job is kept after its end.
 
 A nudge is an accelerator, never needed for correctness: the quota alone limits how many ticks run, and without a nudge
 the controller's back-off ends anyway.
@@ -13,9 +17,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +28,15 @@ from kubernetes.utils.quantity import parse_quantity
 
 from region_operator.cronjobs.labels import QUOTA_NAME
 from region_operator.kube.api import ERRORS, MERGE, Api
+from region_operator.kube.last_starts import LastStarts
+from region_operator.kube.waiting_job import WaitingJob, began_at, cronjob_and_minute, has_pod, waiting_job
 from region_operator.runtime.log_limiter import LogLimiter
 from region_operator.runtime.metrics import NUDGES, WAITING_TICKS
-from region_tick.contract import LATENESS_TOLERANCE_SECONDS, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from region_operator.cronjobs.manifest_parts import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -40,50 +47,17 @@ EFFECT_SECONDS = 1.0
 LONGEST_REST_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class WaitingJob:
-    """A Job whose next pod the quota refused. The sort order is the order of the nudges."""
-
-    retries: bool
-    """Whether the Job had a pod before. Such a Job may only be backing off from the pod's failure, so comes last."""
-    minute: int
-    """The tick's scheduled minute, in minutes since 1970."""
-    name: str
-    uid: str
-    until: float
-    """Up to when the first pod can still claim the tick, in Unix time. A later pod would take a slot for nothing."""
-
-
-def waiting_job(job: Mapping[str, Any]) -> WaitingJob | None:
-    """Return the waiting Job; None if the Job does not wait, or if the Job controller has not synced the Job yet.
-
-    The first sync sets startTime, in the same write as the number of created pods (job_controller.go, syncJob).
-    """
-    meta, status = job["metadata"], job.get("status", {})
-    minute = meta["name"].rpartition("-")[2]
-    over = any(condition["status"] == "True" for condition in status.get("conditions", []))
-    if over or "deletionTimestamp" in meta or "startTime" not in status or not minute.isdecimal():
-        return None
-    if status.get("active") or status.get("terminating"):
-        return None
-    retries = bool(status.get("failed"))
-    until = math.inf if retries else int(minute) * 60 + _start_deadline(job) + LATENESS_TOLERANCE_SECONDS
-    return WaitingJob(retries, int(minute), meta["name"], meta["uid"], until)
-
-
-def _start_deadline(job: Mapping[str, Any]) -> float:
-    """Return how many seconds after the scheduled minute a Job's first pod may start, by the pod's environment."""
-    [container, *_] = job["spec"]["template"]["spec"]["containers"]
-    variables = {item["name"]: item.get("value", "") for item in container.get("env", [])}
-    seconds = variables.get(Variable.START_DEADLINE_SECONDS, "")
-    return float(seconds) if seconds.isdecimal() else math.inf
-
-
 def free_slots(quota: Mapping[str, Any]) -> int:
     """Return how many more pods the ResourceQuota admits; 0 until the quota's controller has counted the pods."""
     status = quota.get("status", {})
     hard, used = status.get("hard", {}).get("pods"), status.get("used", {}).get("pods")
     return max(0, int(parse_quantity(hard) - parse_quantity(used))) if hard is not None and used is not None else 0
+
+
+def nudge_patch(job: WaitingJob, now: float) -> Manifest:
+    """Return the merge patch that nudges a Job at `now` (Unix time). A Job without a ttl gets none: it is kept."""
+    patch: Manifest = {"metadata": {"uid": job.uid, "annotations": {NUDGED_ANNOTATION: f"{now:.3f}"}}}
+    return patch if job.ttl is None else patch | {"spec": {"ttlSecondsAfterFinished": job.ttl + 1}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,30 +77,49 @@ class LastNudge:
 
 
 class Nudger:
-    """Remembers the waiting Jobs and the free slots, as events report both, and nudges Jobs.
+    """Remembers the waiting Jobs, the free slots and the regions' last starts, as events report them, and nudges Jobs.
 
-    `clock` returns seconds for intervals, `wall_clock` returns Unix time.
+    `last_success` tells by a CronJob's name when a tick last succeeded, in the API server's form; "" if unknown. So a
+    new leader knows whose turn it is, although it sees no Job that succeeded. `clock` returns seconds for intervals,
+    `wall_clock` returns Unix time.
     """
 
     def __init__(
-        self, *, clock: Callable[[], float] = time.monotonic, wall_clock: Callable[[], float] = time.time
+        self,
+        *,
+        last_success: Callable[[str], str] = lambda _: "",
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        self._last_success = last_success
         self._clock = clock
         self._wall_clock = wall_clock
         self._waiting: dict[str, WaitingJob] = {}
         self._nudged: dict[str, LastNudge] = {}
+        self._last_starts = LastStarts()
         self._free = 0
         self._changed = asyncio.Event()
         self._log_limiter = LogLimiter()
 
     def observe_job(self, job: Mapping[str, Any], *, deleted: bool) -> None:
-        """Remember whether a Job of ours waits, by an event."""
-        waiting = None if deleted else waiting_job(job)
-        if waiting:
-            self._waiting[waiting.name] = waiting
+        """Remember by an event whether a Job of ours waits, and when its region last started."""
+        name, now = job["metadata"]["name"], self._wall_clock()
+        before, waiting = self._waiting.get(name), None if deleted else waiting_job(job, now=now)
+        start = now if before and has_pod(job) else began_at(job)
+        if start and not (before and before.until < start):  # a pod that cannot claim is no start
+            self._remember_start(name, start)
+        if waiting is None:
+            self._forget(name)
+        elif before and (before.uid, before.failed_pods) == (waiting.uid, waiting.failed_pods):
+            self._waiting[name] = replace(waiting, not_before=before.not_before)
         else:
-            self._forget(job["metadata"]["name"])
+            self._waiting[name] = waiting
         self._changed.set()
+
+    def _remember_start(self, job_name: str, start: float) -> None:
+        cronjob, minute = cronjob_and_minute(job_name)
+        if minute is not None:
+            self._last_starts.remember(cronjob, start)
 
     def observe_quota(self, quota: Mapping[str, Any], *, deleted: bool) -> None:
         """Remember the quota's free slots, by an event of any ResourceQuota. A new free slot ends long rests."""
@@ -143,18 +136,29 @@ class Nudger:
         return len(self._waiting)
 
     def choose_jobs(self) -> list[WaitingJob]:
-        """Forget the Jobs that are too late to claim; return the Jobs to nudge now.
+        """Return the Jobs to nudge now: at most as many as there are free slots that no earlier nudge is about to fill.
 
-        The number of Jobs is at most the number of free slots that no earlier nudge is about to fill.
+        Left out are Jobs that are too late to claim, and Jobs whose controller still backs off from a failed pod.
         """
         now, wall_time = self._clock(), self._wall_clock()
-        for name in [name for name, job in self._waiting.items() if job.until < wall_time]:
-            self._forget(name)
         room = self._free - sum(last.is_pending(now) for last in self._nudged.values())
         if room <= 0:
             return []
         resting = {name for name, last in self._nudged.items() if last.is_resting(now)}
-        return heapq.nsmallest(room, (job for name, job in self._waiting.items() if name not in resting))
+        ready = (
+            job
+            for name, job in self._waiting.items()
+            if job.not_before <= wall_time <= job.until and name not in resting
+        )
+        return heapq.nsmallest(room, ready, key=self._turn)
+
+    def _turn(self, job: WaitingJob) -> tuple[float, int, str]:
+        """Return the sort key by which waiting Jobs take turns."""
+        start = self._last_starts.of(job.cronjob)
+        if not start and (success := self._last_success(job.cronjob)):
+            start = datetime.fromisoformat(success).timestamp()
+            self._last_starts.remember(job.cronjob, start)
+        return start, job.minute, job.name
 
     def remember_nudges(self, chosen: Iterable[WaitingJob]) -> None:
         """Remember which Jobs were given a slot. Each Job takes a moment to make a pod."""
@@ -183,10 +187,8 @@ class Nudger:
 
     async def _nudge(self, api: Api, namespace: str, job: WaitingJob) -> None:
         path = f"/apis/batch/v1/namespaces/{namespace}/jobs/{job.name}"
-        annotations = {NUDGED_ANNOTATION: f"{self._wall_clock():.3f}"}
-        body = {"metadata": {"uid": job.uid, "annotations": annotations}}
         try:
-            await api.request("PATCH", path, body=body, content_type=MERGE)
+            await api.request("PATCH", path, body=nudge_patch(job, self._wall_clock()), content_type=MERGE)
         except ERRORS as error:
             if isinstance(error, ApiException) and error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
                 self._forget(job.name)  # the Job is gone, although no event has said so yet
