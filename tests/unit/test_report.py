@@ -89,6 +89,15 @@ def test_people_see_each_change_with_its_reason_and_the_counts() -> None:
     ]
 
 
+def test_the_text_of_the_row_is_shown_beside_what_its_hash_becomes() -> None:
+    hashed = replace(region(1), code="FR/75", cron_schedule="H/10 * * * *")
+    schedule = parse_schedule(hashed.cron_schedule, code=hashed.code)
+    added = Write(ChangeReason.ADDED, Desired(hashed, schedule), {"metadata": {"name": "r1"}}, None)
+    [line] = report(Decision(Plan(writes=(added,)), (), allowance=10, state=GuardState())).lines
+    assert line.schedule == "0-59/10 * * * *"
+    assert line.reason == "an active row without a CronJob; the row says H/10 * * * *"
+
+
 def test_how_to_approve_a_hold_is_said_once_the_status_names_it() -> None:
     of = scheduler(status=GuardState(hold=HOLD).to_status())
     assert f"approve-deletions={HOLD.approval}" in report(DECISION, of=of).as_text()

@@ -13,6 +13,7 @@ placeholder for a last good state later (docs/decisions/0005-last-good-state-is-
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from region_operator.cronjobs.labels import (
@@ -22,6 +23,7 @@ from region_operator.cronjobs.labels import (
     HANDLER_ANNOTATION,
     ID_ANNOTATION,
     NAME_ANNOTATION,
+    SCHEDULE_ANNOTATION,
     TIMEOUT_ANNOTATION,
 )
 from region_operator.cronjobs.ownership import applied_text
@@ -56,11 +58,12 @@ def last_good(region_id: str, cronjob: Mapping[str, Any]) -> tuple[RegionRow, Sc
         return None
     try:
         schedule = parse_schedule(cron)
+        schedule = replace(schedule, written=_annotation(cronjob, SCHEDULE_ANNOTATION) or schedule.source)
         box = Bbox.from_corners(bbox.split(",")) if bbox else None
         own_timeout = parse_timeout(timeout)
     except ValueError:
         return None
-    return RegionRow(source, region_id, code, name, box, schedule.source, handler, own_timeout), schedule
+    return RegionRow(source, region_id, code, name, box, schedule.written, handler, own_timeout), schedule
 
 
 def placeholder(region_id: str, code: str, cronjob: Mapping[str, Any]) -> tuple[RegionRow, Schedule]:

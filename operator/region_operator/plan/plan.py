@@ -49,7 +49,7 @@ def parse_schedules(rows: Sequence[RegionRow | Quarantined]) -> tuple[list[Desir
             quarantined.append(row)
             continue
         try:
-            desired.append(Desired(row, parse_schedule(row.cron_schedule)))
+            desired.append(Desired(row, parse_schedule(row.cron_schedule, code=row.code)))
         except ScheduleError as error:
             reason = f'cron_schedule "{printable(row.cron_schedule)}" is invalid: {error}'
             quarantined.append(Quarantined(row.id, row.code, reason))

@@ -156,6 +156,8 @@ def _write(write: Write, quarantined: Mapping[str, str]) -> Line:
             why = f"changed by {', '.join(others) or 'somebody'}"
         case _:
             why = "the row, the RegionScheduler, the release or the CronJob has changed"
+    if (written := write.desired.schedule.written) != schedule:
+        why += f"; the row says {written}"
     return Line(ACTIONS[write.reason], region.id, region.code, write.manifest["metadata"]["name"], schedule, why)
 
 
