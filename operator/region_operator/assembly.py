@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from region_operator.database.store import Store, look_at
 from region_operator.errors import ReconcileError
+from region_operator.forecaster import forecast_now
 from region_operator.kube.api import connect
 from region_operator.kube.bootstrap import bootstrap
 from region_operator.kube.leader_election import LeaderElection, new_identity
@@ -62,10 +63,11 @@ async def plan_once(settings: Settings) -> Report:
         scheduler = Scheduler.from_object(body)
         async with look_at(DatabaseUrl.parse(settings.read_database_url())) as database:
             observation = await observe(api, database, scheduler, tick_image=settings.tick_image, now=datetime.now(UTC))
+            forecast = await forecast_now(database, scheduler, observation.rows)
     quota = observation.quota.concurrency if observation.quota.drifted else None
     summary = observation.summary
     return make_report(
-        observation.decision, summary.quarantined, scheduler, quota=quota, problem=summary.quota_conflict
+        observation.decision, summary.quarantined, scheduler, forecast, quota=quota, problem=summary.quota_conflict
     )
 
 

@@ -20,6 +20,7 @@ from region_operator.regions.source import Table, read_regions
 from region_operator.scheduler import InvalidSchedule, Scheduler
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from region_operator.cronjobs.manifest_parts import Manifest
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
     from region_operator.database.store import Database
     from region_operator.kube.api import Api
     from region_operator.plan.changes import Desired, LiveCronJob
+    from region_operator.regions.region import Quarantined, RegionRow
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What a reconcile found, and what the guard decided.
 
-    `cronjobs` holds all CronJobs of the namespace, `ours` only our own.
+    `cronjobs` holds all CronJobs of the namespace, `ours` only our own. `rows` are the active rows.
     """
 
     cronjobs: tuple[LiveCronJob, ...]
@@ -42,6 +44,7 @@ class Observation:
     quota: Quota
     decision: Decision
     trigger: Trigger
+    rows: Sequence[RegionRow | Quarantined]
 
 
 async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_image: str, now: datetime) -> Observation:
@@ -81,7 +84,7 @@ async def observe(api: Api, database: Database, scheduler: Scheduler, *, tick_im
         changed=quota.drifted or len(decision.plan) > 0,
         quota_conflict=explain_name_conflict(quota) if quota.taken else "",
     )
-    return Observation((*current, *others), tuple(current), summary, quota, decision, reading.trigger)
+    return Observation((*current, *others), tuple(current), summary, quota, decision, reading.trigger, regions)
 
 
 def _render(scheduler: Scheduler, tick_image: str, desired: Desired, name: str) -> Manifest:

@@ -18,6 +18,7 @@ from region_operator.announce import Announcer, log_foreign_deletions, log_recon
 from region_operator.cronjobs.echo_filter import EchoFilter
 from region_operator.database.region_table import Trigger
 from region_operator.errors import ReconcileError, explain, explain_internal, explain_refusal, explain_timeout
+from region_operator.forecaster import Forecaster
 from region_operator.kube.api import Api, ApiUnavailableError, answer_within
 from region_operator.kube.apply import apply_plan
 from region_operator.kube.quota import apply_quota
@@ -73,6 +74,7 @@ class Reconciler:
         self._store = store
         self._tick_image = tick_image
         self._announcer = Announcer(api)
+        self._forecaster = Forecaster()
         self._races = 0
         self._one_at_a_time = asyncio.Lock()
         self.echo_filter = EchoFilter()
@@ -112,6 +114,7 @@ class Reconciler:
                 await self._announcer.announce_quarantines(scheduler, observation.summary.quarantined)
                 await self._announcer.announce_quota_conflict(scheduler, observation.summary.quota_conflict)
                 stale = await self._apply(scheduler, observation, database)
+                overcommitment = await self._forecast(database, scheduler, observation)
         except ApiUnavailableError:
             raise
         except RaceError as race:
@@ -123,7 +126,12 @@ class Reconciler:
                 raise
             raise failure from error
         unfinished = status.explain_unfinished(stale=stale, pending=observation.decision.plan.pending)
-        summary = replace(observation.summary, unfinished=unfinished, schema_conflict=database.schema_conflict)
+        summary = replace(
+            observation.summary,
+            unfinished=unfinished,
+            schema_conflict=database.schema_conflict,
+            overcommitment=overcommitment,
+        )
         writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))
         await answer_within(writing, seconds=STATUS_LIMIT_SECONDS)
         return ReconcileResult(scheduler.spec.refresh_interval, summary.unfinished)
@@ -189,6 +197,12 @@ class Reconciler:
             raise applied.error
         log_reconciled(observation)
         return applied.stale
+
+    async def _forecast(self, database: Database, scheduler: Scheduler, observation: Observation) -> str:
+        """Return why ticks of the next 24 hours do not fit, after having announced it; "" if all fit."""
+        overcommitment = await self._forecaster.explain_overcommitment(database, scheduler, observation.rows)
+        await self._announcer.announce_overcommitment(scheduler, overcommitment)
+        return overcommitment
 
     async def _write_failure(self, scheduler: Scheduler, failure: ReconcileError) -> None:
         new = status.status_after_failure(scheduler, failure.reason, str(failure), now=_now())

@@ -13,12 +13,14 @@ from region_operator.cronjobs.labels import ID_ANNOTATION, PAUSED_ANNOTATION
 from region_operator.cronjobs.ownership import foreign_fields
 from region_operator.plan.changes import ChangeReason
 from region_operator.plan.deletion_guard import GuardState, explain_hold, region_code
+from region_operator.plan.forecast_report import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from region_operator.plan.changes import Delete, Write
     from region_operator.plan.deletion_guard import Decision
+    from region_operator.plan.forecast import Forecast
     from region_operator.regions.region import Quarantined
     from region_operator.scheduler import Scheduler
 
@@ -76,6 +78,7 @@ class Report:
     quota: int | None
     quarantined: tuple[Quarantined, ...]
     notes: tuple[str, ...]
+    forecast: Forecast
 
     def __bool__(self) -> bool:
         """Whether the cluster differs from the table. A held deletion is a difference too."""
@@ -89,10 +92,16 @@ class Report:
             "quota": self.quota,
             "quarantined": [{"regionId": row.id, "code": row.code, "reason": row.reason} for row in self.quarantined],
             "notes": list(self.notes),
+            "forecast": {
+                "fits": self.forecast.fits,
+                "due": self.forecast.due,
+                "late": self.forecast.late,
+                "lost": self.forecast.lost,
+            },
         }
 
     def as_text(self) -> str:
-        """Return the changes in columns, then the notes, then the counts."""
+        """Return the changes in columns, then the notes, the forecast and the counts."""
         rows = [(line.action, line.code or line.region_id, line.schedule, line.reason) for line in self.lines]
         if self.quota is not None:
             rows.append(("quota", "", "", f"at most {self.quota} ticks at once"))
@@ -102,13 +111,14 @@ class Report:
         ]
         counts = [f"{count} to {action}" for action, count in Counter(line.action for line in self.lines).items()]
         summary = ", ".join([*counts, f"{self.unchanged} unchanged", f"{len(self.quarantined)} quarantined"])
-        return "\n".join([*_columns(rows), *self.notes, summary])
+        return "\n".join([*_columns(rows), *self.notes, summarize(self.forecast), summary])
 
 
 def make_report(
     decision: Decision,
     quarantined: Sequence[Quarantined],
     scheduler: Scheduler,
+    forecast: Forecast,
     *,
     quota: int | None = None,
     problem: str = "",
@@ -121,6 +131,7 @@ def make_report(
         quota=quota,
         quarantined=tuple(quarantined),
         notes=(*_notes(decision, scheduler), *([problem] if problem else [])),
+        forecast=forecast,
     )
 
 
