@@ -27,12 +27,13 @@ log = logging.getLogger(__name__)
 
 
 class Announcer:
-    """Announces the begin and the end of holds, quarantines and quota conflicts of one RegionScheduler."""
+    """Announces the begin and the end of what a RegionScheduler's reconciles find."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
         self._quarantined: dict[str, Quarantined] = {}
         self._quota_conflict = ""
+        self._overcommitment = ""
 
     async def announce_hold(self, before: Scheduler, after: Scheduler, decision: Decision) -> None:
         """Announce a hold that begins, and log a hold that ends.
@@ -73,6 +74,19 @@ class Announcer:
             await events.post_warning(self._api, scheduler, reason=events.EventReason.QUOTA_TAKEN, message=conflict)
         if before and not conflict:
             log.info("quota ours again")
+
+    async def announce_overcommitment(self, scheduler: Scheduler, overcommitment: str) -> None:
+        """Announce that ticks of the next 24 hours do not fit, and log that they fit again.
+
+        `overcommitment` explains what does not fit; "" means that all fits.
+        """
+        before, self._overcommitment = self._overcommitment, overcommitment
+        if overcommitment and not before:
+            log.warning("overcommitted", extra={"reason": overcommitment})
+            reason = events.EventReason.OVERCOMMITTED
+            await events.post_warning(self._api, scheduler, reason=reason, message=overcommitment)
+        if before and not overcommitment:
+            log.info("no longer overcommitted")
 
 
 def log_reconciled(observation: Observation) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from region_operator.database.store import Store, look_at
 from region_operator.errors import ReconcileError
+from region_operator.forecaster import forecast_now
 from region_operator.kube.bootstrap import bootstrap
 from region_operator.kube.connect import connect
 from region_operator.kube.cronjob_watch import CronJobWatch
@@ -66,10 +67,11 @@ async def plan_once(settings: Settings) -> Report:
         async with look_at(DatabaseUrl.parse(settings.read_database_url())) as database:
             observer = Observer(api, CronJobWatch(api), tick_image=settings.tick_image)
             observation = await observer.observe(database, scheduler, now=datetime.now(UTC))
+            forecast = await forecast_now(database, scheduler, observation.rows)
     quota = observation.quota.concurrency if observation.quota.drifted else None
     summary = observation.summary
     return make_report(
-        observation.decision, summary.quarantined, scheduler, quota=quota, problem=summary.quota_conflict
+        observation.decision, summary.quarantined, scheduler, forecast, quota=quota, problem=summary.quota_conflict
     )
 
 

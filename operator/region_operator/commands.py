@@ -1,4 +1,4 @@
-"""Defines the command `region-operator`: run the operator, plan once, reconcile once, or migrate the database.
+"""Defines the command `region-operator`: run the operator, plan, forecast or reconcile once, or migrate the database.
 
 `migrate` is for people who migrate with other rights than the operator has. Exit codes follow sysexits.h:
 
@@ -8,7 +8,8 @@
 - 64: there is no such command or option.
 - 1: the process was told to stop and hung (see `runtime.shutdown`).
 
-`plan` and `reconcile` have exit code 1 for every error. `plan` has exit code 2 if there are changes to make.
+`plan`, `forecast` and `reconcile` have exit code 1 for every error. `plan` has exit code 2 if there are changes to
+make, and `forecast` if ticks will be lost.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from region_operator.database.tables import REGION_INDEX
 from region_operator.errors import explain
 from region_operator.kube.api import ERRORS, ApiUnavailableError
 from region_operator.kube.leader_election import NotLeadingError
+from region_operator.plan.forecast_report import as_json, as_text
 from region_operator.plan.status import ReadyReason
 from region_operator.runtime import shutdown
 from region_operator.settings import Settings
@@ -44,9 +46,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-EX_ERROR, EX_CHANGES = 1, 2
+EX_ERROR, EX_CHANGES, EX_TICKS_LOST = 1, 2, 2
 
-click.UsageError.exit_code = os.EX_USAGE  # click's own code 2 means "changes" here
+click.UsageError.exit_code = os.EX_USAGE  # click's own code 2 has other meanings here
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -106,6 +108,18 @@ def plan_command(output: str) -> None:
     report = _run_once(assembly.plan_once(_read_settings(EX_ERROR)))
     click.echo(report.as_text() if output == "text" else json.dumps(report.as_json(), indent=2, ensure_ascii=False))
     sys.exit(EX_CHANGES if report else os.EX_OK)
+
+
+@main.command("forecast")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def forecast_command(output: str) -> None:
+    """Say whether the ticks of the next 24 hours fit, and change nothing.
+
+    Exit code 0: they fit; 2: ticks will be lost; 1: it cannot be told.
+    """
+    forecast = _run_once(assembly.plan_once(_read_settings(EX_ERROR))).forecast
+    click.echo(as_text(forecast) if output == "text" else json.dumps(as_json(forecast), indent=2))
+    sys.exit(os.EX_OK if forecast.fits else EX_TICKS_LOST)
 
 
 @main.command("reconcile")

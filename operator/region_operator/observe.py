@@ -25,7 +25,7 @@ from region_operator.runtime.slices import run_in_slices
 from region_operator.scheduler import InvalidSchedule, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from region_operator.cronjobs.manifest_parts import Manifest
@@ -34,13 +34,15 @@ if TYPE_CHECKING:
     from region_operator.kube.api import Api
     from region_operator.kube.cronjob_watch import CronJobWatch
     from region_operator.plan.changes import Desired, Render
+    from region_operator.regions.region import Quarantined, RegionRow
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What a reconcile found, and what the guard decided.
 
-    `render` gives the manifests of the decided writes. `full` says whether the look was a full look.
+    `render` gives the manifests of the decided writes. `full` says whether the look was a full look. `rows` are the
+    active rows.
     """
 
     summary: ReconcileSummary
@@ -49,6 +51,7 @@ class Observation:
     trigger: Trigger
     render: Render
     full: bool
+    rows: Sequence[RegionRow | Quarantined]
 
 
 class Observer:
@@ -117,7 +120,7 @@ class Observer:
             changed=quota.drifted or len(decision.plan) > 0,
             quota_conflict=explain_name_conflict(quota) if quota.taken else "",
         )
-        return Observation(summary, quota, decision, reading.trigger, render, full)
+        return Observation(summary, quota, decision, reading.trigger, render, full, regions)
 
 
 def _render(scheduler: Scheduler, tick_image: str, desired: Desired, name: str) -> Manifest:

@@ -17,6 +17,7 @@ from kubernetes.aio.client import ApiException
 from region_operator.announce import Announcer, log_reconciled
 from region_operator.database.region_table import Trigger
 from region_operator.errors import ReconcileError, explain, explain_internal, explain_refusal, explain_timeout
+from region_operator.forecaster import Forecaster
 from region_operator.guard_state import RaceError, save_guard_state
 from region_operator.kube.api import Api, ApiUnavailableError, answer_within
 from region_operator.kube.apply import PlanApplier
@@ -65,6 +66,7 @@ class Reconciler:
         self._api = api
         self._store = store
         self._announcer = Announcer(api)
+        self._forecaster = Forecaster()
         self._races = 0
         self._one_at_a_time = asyncio.Lock()
         self.watch = CronJobWatch(api)
@@ -110,6 +112,7 @@ class Reconciler:
                 await self._announcer.announce_quarantines(scheduler, observation.summary.quarantined)
                 await self._announcer.announce_quota_conflict(scheduler, observation.summary.quota_conflict)
                 stale = await self._apply(scheduler, observation, database)
+                overcommitment = await self._forecast(database, scheduler, observation)
         except ApiUnavailableError:
             raise
         except RaceError as race:
@@ -121,7 +124,12 @@ class Reconciler:
                 raise
             raise failure from error
         unfinished = status.explain_unfinished(stale=stale, pending=observation.decision.plan.pending)
-        summary = replace(observation.summary, unfinished=unfinished, schema_conflict=database.schema_conflict)
+        summary = replace(
+            observation.summary,
+            unfinished=unfinished,
+            schema_conflict=database.schema_conflict,
+            overcommitment=overcommitment,
+        )
         writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))
         await answer_within(writing, seconds=STATUS_LIMIT_SECONDS)
         return ReconcileResult(self.observer.full_look_in(scheduler), summary.unfinished)
@@ -167,6 +175,12 @@ class Reconciler:
             raise applied.error
         log_reconciled(observation)
         return applied.stale
+
+    async def _forecast(self, database: Database, scheduler: Scheduler, observation: Observation) -> str:
+        """Return why ticks of the next 24 hours do not fit, after having announced it; "" if all fit."""
+        overcommitment = await self._forecaster.explain_overcommitment(database, scheduler, observation.rows)
+        await self._announcer.announce_overcommitment(scheduler, overcommitment)
+        return overcommitment
 
     async def _write_failure(self, scheduler: Scheduler, failure: ReconcileError) -> None:
         new = status.status_after_failure(scheduler, failure.reason, str(failure), now=_now())

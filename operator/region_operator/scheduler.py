@@ -121,12 +121,19 @@ class DeletionGuard(_Model):
     window: Duration = timedelta(minutes=10)
 
 
+class Capacity(_Model):
+    """What the cluster can do, as far as nobody can ask the cluster. Only the forecast uses it."""
+
+    jobs_per_second: float = 8
+
+
 class Spec(_Model):
     """A RegionScheduler's spec."""
 
     source: Source = Source()
     refresh_interval: Duration = timedelta(minutes=5)
     concurrency: int = 4
+    capacity: Capacity = Capacity()
     suspend: bool = False
     invalid_schedule: InvalidSchedule = InvalidSchedule.SUSPEND
     deletion_guard: DeletionGuard = DeletionGuard()

@@ -63,6 +63,7 @@ def test_a_plan_says_what_a_reconcile_does_and_changes_nothing(
         "create       R2  */5 * * * *  an active row without a CronJob",
         "quota                         at most 4 ticks at once",
         next(line for line in done.stdout.splitlines() if line.startswith("quarantined  R3")),
+        "the next 24 h have 576 ticks: all start in time",
         "2 to create, 0 unchanged, 1 quarantined",
     ]
     assert [line for line in audit_lines(control_plane, kubectl.namespace) if sent_by(line)] == []
@@ -147,6 +148,31 @@ def test_a_plan_needs_no_schema_of_ours(command: Command, kubectl: Kubectl, empt
     assert schemas == []
 
 
+def test_a_forecast_says_what_does_not_fit_and_changes_nothing(
+    command: Command, kubectl: Kubectl, control_plane: LocalCluster, add_regions: AddRegions, sql: Any
+) -> None:
+    kubectl("apply", "-f", "-", stdin=SCHEDULER)
+    add_regions(300, cron="30 * * * *")
+    done = command("forecast")
+    assert (done.returncode, done.stderr) == (2, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("the next 24 h have 7,200 ticks: ")
+    assert "an assumption" in lines[1]
+    assert "spec.concurrency 6 instead of 4" in lines[3]
+    assert len(lines) == 5 + 20
+    assert "7,200 ticks" in command("plan").stdout
+
+    found = json.loads(command("forecast", "--output", "json").stdout)
+    assert (found["fits"], found["due"], len(found["minutes"])) == (False, 7200, 24)
+    assert {minute["due"] for minute in found["minutes"]} == {300}
+
+    sql("UPDATE region_index SET cron_schedule = 'H * * * *'")
+    done = command("forecast")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].startswith("the next 24 h have 7,200 ticks: ")
+    assert [line for line in audit_lines(control_plane, kubectl.namespace) if sent_by(line)] == []
+
+
 def test_one_who_would_write_beside_a_leader_is_refused(
     command: Command, run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, add_regions: AddRegions
 ) -> None:
@@ -165,7 +191,7 @@ def test_one_who_would_write_beside_a_leader_is_refused(
     assert kubectl.cronjobs().keys() == {"R1"}
 
 
-@pytest.mark.parametrize("arguments", [("plan",), ("reconcile", "--once")])
+@pytest.mark.parametrize("arguments", [("plan",), ("forecast",), ("reconcile", "--once")])
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
@@ -201,4 +227,5 @@ def test_without_a_scheduler_there_is_no_plan(command: Command, kubectl: Kubectl
 
 def test_a_command_that_is_none_is_not_taken_for_changes(command: Command) -> None:
     assert command("plan", "--output", "yaml").returncode == os.EX_USAGE
+    assert command("forecast", "--output", "svg").returncode == os.EX_USAGE
     assert command("reconcile").returncode == os.EX_USAGE

@@ -125,6 +125,26 @@ async def test_the_api_server_takes_what_we_take_and_refuses_no_more_than_we_say
     assert Counter(purposes.values()).keys() == REFUSED_ON_PURPOSE.keys(), "each refusal was met"
 
 
+def hashed_schedules() -> list[Schedule]:
+    """Return what a few thousand codes make of every form of a hash in every field."""
+    chance = random.Random(SEED)  # noqa: S311 - repeatable is the point
+    forms = [
+        ["*", "H", f"H/{(high - low) // 2}", f"H({low}-{high - 2})", f"H({low}-{high - 2})/2", f"{low},H"]
+        for low, high in ((0, 59), (0, 23), (1, 28), (1, 12), (0, 6))
+    ]
+    texts = [" ".join(map(chance.choice, forms)) for _ in range(2_000)] + ["@daily H", "@weekly H", "@yearly H"]
+    return [parse_schedule(text, code=f"region-{number:04}") for number, text in enumerate(texts)]
+
+
+async def test_the_api_server_takes_what_hashes_are_compiled_to(
+    control_plane: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    theirs = await verdicts(sorted({schedule.source for schedule in hashed_schedules()}))
+    assert [text for text, verdict in theirs.items() if not verdict] == []
+    assert len(theirs) > 1_000
+
+
 # When it ticks
 
 FOLLOWING = 6
@@ -146,6 +166,7 @@ def moments(count: int) -> list[datetime]:
 
 def test_the_controller_has_the_same_times() -> None:
     accepted = [(text, schedule) for text in schedules() if isinstance(schedule := parsed(text), Schedule)]
+    accepted += [(schedule.source, schedule) for schedule in hashed_schedules()]
     after = moments(len(accepted))
     theirs = cron_oracle.times(
         [Question(text, moment, FOLLOWING) for (text, _), moment in zip(accepted, after, strict=True)]

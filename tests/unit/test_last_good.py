@@ -23,7 +23,7 @@ SCHEDULE = ("f:spec", "f:schedule")
 
 
 def rendered(region: RegionRow = PARIS, schedule: Schedule | None = None, **spec: Any) -> dict[str, Any]:
-    schedule = schedule or parse_schedule(region.cron_schedule)
+    schedule = schedule or parse_schedule(region.cron_schedule, code=region.code)
     manifest = render_cronjob(region, schedule, scheduler(**spec), name="x", tick_image="tick:1", suspend=False)
     return manifest | {"metadata": manifest["metadata"] | {"uid": "u", "resourceVersion": "1"}}
 
@@ -50,13 +50,29 @@ def ticks_for(cronjob: dict[str, Any]) -> tuple[str, str] | None:
         replace(PARIS, name="", code="🗼 a, b"),
         replace(PARIS, code="US$", name="$(DATABASE_URL) $$$ $"),
         replace(PARIS, cron_schedule="@daily"),
+        replace(PARIS, cron_schedule="H/10 * * * *"),
+        replace(PARIS, cron_schedule="@daily H"),
         replace(PARIS, handler="work:run"),
         replace(PARIS, timeout=timedelta(seconds=90)),
         replace(PARIS, handler="poke", timeout=timedelta(milliseconds=1500)),
     ],
 )
 def test_what_was_rendered_is_read_back(region: RegionRow) -> None:
-    assert read_back(region.id, applied(rendered(region))) == (region, parse_schedule(region.cron_schedule))
+    cronjob = rendered(region)
+    good = read_back(region.id, applied(cronjob))
+    assert good is not None
+    assert good == (region, parse_schedule(region.cron_schedule, code=region.code))
+    assert rendered(*good) == cronjob
+
+
+@pytest.mark.parametrize("taken", [variable(Variable.REGION_CRON), SCHEDULE, annotation("schedule")], ids="/".join)
+def test_the_minutes_of_a_hash_outlive_an_edit_by_others(taken: tuple[str, ...]) -> None:
+    region = replace(PARIS, cron_schedule="H/10 * * * *")
+    cronjob = applied(rendered(region), but=(taken,))
+    cronjob["metadata"]["annotations"]["region-tick.dev/schedule"] = "H/5 * * * *"
+    good = read_back(region.id, cronjob)
+    assert good is not None
+    assert good[1].source == parse_schedule(region.cron_schedule, code=region.code).source
 
 
 def test_a_cronjob_that_somebody_took_all_annotations_from_is_no_harm() -> None:

@@ -23,7 +23,7 @@ from tests.harness.examples import PARIS, applied, finish, scheduler, variable
 
 def render(desired: Desired, name: str) -> dict[str, Any]:
     """Stand in for the real manifest by all that may differ between two of them."""
-    digest = f"{name}|{desired.schedule.source}|{desired.region.name}|{desired.suspend}"
+    digest = f"{name}|{desired.schedule.source}|{desired.schedule.written}|{desired.region.name}|{desired.suspend}"
     return {
         "metadata": {"name": name, "annotations": {DIGEST_ANNOTATION: digest}},
         "spec": {"suspend": desired.suspend},
@@ -42,7 +42,7 @@ def live(
     created: str = "2026-11-24T01:00:00Z",
 ) -> LiveCronJob:
     """Return the CronJob as it was applied for `region`, and perhaps edited since, so that it is `unknown` for what."""
-    desired = Desired(region, parse_schedule(region.cron_schedule), suspend=suspended)
+    desired = Desired(region, parse_schedule(region.cron_schedule, code=region.code), suspend=suspended)
     manifest = render(desired, name)
     real = render_cronjob(region, desired.schedule, scheduler(), name=name, tick_image="tick:1", suspend=suspended)
     meta = real["metadata"] | {"creationTimestamp": created}
@@ -72,6 +72,8 @@ def plan(
 BAD = replace(PARIS, cron_schedule="0 0 * * 7")
 NO_CODE = Quarantined(PARIS.id, "", "code is empty")
 HOURLY = replace(PARIS, cron_schedule="0 * * * *")
+HASHED = replace(PARIS, cron_schedule="H * * * *")
+SAME_MINUTE = replace(PARIS, cron_schedule=parse_schedule(HASHED.cron_schedule, code=PARIS.code).source)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +82,10 @@ HOURLY = replace(PARIS, cron_schedule="0 * * * *")
         pytest.param(PARIS, None, [ChangeReason.ADDED], id="active, none"),
         pytest.param(PARIS, live(PARIS), [], id="active, in sync"),
         pytest.param(HOURLY, live(PARIS), [ChangeReason.RESCHEDULED], id="active, other schedule"),
+        pytest.param(HASHED, live(HASHED), [], id="active, hashed, in sync"),
+        pytest.param(HASHED, live(PARIS), [ChangeReason.RESCHEDULED], id="active, hashed, other schedule"),
+        pytest.param(HASHED, live(SAME_MINUTE), [ChangeReason.UPDATED], id="active, hashed to the same minute"),
+        pytest.param(replace(HASHED, code="FR-69"), live(HASHED), [ChangeReason.RESCHEDULED], id="active, other code"),
         pytest.param(replace(PARIS, name="Lutetia"), live(PARIS), [ChangeReason.UPDATED], id="active, other name"),
         pytest.param(PARIS, live(PARIS, edited=True), [ChangeReason.RESTORED], id="active, edited"),
         pytest.param(
@@ -92,6 +98,7 @@ HOURLY = replace(PARIS, cron_schedule="0 * * * *")
         pytest.param(BAD, None, [], id="quarantined, none"),
         pytest.param(BAD, live(PARIS), [ChangeReason.SUSPENDED], id="quarantined, live"),
         pytest.param(BAD, live(PARIS, suspended=True), [], id="quarantined, suspended"),
+        pytest.param(BAD, live(HASHED, suspended=True), [], id="quarantined, hashed, suspended"),
         pytest.param(NO_CODE, None, [], id="quarantined as a whole, none"),
         pytest.param(NO_CODE, live(PARIS), [ChangeReason.SUSPENDED], id="quarantined as a whole, live"),
         pytest.param(NO_CODE, live(PARIS, suspended=True), [], id="quarantined as a whole, suspended"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def render(region: RegionRow = PARIS, *, suspend: bool = False, **spec: Any) -> dict[str, Any]:
-    schedule = parse_schedule(region.cron_schedule)
+    schedule = parse_schedule(region.cron_schedule, code=region.code)
     return render_cronjob(region, schedule, scheduler(**spec), name="fr-75-x", tick_image="tick:1", suspend=suspend)
 
 
@@ -84,6 +84,23 @@ def test_a_job_is_kept_as_long_as_the_regionscheduler_says() -> None:
 
     assert kept() == (1, 1, 86_400)
     assert kept(failedJobsHistoryLimit=3, ttl="1h30m") == (1, 3, 5400)
+
+
+def test_the_controller_and_the_tick_see_fixed_minutes_and_people_what_the_row_says() -> None:
+    manifest = render(replace(PARIS, cron_schedule="H/10 * * * *", code="FR/75"))
+    container = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    values = {item["name"]: item.get("value") for item in container["env"]}
+    assert manifest["spec"]["schedule"] == values[Variable.REGION_CRON] == "0-59/10 * * * *"
+    assert manifest["metadata"]["annotations"]["region-tick.dev/schedule"] == "H/10 * * * *"
+    assert "region-tick.dev/schedule" not in render()["metadata"]["annotations"]
+
+
+def test_the_same_code_gets_the_same_minute_in_another_cluster_and_under_another_id() -> None:
+    there = replace(PARIS, cron_schedule="H H * * *", id="another", name="Paris again")
+    assert (
+        render(there, source={"table": "other"})["spec"]["schedule"]
+        == (render(replace(PARIS, cron_schedule="H H * * *"))["spec"]["schedule"])
+    )
 
 
 def test_the_tick_is_told_its_region_and_where_its_job_name_stands() -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from region_operator.cronjobs.labels import region_key
 from region_operator.plan.changes import ChangeReason, Delete, Desired, Plan, Write
 from region_operator.plan.deletion_guard import Decision, GuardState, Hold
+from region_operator.plan.forecast import ASSUMED_TICK_TIME, Forecast, Minute
 from region_operator.plan.report import ACTIONS, Report, make_report
+from region_operator.plan.tick_queues import Capacity
 from region_operator.regions.region import Quarantined, RegionRow
 from region_operator.regions.schedule import parse_schedule
 from tests.harness.examples import PARIS, live_cronjob, scheduler
@@ -49,6 +51,8 @@ PLAN = Plan(
     unchanged=45,
 )
 HOLD = Hold(NOW, frozenset({region_key("5"), region_key("6")}))
+CAPACITY = Capacity(slots=4, jobs_per_second=8, start_seconds=3, slot_seconds=5)
+FORECAST = Forecast(NOW, CAPACITY, ASSUMED_TICK_TIME, [Minute(NOW, 90, 8, 7)], 9, 2.1)
 DECISION = Decision(PLAN, (Delete(live(5)), Delete(live(6))), allowance=1, state=GuardState(hold=HOLD))
 
 
@@ -59,7 +63,7 @@ def report(
     of: Scheduler | None = None,
     problem: str = "",
 ) -> Report:
-    return make_report(decision, quarantined, of or scheduler(), quota=quota, problem=problem)
+    return make_report(decision, quarantined, of or scheduler(), FORECAST, quota=quota, problem=problem)
 
 
 def test_people_see_each_change_with_its_reason_and_the_counts() -> None:
@@ -78,8 +82,18 @@ def test_people_see_each_change_with_its_reason_and_the_counts() -> None:
             "deletions would be held: the guard lets 1 go within its window, and not all of them;"
             " how to approve them is said once the operator holds them"
         ),
+        "the next 24 h have 90 ticks: 7 are lost, 8 start a minute late or more",
         "1 to create, 1 to reschedule, 1 to update, 1 to suspend, 1 to delete, 2 to hold, 45 unchanged, 2 quarantined",
     ]
+
+
+def test_the_text_of_the_row_is_shown_beside_what_its_hash_becomes() -> None:
+    hashed = replace(region(1), code="FR/75", cron_schedule="H/10 * * * *")
+    schedule = parse_schedule(hashed.cron_schedule, code=hashed.code)
+    added = Write(ChangeReason.ADDED, Desired(hashed, schedule), "r1")
+    [line] = report(Decision(Plan(writes=(added,)), (), allowance=10, state=GuardState())).lines
+    assert line.schedule == "0-59/10 * * * *"
+    assert line.reason == "an active row without a CronJob; the row says H/10 * * * *"
 
 
 def test_how_to_approve_a_hold_is_said_once_the_status_names_it() -> None:
@@ -89,7 +103,14 @@ def test_how_to_approve_a_hold_is_said_once_the_status_names_it() -> None:
 
 def test_machines_get_the_same_keys_whatever_the_plan() -> None:
     empty = report(Decision(Plan(unchanged=3), (), allowance=10, state=GuardState())).as_json()
-    assert empty == {"changes": [], "unchanged": 3, "quota": None, "quarantined": [], "notes": []}
+    assert empty == {
+        "changes": [],
+        "unchanged": 3,
+        "quota": None,
+        "quarantined": [],
+        "notes": [],
+        "forecast": {"fits": False, "due": 90, "late": 8, "lost": 7},
+    }
     full = report(DECISION, BAD, quota=QUOTA).as_json()
     assert full.keys() == empty.keys()
     assert [change["action"] for change in full["changes"]] == [

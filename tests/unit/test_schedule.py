@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from region_operator.regions.cron_field import ScheduleError
@@ -186,7 +186,12 @@ def test_refusal_says_what_to_write_and_that_is_accepted(text: str, name: str, v
         ("0 0 L-3 * *", 'day of month "L-3": Kubernetes has no last day; write'),
         ("0 0 * * friL", 'day of week "friL": Kubernetes has no last day; write'),
         ("0 0 15W * *", 'day of month "15W": Kubernetes has no nearest weekday; write'),
-        ("H(0-29) * * * *", 'minute "H(0-29)": Kubernetes has no hashed or random values; write a number'),
+        ("H(0-29) * * * *", 'minute "H(0-29)": only the row of a region may have a hash; write a number'),
+        ("R(0-29) * * * *", 'minute "R(0-29)": Kubernetes has no random values; write a number, or H for a value'),
+        ("0 ~12 * * *", 'hour "~12": Kubernetes has no random values; write a number, or H for a value that the'),
+        ("@hourly h", 'schedule "@hourly h": a descriptor is in lower case, its H is not; write "@hourly H"'),
+        ("@HOURLY H", 'schedule "@HOURLY H": a descriptor is in lower case, its H is not; write "@hourly H"'),
+        ("@hourly 5", 'schedule "@hourly 5": not a descriptor; write five fields or one of @yearly @annually'),
         ("*/0 * * * *", 'minute "*/0": a step is a whole number; write one / and 1 to 59 after it'),
         ("* */5/2 * * *", 'hour "*/5/2": a step is a whole number; write one / and 1 to 23 after it'),
         ("0 0 32 * *", 'day of month "32": out of range; write 1 to 31'),
@@ -211,7 +216,7 @@ def test_refusal_names_field_value_and_remedy(text: str, message: str) -> None:
 @given(
     st.text()
     | st.text(alphabet="\U0001f600", min_size=150)
-    | st.text(alphabet="*?/,- 0123456789@LWH#monTZ=\u00a0\n", max_size=30)
+    | st.text(alphabet="*?/,- 0123456789@LWH()#monTZ=\u00a0\n", max_size=30)
 )
 def test_any_text_is_a_schedule_or_refused_in_one_line_that_says_what_to_write(text: str) -> None:
     try:
@@ -222,6 +227,57 @@ def test_any_text_is_a_schedule_or_refused_in_one_line_that_says_what_to_write(t
     assert message.isascii()
     assert message.isprintable()
     assert len(message) < 500
+
+
+# Hashes
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("H * * * *", "50 * * * *"),
+        ("H/10 * * * *", "0-59/10 * * * *"),
+        ("H H(0-7) * * mon-fri", "50 7 * * mon-fri"),
+        ("0,H(1-29)  H\tH H H", "0,5 7 19 8 3"),
+        ("@hourly H", "50 * * * *"),
+        (" @daily  H", "50 7 * * *"),
+        ("@midnight H", "50 1 * * *"),
+        ("@weekly H", "50 7 * * 3"),
+        ("@monthly H", "50 7 19 * *"),
+        ("@yearly H", "50 7 19 8 *"),
+        ("@annually H", "50 7 19 8 *"),
+        ("@hourly", "@hourly"),
+        ("5 0 * * *", "5 0 * * *"),
+    ],
+)
+def test_a_hash_becomes_fixed_values_and_the_text_is_kept(text: str, source: str) -> None:
+    schedule = parse_schedule(text, code="FR/75")
+    assert (schedule.source, schedule.written) == (source, " ".join(text.split()))
+    plain = parse_schedule(source)
+    assert schedule == replace(plain, written=schedule.written)
+    assert plain.written == plain.source
+
+
+def test_the_start_deadline_is_that_of_the_fixed_values() -> None:
+    assert parse_schedule("H/7 * * * *", code="FR/75").source == "6-59/7 * * * *"
+    assert parse_schedule("H/7 * * * *", code="FR/75").start_deadline() == timedelta(minutes=7) / 3
+    assert parse_schedule("H * * * *", code="FR/75").start_deadline() == timedelta(minutes=5)
+
+
+hashed_fields = [
+    st.sampled_from(["H", f"H/{high // 2}", f"H({low}-{high - 3})", f"H({low}-{high - 3})/2", f"{low},H", "*"])
+    for low, high in ((0, 59), (0, 23), (1, 28), (1, 12), (0, 6))
+]
+
+
+@settings(deadline=None)
+@given(st.tuples(*hashed_fields), st.text(min_size=1, max_size=63))
+def test_a_hashed_schedule_is_always_the_same_plain_schedule(fields: tuple[str, ...], code: str) -> None:
+    text = " ".join(fields)
+    schedule = parse_schedule(text, code=code)
+    assert schedule == parse_schedule(text, code=code)
+    assert "H" not in schedule.source
+    assert parse_schedule(schedule.source).normalised == schedule.normalised
 
 
 # Generated schedules, which know what they mean
@@ -314,6 +370,19 @@ def test_ticks_are_those_of_a_walk_through_the_minutes(fields: tuple[Written, ..
         assert tick == expected
         assert tick.tzinfo is UTC
         expected = walk(fields, tick)
+
+
+@settings(deadline=None)
+@given(schedules, moments)
+def test_the_days_with_ticks_are_those_of_a_walk_through_the_minutes(
+    fields: tuple[Written, ...], moment: datetime
+) -> None:
+    assume(accepted(fields))
+    schedule = parse_schedule(text_of(fields))
+    midnight = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    first = walk(fields, midnight - timedelta(minutes=1))
+    assert first is not None
+    assert schedule.ticks_on(midnight.date()) is (first < midnight + timedelta(days=1))
 
 
 def accepted(fields: tuple[Written, ...]) -> bool:

@@ -108,6 +108,39 @@ def test_only_what_a_user_must_mend_is_stalled(reason: ReadyReason, kinds: list[
     assert [condition["type"] for condition in status["conditions"]] == kinds
 
 
+def overcommitted(status: Status) -> list[dict[str, str]]:
+    return [condition for condition in status["conditions"] if condition["type"] == "Overcommitted"]
+
+
+def test_overcommitment_is_a_condition_while_it_lasts_and_through_failures() -> None:
+    lasting = replace(UNCHANGED, overcommitment="7,600 will be lost")
+    first = status_after_success(scheduler(), lasting, now=NOW)
+    [condition] = overcommitted(first)
+    assert (condition["status"], condition["reason"]) == ("True", "TicksLost")
+    assert condition["message"] == "7,600 will be lost"
+    assert ready(first)["reason"] == "InSync"
+    assert status_after_success(scheduler(status=first), lasting, now=LATER) == first
+    failed = status_after_failure(scheduler(status=first), ReadyReason.APPLY_FAILED, "why", now=LATER)
+    assert overcommitted(failed) == [condition]
+    assert overcommitted(status_after_success(scheduler(status=failed), UNCHANGED, now=LATER)) == []
+
+
+def test_a_hold_and_an_overcommitment_together_are_written_once() -> None:
+    lasting = replace(UNCHANGED, overcommitment="7,600 will be lost", unfinished="1 had changed meanwhile")
+    held = status_with_guard(scheduler(), lost("ab"), now=NOW)
+    status = status_after_success(scheduler(status=held), lasting, now=NOW)
+    decision = replace(lost("ab"), state=GuardState.from_status(status))
+    assert status_with_guard(scheduler(status=status), decision, now=LATER) == status
+    failed = status_after_failure(scheduler(status=status), ReadyReason.APPLY_FAILED, "why", now=LATER)
+    assert status_with_guard(scheduler(status=failed), decision, now=LATER) == failed
+    assert {condition["type"] for condition in status["conditions"]} == {
+        "Ready",
+        "Reconciling",
+        "Overcommitted",
+        "DeletionsHeld",
+    }
+
+
 def test_suspension_of_all_is_said() -> None:
     assert ready(status_after_success(scheduler(suspend=True), UNCHANGED, now=NOW))["reason"] == "Suspended"
 

@@ -32,6 +32,8 @@ HANDLER_ANNOTATION = "region-tick.dev/handler"
 """On a CronJob: the handler of the region's own, if the row has one."""
 TIMEOUT_ANNOTATION = "region-tick.dev/timeout"
 """On a CronJob: the timeout of the region's own, if the row has one."""
+SCHEDULE_ANNOTATION = "region-tick.dev/schedule"
+"""On a CronJob: the schedule as the row has it, if the row's schedule has an `H`. `spec.schedule` has fixed values."""
 PAUSED_ANNOTATION = "region-tick.dev/paused"
 """On a CronJob: a person sets it to "true" to suspend the region, and removes it to resume the region."""
 OUR_LABELS = {"app": APP, "app.kubernetes.io/managed-by": FIELD_MANAGER}

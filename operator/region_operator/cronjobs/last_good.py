@@ -12,6 +12,7 @@ last good state later (docs/decisions/0005-last-good-state-is-in-the-cronjob.md)
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from region_operator.regions.cron_field import ScheduleError
@@ -34,11 +35,12 @@ def last_good(region_id: str, live: LiveCronJob) -> tuple[RegionRow, Schedule] |
         return None
     try:
         schedule = parse_schedule(cron)
+        schedule = replace(schedule, written=texts.written or schedule.source)
         box = Bbox.from_corners(bbox.split(",")) if bbox else None
         timeout = parse_timeout(texts.timeout or None)
     except ValueError:
         return None
-    return RegionRow(source, region_id, code, name, box, schedule.source, texts.handler or None, timeout), schedule
+    return RegionRow(source, region_id, code, name, box, schedule.written, texts.handler or None, timeout), schedule
 
 
 def placeholder(region_id: str, code: str, live: LiveCronJob) -> tuple[RegionRow, Schedule]:

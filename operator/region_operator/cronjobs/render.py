@@ -18,6 +18,7 @@ from region_operator.cronjobs.labels import (
     ID_ANNOTATION,
     NAME_ANNOTATION,
     REGION_LABEL,
+    SCHEDULE_ANNOTATION,
     TIMEOUT_ANNOTATION,
     region_key,
 )
@@ -49,7 +50,7 @@ def render_cronjob(
             "name": name,
             "namespace": scheduler.namespace,
             "labels": labels,
-            "annotations": _annotations(region),
+            "annotations": _annotations(region, schedule),
             "ownerReferences": [owner_reference(scheduler)],
         },
         "spec": {
@@ -98,7 +99,7 @@ def _job_spec(
     }
 
 
-def _annotations(region: RegionRow) -> dict[str, str]:
+def _annotations(region: RegionRow, schedule: Schedule) -> dict[str, str]:
     texts = {
         ID_ANNOTATION: region.id,
         CODE_ANNOTATION: region.code,
@@ -106,6 +107,7 @@ def _annotations(region: RegionRow) -> dict[str, str]:
         BBOX_ANNOTATION: str(region.bbox) if region.bbox else None,
         HANDLER_ANNOTATION: region.handler,
         TIMEOUT_ANNOTATION: format_duration(region.timeout) if region.timeout else None,
+        SCHEDULE_ANNOTATION: schedule.written if schedule.written != schedule.source else None,
     }
     return {name: text for name, text in texts.items() if text is not None}
 

@@ -19,6 +19,7 @@ from region_operator.cronjobs.labels import (
     HANDLER_ANNOTATION,
     ID_ANNOTATION,
     NAME_ANNOTATION,
+    SCHEDULE_ANNOTATION,
     TIMEOUT_ANNOTATION,
 )
 from region_operator.cronjobs.pod_spec import unescape_dollars
@@ -34,8 +35,9 @@ _CONTAINERS = ("spec", "jobTemplate", "spec", "template", "spec", "containers")
 class Rendered:
     """The texts for which a CronJob was rendered. None: the text is unknown, because somebody changed the text.
 
-    `handler` and `timeout` are "" if the row had none. `ticks_for` is the code and the id of the region for which the
-    CronJob ticks, None if unknown.
+    `written` is the schedule as the row has it, if the row's schedule differs from `cron`. `handler` and `timeout` are
+    "" if the row had none. `ticks_for` is the code and the id of the region for which the CronJob ticks, None if
+    unknown.
     """
 
     source: str | None
@@ -43,6 +45,7 @@ class Rendered:
     name: str | None
     bbox: str | None
     cron: str | None
+    written: str | None
     handler: str | None
     timeout: str | None
     ticks_for: tuple[str, str] | None
@@ -82,6 +85,7 @@ def read_rendered(cronjob: CronJob, applied: FieldSet | None, variables: dict[st
         name=_first_known(variable(Variable.REGION_NAME), annotation(NAME_ANNOTATION)),
         bbox=_first_known(variable(Variable.REGION_BBOX), annotation(BBOX_ANNOTATION)),
         cron=_first_known(variable(Variable.REGION_CRON), schedule),
+        written=annotation(SCHEDULE_ANNOTATION),
         handler=optional(HANDLER_ANNOTATION),
         timeout=optional(TIMEOUT_ANNOTATION),
         ticks_for=(code, region_id) if code and region_id and source else None,

@@ -93,7 +93,11 @@ region_index = Table(
     _degrees("bbox_min_lat", "The southern edge of the region's box: the latitude, positive in the north"),
     _degrees("bbox_max_lon", "The eastern edge of the region's box: the longitude, positive in the east"),
     _degrees("bbox_max_lat", "The northern edge of the region's box: the latitude, positive in the north"),
-    _column("cron_schedule", Text, "When the region ticks: five fields of cron as Kubernetes reads them, in UTC."),
+    _column(
+        "cron_schedule",
+        Text,
+        "When the region ticks: cron as Kubernetes reads it, in UTC; H is a value by the code's hash.",
+    ),
     _column("active", Boolean, "Whether the region ticks. A region that does not tick has no CronJob.", default="true"),
     _stamp("created_at", "When the row was made."),
     _stamp("updated_at", "When the row was last changed, as far as whoever changes it says so: no trigger does."),

@@ -39,6 +39,8 @@ class EventReason(StrEnum):
     """The deletion guard begins to hold deletions. The message says how to approve the deletions."""
     QUOTA_TAKEN = "QuotaTaken"
     """Another ResourceQuota has our name, so the number of ticks at once is not limited."""
+    OVERCOMMITTED = "Overcommitted"
+    """Ticks of the next 24 hours will be lost. The message names the worst minutes and says what would be enough."""
 
 
 async def post_warnings(api: Api, scheduler: Scheduler, *, reason: EventReason, messages: Sequence[str]) -> None:

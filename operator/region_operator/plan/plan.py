@@ -126,7 +126,7 @@ def _wanted(
     if isinstance(row, Quarantined):
         return _keep_quarantined(row, live, keep_last=keep_last)
     try:
-        desired = Desired(row, parse_schedule(row.cron_schedule))
+        desired = Desired(row, parse_schedule(row.cron_schedule, code=row.code))
     except ScheduleError as error:
         reason = f'cron_schedule "{printable(row.cron_schedule)}" is invalid: {error}'
         return _keep_quarantined(Quarantined(row.id, row.code, reason), live, keep_last=keep_last)

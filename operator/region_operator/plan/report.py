@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from region_operator.cronjobs.labels import PAUSED_ANNOTATION
 from region_operator.plan.changes import ChangeReason
 from region_operator.plan.deletion_guard import GuardState, explain_hold, region_code
+from region_operator.plan.forecast_report import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from region_operator.plan.changes import Delete, Write
     from region_operator.plan.deletion_guard import Decision
+    from region_operator.plan.forecast import Forecast
     from region_operator.regions.region import Quarantined
     from region_operator.scheduler import Scheduler
 
@@ -75,6 +77,7 @@ class Report:
     quota: int | None
     quarantined: tuple[Quarantined, ...]
     notes: tuple[str, ...]
+    forecast: Forecast
 
     def __bool__(self) -> bool:
         """Whether the cluster differs from the table. A held deletion is a difference too."""
@@ -88,10 +91,16 @@ class Report:
             "quota": self.quota,
             "quarantined": [{"regionId": row.id, "code": row.code, "reason": row.reason} for row in self.quarantined],
             "notes": list(self.notes),
+            "forecast": {
+                "fits": self.forecast.fits,
+                "due": self.forecast.due,
+                "late": self.forecast.late,
+                "lost": self.forecast.lost,
+            },
         }
 
     def as_text(self) -> str:
-        """Return the changes in columns, then the notes, then the counts."""
+        """Return the changes in columns, then the notes, the forecast and the counts."""
         rows = [(line.action, line.code or line.region_id, line.schedule, line.reason) for line in self.lines]
         if self.quota is not None:
             rows.append(("quota", "", "", f"at most {self.quota} ticks at once"))
@@ -101,13 +110,14 @@ class Report:
         ]
         counts = [f"{count} to {action}" for action, count in Counter(line.action for line in self.lines).items()]
         summary = ", ".join([*counts, f"{self.unchanged} unchanged", f"{len(self.quarantined)} quarantined"])
-        return "\n".join([*_columns(rows), *self.notes, summary])
+        return "\n".join([*_columns(rows), *self.notes, summarize(self.forecast), summary])
 
 
 def make_report(
     decision: Decision,
     quarantined: Sequence[Quarantined],
     scheduler: Scheduler,
+    forecast: Forecast,
     *,
     quota: int | None = None,
     problem: str = "",
@@ -120,6 +130,7 @@ def make_report(
         quota=quota,
         quarantined=tuple(quarantined),
         notes=(*_notes(decision, scheduler), *([problem] if problem else [])),
+        forecast=forecast,
     )
 
 
@@ -154,6 +165,8 @@ def _write(write: Write, quarantined: Mapping[str, str]) -> Line:
             why = f"changed by {', '.join(write.changed_by) or 'somebody'}"
         case _:
             why = "the row, the RegionScheduler, the release or the CronJob has changed"
+    if (written := write.desired.schedule.written) != schedule:
+        why += f"; the row says {written}"
     return Line(ACTIONS[write.reason], region.id, region.code, write.name, schedule, why)
 
 

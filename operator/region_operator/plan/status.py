@@ -1,9 +1,9 @@
 """Computes a RegionScheduler's status from the result of a reconcile. Pure; `status_writer` writes only differences.
 
-Conditions follow kstatus: `Ready` is always present; `Reconciling`, `Stalled` and `DeletionsHeld` are present only
-while true (docs/decisions/0016-reconciling-means-unfinished.md). The status has no detail per region, because the
-detail would grow with the table. The one exception are the region keys that the deletion guard must remember. Ready's
-message names the first few quarantined regions; the log and the Events name all quarantined regions.
+Conditions follow kstatus: `Ready` is always present; all others are present only while true
+(docs/decisions/0016-reconciling-means-unfinished.md). The status has no detail per region, because the detail would
+grow with the table. The one exception are the region keys that the deletion guard must remember. Ready's message names
+the first few quarantined regions; the log and the Events name all quarantined regions.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ class ConditionType(StrEnum):
     """Present while only an edit of the RegionScheduler helps. The reason is that of Ready."""
     HELD = "DeletionsHeld"
     """Present while the deletion guard holds deletions. The reason is `TooMany`; the message says how to approve."""
+    OVERCOMMITTED = "Overcommitted"
+    """Present while ticks of the next 24 hours will be lost, by the forecast. The reason is `TicksLost`; the message
+    names the worst minutes and says what would be enough."""
 
 
 class ReadyReason(StrEnum):
@@ -100,6 +103,8 @@ class ReconcileSummary:
     """Why the number of ticks at once is not limited, in words. Empty: the quota is ours."""
     schema_conflict: str = ""
     """Why the operator leaves its own tables alone, in words. Empty: the operator uses its tables."""
+    overcommitment: str = ""
+    """Why ticks of the next 24 hours will be lost, in words. Empty: all fit."""
     unfinished: str = ""
     """What the next reconcile must do at once, in words. Empty: nothing is left."""
 
@@ -151,7 +156,9 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
             "paused": summary.paused,
         },
         "conditions": _conditions(scheduler, ready=True, reason=reason, message=message, now=now)
-        + _reconciling(scheduler, summary.unfinished, now),
+        + _present(scheduler, ConditionType.RECONCILING, "Unfinished", summary.unfinished, now)
+        + _present(scheduler, ConditionType.OVERCOMMITTED, "TicksLost", summary.overcommitment, now)
+        + _kept(scheduler, ConditionType.HELD),
     }
     return status | ({"lastChangeTime": format_time(now)} if summary.changed else {})
 
@@ -161,7 +168,9 @@ def status_while_applying(scheduler: Scheduler, *, done: int, total: int, now: d
     conditions = scheduler.status.get("conditions", [])
     others = [condition for condition in conditions if condition["type"] != ConditionType.RECONCILING]
     message = f"{done} of {total} changes are made"
-    return scheduler.status | {"conditions": [*others, *_reconciling(scheduler, message, now)]}
+    return scheduler.status | {
+        "conditions": [*others, *_present(scheduler, ConditionType.RECONCILING, "Unfinished", message, now)]
+    }
 
 
 def explain_unfinished(*, stale: int, pending: int) -> str:
@@ -178,28 +187,33 @@ def status_after_failure(scheduler: Scheduler, reason: ReadyReason, message: str
     """Return the status after a reconcile that failed. The counts stay as they were, because the cluster does too."""
     return scheduler.status | {
         "observedGeneration": scheduler.generation,
-        "conditions": _conditions(scheduler, ready=False, reason=reason, message=message, now=now),
+        "conditions": _conditions(scheduler, ready=False, reason=reason, message=message, now=now)
+        + _kept(scheduler, ConditionType.OVERCOMMITTED)
+        + _kept(scheduler, ConditionType.HELD),
     }
 
 
 def _conditions(
     scheduler: Scheduler, *, ready: bool, reason: ReadyReason, message: str, now: datetime
 ) -> list[dict[str, Any]]:
-    """Return Ready, Stalled if true, and DeletionsHeld unchanged: only `status_with_guard` changes DeletionsHeld."""
+    """Return Ready, and Stalled if true."""
     states = {ConditionType.READY: ready} | ({ConditionType.STALLED: True} if reason in STALLED else {})
-    held = [
-        condition for condition in scheduler.status.get("conditions", []) if condition["type"] == ConditionType.HELD
-    ]
     return [
         _condition(scheduler, kind, state, reason=reason.value, message=message, now=now)
         for kind, state in states.items()
-    ] + held
+    ]
 
 
-def _reconciling(scheduler: Scheduler, unfinished: str, now: datetime) -> list[dict[str, Any]]:
-    if not unfinished:
-        return []
-    return [_condition(scheduler, ConditionType.RECONCILING, True, reason="Unfinished", message=unfinished, now=now)]
+def _kept(scheduler: Scheduler, kind: ConditionType) -> list[dict[str, Any]]:
+    """Return the condition as the status has it. Only `status_with_guard` changes DeletionsHeld, and puts it last."""
+    return [condition for condition in scheduler.status.get("conditions", []) if condition["type"] == kind]
+
+
+def _present(
+    scheduler: Scheduler, kind: ConditionType, reason: str, message: str, now: datetime
+) -> list[dict[str, Any]]:
+    """Return a condition that is present only while true. "" for `message` means that the condition is not true."""
+    return [_condition(scheduler, kind, True, reason=reason, message=message, now=now)] if message else []
 
 
 def _condition(

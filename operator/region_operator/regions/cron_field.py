@@ -3,7 +3,8 @@
 The grammar is the grammar of robfig/cron v3.0.1 (parser.go, getField and getRange), because Kubernetes uses that
 library. Four things are refused here although the library takes them, because nobody means them: a step as large as the
 field (such a step crashed kube-state-metrics: issue 2967 there), an empty list item, text after `*-`, and a sign. Every
-error says what to write instead. How the five fields work together is left to `schedule`.
+error says what to write instead. How the five fields work together is left to `schedule`, and the hashes that Jenkins
+has (`H`) are left to `hashed_field`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 
 
@@ -62,8 +64,12 @@ class FieldValues:
         return "*" if self.full else ",".join(map(str, self.values))
 
 
+@lru_cache(maxsize=4096)
 def parse_field(field: Field, text: str) -> FieldValues:
-    """Parse the text of a field: a list of items, separated by commas. Raises ScheduleError."""
+    """Parse the text of a field: a list of items, separated by commas. Raises ScheduleError.
+
+    Thousands of regions share a few texts, so the regions share the values too.
+    """
     items = text.split(",")
     if "" in items:
         meant = ",".join(filter(None, items)) or "*"
@@ -82,9 +88,9 @@ def _parse_item(field: Field, item: str) -> range:
             raise schedule_error(field.name, item, f"only a step may follow {low_text}; write {quoted(low_text)}")
         low, high = field.low, field.high
     else:
-        low = _parse_value(field, low_text, item)
-        high = _parse_value(field, high_text, item) if hyphen else field.high if slash else low
-    step = _parse_step(field, step_text, item, first=low) if slash else 1
+        low = parse_value(field, low_text, item)
+        high = parse_value(field, high_text, item) if hyphen else field.high if slash else low
+    step = parse_step(field, step_text, item, size=field.size, instead=str(low)) if slash else 1
     if field is WEEKDAY and _SUNDAY_IN_OTHER_CRONS in (low, high):
         raise schedule_error(
             field.name, item, f"Kubernetes counts Sunday as 0; write {quoted(_unwrap(field, low, high, step))}"
@@ -96,8 +102,11 @@ def _parse_item(field: Field, item: str) -> range:
     return range(low, high + 1, step)
 
 
-def _parse_value(field: Field, text: str, item: str) -> int:
-    """Parse one value, a name or digits. Let 7 for Sunday pass: `_parse_item` refuses 7 and knows the whole range."""
+def parse_value(field: Field, text: str, item: str) -> int:
+    """Parse one value, a name or digits. Raises ScheduleError.
+
+    7 for Sunday passes: the caller must refuse 7, because only the caller knows the whole range.
+    """
     for value, name in enumerate(field.names, start=field.low):
         if text.lower() == name[:3]:
             return value
@@ -109,17 +118,20 @@ def _parse_value(field: Field, text: str, item: str) -> int:
     return number
 
 
-def _parse_step(field: Field, text: str, item: str, *, first: int) -> int:
+def parse_step(field: Field, text: str, item: str, *, size: int, instead: str) -> int:
+    """Parse the step through `size` values. `instead` says the same as a step that is too large.
+
+    Raises ScheduleError.
+    """
     step = _parse_digits(text)
     if text.startswith("+") and _parse_digits(text[1:]):
         raise schedule_error(field.name, item, f"a number has no sign; write {quoted(item.replace('/+', '/'))}")
     if not step:
+        raise schedule_error(field.name, item, f"a step is a whole number; write one / and 1 to {size - 1} after it")
+    if step >= size:
+        whole = "field" if size == field.size else "range"
         raise schedule_error(
-            field.name, item, f"a step is a whole number; write one / and 1 to {field.size - 1} after it"
-        )
-    if step >= field.size:
-        raise schedule_error(
-            field.name, item, f'a step as large as the field ({field.size}) leaves one value; write "{first}"'
+            field.name, item, f"a step as large as the {whole} ({size}) leaves one value; write {quoted(instead)}"
         )
     return step
 
@@ -143,7 +155,7 @@ _OTHER_CRONS = {
     r".+#.*": 'n-th day of week; write the day of week alone, such as "5", or days of the month, such as "8-14"',
     r"LW|\d+W": 'nearest weekday; write a day such as "15", or "*" and the day of week "1-5"',
     r"L(-?\d+)?|\w+L": 'last day; write one that every month has, such as "28", or a day of week such as "5"',
-    r"[HR]([(/].*)?|\d*~\d*": "hashed or random values; write a number",
+    r"R([(/].*)?|\d*~\d*": "random values; write a number, or H for a value that the region's code chooses",
 }
 """Patterns of items that other crons know: what Kubernetes does not have, and what to write instead."""
 

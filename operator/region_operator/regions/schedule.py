@@ -3,7 +3,8 @@
 A schedule is valid if the API server takes it: ParseStandard of robfig/cron v3.0.1, without a time zone in the text
 (validateScheduleFormat in Kubernetes' pkg/apis/batch/validation/validation.go). All times are UTC. Some schedules are
 refused although Kubernetes takes them, because nobody means them: `@every`, which is not aligned to the clock,
-schedules that never fire, and what `cron_field` refuses.
+schedules that never fire, and what `cron_field` refuses. One thing is taken although Kubernetes does not have it: `H`,
+which is compiled to fixed values (docs/decisions/0021-a-hash-of-the-code-chooses-the-minute.md).
 
 croniter computes the times, but never decides whether a schedule is valid. croniter gets the schedule in normal form,
 because croniter reads some texts differently from Kubernetes: `5-5` as every value, `*/1` as a restriction of the day,
@@ -16,25 +17,34 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from croniter import croniter
 
 from region_operator.regions.cron_field import DAY, FIELDS, WEEKDAY, ScheduleError, parse_field, quoted, schedule_error
+from region_operator.regions.hashed_field import compile_hashes
+
+if TYPE_CHECKING:
+    from datetime import date
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """When a region ticks.
 
-    `source` is the text as written, with blanks collapsed; `source` becomes the CronJob's `spec.schedule`. `normalised`
-    is the same schedule as five fields, each `*` or a list of numbers. `minutes` and `hours` are the values of the
-    first two fields, ascending.
+    `written` is the text as written, with blanks collapsed. `source` is `written` with fixed values in the place of
+    each `H`; `source` becomes the CronJob's `spec.schedule`. `normalised` is the same schedule as five fields, each `*`
+    or a list of numbers. The other attributes are the values of the five fields, ascending.
     """
 
     source: str
     normalised: str
-    minutes: tuple[int, ...] = field(repr=False)
-    hours: tuple[int, ...] = field(repr=False)
+    written: str
+    minutes: tuple[int, ...] = field(repr=False, compare=False)
+    hours: tuple[int, ...] = field(repr=False, compare=False)
+    days: tuple[int, ...] = field(repr=False, compare=False)
+    months: tuple[int, ...] = field(repr=False, compare=False)
+    weekdays: tuple[int, ...] = field(repr=False, compare=False)
 
     def next_after(self, moment: datetime) -> datetime:
         """Return the first tick strictly after `moment`: a full minute, UTC. Raises ValueError for a naive `moment`."""
@@ -42,6 +52,12 @@ class Schedule:
             raise ValueError(f"moment {moment.isoformat()} has no time zone: give it one, e.g. UTC")
         following: datetime = croniter(self.normalised, moment.astimezone(UTC), ret_type=datetime).get_next()
         return following
+
+    def ticks_on(self, day: date) -> bool:
+        """Whether the schedule has any tick on a day (UTC). The hours and minutes are the same on each such day."""
+        matches = (day.day in self.days, day.isoweekday() % 7 in self.weekdays)
+        both_restricted = len(self.days) < DAY.size and len(self.weekdays) < WEEKDAY.size
+        return day.month in self.months and (any(matches) if both_restricted else all(matches))
 
     def shortest_interval(self) -> timedelta:
         """Return the shortest time between two ticks, in whole minutes, across midnight too.
@@ -72,21 +88,37 @@ _DESCRIPTORS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+_HASHED_DESCRIPTORS = {
+    "@yearly H": "H H H H *",
+    "@annually H": "H H H H *",
+    "@monthly H": "H H H * *",
+    "@weekly H": "H H * * H",
+    "@daily H": "H H * * *",
+    "@midnight H": "H H(0-2) * * *",
+    "@hourly H": "H * * * *",
+}
+"""What the descriptors mean in Jenkins. Without the H they mean what they mean in Kubernetes."""
 _BLANKS = re.compile("[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 """The characters at which Go's strings.Fields splits. Python's str.split() splits at four more control characters."""
 
 
-def parse_schedule(text: str) -> Schedule:
-    """Parse a schedule in the API server's grammar. Raises ScheduleError for every schedule that the module refuses."""
+def parse_schedule(text: str, *, code: str | None = None) -> Schedule:
+    """Parse a schedule in the API server's grammar, and compile each `H` by the region's code.
+
+    Raises ScheduleError for every schedule that the module refuses, and for an `H` without a `code`: a CronJob's
+    schedule never has an `H`.
+    """
     words = [word for word in _BLANKS.split(text) if word]
-    source = " ".join(words)
-    if "TZ" in text or re.match(r"(cron_)?tz=", source, re.IGNORECASE):
-        raise schedule_error("schedule", source, "schedules are in UTC; drop the time zone and write the time in UTC")
-    if source.startswith("@"):
+    written = " ".join(words)
+    if "TZ" in text or re.match(r"(cron_)?tz=", written, re.IGNORECASE):
+        raise schedule_error("schedule", written, "schedules are in UTC; drop the time zone and write the time in UTC")
+    if written.startswith("@"):
         words = _expand_descriptor(text).split(" ")
     if len(words) != len(FIELDS):
         raise _field_count_error(words)
-    minute, hour, day, month, weekday = map(parse_field, FIELDS, words)
+    compiled = [compile_hashes(field, word, code) for field, word in zip(FIELDS, words, strict=True)]
+    source = written if compiled == words else " ".join(compiled)
+    minute, hour, day, month, weekday = map(parse_field, FIELDS, compiled)
     if (day.full or weekday.full) and not (day.star or weekday.star):
         # Without a star bit a day must match only one of the two fields, and one of the two matches every day: so every
         # day matches. With a star bit a day must match both fields, and the field with the star bit matches every day.
@@ -96,14 +128,20 @@ def parse_schedule(text: str) -> Schedule:
     if weekday.full and day.values[0] > longest:
         why = f"never comes in month {quoted(words[3])}; write 1 to {longest}, or other months"
         raise schedule_error(DAY.name, words[2], why)
-    return Schedule(source, f"{minute} {hour} {day} {month} {weekday}", minutes=minute.values, hours=hour.values)
+    values = (field.values for field in (minute, hour, day, month, weekday))
+    return Schedule(source, f"{minute} {hour} {day} {month} {weekday}", written, *values)
 
 
 def _expand_descriptor(text: str) -> str:
     """Return the five fields of a descriptor. As in Kubernetes: lower case, no blanks around. Raises ScheduleError."""
-    meant = _BLANKS.sub(" ", text).strip(" ").lower()
+    collapsed = _BLANKS.sub(" ", text).strip(" ")
+    meant = collapsed.lower()
     if text in _DESCRIPTORS:
         return _DESCRIPTORS[text]
+    if collapsed in _HASHED_DESCRIPTORS:
+        return _HASHED_DESCRIPTORS[collapsed]
+    if (hashed := f"{meant.removesuffix(' h')} H") in _HASHED_DESCRIPTORS and meant.endswith(" h"):
+        raise schedule_error("schedule", text, f"a descriptor is in lower case, its H is not; write {quoted(hashed)}")
     if meant in _DESCRIPTORS:
         raise schedule_error("schedule", text, f"a descriptor is in lower case, without blanks; write {quoted(meant)}")
     if meant.startswith("@every"):

@@ -42,4 +42,14 @@ LEDGER_ROWS = Counter(
 LEDGER_UNTIL = Gauge(
     "region_operator_ledger_accounted_until_timestamp_seconds", "Up to when every expected tick has its row, Unix time."
 )
+FORECAST_TICKS = Gauge(
+    "region_operator_forecast_ticks", "Ticks of the next 24 hours, by how they will start.", ["outcome"]
+)
+FORECAST_SLOTS = Gauge(
+    "region_operator_forecast_sufficient_slots", "The least spec.concurrency with which no forecast tick is lost."
+)
+FORECAST_RATE = Gauge(
+    "region_operator_forecast_sufficient_jobs_per_second",
+    "The least number of Jobs that the CronJob controller must start in a second, so that no forecast tick is lost.",
+)
 OVERDUE_JOBS = Counter("region_operator_overdue_jobs_total", "Jobs deleted because they outlived their deadline.")
