@@ -57,7 +57,7 @@ async def forecast_now(database: Database, scheduler: Scheduler, rows: Sequence[
 
 @dataclass(frozen=True, slots=True)
 class _Inputs:
-    """All that a forecast depends on. `rows` is a hash, so that no row is kept."""
+    """All that a forecast depends on. `rows` is a hash of what the rows say of schedules."""
 
     rows: int
     spec: Spec
@@ -76,6 +76,8 @@ class Forecaster:
     ) -> None:
         self._clock = clock
         self._now = now
+        self._rows: Sequence[Row] = ()
+        self._written = 0
         self._inputs: _Inputs | None = None
         self._forecast: Forecast | None = None
         self._tick_time = ASSUMED_TICK_TIME
@@ -108,8 +110,10 @@ class Forecaster:
 
     def _update(self, spec: Spec, rows: Sequence[Row], start: datetime) -> None:
         """Compute another forecast, unless the inputs are those of the forecast before. Runs in a thread."""
-        written = hash(frozenset((row.cron_schedule, row.code) for row in rows if isinstance(row, RegionRow)))
-        inputs = _Inputs(written, spec, self._tick_time, start)
+        if rows is not self._rows:
+            self._rows = rows
+            self._written = hash(frozenset((row.cron_schedule, row.code) for row in rows if isinstance(row, RegionRow)))
+        inputs = _Inputs(self._written, spec, self._tick_time, start)
         if inputs != self._inputs:
             self._forecast = make_forecast(_group(spec, rows), spec, tick_time=self._tick_time, start=start)
             self._inputs = inputs

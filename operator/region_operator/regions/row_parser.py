@@ -37,19 +37,21 @@ class RowParser:
         self._source = ""
         self._rows: Sequence[Mapping[str, Any]] = ()
         self._has_shared_codes = False
+        self._regions: list[RegionRow | Quarantined] = []
         self._parsed: dict[str, _Parsed] = {}
 
     def parse(
         self, rows: Sequence[Mapping[str, Any]], *, source: str, ticking_ids: TickingIds
     ) -> Generator[None, None, list[RegionRow | Quarantined]]:
-        """Return one value per id, in the order of the rows. Yield after each region that changed.
+        """Return one value per id, in the order of the rows; the same list again if no row changed. Yield after each
+        region that changed.
 
         `source` is the table's qualified name. `ticking_ids` is asked only for codes that several rows share.
         """
         if source != self._source:
             self._source, self._parsed, self._rows = source, {}, ()
         if rows == self._rows and not self._has_shared_codes:
-            return [item.region for item in self._parsed.values()]
+            return self._regions
         grouped = _rows_by_id(rows)
         shared = _shared_codes(grouped)
         users = _users_of(shared, ticking_ids)
@@ -62,7 +64,8 @@ class RowParser:
                 yield
             parsed[region_id] = known
         self._parsed, self._rows, self._has_shared_codes = parsed, rows, bool(shared)
-        return [item.region for item in parsed.values()]
+        self._regions = [item.region for item in parsed.values()]
+        return self._regions
 
 
 def _users_of(shared: Mapping[str, Sequence[str]], ticking_ids: TickingIds) -> dict[str, CodeUsers]:
