@@ -42,13 +42,17 @@ class ScheduleSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleVersion:
-    """A row of region_schedule: which schedule a region had after `valid_from` and up to `valid_to` (None: current)."""
+    """A row of region_schedule: which schedule a region had after `valid_from` and up to `valid_to` (None: current).
+
+    `suspended_by` tells people what suspended the CronJob. None: not suspended, or not known.
+    """
 
     source: str
     region_id: str
     spec: ScheduleSpec
     valid_from: datetime
     valid_to: datetime | None = None
+    suspended_by: str | None = None
 
     @property
     def key(self) -> RegionKey:
