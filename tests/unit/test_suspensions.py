@@ -68,6 +68,15 @@ def test_a_longer_start_deadline_after_the_suspension_counts() -> None:
     assert counted(version(AT, minute(9.1)), resumed, until=minute(20)) == [tuple(minute(n) for n in range(1, 5))]
 
 
+def test_what_is_counted_is_not_looked_at_again_by_itself() -> None:
+    """After a restart a longer start deadline makes Jobs possible for ticks that were counted before."""
+    resumed = version(minute(9.1), suspended=False)
+    resumed = replace(resumed, spec=replace(resumed.spec, start_deadline_seconds=300))
+    row = {FIRST_KEY: Suspension(minute(8.5), ended=False)}
+    start = looked_at_from([version(AT, minute(9.1)), resumed], row, after=AT, judged_until=minute(20))
+    assert start == {FIRST_KEY: minute(8.5)}
+
+
 def test_a_row_ends_with_its_suspension_also_when_no_tick_is_left_to_count() -> None:
     row = {FIRST_KEY: Suspension(minute(2.9), ended=False)}
     [ticks] = ticks_to_count([version(AT, minute(3.1))], row, after=AT, judged_until=minute(3.2))
