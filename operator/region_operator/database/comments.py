@@ -127,7 +127,7 @@ VIEWS = {
         },
     ),
     "durations_by_day": Description(
-        "How long runs took, by day, from a sample of the rows: all of up to 32 MB, else as much, spread evenly.",
+        "How long runs took, by day, from a sample of the rows: all rows of up to 16 MB, else as much, spread evenly.",
         {
             "source": _OF_RUN["source"],
             "day": _DAY,

@@ -102,7 +102,7 @@ SELECT source, (tick_at AT TIME ZONE 'UTC')::date AS day, count(*) AS sampled,
     percentile_disc(0.5) WITHIN GROUP (ORDER BY finished_at - started_at) AS p50,
     percentile_disc(0.95) WITHIN GROUP (ORDER BY finished_at - started_at) AS p95
 FROM region_tick.job_run TABLESAMPLE SYSTEM ((
-    SELECT least(100, 3355443200.0 / greatest(sum(pg_relation_size(inhrelid)), 1))
+    SELECT least(100, 1677721600.0 / greatest(sum(pg_relation_size(inhrelid)), 1))
     FROM pg_inherits WHERE inhparent = 'region_tick.job_run'::regclass)) REPEATABLE (0)
 WHERE started_at IS NOT NULL AND finished_at IS NOT NULL
 GROUP BY 1, 2
