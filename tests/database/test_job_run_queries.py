@@ -1,4 +1,4 @@
-"""ledger/job_run_queries.py, open_run_queries.py and period_queries.py: a tick without a row gets a row, once.
+"""ledger/job_run_queries.py and ledger/open_run_queries.py: a tick without a row gets a row, once.
 
 A row that a tick wrote is never touched.
 """
@@ -26,7 +26,7 @@ from region_operator.ledger.job_run_queries import (
     write_final_rows,
 )
 from region_operator.ledger.open_run_queries import close_runs, find_open_runs
-from region_operator.ledger.period_queries import Period, advance, read_periods
+from region_operator.ledger.period_queries import Period, read_periods
 from region_operator.ledger.region_schedule_queries import save_versions
 from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion
 from region_tick.contract import Reason, State
@@ -102,42 +102,6 @@ async def save_version(
 
 async def periods(engine: AsyncEngine, *, retention: timedelta = MONTH) -> list[Period]:
     return (await read_periods(engine, scheduler="uid", retention=retention))[1]
-
-
-async def test_the_account_begins_with_the_first_schedule_and_not_long_ago(engine: AsyncEngine, ago: Ago) -> None:
-    assert await periods(engine) == []
-    await save_version(engine, ago(60))
-    now, [period] = await read_periods(engine, scheduler="uid", retention=MONTH)
-    assert timedelta(minutes=9) < now - period.after <= timedelta(minutes=11)
-    assert [row.spec for row in period.versions] == [SPEC]
-    [again] = await periods(engine)
-    assert again.after == again.finalized_until == period.after
-
-
-async def test_what_is_read_is_in_utc_whatever_the_zone_of_the_session(engine: AsyncEngine, ago: Ago) -> None:
-    """By a zone's own minutes and hours no schedule is to be counted."""
-    await save_version(engine, ago(9), end=ago(3))
-    now, [period] = await read_periods(engine, scheduler="uid", retention=MONTH)
-    [row] = period.versions
-    moments = (now, period.finalized_until, period.after, row.valid_from, row.valid_to)
-    assert [moment and moment.tzinfo for moment in moments] == [UTC] * len(moments)
-
-
-async def test_an_account_that_is_older_than_the_retention_is_cut(engine: AsyncEngine, ago: Ago) -> None:
-    await save_version(engine, ago(5))
-    now, [period] = await read_periods(engine, scheduler="uid", retention=timedelta(minutes=1))
-    assert period.finalized_until == ago(5) < period.after == now - timedelta(minutes=1)
-
-
-async def test_a_source_that_was_left_is_accounted_for_to_its_end(engine: AsyncEngine, ago: Ago) -> None:
-    await save_version(engine, ago(9), source="public.left", end=ago(3))
-    await save_version(engine, ago(3))
-    await save_version(engine, ago(9), source="public.other", scheduler="another")
-    left, current = await periods(engine)
-    assert (left.source, current.source) == ("public.left", SOURCE)
-    assert [row.valid_to for row in left.versions] == [ago(3)]
-    await advance(engine, "public.left", ago(2))
-    assert [period.source for period in await periods(engine)] == [SOURCE]
 
 
 async def test_ticks_without_a_row_are_found(engine: AsyncEngine, ago: Ago) -> None:
@@ -223,14 +187,6 @@ async def test_rows_are_written_once_and_beside_none_that_is_there(engine: Async
         ("missed", "not created", "detail", tick(ago(4)).job),
         ("skipped", "capacity", None, tick(ago(3)).job),
     ]
-
-
-async def test_the_account_never_goes_back(engine: AsyncEngine, ago: Ago) -> None:
-    await save_version(engine, ago(60))
-    for minutes in (2, 3):
-        await advance(engine, SOURCE, ago(minutes))
-    [period] = await periods(engine)
-    assert period.after == ago(2)
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted"])

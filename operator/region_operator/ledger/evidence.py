@@ -6,6 +6,7 @@ the answer can matter. Writing the verdicts is left to `finalize`.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.labels import region_key
@@ -44,17 +45,22 @@ async def judge_ticks(
     region_jobs = job_watch.jobs.by_region()
     without_job = [tick for tick in due if tick.job not in jobs and not tick.spec.suspended]
     overlapped = await find_overlapped(engine, source, without_job, batches)
-    verdicts = []
-    for tick in due:
-        evidence = Evidence(
-            job=jobs.get(tick.job),
-            failure=job_watch.jobs.failure_of(tick.job),
-            overlapped=tick.key in overlapped or _was_blocked(tick, region_jobs.get(region_key(tick.region_id), ())),
-            watched_since=watched_since,
-        )
-        if verdict := judge(tick, evidence):
-            verdicts.append((tick, verdict))
-    return verdicts
+
+    def judge_all() -> list[tuple[ExpectedTick, Verdict]]:
+        verdicts = []
+        for tick in due:
+            others = region_jobs.get(region_key(tick.region_id), ())
+            evidence = Evidence(
+                job=jobs.get(tick.job),
+                failure=job_watch.jobs.failure_of(tick.job),
+                overlapped=tick.key in overlapped or _was_blocked(tick, others),
+                watched_since=watched_since,
+            )
+            if verdict := judge(tick, evidence):
+                verdicts.append((tick, verdict))
+        return verdicts
+
+    return await asyncio.to_thread(judge_all)  # of ten thousand ticks, the event loop would stand still meanwhile
 
 
 async def judge_open_runs(
