@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -48,7 +48,8 @@ class Suspension:
 class SuspendedTicks:
     """The ticks of a suspended schedule version that are to be counted, after `since` and up to `until` (UTC).
 
-    `new` says that the suspension has no row yet, `ended` that the row gets no more ticks.
+    `times` are all ticks of that time. `new` says that the suspension has no row yet, `ended` that the row gets no more
+    ticks.
     """
 
     version: ScheduleVersion
@@ -96,7 +97,8 @@ def ticks_to_count(
     for ticks in due:
         spans[ticks.version.spec.cron] += (ticks.since, ticks.until)
     times = {cron: tick_times(cron, min(moments), max(moments)) for cron, moments in spans.items()}
-    return [counted for ticks in due if (counted := _with_times(ticks, times[ticks.version.spec.cron]))]
+    counted = [replace(ticks, times=_between(times[ticks.version.spec.cron], ticks)) for ticks in due]
+    return [ticks for ticks in counted if ticks.times or not ticks.new]
 
 
 def _due(
@@ -120,14 +122,9 @@ def _due(
             yield SuspendedTicks(version=version, since=since, until=until, times=(), new=row is None, ended=ended)
 
 
-def _with_times(ticks: SuspendedTicks, times: Sequence[datetime]) -> SuspendedTicks | None:
-    """Return `ticks` with its times, out of all times of its schedule. None if no row is needed."""
-    own = times[bisect_right(times, ticks.since) : bisect_right(times, ticks.until)]
-    if ticks.new and not own:
-        return None
-    return SuspendedTicks(
-        version=ticks.version, since=ticks.since, until=ticks.until, times=own, new=ticks.new, ended=ticks.ended
-    )
+def _between(times: Sequence[datetime], ticks: SuspendedTicks) -> Sequence[datetime]:
+    """Return the times of `ticks`, out of all times of its schedule."""
+    return times[bisect_right(times, ticks.since) : bisect_right(times, ticks.until)]
 
 
 def _patience(counted: timedelta) -> timedelta:
