@@ -35,7 +35,7 @@ from region_operator.database.migrate import migrate
 from region_operator.ledger.batches import Batches
 from region_operator.ledger.causes import Evidence, judge
 from region_operator.ledger.expected_ticks import SLICE, expected_ticks, recompute, slices
-from region_operator.ledger.job_run_queries import find_missing, find_overlapped, write_final_rows
+from region_operator.ledger.job_run_queries import find_long_runs, find_missing, write_final_rows
 from region_operator.ledger.period_queries import read_periods
 from region_operator.ledger.region_schedule_queries import save_versions
 from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion
@@ -123,7 +123,7 @@ async def finalize_missing(engine: AsyncEngine, now: datetime) -> int:
     _, [period] = await read_periods(engine, scheduler="uid", retention=timedelta(days=30))
     ticks = expected_ticks(period.versions, after=now - SLICE, until=now)
     missing = await find_missing(engine, SOURCE, ticks, Batches())
-    await find_overlapped(engine, SOURCE, missing, Batches())
+    await find_long_runs(engine, SOURCE, missing, Batches())
     evidence = Evidence(job=None, failure=None, overlapped=False, watched_since=now)
     verdicts = [(tick, verdict) for tick in missing if (verdict := judge(tick, evidence))]
     return len(await write_final_rows(engine, SOURCE, verdicts, Batches()))

@@ -134,7 +134,7 @@ async def test_every_state_of_the_contract_is_taken(engine: AsyncEngine, state: 
         (job_run, RUN | {"state": "asleep"}, "job_run_state_check"),
         (job_run, RUN | {"attempt": -1}, "job_run_attempt_check"),
         (region_schedule, SCHEDULE | {"valid_to": AT}, "region_schedule_valid_check"),
-        (suspension, SUSPENSION | {"ticks": 0}, "suspension_ticks_check"),
+        (suspension, SUSPENSION | {"ticks": -1}, "suspension_ticks_check"),
         (creator, CREATOR | {"handle": None}, "creator_address_check"),
     ],
 )

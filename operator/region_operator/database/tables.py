@@ -109,8 +109,13 @@ job_run_ended = Index(
 )
 """Finds the runs that may have been in the way of the region's next tick, by their end. Most runs end sooner."""
 
-job_run_failed = Index("job_run_failed", job_run.c.finished_at, postgresql_where=text("state IN ('failed', 'missed')"))
-"""Finds what went wrong lately, for the views recent_failures and missed_by_cause."""
+job_run_failed = Index(
+    "job_run_failed",
+    job_run.c.finished_at,
+    postgresql_where=text("state IN ('failed', 'missed')"),
+    postgresql_include=["source", "region_id", "tick_at", "state", "reason"],
+)
+"""Finds what went wrong lately, for the view recent_failures, and counts what was missed, for missed_by_cause."""
 
 region_cursor = Table(
     "region_cursor",
@@ -173,7 +178,7 @@ suspension = Table(
     column("counted_until", TIME, "Up to when the ticks are counted; it follows the time, at most an hour behind."),
     stamp("counted_at", "When ticks were last counted."),
     PrimaryKeyConstraint("source", "region_id", "suspended_from"),
-    CheckConstraint(text("ticks > 0"), name="ticks"),
+    CheckConstraint(text("ticks >= 0"), name="ticks"),
     schema=SCHEMA,
     comment="The ticks of suspended regions: one row for each suspension. None of these ticks has a row in job_run.",
 )

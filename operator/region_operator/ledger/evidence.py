@@ -7,11 +7,12 @@ the answer can matter. Writing the verdicts is left to `finalize`.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.labels import region_key
 from region_operator.ledger.causes import Evidence, Verdict, judge, judge_open
-from region_operator.ledger.job_run_queries import find_overlapped
+from region_operator.ledger.job_run_queries import find_long_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from region_operator.ledger.batches import Batches
+    from region_operator.ledger.causes import LongRun
     from region_operator.ledger.expected_ticks import ExpectedTick
     from region_operator.ledger.job_cache import Job
     from region_operator.ledger.job_watch import JobWatch
@@ -44,16 +46,19 @@ async def judge_ticks(
     await job_watch.find_failures(jobs.values(), namespace)
     region_jobs = job_watch.jobs.by_region()
     without_job = [tick for tick in due if tick.job not in jobs and not tick.spec.suspended]
-    overlapped = await find_overlapped(engine, source, without_job, batches)
+    long_runs: defaultdict[str, list[LongRun]] = defaultdict(list)
+    for run in await find_long_runs(engine, source, without_job, batches):
+        long_runs[run.region_id].append(run)
 
     def judge_all() -> list[tuple[ExpectedTick, Verdict]]:
         verdicts = []
         for tick in due:
             others = region_jobs.get(region_key(tick.region_id), ())
+            runs = long_runs.get(tick.region_id, ())
             evidence = Evidence(
                 job=jobs.get(tick.job),
                 failure=job_watch.jobs.failure_of(tick.job),
-                overlapped=tick.key in overlapped or _was_blocked(tick, others),
+                overlapped=any(run.was_in_the_way_of(tick) for run in runs) or _was_blocked(tick, others),
                 watched_since=watched_since,
             )
             if verdict := judge(tick, evidence):

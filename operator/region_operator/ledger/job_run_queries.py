@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from region_operator.database.engine import transaction
 from region_operator.ledger.batches import STATEMENT_SECONDS
+from region_operator.ledger.causes import LongRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from region_operator.ledger.batches import Batches
     from region_operator.ledger.causes import Verdict
-    from region_operator.ledger.expected_ticks import ExpectedTick, TickKey
+    from region_operator.ledger.expected_ticks import ExpectedTick
 
 _MISSING = text("""
 SELECT wanted.place
@@ -39,28 +40,22 @@ ORDER BY wanted.place
 took 30 s instead of a fraction of a second.
 """
 
-OVERLAPPED = """
-WITH ran AS MATERIALIZED (
-    SELECT region_id, tick_at, created_at, finished_at AS ended FROM region_tick.job_run
-    WHERE source = :source AND manual_uid = '' AND started_at IS NOT NULL
-        AND finished_at - tick_at > interval '1 minute' AND finished_at > :first
-        AND tick_at >= CAST(:first AS timestamptz) - interval '1 day' AND tick_at < :last
-    UNION ALL
-    SELECT region_id, tick_at, created_at, coalesce(finished_at, lease_until) FROM region_tick.job_run
-    WHERE source = :source AND manual_uid = '' AND started_at IS NOT NULL
-        AND state IN ('running', 'interrupted') AND coalesce(finished_at, lease_until) > :first
-        AND tick_at >= CAST(:first AS timestamptz) - interval '1 day' AND tick_at < :last
-)
-SELECT DISTINCT wanted.place
-FROM unnest(CAST(:region_id AS text[]), CAST(:tick_at AS timestamptz[]), CAST(:latest_start AS timestamptz[]))
-    WITH ORDINALITY AS wanted (region_id, tick_at, latest_start, place)
-JOIN ran ON ran.region_id = wanted.region_id
-    AND ran.tick_at < wanted.tick_at AND ran.tick_at >= wanted.tick_at - interval '1 day'
-    AND ran.created_at < wanted.latest_start AND ran.ended > wanted.tick_at
+LONG_RUNS = """
+SELECT region_id, tick_at, created_at, finished_at AS ended FROM region_tick.job_run
+WHERE source = :source AND manual_uid = '' AND region_id = ANY(CAST(:region_id AS text[]))
+    AND started_at IS NOT NULL AND finished_at - tick_at > interval '1 minute' AND finished_at > :first
+    AND tick_at >= CAST(:first AS timestamptz) - interval '1 day' AND tick_at < :last
+UNION ALL
+SELECT region_id, tick_at, created_at, coalesce(finished_at, lease_until) FROM region_tick.job_run
+WHERE source = :source AND manual_uid = '' AND region_id = ANY(CAST(:region_id AS text[]))
+    AND started_at IS NOT NULL AND state IN ('running', 'interrupted')
+    AND coalesce(finished_at, lease_until) > :first
+    AND tick_at >= CAST(:first AS timestamptz) - interval '1 day' AND tick_at < :last
 """
-"""Reads the runs that ended after the first wanted tick, once for all wanted ticks: by the index job_run_ended, and by
-job_run_open for the runs that have not ended. Two ticks of a region are at least a minute apart. So a run that was in
-the way of a later tick ended more than a minute after its own tick, and job_run_ended holds such runs only.
+"""Reads the runs that ended after `first` once, for all ticks that are due from `first` to `last`: by the index
+job_run_ended, and by job_run_open for the runs that have not ended. Two ticks of a region are at least a minute apart.
+So a run that was in the way of a later tick ended more than a minute after its own tick, and job_run_ended holds such
+runs only. No join: on a day that was not analyzed yet, the planner compared every tick with every run.
 """
 
 _FINAL = text("""
@@ -111,22 +106,20 @@ async def find_missing(
     return await batches.run(ticks, ask)
 
 
-async def find_overlapped(
+async def find_long_runs(
     engine: AsyncEngine, source: str, ticks: Sequence[ExpectedTick], batches: Batches
-) -> set[TickKey]:
-    """Return the keys of the ticks that were due while an earlier tick of the region ran.
+) -> list[LongRun]:
+    """Return the runs that may have been in the way of a tick of `ticks`: earlier runs that took more than a minute.
 
     Raises sqlalchemy.exc.DBAPIError.
     """
 
-    async def ask(batch: Sequence[ExpectedTick]) -> list[TickKey]:
-        parameters = {"source": source, "latest_start": [tick.latest_start for tick in batch]} | _keys(batch)
+    async def ask(batch: Sequence[ExpectedTick]) -> list[LongRun]:
         async with transaction(engine, timeout_seconds=STATEMENT_SECONDS) as connection:
-            return [
-                batch[place - 1].key for place in (await connection.execute(text(OVERLAPPED), parameters)).scalars()
-            ]
+            rows = await connection.execute(text(LONG_RUNS), {"source": source} | _keys(batch))
+            return [LongRun(*row) for row in rows]
 
-    return set(await batches.run(ticks, ask))
+    return await batches.run(ticks, ask)
 
 
 async def find_final(

@@ -1,7 +1,7 @@
 """Writes region_tick.suspension: one row for each suspension, with the number of ticks.
 
 Which ticks are to be counted is left to `suspensions`. A tick that has a row of its own in job_run is not counted. A
-count is added only to the row as it was read. So two processes never count a tick twice.
+count is added only to a row that has none of its ticks. So two processes never count a tick twice.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from region_operator.database.engine import transaction
 from region_operator.ledger.batches import STATEMENT_SECONDS, Batches
+from region_operator.ledger.expected_ticks import INSTANT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from region_operator.ledger.suspensions import SuspendedTicks
 
-BATCH = 500
+BATCH = 1000
 """Suspensions in one statement. Each may have had a day of ticks with rows of their own."""
 
 _OWN_ROWS = text("""
@@ -36,8 +37,8 @@ FROM unnest(CAST(:region_id AS text[]), CAST(:firsts AS timestamptz[]), CAST(:la
 """)
 """`first` and `last` exclude partitions."""
 
-_BEGIN = text("""
-INSERT INTO region_tick.suspension
+_COUNT = text("""
+INSERT INTO region_tick.suspension AS row
     (source, region_id, suspended_from, suspended_until, region_code, cron, suspended_by,
      first_tick_at, last_tick_at, ticks, counted_until)
 SELECT :source, given.* FROM unnest(
@@ -45,23 +46,17 @@ SELECT :source, given.* FROM unnest(
     CAST(:region_code AS text[]), CAST(:cron AS text[]), CAST(:suspended_by AS text[]),
     CAST(:first_tick_at AS timestamptz[]), CAST(:last_tick_at AS timestamptz[]), CAST(:ticks AS bigint[]),
     CAST(:counted_until AS timestamptz[])) AS given
-ON CONFLICT DO NOTHING
-RETURNING ticks
+ON CONFLICT (source, region_id, suspended_from) DO UPDATE SET
+    suspended_until = excluded.suspended_until, last_tick_at = greatest(row.last_tick_at, excluded.last_tick_at),
+    ticks = row.ticks + excluded.ticks, counted_until = excluded.counted_until, counted_at = clock_timestamp()
+WHERE row.suspended_until IS NULL AND row.counted_until < excluded.first_tick_at
+RETURNING row.region_id, row.suspended_from
 """)
+"""Writes nothing if a row has ended, or if a tick of the count is in the row already: another process counted it.
 
-_CARRY_ON = text("""
-UPDATE region_tick.suspension AS row SET
-    suspended_until = given.suspended_until, last_tick_at = coalesce(given.last_tick_at, row.last_tick_at),
-    ticks = row.ticks + given.ticks, counted_until = given.counted_until, counted_at = clock_timestamp()
-FROM unnest(
-    CAST(:region_id AS text[]), CAST(:suspended_from AS timestamptz[]), CAST(:suspended_until AS timestamptz[]),
-    CAST(:last_tick_at AS timestamptz[]), CAST(:ticks AS bigint[]), CAST(:counted_since AS timestamptz[]),
-    CAST(:counted_until AS timestamptz[]))
-    AS given (region_id, suspended_from, suspended_until, last_tick_at, ticks, counted_since, counted_until)
-WHERE row.source = :source AND row.region_id = given.region_id AND row.suspended_from = given.suspended_from
-    AND row.counted_until = given.counted_since AND row.suspended_until IS NULL
-RETURNING given.ticks
-""")
+An UPDATE that joins the rows would do for all but the first count. But on a table that was not analyzed yet, the
+planner compared every row with every count.
+"""
 
 
 async def count_ticks(engine: AsyncEngine, source: str, suspensions: Sequence[SuspendedTicks]) -> int:
@@ -73,15 +68,15 @@ async def count_ticks(engine: AsyncEngine, source: str, suspensions: Sequence[Su
 
 
 async def _count(engine: AsyncEngine, source: str, batch: Sequence[SuspendedTicks]) -> list[int]:
+    """Return the number of ticks of each row that was written."""
     async with transaction(engine, timeout_seconds=STATEMENT_SECONDS) as connection:
         counted = await _without_own_rows(connection, source, batch)
-        new = [ticks for ticks in counted if ticks.new and ticks.times]
-        known = [ticks for ticks in counted if not ticks.new]
-        numbers: list[int] = []
-        for statement, rows in ((_BEGIN, new), (_CARRY_ON, known)):
-            if rows:
-                numbers += (await connection.execute(statement, {"source": source} | _columns(rows))).scalars()
-    return numbers
+        rows = [ticks for ticks in counted if ticks.times or not ticks.new]
+        if not rows:
+            return []
+        written = await connection.execute(_COUNT, {"source": source} | _columns(rows))
+        numbers = {(row.version.region_id, row.version.valid_from): len(row.times) for row in rows}
+        return [numbers[region_id, suspended_from] for region_id, suspended_from in written]
 
 
 async def _without_own_rows(
@@ -109,6 +104,7 @@ async def _without_own_rows(
 
 
 def _columns(rows: Sequence[SuspendedTicks]) -> dict[str, list[Any]]:
+    """Return the values of `_COUNT`. A count without ticks only moves a row on: any tick stands for the first one."""
     return {
         "region_id": [row.version.region_id for row in rows],
         "suspended_from": [row.version.valid_from for row in rows],
@@ -116,9 +112,8 @@ def _columns(rows: Sequence[SuspendedTicks]) -> dict[str, list[Any]]:
         "region_code": [row.version.spec.code for row in rows],
         "cron": [row.version.spec.cron for row in rows],
         "suspended_by": [row.version.suspended_by for row in rows],
-        "first_tick_at": [row.times[0] if row.times else None for row in rows],
-        "last_tick_at": [row.times[-1] if row.times else None for row in rows],
+        "first_tick_at": [row.times[0] if row.times else row.since + INSTANT for row in rows],
+        "last_tick_at": [row.times[-1] if row.times else row.version.valid_from for row in rows],
         "ticks": [len(row.times) for row in rows],
-        "counted_since": [row.since for row in rows],
         "counted_until": [row.until for row in rows],
     }

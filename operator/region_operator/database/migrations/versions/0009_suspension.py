@@ -44,7 +44,7 @@ CREATE TABLE region_tick.suspension (
     counted_until timestamptz NOT NULL,
     counted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (source, region_id, suspended_from),
-    CONSTRAINT suspension_ticks_check CHECK (ticks > 0)
+    CONSTRAINT suspension_ticks_check CHECK (ticks >= 0)
 )
 """
 
@@ -54,7 +54,8 @@ WHERE started_at IS NOT NULL AND finished_at - tick_at > interval '1 minute'
 """
 
 JOB_RUN_FAILED = """
-CREATE INDEX job_run_failed ON ONLY region_tick.job_run (finished_at) WHERE state IN ('failed', 'missed')
+CREATE INDEX job_run_failed ON ONLY region_tick.job_run (finished_at)
+INCLUDE (source, region_id, tick_at, state, reason) WHERE state IN ('failed', 'missed')
 """
 
 RUNS = """
@@ -92,7 +93,7 @@ CREATE VIEW region_tick.missed_by_cause AS
 SELECT source, (tick_at AT TIME ZONE 'UTC')::date AS day, reason, count(*) AS ticks,
     count(DISTINCT region_id) AS regions
 FROM region_tick.job_run
-WHERE state = 'missed' AND state IN ('failed', 'missed')
+WHERE state = 'missed'
 GROUP BY 1, 2, 3
 """
 
