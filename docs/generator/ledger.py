@@ -16,7 +16,8 @@ def ledger_page() -> str:
     return join(
         wrap(
             "Each tick has a row in `region_tick.job_run`, with a state and a reason; [`tables.md`](tables.md) has the"
-            " other columns. A tick whose state is final never runs again."
+            " other columns. A tick whose state is final never runs again. The ticks of a suspended region share one"
+            " row of `region_tick.suspension`. The view `region_tick.runs` shows both."
         ),
         section("States", table(("state", "final", "meaning"), states)),
         section(

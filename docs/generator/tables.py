@@ -63,7 +63,9 @@ def _constraints(described: Table) -> Iterator[str]:
     for index in sorted(described.indexes, key=lambda index: str(index.name)):
         where = index.dialect_options["postgresql"]["where"]
         kind = "unique index" if index.unique else "index"
-        yield f"{kind}: {codes(index.columns.keys())}" + (f" where {code(where)}" if where is not None else "")
+        beside = index.dialect_options["postgresql"]["include"]
+        more = f", and beside {codes(beside)}" if beside else ""
+        yield f"{kind}: {codes(index.columns.keys())}{more}" + (f" where {code(where)}" if where is not None else "")
     if by := described.dialect_options["postgresql"]["partition_by"]:
         yield f"partitioned by {code(by)}"
 

@@ -26,6 +26,8 @@ from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
 from region_operator import assembly
+from region_operator.database.engine import make_engine
+from region_operator.database.indexes import build_indexes
 from region_operator.database.migrate import MigrationError, migrate
 from region_operator.database.tables import REGION_INDEX
 from region_operator.errors import explain
@@ -41,6 +43,8 @@ from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+
+    from region_operator.database.migrate import MigrationReport
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +88,7 @@ def migrate_command() -> None:
     """
     settings = _read_settings()
     try:
-        report = asyncio.run(migrate(DatabaseUrl.parse(settings.read_direct_url())))
+        report, indexes = asyncio.run(_migrate(DatabaseUrl.parse(settings.read_direct_url())))
     except MigrationError as error:
         _give_up(os.EX_CONFIG, str(error))
     except Exception as error:
@@ -96,6 +100,17 @@ def migrate_command() -> None:
     click.echo(f"schema {SCHEMA}: {report.before or 'none'} -> {report.after}")
     click.echo(f"{REGION_INDEX}: {report.region_table}, its trigger: {report.trigger}")
     click.echo(f"partitions of job_run: {len(report.partitions)} made")
+    click.echo(f"indexes of job_run's partitions: {len(indexes)} built")
+
+
+async def _migrate(url: DatabaseUrl) -> tuple[MigrationReport, list[str]]:
+    """Migrate, then build the indexes that partitions lack. Return the report and the names of the indexes."""
+    report = await migrate(url)
+    engine = make_engine(url)
+    try:
+        return report, await build_indexes(engine)
+    finally:
+        await engine.dispose()
 
 
 @main.command("plan")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from region_operator.kube.api import Api
 from region_operator.kube.connect import connect
+from region_operator.ledger.expected_ticks import SLICE
 from region_operator.ledger.finalize import Finalizer
 from region_operator.ledger.job_cleanup import JobCleanup
 from region_operator.ledger.job_watch import JobWatch
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 SOURCE = "public.region_index"
 SPEC = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
+SUSPENDED = replace(SPEC, suspended=True)
 MONTH, NOTHING = timedelta(days=30), timedelta()
 CREATED, STOPPED = "operator or cluster away", "suspended"
 
@@ -87,24 +91,120 @@ async def rows(engine: AsyncEngine, *, source: str = SOURCE) -> dict[datetime, s
     return {row.tick_at: row.reason for row in await execute(engine, query, source=source)}
 
 
+async def suspensions(engine: AsyncEngine) -> list[tuple[Any, ...]]:
+    query = "SELECT first_tick_at, last_tick_at, ticks, suspended_until FROM region_tick.suspension"
+    return [tuple(row) for row in await execute(engine, query)]
+
+
 def are(reason: str, *moments: datetime) -> dict[datetime, str]:
     return dict.fromkeys(moments, reason)
 
 
-async def test_a_suspended_region_has_its_rows_and_no_job_is_looked_for(
+async def test_a_suspended_region_has_one_row_and_no_job_is_looked_for(
     engine: AsyncEngine, api: RecordingApi, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
 ) -> None:
+    """The tick before was refused by the suspension too, but its Job might have come: it has a row of its own."""
     await save_version(engine, SPEC, ago(6.5))
-    await save_version(engine, replace(SPEC, suspended=True), ago(4.9))
+    await save_version(engine, SUSPENDED, ago(4.9))
     await save_version(engine, SPEC, ago(2.5))
     await new_finalizer().finalize(NOTHING)
     found = await rows(engine)
     assert {at: reason for at, reason in found.items() if at < ago(1)} == {
         **are(CREATED, ago(6), ago(2)),
-        **are(STOPPED, ago(5), ago(4), ago(3)),
+        **are(STOPPED, ago(5)),
     }
+    assert await suspensions(engine) == [(ago(4), ago(3), 2, ago(2.5))]
     assert not {job_name(SPEC.cronjob, at) for at in (ago(4), ago(3))} & set(api.jobs)
     assert job_name(SPEC.cronjob, ago(5)) in api.jobs
+
+
+async def test_a_suspension_goes_on_from_pass_to_pass_and_from_process_to_process(
+    engine: AsyncEngine, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
+) -> None:
+    await save_version(engine, SUSPENDED, ago(9.5))
+    finalizer = new_finalizer()
+    for minutes, finalizes in ((8.5, finalizer), (6.5, finalizer), (5.5, new_finalizer()), (2.5, finalizer)):
+        await finalizes.finalize(datetime.now(UTC) - ago(minutes))
+        assert await rows(engine) == {}
+        [(first, last, ticks, until)] = await suspensions(engine)
+        assert (first, until) == (ago(9), None)
+        assert last == ago(minutes + 0.5)
+        assert ticks == 10 - (minutes + 0.5)
+    [(accounted,)] = await execute(engine, "SELECT accounted_until FROM region_tick.ledger")
+    assert abs(accounted - ago(2.5)) < timedelta(seconds=1)
+
+
+async def test_a_leftover_job_of_a_suspended_minute_is_as_final_as_its_minute(
+    engine: AsyncEngine, kubectl: Kubectl, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
+) -> None:
+    """A Job that waits for its pod goes. What a Job did that was in time stays, and is not counted."""
+    await save_version(engine, SUSPENDED, ago(6.5))
+    create(kubectl, job_name(SPEC.cronjob, ago(5)), priorityClassName="no-such-class")
+    await execute(
+        engine,
+        "INSERT INTO region_tick.job_run (source, region_id, tick_at, region_code, cron, state, reason)"
+        " VALUES (:source, '1', :at, '', '', 'succeeded', 'ok')",
+        source=SOURCE,
+        at=ago(4),
+    )
+    await new_finalizer().finalize(datetime.now(UTC) - ago(2.5))
+    assert await suspensions(engine) == [(ago(6), ago(3), 3, None)]
+    assert await rows(engine) == are("ok", ago(4))
+    assert not kubectl.get("jobs")["items"]
+
+
+async def test_a_job_of_the_last_suspended_minute_counts_if_the_region_was_resumed_in_time(
+    engine: AsyncEngine, kubectl: Kubectl, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
+) -> None:
+    """The tick was not counted while it was not known what came of the suspension."""
+    await save_version(engine, SUSPENDED, ago(6.5))
+    finalizer = new_finalizer()
+    await finalizer.finalize(datetime.now(UTC) - ago(3.9))
+    assert await suspensions(engine) == [(ago(6), ago(5), 2, None)]
+    await save_version(engine, SPEC, ago(3.8))
+    create(kubectl, job_name(SPEC.cronjob, ago(4)))
+    await finalizer.finalize(NOTHING)
+    assert await suspensions(engine) == [(ago(6), ago(5), 2, ago(3.8))]
+    assert not {ago(6), ago(5), ago(4)} & (await rows(engine)).keys()
+    [(accounted,)] = await execute(engine, "SELECT accounted_until FROM region_tick.ledger")
+    assert ago(5) < accounted < ago(4)
+    kubectl("delete", "job", job_name(SPEC.cronjob, ago(4)))
+    await new_finalizer().finalize(NOTHING)
+    assert ago(4) in await rows(engine)
+    assert (await suspensions(engine))[0][2] == 2
+
+
+async def test_after_a_pass_that_failed_the_next_one_looks_at_less_time_at_once(
+    engine: AsyncEngine, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
+) -> None:
+    await save_version(engine, SPEC, ago(6.5))
+    finalizer = new_finalizer()
+    assert finalizer.slice_length == SLICE
+    await execute(engine, "ALTER TABLE region_tick.job_run RENAME TO away")
+    for _ in range(2):
+        with pytest.raises(ProgrammingError):
+            await finalizer.finalize(NOTHING)
+    assert finalizer.slice_length == SLICE / 4
+    await execute(engine, "ALTER TABLE region_tick.away RENAME TO job_run")
+    await finalizer.finalize(NOTHING)
+    assert {at for at in await rows(engine) if at < ago(1)} == {ago(n) for n in range(2, 7)}
+    assert finalizer.slice_length == SLICE / 2
+    await finalizer.finalize(NOTHING)
+    await finalizer.finalize(NOTHING)
+    assert finalizer.slice_length == SLICE
+
+
+async def test_a_pass_that_is_cut_off_leaves_the_next_one_less_to_do_at_once(
+    engine: AsyncEngine, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
+) -> None:
+    await save_version(engine, SPEC, ago(6.5))
+    finalizer = new_finalizer()
+    async with engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE region_tick.job_run"))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await finalizer.finalize(NOTHING)
+    assert finalizer.slice_length == SLICE / 2
 
 
 async def test_a_source_that_was_left_is_settled_to_its_end_and_its_open_rows_are_closed(

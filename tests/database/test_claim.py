@@ -110,6 +110,47 @@ def test_lateness_is_the_start_deadline_with_some_tolerance(
         assert isinstance(verdict, Claimed)
 
 
+def suspend(connection: psycopg.Connection, *, counted_until: datetime) -> None:
+    """Count the region's ticks of the last hour in a suspension, up to a moment."""
+    connection.execute(
+        "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, first_tick_at,"
+        " last_tick_at, ticks, counted_until) VALUES (%s, '42', %s, '', '', %s, %s, 1, %s)",
+        (SOURCE, ago(hours=1), ago(minutes=59), counted_until, counted_until),
+    )
+
+
+def test_a_leftover_job_of_a_suspended_minute_does_not_do_what_is_counted(
+    database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
+    """Not even if it is in time, by a start deadline that was made longer since."""
+    suspend(observer.connection, counted_until=TICK_AT)
+    for _ in range(2):
+        verdict = claim(connection, environment(database), lease_seconds=LEASE)
+        assert verdict == Final(verdict.key, State.SKIPPED, Reason.SUSPENDED)
+    assert observer.rows() == []
+
+
+def test_a_leftover_job_that_comes_before_its_minute_is_counted_does_the_tick(
+    database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
+    suspend(observer.connection, counted_until=ago(minutes=1))
+    assert first(database, connection).attempt == 1
+    observer.connection.execute("UPDATE region_tick.suspension SET counted_until = %s", (TICK_AT,))
+    observer.expire()
+    assert first(database, connection).attempt == 2  # the tick has a row, so it was not counted
+
+
+def test_a_suspension_is_of_its_own_region_and_time_and_of_no_manual_run(
+    database: str, connection: psycopg.Connection, observer: Observer
+) -> None:
+    suspend(observer.connection, counted_until=TICK_AT)
+    first(database, connection, REGION_ID="43")
+    first(database, connection, SOURCE="public.other")
+    first(database, connection, tick_at=ago(hours=1))
+    first(database, connection, JOB_NAME="by-hand")
+    assert len(observer.rows()) == 4
+
+
 def test_a_retry_is_never_late(database: str, connection: psycopg.Connection, observer: Observer) -> None:
     tick_at = ago(minutes=10)
     first(database, connection, tick_at=tick_at)

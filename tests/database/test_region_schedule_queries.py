@@ -68,6 +68,18 @@ async def test_rows_follow_what_is_found(engine: AsyncEngine) -> None:
     ]
 
 
+async def test_what_suspended_a_region_is_saved_and_is_no_reason_for_a_new_row(engine: AsyncEngine) -> None:
+    paused, all_suspended = (
+        {key: replace(row, suspended_by=text) for key, row in found("1", suspended=True).items()}
+        for text in ("paused by me", "spec.suspend")
+    )
+    assert await write(engine, paused) == 1
+    assert await write(engine, all_suspended) == 0
+    async with engine.begin() as connection:
+        query = text("SELECT suspended_by FROM region_tick.region_schedule")
+        assert (await connection.execute(query)).scalar_one() == "paused by me"
+
+
 async def test_what_is_gone_ends_now(engine: AsyncEngine) -> None:
     await write(engine, found("1"))
     before = datetime.now(UTC)

@@ -66,6 +66,18 @@ async def test_schedules_that_ended_go_and_those_in_force_stay(engine: AsyncEngi
     assert await value(engine, "SELECT string_agg(region_id, '' ORDER BY 1) FROM region_tick.region_schedule") == "23"
 
 
+async def test_suspensions_go_when_their_last_tick_is_old(engine: AsyncEngine) -> None:
+    for region, last in (("1", f"'{CUTOFF}'::timestamptz - interval '1 hour'"), ("2", "now()")):
+        await run(
+            engine,
+            "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, first_tick_at,"
+            f" last_tick_at, ticks, counted_until) VALUES ('s', '{region}', '2020-01-01', '', '', '2020-01-01',"
+            f" {last}, 1, now())",
+        )
+    await forget(engine, before=CUTOFF)
+    assert await value(engine, "SELECT string_agg(region_id, '' ORDER BY 1) FROM region_tick.suspension") == "2"
+
+
 async def test_a_long_reader_is_given_way_to(engine: AsyncEngine, database: str) -> None:
     await partition(engine, CUTOFF - timedelta(days=1), 0)
     async with engine.connect() as reader:

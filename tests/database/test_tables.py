@@ -20,6 +20,7 @@ from region_operator.database.tables import (
     metadata,
     region_cursor,
     region_schedule,
+    suspension,
 )
 from region_tick.contract import SCHEMA, State
 from region_tick.database_url import DatabaseUrl
@@ -35,6 +36,15 @@ RUN = REGION | {"tick_at": AT, "region_code": "de-by", "cron": "*/5 * * * *", "s
 CURSOR = REGION | {"handler": "poll", "window_end": AT}
 CRONJOB = {"cronjob": "de-by-0123456789ab", "start_deadline_seconds": 100, "suspended": True}
 SCHEDULE = REGION | CRONJOB | {"code": "de-by", "cron": "*/5 * * * *", "valid_from": AT}
+SUSPENSION = REGION | {
+    "suspended_from": AT,
+    "region_code": "de-by",
+    "cron": "*/5 * * * *",
+    "first_tick_at": AT,
+    "last_tick_at": AT,
+    "ticks": 1,
+    "counted_until": AT,
+}
 LEDGER = {"source": "public.region_index", "accounted_until": AT, "scheduler": "uid"}
 CREATOR = REGION | {"platform": "youtube", "handle": "@someone"}
 
@@ -82,14 +92,21 @@ async def test_migrated_database_agrees_with_the_metadata(engine: AsyncEngine, e
         "region_index",
         *(
             f"{SCHEMA}.{table.name}"
-            for table in (job_run, region_cursor, region_schedule, ledger, creator, item, compatibility)
+            for table in (job_run, region_cursor, region_schedule, suspension, ledger, creator, item, compatibility)
         ),
     }
 
 
 @pytest.mark.parametrize(
     ("table", "row"),
-    [(job_run, RUN), (region_cursor, CURSOR), (region_schedule, SCHEDULE), (ledger, LEDGER), (creator, CREATOR)],
+    [
+        (job_run, RUN),
+        (region_cursor, CURSOR),
+        (region_schedule, SCHEDULE),
+        (suspension, SUSPENSION),
+        (ledger, LEDGER),
+        (creator, CREATOR),
+    ],
 )
 async def test_a_row_needs_no_more_than_this(engine: AsyncEngine, table: Table, row: dict[str, Any]) -> None:
     async with transaction(engine) as connection:
@@ -117,6 +134,7 @@ async def test_every_state_of_the_contract_is_taken(engine: AsyncEngine, state: 
         (job_run, RUN | {"state": "asleep"}, "job_run_state_check"),
         (job_run, RUN | {"attempt": -1}, "job_run_attempt_check"),
         (region_schedule, SCHEDULE | {"valid_to": AT}, "region_schedule_valid_check"),
+        (suspension, SUSPENSION | {"ticks": -1}, "suspension_ticks_check"),
         (creator, CREATOR | {"handle": None}, "creator_address_check"),
     ],
 )

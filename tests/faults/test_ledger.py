@@ -75,10 +75,12 @@ def full_quota(kubectl: Kubectl) -> Iterator[None]:
 
 
 def rows(database: str) -> dict[tuple[str, datetime], list[tuple[str, str]]]:
+    """Return state and reason of each tick. Of a suspension, that is each minute from the first tick to the last."""
     with psycopg.connect(database, autocommit=True) as connection:
         found: dict[tuple[str, datetime], list[tuple[str, str]]] = {}
         for code, tick_at, state, reason in connection.execute(
-            "SELECT region_code, tick_at, state, reason FROM region_tick.job_run"
+            "SELECT region_code, at, state, reason"
+            " FROM region_tick.runs, generate_series(tick_at, last_tick_at, interval '1 minute') AS at"
         ):
             found.setdefault((code, tick_at.astimezone(UTC)), []).append((state, reason))
         return found

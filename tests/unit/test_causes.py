@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from region_operator.ledger.causes import Evidence, Verdict, judge, judge_open
+from region_operator.ledger.causes import Evidence, LongRun, Verdict, judge, judge_open
 from region_operator.ledger.expected_ticks import ExpectedTick
 from region_operator.ledger.job_cache import JobCache
 from region_operator.ledger.pod_failure import PodFailure
@@ -76,6 +76,28 @@ def test_the_table(
 ) -> None:
     verdict = judge(tick, Evidence(job=found, failure=failure, overlapped=overlapped, watched_since=watched))
     assert (verdict.state if verdict else None, verdict.reason if verdict else None) == (state, reason)
+
+
+@pytest.mark.parametrize(
+    ("minutes_before", "began", "ended", "was"),
+    [
+        (1, -60, 1, True),
+        (1, -60, 0, False),
+        (1, 19, 30, True),
+        (1, 20, 30, False),
+        (0, -60, 30, False),
+        (-1, -60, 30, False),
+        (24 * 60, -60, 30, True),
+        (24 * 60 + 1, -60, 30, False),
+    ],
+)
+def test_a_long_run_is_in_the_way_of_later_ticks_until_it_ends(
+    minutes_before: int, began: int, ended: int, was: bool
+) -> None:
+    """`began` and `ended` are in seconds after the tick, which can start up to 20 s late."""
+    seconds = timedelta(seconds=1)
+    run = LongRun("1", AT - timedelta(minutes=minutes_before), AT + began * seconds, AT + ended * seconds)
+    assert run.was_in_the_way_of(TICK) is was
 
 
 def test_a_job_that_somebody_deleted() -> None:

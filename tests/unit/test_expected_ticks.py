@@ -15,6 +15,7 @@ from region_operator.ledger.expected_ticks import (
     ExpectedTick,
     expected_ticks,
     finalized_until,
+    judged_until,
     recompute,
     slices,
 )
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 AT = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 HOURS = 3
+NO_LAG = timedelta()
 
 
 def minute(number: float) -> datetime:
@@ -70,7 +72,7 @@ def test_a_longer_start_deadline_counts_also_for_a_tick_that_was_due_before() ->
     [tick, _] = expected_ticks([suspended, resumed], after=AT, until=minute(2))
     assert tick.latest_start == minute(11)
     assert tick.may_have_job
-    assert tick.may_be_claimed(minute(11))
+    assert not tick.is_due(judged_until(minute(11), NO_LAG))
 
 
 def test_a_region_that_another_ones_suspension_does_not_concern() -> None:
@@ -127,9 +129,29 @@ def test_slices_cover_the_time_without_a_gap(after: datetime, until: datetime) -
 def test_a_tick_may_be_claimed_until_its_deadline_is_over_and_settled() -> None:
     [tick] = expected_ticks([version("* * * * *", AT)], after=AT, until=minute(1))
     assert tick.latest_start == minute(1) + timedelta(seconds=20)
-    assert tick.may_be_claimed(tick.latest_start + CLAIM_MARGIN)
-    assert not tick.may_be_claimed(tick.latest_start + CLAIM_MARGIN + timedelta(seconds=1))
+    assert not tick.is_due(judged_until(tick.latest_start + CLAIM_MARGIN, NO_LAG))
+    assert tick.is_due(judged_until(tick.latest_start + CLAIM_MARGIN + timedelta(seconds=1), NO_LAG))
     assert tick.job == f"a-0123456789ab-{int(minute(1).timestamp()) // 60}"
+
+
+def test_a_tick_is_not_judged_before_its_schedule_is_known() -> None:
+    [tick] = expected_ticks([version("* * * * *", AT)], after=AT, until=minute(1))
+    lag = timedelta(minutes=2)
+    assert not tick.is_due(judged_until(tick.latest_start + lag, lag))
+    assert tick.is_due(judged_until(tick.latest_start + lag + timedelta(seconds=1), lag))
+
+
+def test_slices_may_be_shorter() -> None:
+    parts = [*slices(AT, minute(3), timedelta(minutes=2))]
+    assert parts == [(AT, minute(2)), (minute(2), minute(3))]
+
+
+def test_of_a_suspended_version_only_later_ticks_may_be_asked_for() -> None:
+    rows = [version("* * * * *", AT, suspended=True), version("* * * * *", AT, region="2")]
+    start = {("1", AT): minute(2)}
+    ticks = expected_ticks(rows, after=AT, until=minute(3), looked_at_from=start)
+    assert [tick.key for tick in ticks] == [("1", minute(3)), *(("2", minute(n)) for n in (1, 2, 3))]
+    assert [tick.key for tick in recompute(rows, [("1", minute(2)), ("1", minute(3))], start)] == [("1", minute(3))]
 
 
 def test_what_is_pending_holds_the_account_back() -> None:

@@ -64,7 +64,8 @@ def read_versions(cronjobs: list[dict[str, Any]]) -> dict[tuple[str, str], Sched
 def test_a_cronjob_says_since_when_its_region_ticks_and_how() -> None:
     assert read_versions([cronjob()]) == {KEY: ROW}
     assert read_versions([cronjob(applied=LATER)]) == {KEY: replace(ROW, valid_from=LATER)}
-    assert read_versions([cronjob(applied=LATER, suspend=True)]) == {KEY: replace(ROW, spec=STOPPED, valid_from=LATER)}
+    stopped = replace(ROW, spec=STOPPED, valid_from=LATER, suspended_by="edited by somebody")
+    assert read_versions([cronjob(applied=LATER, suspend=True)]) == {KEY: stopped}
 
 
 def test_what_a_person_changed_counts_from_then() -> None:

@@ -34,6 +34,15 @@ CLAIM = """
 WITH since AS (
     SELECT min(least(window_end, %(tick_at)s::timestamptz)) AS window_start FROM region_tick.region_cursor
     WHERE source = %(source)s::text AND region_id = %(region_id)s::text AND handler = %(handler)s::text
+), counted AS (
+    SELECT FROM region_tick.suspension
+    WHERE %(manual_uid)s::text = '' AND source = %(source)s::text AND region_id = %(region_id)s::text
+      AND suspended_from < %(tick_at)s::timestamptz AND counted_until >= %(tick_at)s::timestamptz
+      AND NOT EXISTS (
+        SELECT FROM region_tick.job_run
+        WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+          AND tick_at = %(tick_at)s::timestamptz AND manual_uid = '')
+    LIMIT 1
 ), mine AS (
     INSERT INTO region_tick.job_run AS run (
         source, region_id, tick_at, manual_uid, region_code, cron, handler, job_name, pod, node,
@@ -53,6 +62,7 @@ WITH since AS (
         SELECT now, coalesce(now > %(tick_at)s::timestamptz + make_interval(secs => %(late_after)s::float8), false)
         FROM (SELECT clock_timestamp()) AS clock (now)
     ) AS judged (now, late)
+    WHERE NOT EXISTS (SELECT FROM counted)
     ON CONFLICT (source, region_id, tick_at, manual_uid) DO UPDATE SET
         attempt = run.attempt + 1, state = 'running', reason = NULL,
         lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s::float8),
@@ -69,7 +79,10 @@ SELECT false, state, reason, attempt, lease_until, window_start FROM region_tick
 WHERE source = %(source)s::text AND region_id = %(region_id)s::text
   AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
   AND NOT EXISTS (SELECT FROM mine)
+UNION ALL
+SELECT false, 'skipped', 'suspended', 0, NULL, NULL FROM counted
 """
+"""A tick without a row is final if the ledger has counted the tick in a suspension."""
 
 RENEW = """
 UPDATE region_tick.job_run SET lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s::float8)

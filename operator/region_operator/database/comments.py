@@ -72,23 +72,71 @@ TABLES = {table.name: Description.of(table) for table in metadata.tables.values(
     )
 }
 
-_OF_RUNS = {
-    "manual": "Whether somebody started the run by hand, e.g. by kubectl create job --from.",
-    "duration": "How long the latest attempt took; null while it runs.",
-}
+_OF_RUN = {name: column.comment or "" for name, column in job_run.columns.items()}
+_DAY = "The UTC day of tick_at."
 
 VIEWS = {
     "runs": Description(
-        "The ledger as people read it: job_run, with durations and with manual runs marked.",
-        {
-            name: _OF_RUNS.get(name) or job_run.c[name].comment or ""
+        "The ledger as people read it: job_run with durations, and one line for each suspension. Sum ticks to count.",
+        {name: _OF_RUN[name] for name in ("source", "region_id", "region_code")}
+        | {
+            "tick_at": f"{_OF_RUN['tick_at']} Of a suspension, its first tick.",
+            "manual": "Whether somebody started the run by hand, e.g. by kubectl create job --from.",
+        }
+        | {name: _OF_RUN[name] for name in ("state", "reason", "attempt", "started_at", "finished_at")}
+        | {"duration": "How long the latest attempt took; null while it runs."}
+        | {
+            name: _OF_RUN[name]
             for name in (
-                *("source", "region_id", "region_code", "tick_at", "manual", "state", "reason", "attempt"),
-                *("started_at", "finished_at", "duration", "cron", "handler", "window_start", "window_end"),
-                *("counts", "error_class", "error_message", "job_name", "pod", "node"),
+                *("cron", "handler", "window_start", "window_end", "counts"),
+                *("error_class", "error_message", "job_name", "pod", "node"),
+            )
+        }
+        | {
+            "ticks": "How many ticks the line stands for: 1, or all that a suspension skipped.",
+            "last_tick_at": "The last of these ticks.",
+        },
+    ),
+    "last_success": Description(
+        "The last success of each region that has a schedule; manual runs do not count.",
+        {name: _OF_RUN[name] for name in ("source", "region_id")}
+        | {
+            "region_code": "The region's code.",
+            "suspended": "Whether the region is suspended now.",
+            "tick_at": "The tick that succeeded last; earlier if somebody set window_end of region_cursor back.",
+            "finished_at": "When that tick ended; null: no tick has succeeded.",
+        },
+    ),
+    "recent_failures": Description(
+        "The ticks of the last hour that failed or were missed.",
+        {
+            name: _OF_RUN[name]
+            for name in (
+                *("source", "region_id", "region_code", "tick_at", "state", "reason", "error_class", "error_message"),
+                *("finished_at", "job_name", "node"),
             )
         },
-    )
+    ),
+    "missed_by_cause": Description(
+        "How many ticks were missed, by day and cause.",
+        {
+            "source": _OF_RUN["source"],
+            "day": _DAY,
+            "reason": "Why the ticks were missed.",
+            "ticks": "How many ticks.",
+            "regions": "Of how many regions.",
+        },
+    ),
+    "durations_by_day": Description(
+        "How long runs took, by day, from a sample of the rows: all rows of up to 16 MB, else as much, spread evenly.",
+        {
+            "source": _OF_RUN["source"],
+            "day": _DAY,
+            "sampled": "How many runs of the day the sample has.",
+            "p50": "Half of the runs took no longer.",
+            "p95": "19 of 20 runs took no longer.",
+        },
+    ),
 }
 
 FUNCTIONS = {

@@ -1,4 +1,4 @@
-"""Deletes the days of job_run and the ended schedule versions that are older than the retention.
+"""Deletes the days of job_run, the suspensions and the ended schedule versions that are older than the retention.
 
 A day of job_run is deleted by dropping the day's partition. The drop locks job_run for a moment, and while the drop
 waits for the lock, all ticks queue up behind. So the drop gives way to a long reader, and the day goes another time.
@@ -37,14 +37,15 @@ _DAY = re.compile(r"job_run_([0-9]{8})")
 _FORGET = {
     "job_run_default": "tick_at < CAST(:before AS timestamptz)",
     "region_schedule": "valid_to < CAST(:before AS timestamptz)",
+    "suspension": "last_tick_at < CAST(:before AS timestamptz)",
 }
 
 
 async def forget(engine: AsyncEngine, *, before: date) -> list[str]:
     """Drop the partitions of the UTC days before `before`, delete other older rows, and return the dropped partitions.
 
-    The other rows are in job_run_default and region_schedule. Raises sqlalchemy.exc.DBAPIError, also if somebody reads
-    job_run for too long. Partitions dropped before an error stay dropped.
+    The other rows are in job_run_default, region_schedule and suspension. Raises sqlalchemy.exc.DBAPIError, also if
+    somebody reads job_run for too long. Partitions dropped before an error stay dropped.
     """
     async with transaction(engine) as connection:
         old = sorted(name for name in await list_partitions(connection) if _is_before(name, before))

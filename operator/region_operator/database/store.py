@@ -3,7 +3,7 @@
 People create Secrets late and rotate them, so each `open` reads the URL again, and an engine lives only as long as its
 URL. A newer release may migrate the database at any time, so each `open` also looks at the schema. If this release may
 not use the schema, the operator leaves the schema alone and still reads the user's table. Migrations are left to
-`migrate`, old rows to `retention`.
+`migrate`, old rows to `retention`, missing indexes to `indexes`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from region_operator.database.engine import make_engine, transaction
+from region_operator.database.indexes import Indexes
 from region_operator.database.migrate import MigrationError, NewerSchemaError, SchemaState, find_schema, migrate
 from region_operator.database.partitions import ensure_partitions
 from region_operator.database.retention import PASSING_FOR_SECONDS, forget, is_passing
@@ -89,6 +90,7 @@ class Store:
         self._forget_from = -math.inf
         self._clock = clock
         self.triggers = Triggers(may_make=may_migrate)
+        self._indexes = Indexes(may_build=may_migrate)
         self.description = ""
 
     async def __aenter__(self) -> Self:
@@ -100,7 +102,8 @@ class Store:
         await self.close()
 
     async def open(self) -> Database:
-        """Return the database. If the schema may be used, make today's partitions and drop old partitions.
+        """Return the database. If the schema may be used, make today's partitions, drop old partitions, and begin to
+        build missing indexes.
 
         Raises MissingDatabaseUrlError, DatabaseUrlError, SchemaError, and what SQLAlchemy raises if the database is
         away.
@@ -116,12 +119,14 @@ class Store:
         if not database.schema_conflict:
             await self._make_partitions(database.engine)
             await self._forget(database.engine)
+            self._indexes.keep(database.engine, datetime.now(UTC).date())
         return database
 
     async def close(self) -> None:
         """Dispose of the engine and its connections. The next `open` makes a new engine."""
         database, self._database, self._partitioned, self._forgotten = self._database, None, None, None
         self._found, self._forget_from = None, -math.inf
+        await self._indexes.stop()
         if database is not None:
             await database.engine.dispose()
 

@@ -7,20 +7,16 @@ Every time is a timestamptz; a default time comes from the database's own clock.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
     ForeignKey,
     Identity,
     Index,
     Integer,
     MetaData,
-    Numeric,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -30,10 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from region_operator.database.columns import TIME, column, degrees, region_id, source, stamp, text_column, time_column
 from region_tick.contract import SCHEMA, State
-
-if TYPE_CHECKING:
-    from sqlalchemy.types import TypeEngine
 
 REGION_INDEX = "region_index"
 """The default name of the table of regions."""
@@ -47,60 +41,26 @@ metadata = MetaData(
     }
 )
 
-TIME = DateTime(timezone=True)
-
 _OPEN = text("state IN ({})".format(", ".join(f"'{state}'" for state in State if not state.final)))
-
-
-def _column(
-    name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]], comment: str, *, default: str | None = None
-) -> Column[Any]:
-    """Return a NOT NULL column. `default` is SQL."""
-    return Column(name, kind, nullable=False, server_default=default and text(default), comment=comment)
-
-
-def _text(name: str, comment: str) -> Column[Any]:
-    return Column(name, Text, comment=comment)
-
-
-def _time(name: str, comment: str) -> Column[Any]:
-    return Column(name, TIME, comment=comment)
-
-
-def _stamp(name: str, comment: str) -> Column[Any]:
-    return _column(name, TIME, comment, default="clock_timestamp()")
-
-
-def _degrees(name: str, comment: str) -> Column[Any]:
-    return Column(name, Numeric(9, 6), comment=f"{comment}, in degrees.")
-
-
-def _source() -> Column[Any]:
-    return _column("source", Text, "The table of regions, with its schema, e.g. public.region_index.")
-
-
-def _region_id() -> Column[Any]:
-    return _column("region_id", Text, "The region's id in the table of regions, as text.")
-
 
 region_index = Table(
     REGION_INDEX,
     metadata,
-    _column("id", Uuid, "Says which region it is: another id is another region.", default="gen_random_uuid()"),
-    _column("code", Text, "The region's short name; its CronJob is named after it."),
-    _column("name", Text, "The region's name for people."),
-    _degrees("bbox_min_lon", "The western edge of the region's box: the longitude, positive in the east"),
-    _degrees("bbox_min_lat", "The southern edge of the region's box: the latitude, positive in the north"),
-    _degrees("bbox_max_lon", "The eastern edge of the region's box: the longitude, positive in the east"),
-    _degrees("bbox_max_lat", "The northern edge of the region's box: the latitude, positive in the north"),
-    _column(
+    column("id", Uuid, "Says which region it is: another id is another region.", default="gen_random_uuid()"),
+    column("code", Text, "The region's short name; its CronJob is named after it."),
+    column("name", Text, "The region's name for people."),
+    degrees("bbox_min_lon", "The western edge of the region's box: the longitude, positive in the east"),
+    degrees("bbox_min_lat", "The southern edge of the region's box: the latitude, positive in the north"),
+    degrees("bbox_max_lon", "The eastern edge of the region's box: the longitude, positive in the east"),
+    degrees("bbox_max_lat", "The northern edge of the region's box: the latitude, positive in the north"),
+    column(
         "cron_schedule",
         Text,
         "When the region ticks: cron as Kubernetes reads it, in UTC; H is a value by the code's hash.",
     ),
-    _column("active", Boolean, "Whether the region ticks. A region that does not tick has no CronJob.", default="true"),
-    _stamp("created_at", "When the row was made."),
-    _stamp("updated_at", "When the row was last changed, as far as whoever changes it says so: no trigger does."),
+    column("active", Boolean, "Whether the region ticks. A region that does not tick has no CronJob.", default="true"),
+    stamp("created_at", "When the row was made."),
+    stamp("updated_at", "When the row was last changed, as far as whoever changes it says so: no trigger does."),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("code"),
     schema="public",
@@ -111,28 +71,28 @@ region_index = Table(
 job_run = Table(
     "job_run",
     metadata,
-    _source(),
-    _region_id(),
-    _column("tick_at", TIME, "The minute that the tick was scheduled for; of a manual run, of its first claim."),
-    _column("manual_uid", Text, "The uid of a manual run's Job; empty for a scheduled tick.", default="''"),
-    _column("region_code", Text, "The region's code, as the tick's CronJob had it."),
-    _column("cron", Text, "The schedule in force, in UTC."),
-    _text("handler", "The name of the tick's handler; null in a row that the operator wrote."),
-    _column("state", Text, f"{', '.join(State)}; the last four are final."),
-    _text("reason", "Why the row is in its state, e.g. ok, late, timeout or capacity; null while it runs."),
-    _column("attempt", Integer, "How many times the tick was claimed to be run; 0 where it never ran.", default="0"),
-    _time("lease_until", "Until when the latest attempt has the tick to itself, unless the attempt renews this."),
-    _text("job_name", "The name of the tick's Kubernetes Job, also where that was never made."),
-    _text("pod", "The name of the latest attempt's pod."),
-    _text("node", "The name of the node that the pod ran on."),
-    _time("started_at", "When the latest attempt began."),
-    _time("finished_at", "When the latest attempt ended, or the operator wrote the row; null while it runs."),
-    _time("window_start", "From when on the handler was to fetch; null: from the beginning."),
-    _time("window_end", "Up to when the handler was to fetch."),
+    source(),
+    region_id(),
+    column("tick_at", TIME, "The minute that the tick was scheduled for; of a manual run, of its first claim."),
+    column("manual_uid", Text, "The uid of a manual run's Job; empty for a scheduled tick.", default="''"),
+    column("region_code", Text, "The region's code, as the tick's CronJob had it."),
+    column("cron", Text, "The schedule in force, in UTC."),
+    text_column("handler", "The name of the tick's handler; null in a row that the operator wrote."),
+    column("state", Text, f"{', '.join(State)}; the last four are final."),
+    text_column("reason", "Why the row is in its state, e.g. ok, late, timeout or capacity; null while it runs."),
+    column("attempt", Integer, "How many times the tick was claimed to be run; 0 where it never ran.", default="0"),
+    time_column("lease_until", "Until when the latest attempt has the tick to itself, unless the attempt renews this."),
+    text_column("job_name", "The name of the tick's Kubernetes Job, also where that was never made."),
+    text_column("pod", "The name of the latest attempt's pod."),
+    text_column("node", "The name of the node that the pod ran on."),
+    time_column("started_at", "When the latest attempt began."),
+    time_column("finished_at", "When the latest attempt ended, or the operator wrote the row; null while it runs."),
+    time_column("window_start", "From when on the handler was to fetch; null: from the beginning."),
+    time_column("window_end", "Up to when the handler was to fetch."),
     Column("counts", JSONB, comment='What the handler counted, by names of its own, e.g. {"items": 3}.'),
-    _text("error_class", "The Python class of the error that ended the latest attempt."),
-    _text("error_message", "What that error said; in a row that the operator wrote, what it knows of the cause."),
-    _stamp("created_at", "When the row was made: by the first claim, or by the operator."),
+    text_column("error_class", "The Python class of the error that ended the latest attempt."),
+    text_column("error_message", "What that error said; in a row that the operator wrote, what it knows of the cause."),
+    stamp("created_at", "When the row was made: by the first claim, or by the operator."),
     PrimaryKeyConstraint("source", "region_id", "tick_at", "manual_uid"),
     CheckConstraint(text("state IN ({})".format(", ".join(f"'{state}'" for state in State))), name="state"),
     CheckConstraint(text("attempt >= 0"), name="attempt"),
@@ -146,15 +106,30 @@ job_run_open = Index("job_run_open", job_run.c.tick_at, postgresql_where=_OPEN)
 """Finds the few rows that are not final. The index leaves lease_until out, so that renewing a lease touches no index.
 """
 
+job_run_ended = Index(
+    "job_run_ended",
+    job_run.c.finished_at,
+    postgresql_where=text("started_at IS NOT NULL AND finished_at - tick_at > '00:01:00'::interval"),
+)
+"""Finds the runs that may have been in the way of the region's next tick, by their end. Most runs end sooner."""
+
+job_run_failed = Index(
+    "job_run_failed",
+    job_run.c.finished_at,
+    postgresql_where=text("state IN ('failed', 'missed')"),
+    postgresql_include=["source", "region_id", "tick_at", "state", "reason"],
+)
+"""Finds what went wrong lately, for the view recent_failures, and counts what was missed, for missed_by_cause."""
+
 region_cursor = Table(
     "region_cursor",
     metadata,
-    _source(),
-    _region_id(),
-    _column("handler", Text, "The name of the handler."),
-    _time("window_start", "The beginning of the last window that carried the cursor on; null: all time."),
-    _column("window_end", TIME, "Up to when all was fetched. Set it back to have it fetched again from there."),
-    _stamp("updated_at", "When a tick last carried the cursor on."),
+    source(),
+    region_id(),
+    column("handler", Text, "The name of the handler."),
+    time_column("window_start", "The beginning of the last window that carried the cursor on; null: all time."),
+    column("window_end", TIME, "Up to when all was fetched. Set it back to have it fetched again from there."),
+    stamp("updated_at", "When a tick last carried the cursor on."),
     PrimaryKeyConstraint("source", "region_id", "handler"),
     schema=SCHEMA,
     comment="How far each region was fetched by each handler. A region without a row is fetched from the beginning.",
@@ -164,15 +139,18 @@ region_cursor = Table(
 region_schedule = Table(
     "region_schedule",
     metadata,
-    _source(),
-    _region_id(),
-    _column("cron", Text, "The schedule, in UTC."),
-    _column("code", Text, "The region's code then."),
-    _column("valid_from", TIME, "After when it was in force: the first tick is the first one strictly later."),
-    _time("valid_to", "Up to when it was in force, that moment included; null: it still is."),
-    _column("cronjob", Text, "The name of the CronJob that had it."),
-    _column("start_deadline_seconds", Integer, "How late a tick could start, in seconds after its minute."),
-    _column("suspended", Boolean, "Whether the CronJob was suspended: its ticks are skipped.", default="false"),
+    source(),
+    region_id(),
+    column("cron", Text, "The schedule, in UTC."),
+    column("code", Text, "The region's code then."),
+    column("valid_from", TIME, "After when it was in force: the first tick is the first one strictly later."),
+    time_column("valid_to", "Up to when it was in force, that moment included; null: it still is."),
+    column("cronjob", Text, "The name of the CronJob that had it."),
+    column("start_deadline_seconds", Integer, "How late a tick could start, in seconds after its minute."),
+    column("suspended", Boolean, "Whether the CronJob was suspended: its ticks are skipped.", default="false"),
+    text_column(
+        "suspended_by", "What suspended the CronJob, and who; null: it was not suspended, or that is not known."
+    ),
     PrimaryKeyConstraint("source", "region_id", "valid_from"),
     CheckConstraint(text("valid_to > valid_from"), name="valid"),
     schema=SCHEMA,
@@ -188,12 +166,38 @@ region_schedule_current = Index(
 )
 """A region has at most one current schedule version."""
 
+suspension = Table(
+    "suspension",
+    metadata,
+    source(),
+    region_id(),
+    column("suspended_from", TIME, "After when the CronJob was suspended: valid_from in region_schedule."),
+    time_column("suspended_until", "Up to when; null: it still is, and the row stands for all ticks since."),
+    column("region_code", Text, "The region's code then."),
+    column("cron", Text, "The schedule, in UTC."),
+    text_column("suspended_by", "What suspended the CronJob, and who; null: not known."),
+    column("first_tick_at", TIME, "The first tick that was skipped."),
+    column("last_tick_at", TIME, "The latest tick that is counted."),
+    column("ticks", BigInteger, "How many ticks were skipped, up to counted_until."),
+    column("counted_until", TIME, "Up to when the ticks are counted; it follows the time, at most an hour behind."),
+    stamp("counted_at", "When ticks were last counted."),
+    PrimaryKeyConstraint("source", "region_id", "suspended_from"),
+    CheckConstraint(text("ticks >= 0"), name="ticks"),
+    schema=SCHEMA,
+    comment="The ticks of suspended regions: one row for each suspension. None of these ticks has a row in job_run.",
+)
+"""A claim of a tick up to `counted_until` is refused. So a leftover Job cannot do a tick that is counted here."""
+
 ledger = Table(
     "ledger",
     metadata,
     Column("source", Text, primary_key=True, comment="The table of regions, with its schema."),
-    _column("accounted_until", TIME, "Every tick that was expected up to then has its row in job_run."),
-    _text("scheduler", "The uid of the RegionScheduler that accounts for the table: the last that followed it."),
+    column(
+        "accounted_until",
+        TIME,
+        "Every tick that was expected up to then has its row in job_run, or lies in a suspension.",
+    ),
+    text_column("scheduler", "The uid of the RegionScheduler that accounts for the table: the last that followed it."),
     schema=SCHEMA,
     comment="Up to when the ticks of each table of regions are accounted for.",
 )
@@ -204,7 +208,7 @@ may read another table by now.
 compatibility = Table(
     "compatibility",
     metadata,
-    _column("min_reader", Text, "The oldest release that may read and write the tables of this schema."),
+    column("min_reader", Text, "The oldest release that may read and write the tables of this schema."),
     Column("only_row", Boolean, primary_key=True, server_default=text("true"), comment="Keeps the table at one row."),
     CheckConstraint(text("only_row"), name="only_row"),
     schema=SCHEMA,
@@ -215,20 +219,22 @@ creator = Table(
     "creator",
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True, comment="Says which creator it is."),
-    _source(),
-    _region_id(),
-    _column("platform", Text, "How to ask the creator: http, youtube or tiktok."),
-    _text("handle", "The creator's name on the platform, for youtube and tiktok."),
-    _text("url", "The address to ask, for http."),
-    _text("etag", "The ETag of the last answer, as it came."),
-    _text("last_modified", "The Last-Modified of the last answer, as it came."),
-    _time("not_before", "Until when the creator is left alone. Set it to null to have it asked at the next tick."),
-    _stamp("created_at", "When the row was made."),
-    _stamp("updated_at", "When platform, handle or url were last changed; a trigger sets it."),
-    _text("platform_id", "What the platform calls what is asked for, once that was looked up."),
-    _time("last_polled_at", "When the creator last answered."),
-    _text("last_error", "What went wrong since the last answer; null where nothing did."),
-    _column("failures", Integer, "How many refusals there were in a row.", default="0"),
+    source(),
+    region_id(),
+    column("platform", Text, "How to ask the creator: http, youtube or tiktok."),
+    text_column("handle", "The creator's name on the platform, for youtube and tiktok."),
+    text_column("url", "The address to ask, for http."),
+    text_column("etag", "The ETag of the last answer, as it came."),
+    text_column("last_modified", "The Last-Modified of the last answer, as it came."),
+    time_column(
+        "not_before", "Until when the creator is left alone. Set it to null to have it asked at the next tick."
+    ),
+    stamp("created_at", "When the row was made."),
+    stamp("updated_at", "When platform, handle or url were last changed; a trigger sets it."),
+    text_column("platform_id", "What the platform calls what is asked for, once that was looked up."),
+    time_column("last_polled_at", "When the creator last answered."),
+    text_column("last_error", "What went wrong since the last answer; null where nothing did."),
+    column("failures", Integer, "How many refusals there were in a row.", default="0"),
     UniqueConstraint("source", "region_id", "platform", "handle"),
     UniqueConstraint("source", "region_id", "platform", "url"),
     CheckConstraint(text("handle IS NOT NULL OR url IS NOT NULL"), name="address"),
@@ -240,11 +246,11 @@ item = Table(
     "item",
     metadata,
     Column("creator_id", ForeignKey(creator.c.id, ondelete="CASCADE"), nullable=False, comment="The item's creator."),
-    _column("item_id", Text, "What the platform calls the item; of more than 512 characters, their hash."),
-    _text("url", "Where the item is."),
-    _text("title", "The item's title."),
-    _time("published_at", "When the item was published, as the platform says."),
-    _stamp("first_seen_at", "When a tick or a worker first saw the item."),
+    column("item_id", Text, "What the platform calls the item; of more than 512 characters, their hash."),
+    text_column("url", "Where the item is."),
+    text_column("title", "The item's title."),
+    time_column("published_at", "When the item was published, as the platform says."),
+    stamp("first_seen_at", "When a tick or a worker first saw the item."),
     PrimaryKeyConstraint("creator_id", "item_id"),
     schema=SCHEMA,
     comment="What creators published, as it was when it was first seen. Delete what is no longer wanted.",

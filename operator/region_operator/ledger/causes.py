@@ -23,6 +23,7 @@ Which ticks are due to be judged is left to `finalize`. What is known of Jobs an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from region_operator.ledger.job_cache import Job, JobState
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from region_operator.ledger.expected_ticks import ExpectedTick
     from region_operator.ledger.pod_failure import PodFailure
+
+_DAY = timedelta(days=1)
 
 _SKIPPED = frozenset({Reason.STILL_RUNNING, Reason.CAPACITY, Reason.CHANGED, Reason.SUSPENDED})
 """The reasons of ticks that were refused on purpose: by Forbid, by the cap, or by an edit of the schedule."""
@@ -49,6 +52,24 @@ class Verdict:
     def state(self) -> State:
         """The state of a tick that left no row: skipped or missed."""
         return State.SKIPPED if self.reason in _SKIPPED else State.MISSED
+
+
+@dataclass(frozen=True, slots=True)
+class LongRun:
+    """A run that lasted for more than a minute after its tick, or still lasts: `ended` is then the end of its lease."""
+
+    region_id: str
+    tick_at: datetime
+    created_at: datetime
+    ended: datetime
+
+    def was_in_the_way_of(self, tick: ExpectedTick) -> bool:
+        """Whether the run was under way when a later `tick` of the region was due, and began before its latest start.
+
+        A run that is more than a day older is none of the controller's any more.
+        """
+        is_earlier = tick.tick_at - _DAY <= self.tick_at < tick.tick_at
+        return is_earlier and self.created_at < tick.latest_start and self.ended > tick.tick_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """Computes the expected ticks from schedule versions. Pure: no clock, no I/O.
 
-A tick is expected if a schedule version was valid when the tick was due. A suspended schedule version counts too. A
-claim can make the tick's row only for a limited time (a rule of the tick, in `region_tick.contract`). After that time
-the operator may write the row, unless the tick's Job is active. What the row says is left to `causes`.
+A tick is expected if a schedule version was valid when the tick was due. A suspended schedule version counts too, but
+most of its ticks are left to `suspensions`. A claim can make the tick's row only for a limited time (a rule of the
+tick, in `region_tick.contract`). After that time the operator may write the row, unless the tick's Job is active. What
+the row says is left to `causes`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from region_operator.regions.cron_field import ScheduleError
@@ -19,7 +21,7 @@ from region_operator.regions.schedule import Schedule, parse_schedule
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, job_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion
 
@@ -29,7 +31,10 @@ CLAIM_MARGIN = timedelta(seconds=LATENESS_TOLERANCE_SECONDS + 5)
 SLICE = timedelta(minutes=15)
 """How much time one pass computes at once. After a long absence, slices cost time instead of memory."""
 
-_INSTANT = timedelta(microseconds=1)
+INSTANT = timedelta(microseconds=1)
+"""The smallest difference of two times, in Postgres as in Python."""
+
+NOTHING_SUSPENDED: Mapping[tuple[str, datetime], datetime] = MappingProxyType({})
 
 _parse = lru_cache(maxsize=20_000)(parse_schedule)
 
@@ -68,8 +73,7 @@ class ExpectedTick:
         The controller reads the CronJob at the moment of a sync, so a longer start deadline also counts if set after
         the tick was due.
         """
-        later = self.next_spec.start_deadline_seconds if self.next_spec else 0
-        return self.tick_at + timedelta(seconds=max(self.spec.start_deadline_seconds, later))
+        return self.tick_at + start_deadline(self.spec, self.next_spec)
 
     @property
     def ended_in_time(self) -> bool:
@@ -90,41 +94,81 @@ class ExpectedTick:
         """
         return not self.spec.suspended or self.ended_in_time
 
-    def may_be_claimed(self, now: datetime) -> bool:
-        """Whether a claim can still make the tick's row at `now`."""
-        return now <= self.latest_start + CLAIM_MARGIN
+    def is_due(self, judged_until: datetime) -> bool:
+        """Whether the tick may be judged."""
+        return self.latest_start < judged_until
 
 
-def slices(after: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the time from `after` to `until` in parts of at most SLICE, as (start, end)."""
+def judged_until(now: datetime, lag: timedelta) -> datetime:
+    """Return the moment before which the latest start of a tick must lie, so that the tick may be judged at `now`.
+
+    Then no claim can make the tick's row any more. The schedule versions are known up to `lag` before `now`, so for the
+    whole time in which the tick's Job can have been created.
+    """
+    return now - max(lag, CLAIM_MARGIN)
+
+
+def start_deadline(spec: ScheduleSpec, next_spec: ScheduleSpec | None) -> timedelta:
+    """Return how long after a tick the controller may create the tick's Job, given the spec that followed, if any."""
+    later = next_spec.start_deadline_seconds if next_spec else 0
+    return timedelta(seconds=max(spec.start_deadline_seconds, later))
+
+
+def next_specs(versions: Collection[ScheduleVersion]) -> dict[tuple[str, datetime], ScheduleSpec]:
+    """Return the specs of the versions that followed at once, by the region's id and `valid_from` of the earlier."""
+    spec_by_start = {(version.region_id, version.valid_from): version.spec for version in versions}
+    return {
+        (version.region_id, version.valid_from): spec
+        for version in versions
+        if version.valid_to and (spec := spec_by_start.get((version.region_id, version.valid_to)))
+    }
+
+
+def slices(after: datetime, until: datetime, length: timedelta = SLICE) -> Iterator[tuple[datetime, datetime]]:
+    """Yield the time from `after` to `until` in parts of at most `length`, as (start, end)."""
     while after < until:
-        end = min(after + SLICE, until)
+        end = min(after + length, until)
         yield after, end
         after = end
 
 
-def expected_ticks(versions: Collection[ScheduleVersion], *, after: datetime, until: datetime) -> list[ExpectedTick]:
-    """Return the expected ticks of one source's schedule versions, strictly after `after` and up to `until` (UTC)."""
+def expected_ticks(
+    versions: Collection[ScheduleVersion],
+    *,
+    after: datetime,
+    until: datetime,
+    looked_at_from: Mapping[tuple[str, datetime], datetime] = NOTHING_SUSPENDED,
+) -> list[ExpectedTick]:
+    """Return the expected ticks of one source's schedule versions, strictly after `after` and up to `until` (UTC).
+
+    Of a version in `looked_at_from`, by the region's id and `valid_from`, only the ticks after that moment.
+    """
     ticks: list[ExpectedTick] = []
-    spec_by_start = {(version.region_id, version.valid_from): version.spec for version in versions}
+    specs = next_specs(versions)
     times: dict[str, Sequence[datetime]] = {}
     for version in versions:
-        cron = version.spec.cron
+        cron, key = version.spec.cron, (version.region_id, version.valid_from)
         if cron not in times:
-            times[cron] = _times(cron, after, until)
+            times[cron] = tick_times(cron, after, until)
         cron_times = times[cron]
         if not cron_times:
             continue
-        first = bisect_right(cron_times, max(after, version.valid_from))
+        first = bisect_right(cron_times, max(after, version.valid_from, looked_at_from.get(key, after)))
         last = bisect_right(cron_times, min(until, version.valid_to or until))
-        end = version.valid_to
-        next_spec = spec_by_start.get((version.region_id, end)) if end else None
+        end, next_spec = version.valid_to, specs.get(key)
         ticks += [ExpectedTick(version.region_id, version.spec, at, end, next_spec) for at in cron_times[first:last]]
     return ticks
 
 
-def recompute(versions: Iterable[ScheduleVersion], keys: Iterable[TickKey]) -> list[ExpectedTick]:
-    """Return the ticks of `keys` by the current schedule versions, without the ticks that are no longer expected."""
+def recompute(
+    versions: Iterable[ScheduleVersion],
+    keys: Iterable[TickKey],
+    looked_at_from: Mapping[tuple[str, datetime], datetime] = NOTHING_SUSPENDED,
+) -> list[ExpectedTick]:
+    """Return the ticks of `keys` by the current schedule versions, without the ticks that are no longer expected.
+
+    `looked_at_from` is as in `expected_ticks`.
+    """
     versions_by_region: defaultdict[str, list[ScheduleVersion]] = defaultdict(list)
     for version in versions:
         versions_by_region[version.region_id].append(version)
@@ -134,16 +178,17 @@ def recompute(versions: Iterable[ScheduleVersion], keys: Iterable[TickKey]) -> l
     ticks: list[ExpectedTick] = []
     for tick_at, region_ids in regions_by_time.items():
         concerned = [version for region_id in region_ids for version in versions_by_region[region_id]]
-        ticks += expected_ticks(concerned, after=tick_at - _INSTANT, until=tick_at)
+        ticks += expected_ticks(concerned, after=tick_at - INSTANT, until=tick_at, looked_at_from=looked_at_from)
     return ticks
 
 
 def finalized_until(pending: Iterable[TickKey], until: datetime) -> datetime:
     """Return up to when every tick is final, if all ticks up to `until` are final except the `pending` ticks."""
-    return min((tick_at - _INSTANT for _, tick_at in pending), default=until)
+    return min((tick_at - INSTANT for _, tick_at in pending), default=until)
 
 
-def _times(cron: str, after: datetime, until: datetime) -> list[datetime]:
+def tick_times(cron: str, after: datetime, until: datetime) -> list[datetime]:
+    """Return the times of a schedule strictly after `after` and up to `until` (UTC), none for a text of other hands."""
     try:
         schedule = _parse(cron)
     except ScheduleError:

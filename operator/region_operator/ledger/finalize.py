@@ -4,8 +4,11 @@ A tick with a hanging Job stays pending for as long as the Job may live, up to a
 cannot pass a pending tick. So the Finalizer remembers which later ticks are final: each pass looks at pending ticks and
 at new ticks, and at no tick twice. The memory only saves work. A process without memory begins at `accounted_until`.
 
-The verdicts are left to `causes`, the SQL to `job_run_queries` and `open_run_queries`. When a pass runs is left to
-`service`.
+The ticks of suspended regions are counted first. The other ticks follow, one slice of time after the other; after a
+pass that failed or was cut off, the slices are half as long. So a pass that takes too long ends further on each time.
+
+The evidence is left to `evidence`, the verdicts to `causes`, the count to `suspensions`, the SQL to the modules that
+end in `_queries`. When a pass runs is left to `service`.
 """
 
 from __future__ import annotations
@@ -18,30 +21,36 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from region_operator.cronjobs.labels import region_key
-from region_operator.ledger.causes import Evidence, Verdict, judge, judge_open
+from region_operator.ledger.batches import Batches
+from region_operator.ledger.evidence import judge_open_runs, judge_ticks
 from region_operator.ledger.expected_ticks import (
+    SLICE,
     ExpectedTick,
     TickKey,
     expected_ticks,
     finalized_until,
+    judged_until,
     recompute,
     slices,
 )
-from region_operator.ledger.job_run_queries import find_final, find_missing, read_periods, write_final_rows
+from region_operator.ledger.job_run_queries import find_final, find_missing, write_final_rows
 from region_operator.ledger.open_run_queries import close_runs, find_open_runs
+from region_operator.ledger.period_queries import advance, read_periods
+from region_operator.ledger.suspension_queries import count_ticks
+from region_operator.ledger.suspensions import looked_at_from, ticks_to_count
 from region_operator.runtime import metrics
-from region_tick.contract import tick_at_of
+from region_tick.contract import Reason, State, tick_at_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from region_operator.ledger.job_cache import Job
     from region_operator.ledger.job_cleanup import JobCleanup
-    from region_operator.ledger.job_run_queries import Period, WrittenRow
+    from region_operator.ledger.job_run_queries import WrittenRow
     from region_operator.ledger.job_watch import JobWatch
+    from region_operator.ledger.period_queries import Period
     from region_operator.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -53,6 +62,8 @@ A pass begins every minute and takes two minutes at most. One minute is to spare
 """
 JOBS_KEPT_FOR = timedelta(hours=1)
 """How long an ended Job is remembered beyond the oldest tick that is not final."""
+
+SHORTEST_SLICE = timedelta(minutes=1)
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -68,23 +79,6 @@ class Progress:
     finalized_until: datetime
     looked_until: datetime
     pending: frozenset[TickKey]
-
-
-@dataclass(frozen=True, slots=True)
-class JudgingLimits:
-    """Which ticks may be judged. `now` is the database's time.
-
-    Ticks are judged only up to `known_until`, the last moment for which region_schedule is known to be current.
-    """
-
-    now: datetime
-    known_until: datetime
-
-    def is_due(self, tick: ExpectedTick) -> bool:
-        """Whether no claim can come any more, and the schedule is known for the whole time in which the tick's Job can
-        have been created.
-        """
-        return not tick.may_be_claimed(self.now) and tick.latest_start <= self.known_until
 
 
 class Finalizer:
@@ -110,6 +104,8 @@ class Finalizer:
         self._retention = retention
         self._progress: dict[str, Progress] = {}
         self._listed_at = self._watched_since = _LONG_AGO
+        self._batches = Batches()
+        self.slice_length = SLICE
 
     def is_for(self, engine: AsyncEngine, scheduler: Scheduler) -> bool:
         """Whether this Finalizer works with this database for this RegionScheduler."""
@@ -121,9 +117,17 @@ class Finalizer:
         Raises sqlalchemy.exc.SQLAlchemyError, TimeoutError and what `api.ERRORS` lists. Rows written before an error
         stay.
         """
+        try:
+            await self._finalize(lag)
+        except BaseException:
+            self.slice_length = max(self.slice_length / 2, SHORTEST_SLICE)
+            raise
+        self.slice_length = min(self.slice_length * 2, SLICE)
+
+    async def _finalize(self, lag: timedelta) -> None:
         started = time.monotonic()
         now, periods = await read_periods(self._engine, scheduler=self._uid, retention=self._retention)
-        until = now - lag - timedelta(seconds=time.monotonic() - started)
+        until = judged_until(now, lag + timedelta(seconds=time.monotonic() - started))
         await self._job_watch.refresh(self._namespace, now)
         if now - self._listed_at > MAX_LIST_GAP:
             self._watched_since = now
@@ -132,7 +136,8 @@ class Finalizer:
         await self._close_open_runs()
         self._progress = {period.source: self._progress_of(period) for period in periods}
         for period in periods:
-            await self._finalize_source(period, JudgingLimits(now, until))
+            await self._count_suspended(period, until)
+            await self._finalize_source(period, until)
         await self._delete_waiting(periods)
         all_progress = self._progress.values()
         metrics.LEDGER_UNTIL.set(min((each.finalized_until for each in all_progress), default=until).timestamp())
@@ -146,69 +151,62 @@ class Finalizer:
             return Progress(period.finalized_until, period.after, frozenset())
         return progress
 
-    async def _finalize_source(self, period: Period, limits: JudgingLimits) -> None:
-        """Finalize a source's pending ticks, then the source's new ticks, slice by slice."""
+    async def _count_suspended(self, period: Period, until: datetime) -> None:
+        """Count the ticks of suspensions up to `until`, before the ledger may pass the ticks."""
+        suspended = await asyncio.to_thread(
+            ticks_to_count, period.versions, period.suspensions, after=period.after, judged_until=until
+        )
+        count = await count_ticks(self._engine, period.source, suspended)
+        _report({(State.SKIPPED, Reason.SUSPENDED): count} if count else {})
+
+    async def _finalize_source(self, period: Period, until: datetime) -> None:
+        """Finalize a source's pending ticks, then the source's new ticks up to `until`, slice by slice."""
         progress = self._progress[period.source]
+        one_by_one = looked_at_from(period.versions, period.suspensions, after=period.after, judged_until=until)
         pending_before = [key for key in progress.pending if key[1] > period.after]
-        ticks = await asyncio.to_thread(recompute, period.versions, pending_before)
-        pending = await self._finalize_ticks(period, ticks, frozenset(), limits, progress.looked_until)
-        for start, end in slices(progress.looked_until, limits.known_until):
-            ticks = await asyncio.to_thread(expected_ticks, period.versions, after=start, until=end)
-            pending = await self._finalize_ticks(period, ticks, pending, limits, end)
+        ticks = await asyncio.to_thread(recompute, period.versions, pending_before, one_by_one)
+        pending = await self._finalize_ticks(period, ticks, frozenset(), until, progress.looked_until)
+        for start, end in slices(progress.looked_until, until, self.slice_length):
+            ticks = await asyncio.to_thread(
+                expected_ticks, period.versions, after=start, until=end, looked_at_from=one_by_one
+            )
+            pending = await self._finalize_ticks(period, ticks, pending, until, end)
 
     async def _finalize_ticks(
         self,
         period: Period,
         ticks: Sequence[ExpectedTick],
         pending: frozenset[TickKey],
-        limits: JudgingLimits,
         until: datetime,
+        looked_until: datetime,
     ) -> frozenset[TickKey]:
-        """Finalize `ticks`, save the progress up to `until`, and return all pending ticks up to `until`.
+        """Finalize the due ones of `ticks`, save the progress up to `looked_until`, and return all pending ticks.
 
         `pending` are the pending ticks before `ticks`.
         """
-        missing = await find_missing(self._engine, period.source, ticks)
-        verdicts = await self._judge([(tick, overlapped) for tick, overlapped in missing if limits.is_due(tick)])
-        pending |= {tick.key for tick, _ in missing} - {tick.key for tick, _ in verdicts}
-        final_until = finalized_until(pending, until)
-        written = await write_final_rows(self._engine, period.source, verdicts, until=final_until)
-        self._progress[period.source] = Progress(max(final_until, period.finalized_until), until, pending)
-        _report(written)
+        missing = await find_missing(self._engine, period.source, ticks, self._batches)
+        verdicts = await judge_ticks(
+            self._engine,
+            period.source,
+            [tick for tick in missing if tick.is_due(until)],
+            job_watch=self._job_watch,
+            namespace=self._namespace,
+            watched_since=self._watched_since,
+            batches=self._batches,
+        )
+        pending |= {tick.key for tick in missing} - {tick.key for tick, _ in verdicts}
+        final_until = finalized_until(pending, looked_until)
+        _report(_count(await write_final_rows(self._engine, period.source, verdicts, self._batches)))
+        await advance(self._engine, period.source, final_until)
+        self._progress[period.source] = Progress(max(final_until, period.finalized_until), looked_until, pending)
         return pending
-
-    async def _judge(self, due: Sequence[tuple[ExpectedTick, bool]]) -> list[tuple[ExpectedTick, Verdict]]:
-        """Judge due ticks, given with whether an earlier tick overlapped; leave out the ticks without a verdict."""
-        jobs = await self._job_watch.find([tick.job for tick, _ in due if tick.may_have_job], self._namespace)
-        await self._job_watch.find_failures(jobs.values(), self._namespace)
-        jobs_by_region = self._job_watch.jobs.by_region()
-        verdicts = []
-        for tick, overlapped in due:
-            region_jobs = jobs_by_region.get(region_key(tick.region_id), ())
-            evidence = Evidence(
-                job=jobs.get(tick.job),
-                failure=self._job_watch.jobs.failure_of(tick.job),
-                overlapped=overlapped or _was_blocked(tick, region_jobs),
-                watched_since=self._watched_since,
-            )
-            if verdict := judge(tick, evidence):
-                verdicts.append((tick, verdict))
-        return verdicts
 
     async def _close_open_runs(self) -> None:
         """Close the rows of attempts that ended without recording an end, unless the Job may still try again."""
         rows = await find_open_runs(self._engine, scheduler=self._uid)
-        if not rows:
-            return
-        jobs = await self._job_watch.find({row.job for row in rows if row.job}, self._namespace)
-        await self._job_watch.find_failures_in_pods([job for job in jobs.values() if job.failing], self._namespace)
-        verdicts = []
-        for row in rows:
-            verdict = judge_open(jobs.get(row.job), self._job_watch.jobs.failure_of(row.job), row.recorded_reason)
-            if verdict:
-                verdicts.append((row, verdict))
+        verdicts = await judge_open_runs(rows, job_watch=self._job_watch, namespace=self._namespace)
         if verdicts:
-            _report(await close_runs(self._engine, verdicts))
+            _report(_count(await close_runs(self._engine, verdicts)))
 
     async def _delete_waiting(self, periods: Sequence[Period]) -> None:
         """Delete the Jobs that wait for their first pod although their ticks are final, whoever wrote the final rows.
@@ -227,20 +225,18 @@ class Finalizer:
             for version in period.versions
             for tick_at, job in waiting.get(version.spec.cronjob, ())
         }
-        final = await find_final(self._engine, list(jobs))
+        final = await find_final(self._engine, list(jobs), self._batches)
         await self._job_cleanup.delete_waiting({jobs[tick] for tick in final}, self._namespace)
 
 
-def _was_blocked(tick: ExpectedTick, region_jobs: Sequence[Job]) -> bool:
-    """Whether another Job of the region was active while the controller could create the tick's Job."""
-    return any(job.name != tick.job and job.was_active(tick.tick_at, tick.latest_start) for job in region_jobs)
+def _count(written: Sequence[WrittenRow]) -> Counter[tuple[str, str]]:
+    return Counter((row.state, row.reason) for row in written)
 
 
-def _report(written: Sequence[WrittenRow]) -> None:
-    """Count and log the rows by state and reason."""
-    if not written:
+def _report(counts: Mapping[tuple[str, str], int]) -> None:
+    """Count and log ticks by state and reason."""
+    if not counts:
         return
-    counts = Counter((row.state, row.reason) for row in written)
     for (state, reason), count in counts.items():
         metrics.LEDGER_ROWS.labels(state, reason).inc(count)
     rows = {f"{state}: {reason}": count for (state, reason), count in sorted(counts.items())}

@@ -1,79 +1,74 @@
-"""Queries of job_run and the ledger: how far a source is final, which ticks have no row, and writing final rows.
+"""Queries of job_run: which ticks have no row, which had an earlier tick in the way, and writing final rows.
 
 A row that a tick wrote is never changed here, and a row that a tick writes meanwhile wins. Closing the rows of attempts
-with an expired lease is left to `open_run_queries`.
+with an expired lease is left to `open_run_queries`, the ticks of suspended regions to `suspension_queries`, and how far
+the ledger has come to `period_queries`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from region_operator.database.engine import transaction
-from region_operator.ledger.region_schedule_queries import COLUMNS, database_now, version_of_row
+from region_operator.ledger.batches import STATEMENT_SECONDS
+from region_operator.ledger.causes import LongRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from region_operator.ledger.batches import Batches
     from region_operator.ledger.causes import Verdict
     from region_operator.ledger.expected_ticks import ExpectedTick
-    from region_operator.ledger.schedule_versions import ScheduleVersion
-
-BATCH = 10_000
-"""Ticks in one statement."""
-
-_UNFINISHED_SOURCES = text("""
-SELECT source, accounted_until FROM region_tick.ledger
-WHERE scheduler = :scheduler AND EXISTS (
-    SELECT FROM region_tick.region_schedule AS schedule
-    WHERE schedule.source = ledger.source
-        AND (schedule.valid_to IS NULL OR schedule.valid_to > ledger.accounted_until))
-ORDER BY source
-""")
-"""The sources that have a current schedule version, or an ended version with ticks that are not final."""
-
-_VERSIONS = text(
-    f"SELECT {COLUMNS} FROM region_tick.region_schedule"  # noqa: S608 - a constant
-    " WHERE source = :source AND (valid_to IS NULL OR valid_to > :after)"
-)
 
 _MISSING = text("""
-SELECT wanted.place, EXISTS (
-    SELECT FROM region_tick.job_run AS other
-    WHERE other.source = :source AND other.region_id = wanted.region_id AND other.manual_uid = ''
-        AND other.tick_at < wanted.tick_at AND other.tick_at >= wanted.tick_at - interval '1 day'
-        AND other.tick_at < :last AND other.tick_at >= CAST(:first AS timestamptz) - interval '1 day'
-        AND other.started_at IS NOT NULL AND other.created_at < wanted.latest_start
-        AND coalesce(other.finished_at, other.lease_until) > wanted.tick_at) AS overlapped
-FROM unnest(
-    CAST(:region_id AS text[]), CAST(:tick_at AS timestamptz[]), CAST(:latest_start AS timestamptz[]))
-    WITH ORDINALITY AS wanted (region_id, tick_at, latest_start, place)
+SELECT wanted.place
+FROM unnest(CAST(:region_id AS text[]), CAST(:tick_at AS timestamptz[]))
+    WITH ORDINALITY AS wanted (region_id, tick_at, place)
 WHERE (
     SELECT true FROM region_tick.job_run AS run
     WHERE run.source = :source AND run.region_id = wanted.region_id AND run.tick_at = wanted.tick_at
         AND run.manual_uid = '' AND run.tick_at >= :first AND run.tick_at <= :last) IS NULL
 ORDER BY wanted.place
 """)
-"""`overlapped` says whether an earlier tick of the region ran when the tick was due.
-
-`first` and `last` exclude partitions. The query avoids NOT EXISTS: on a day that was not analyzed yet, an anti join
+"""`first` and `last` exclude partitions. The query avoids NOT EXISTS: on a day that was not analyzed yet, an anti join
 took 30 s instead of a fraction of a second.
+"""
+
+LONG_RUNS = """
+SELECT region_id, tick_at, created_at, finished_at AS ended FROM region_tick.job_run
+WHERE source = :source AND manual_uid = '' AND region_id = ANY(CAST(:region_id AS text[]))
+    AND started_at IS NOT NULL AND finished_at - tick_at > interval '1 minute' AND finished_at > :first
+    AND tick_at >= CAST(:first AS timestamptz) - interval '1 day' AND tick_at < :last
+UNION ALL
+SELECT region_id, tick_at, created_at, coalesce(finished_at, lease_until) FROM region_tick.job_run
+WHERE source = :source AND manual_uid = '' AND region_id = ANY(CAST(:region_id AS text[]))
+    AND started_at IS NOT NULL AND state IN ('running', 'interrupted')
+    AND coalesce(finished_at, lease_until) > :first
+    AND tick_at >= CAST(:first AS timestamptz) - interval '1 day' AND tick_at < :last
+"""
+"""Reads the runs that ended after `first` once, for all ticks that are due from `first` to `last`: by the index
+job_run_ended, and by job_run_open for the runs that have not ended. Two ticks of a region are at least a minute apart.
+So a run that was in the way of a later tick ended more than a minute after its own tick, and job_run_ended holds such
+runs only. No join: on a day that was not analyzed yet, the planner compared every tick with every run.
 """
 
 _FINAL = text("""
 SELECT wanted.place
 FROM unnest(CAST(:source AS text[]), CAST(:region_id AS text[]), CAST(:tick_at AS timestamptz[]))
     WITH ORDINALITY AS wanted (source, region_id, tick_at, place)
-WHERE (
+WHERE coalesce((
     SELECT run.state FROM region_tick.job_run AS run
     WHERE run.source = wanted.source AND run.region_id = wanted.region_id AND run.tick_at = wanted.tick_at
-        AND run.manual_uid = '' AND run.tick_at >= :first AND run.tick_at <= :last)
+        AND run.manual_uid = '' AND run.tick_at >= :first AND run.tick_at <= :last), (
+    SELECT 'skipped' FROM region_tick.suspension AS row
+    WHERE row.source = wanted.source AND row.region_id = wanted.region_id
+        AND row.suspended_from < wanted.tick_at AND row.counted_until >= wanted.tick_at LIMIT 1))
     NOT IN ('running', 'interrupted')
 ORDER BY wanted.place
 """)
@@ -89,24 +84,6 @@ ON CONFLICT DO NOTHING
 RETURNING state, reason
 """)
 
-_ADVANCE = text("""
-UPDATE region_tick.ledger SET accounted_until = :until WHERE source = :source AND accounted_until < :until
-""")
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """The time of a source that is not final yet, and the schedule versions of that time.
-
-    `finalized_until` is what the ledger says (column accounted_until). `after` is `finalized_until`, or the start of
-    the retention if later: older ticks get no row.
-    """
-
-    source: str
-    finalized_until: datetime
-    after: datetime
-    versions: list[ScheduleVersion]
-
 
 @dataclass(frozen=True, slots=True)
 class WrittenRow:
@@ -116,51 +93,44 @@ class WrittenRow:
     reason: str
 
 
-async def read_periods(engine: AsyncEngine, *, scheduler: str, retention: timedelta) -> tuple[datetime, list[Period]]:
-    """Return the database's time, and the unfinished period of each source that `scheduler` (a uid) owns.
-
-    All times are in UTC. Raises sqlalchemy.exc.DBAPIError.
-    """
-    periods: list[Period] = []
-    async with transaction(engine) as connection:
-        now = await database_now(connection)
-        for source, accounted_until in (await connection.execute(_UNFINISHED_SOURCES, {"scheduler": scheduler})).all():
-            finalized_until = accounted_until.astimezone(UTC)
-            after = max(finalized_until, now - retention)
-            rows = (await connection.execute(_VERSIONS, {"source": source, "after": after})).mappings()
-            periods.append(Period(source, finalized_until, after, [version_of_row(row) for row in rows]))
-    return now, periods
-
-
 async def find_missing(
-    engine: AsyncEngine, source: str, ticks: Sequence[ExpectedTick]
-) -> list[tuple[ExpectedTick, bool]]:
-    """Return the ticks without a row, each with whether an earlier tick of the region ran when the tick was due."""
-    missing: list[tuple[ExpectedTick, bool]] = []
-    for start in range(0, len(ticks), BATCH):
-        batch = ticks[start : start + BATCH]
-        times = [tick.tick_at for tick in batch]
-        parameters = {
-            "source": source,
-            "region_id": [tick.region_id for tick in batch],
-            "tick_at": times,
-            "latest_start": [tick.latest_start for tick in batch],
-            "first": min(times),
-            "last": max(times),
-        }
-        async with transaction(engine) as connection:
-            rows = (await connection.execute(_MISSING, parameters)).all()
-        missing += [(batch[row.place - 1], row.overlapped) for row in rows]
-    return missing
+    engine: AsyncEngine, source: str, ticks: Sequence[ExpectedTick], batches: Batches
+) -> list[ExpectedTick]:
+    """Return the ticks without a row. Raises sqlalchemy.exc.DBAPIError."""
+
+    async def ask(batch: Sequence[ExpectedTick]) -> list[ExpectedTick]:
+        parameters = {"source": source} | _keys(batch)
+        async with transaction(engine, timeout_seconds=STATEMENT_SECONDS) as connection:
+            return [batch[place - 1] for place in (await connection.execute(_MISSING, parameters)).scalars()]
+
+    return await batches.run(ticks, ask)
+
+
+async def find_long_runs(
+    engine: AsyncEngine, source: str, ticks: Sequence[ExpectedTick], batches: Batches
+) -> list[LongRun]:
+    """Return the runs that may have been in the way of a tick of `ticks`: earlier runs that took more than a minute.
+
+    Raises sqlalchemy.exc.DBAPIError.
+    """
+
+    async def ask(batch: Sequence[ExpectedTick]) -> list[LongRun]:
+        async with transaction(engine, timeout_seconds=STATEMENT_SECONDS) as connection:
+            rows = await connection.execute(text(LONG_RUNS), {"source": source} | _keys(batch))
+            return [LongRun(*row) for row in rows]
+
+    return await batches.run(ticks, ask)
 
 
 async def find_final(
-    engine: AsyncEngine, ticks: Sequence[tuple[str, str, datetime]]
+    engine: AsyncEngine, ticks: Sequence[tuple[str, str, datetime]], batches: Batches
 ) -> list[tuple[str, str, datetime]]:
-    """Return the ticks with a final row. A tick is given as source, region's id and time."""
-    final: list[tuple[str, str, datetime]] = []
-    for start in range(0, len(ticks), BATCH):
-        batch = ticks[start : start + BATCH]
+    """Return the ticks that are final: by their row, or by being counted in a suspension.
+
+    A tick is given as source, region's id and time. Raises sqlalchemy.exc.DBAPIError.
+    """
+
+    async def ask(batch: Sequence[tuple[str, str, datetime]]) -> list[tuple[str, str, datetime]]:
         sources, region_ids, times = zip(*batch, strict=True)
         parameters = {
             "source": list(sources),
@@ -169,26 +139,35 @@ async def find_final(
             "first": min(times),
             "last": max(times),
         }
-        async with transaction(engine) as connection:
-            final += [batch[row.place - 1] for row in await connection.execute(_FINAL, parameters)]
-    return final
+        async with transaction(engine, timeout_seconds=STATEMENT_SECONDS) as connection:
+            return [batch[place - 1] for place in (await connection.execute(_FINAL, parameters)).scalars()]
+
+    return await batches.run(ticks, ask)
 
 
 async def write_final_rows(
-    engine: AsyncEngine, source: str, verdicts: Sequence[tuple[ExpectedTick, Verdict]], *, until: datetime
+    engine: AsyncEngine, source: str, verdicts: Sequence[tuple[ExpectedTick, Verdict]], batches: Batches
 ) -> list[WrittenRow]:
-    """Write the final rows of ticks, then record that all ticks of the source up to `until` are final.
+    """Write the final rows of ticks; return the rows that were written. A tick that has a row by now keeps that row.
 
-    Returns the rows that were written. A tick that has a row by now keeps that row. Raises sqlalchemy.exc.DBAPIError.
+    Raises sqlalchemy.exc.DBAPIError.
     """
-    written: list[WrittenRow] = []
-    for start in range(0, len(verdicts), BATCH):
-        batch = verdicts[start : start + BATCH]
-        async with transaction(engine) as connection:
-            written += read_written_rows(await connection.execute(_INSERT_FINAL, {"source": source} | _rows(batch)))
-    async with transaction(engine) as connection:
-        await connection.execute(_ADVANCE, {"source": source, "until": until})
-    return written
+
+    async def write(batch: Sequence[tuple[ExpectedTick, Verdict]]) -> list[WrittenRow]:
+        async with transaction(engine, timeout_seconds=STATEMENT_SECONDS) as connection:
+            return read_written_rows(await connection.execute(_INSERT_FINAL, {"source": source} | _rows(batch)))
+
+    return await batches.run(verdicts, write)
+
+
+def _keys(batch: Sequence[ExpectedTick]) -> dict[str, Any]:
+    times = [tick.tick_at for tick in batch]
+    return {
+        "region_id": [tick.region_id for tick in batch],
+        "tick_at": times,
+        "first": min(times),
+        "last": max(times),
+    }
 
 
 def _rows(batch: Sequence[tuple[ExpectedTick, Verdict]]) -> dict[str, list[Any]]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from region_operator.database.engine import transaction
-from region_operator.ledger.job_run_queries import BATCH, read_written_rows
+from region_operator.ledger.batches import MOST
+from region_operator.ledger.job_run_queries import read_written_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,11 +67,11 @@ class OpenRun:
 
 
 async def find_open_runs(engine: AsyncEngine, *, scheduler: str) -> list[OpenRun]:
-    """Return the oldest rows with a lease over for PATIENCE_SECONDS, at most BATCH rows.
+    """Return the oldest rows with a lease over for PATIENCE_SECONDS, at most batches.MOST rows.
 
     The rows are of all sources that `scheduler` (a uid) owns. Raises sqlalchemy.exc.DBAPIError.
     """
-    parameters = {"scheduler": scheduler, "patience": PATIENCE_SECONDS, "batch": BATCH}
+    parameters = {"scheduler": scheduler, "patience": PATIENCE_SECONDS, "batch": MOST}
     async with transaction(engine) as connection:
         rows = (await connection.execute(_OPEN, parameters)).all()
     return [

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from region_operator.ledger.schedule_versions import RegionKey
 
-COLUMNS = "source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, valid_from, valid_to"
+COLUMNS = (
+    "source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, suspended_by, valid_from, valid_to"
+)
 
 _NOW = text("SELECT clock_timestamp()")
 
@@ -58,15 +60,15 @@ WHERE row.source = ended.source AND row.region_id = ended.region_id AND row.vali
 
 _BEGIN = text("""
 INSERT INTO region_tick.region_schedule
-    (source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, valid_from)
-SELECT source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, greatest(valid_from, (
+    (source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, suspended_by, valid_from)
+SELECT source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, suspended_by, greatest(valid_from, (
     SELECT max(valid_to) FROM region_tick.region_schedule AS past
     WHERE past.source = begun.source AND past.region_id = begun.region_id))
 FROM unnest(
     CAST(:source AS text[]), CAST(:region_id AS text[]), CAST(:cron AS text[]), CAST(:code AS text[]),
     CAST(:cronjob AS text[]), CAST(:start_deadline_seconds AS integer[]), CAST(:suspended AS boolean[]),
-    CAST(:valid_from AS timestamptz[]))
-    AS begun (source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, valid_from)
+    CAST(:suspended_by AS text[]), CAST(:valid_from AS timestamptz[]))
+    AS begun (source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, suspended_by, valid_from)
 ON CONFLICT DO NOTHING
 """)
 
@@ -160,6 +162,7 @@ def version_of_row(row: RowMapping) -> ScheduleVersion:
         spec=spec,
         valid_from=valid_from.astimezone(UTC),
         valid_to=valid_to and valid_to.astimezone(UTC),
+        suspended_by=row["suspended_by"],
     )
 
 
@@ -174,5 +177,6 @@ def _specs(rows: tuple[ScheduleVersion, ...]) -> dict[str, list[Any]]:
         "cronjob": [row.spec.cronjob for row in rows],
         "start_deadline_seconds": [row.spec.start_deadline_seconds for row in rows],
         "suspended": [row.spec.suspended for row in rows],
+        "suspended_by": [row.suspended_by for row in rows],
         "valid_from": [row.valid_from for row in rows],
     }

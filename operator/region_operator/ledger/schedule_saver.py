@@ -41,7 +41,8 @@ class ScheduleSaver:
         Raises sqlalchemy.exc.DBAPIError.
         """
         source = str(Table.parse(scheduler.spec.source.table, default_schema=database.schema))
-        found, saved_for = self._reader.read(cronjobs), (database.engine, scheduler.uid, source)
+        found = self._reader.read(cronjobs, all_suspended=scheduler.spec.suspend)
+        saved_for = database.engine, scheduler.uid, source
         before, known_for = self._saved, self._saved_for
         changed = []
         if found is not before:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
+from region_operator.ledger.suspended_by import suspended_by
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
@@ -39,13 +41,17 @@ class ScheduleSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleVersion:
-    """A row of region_schedule: which schedule a region had after `valid_from` and up to `valid_to` (None: current)."""
+    """A row of region_schedule: which schedule a region had after `valid_from` and up to `valid_to` (None: current).
+
+    `suspended_by` tells people what suspended the CronJob. None: not suspended, or not known.
+    """
 
     source: str
     region_id: str
     spec: ScheduleSpec
     valid_from: datetime
     valid_to: datetime | None = None
+    suspended_by: str | None = None
 
     @property
     def key(self) -> RegionKey:
@@ -70,8 +76,10 @@ class VersionReader:
         self._read: dict[str, tuple[LiveCronJob, ScheduleVersion | None]] = {}
         self._versions: dict[RegionKey, ScheduleVersion] = {}
 
-    def read(self, cronjobs: Collection[LiveCronJob]) -> dict[RegionKey, ScheduleVersion]:
-        """Return the schedule versions of all CronJobs of ours.
+    def read(
+        self, cronjobs: Collection[LiveCronJob], *, all_suspended: bool = False
+    ) -> dict[RegionKey, ScheduleVersion]:
+        """Return the schedule versions of all CronJobs of ours. `all_suspended` is `spec.suspend`.
 
         If a region has two CronJobs for a moment, the older CronJob counts, because the other CronJob is about to go.
         Terminating CronJobs count no more.
@@ -84,7 +92,7 @@ class VersionReader:
         versions: dict[RegionKey, ScheduleVersion] = {}
         for live in cronjobs:
             known = before.get(live.name)
-            version = known[1] if known is not None and known[0] == live else _version_of(live)
+            version = known[1] if known is not None and known[0] == live else _version_of(live, all_suspended)
             self._read[live.name] = live, version
             if version is None:
                 continue
@@ -95,7 +103,7 @@ class VersionReader:
         return versions
 
 
-def _version_of(live: LiveCronJob) -> ScheduleVersion | None:
+def _version_of(live: LiveCronJob, all_suspended: bool) -> ScheduleVersion | None:
     """Return the schedule version of a CronJob, None if no region ticks by the CronJob."""
     if not live.ours or not live.region_id or not live.told_source or live.terminating:
         return None
@@ -107,7 +115,13 @@ def _version_of(live: LiveCronJob) -> ScheduleVersion | None:
         suspended=live.suspended,
     )
     since = datetime.fromisoformat(live.changed_at)
-    return ScheduleVersion(source=live.told_source, region_id=live.region_id, spec=spec, valid_from=since)
+    return ScheduleVersion(
+        source=live.told_source,
+        region_id=live.region_id,
+        spec=spec,
+        valid_from=since,
+        suspended_by=suspended_by(live, all_suspended=all_suspended) if live.suspended else None,
+    )
 
 
 def diff_versions(

@@ -37,7 +37,9 @@ LEDGER_FAILURES = Counter(
     "region_operator_ledger_failures_total", "Times that the ledger could not be brought up to date; it is tried again."
 )
 LEDGER_ROWS = Counter(
-    "region_operator_ledger_rows_total", "Rows of job_run that the operator wrote or closed.", ["state", "reason"]
+    "region_operator_ledger_rows_total",
+    "Ticks that the operator gave a final row, or counted in a suspension.",
+    ["state", "reason"],
 )
 LEDGER_UNTIL = Gauge(
     "region_operator_ledger_accounted_until_timestamp_seconds", "Up to when every expected tick has its row, Unix time."

@@ -1,0 +1,48 @@
+"""Tells people what suspended a CronJob, and who, as far as the CronJob shows. Pure.
+
+The text goes into `suspended_by` of region_schedule and of suspension. Nothing is decided by the text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from region_operator.cronjobs.labels import FIELD_MANAGER, PAUSED_ANNOTATION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from region_operator.cronjobs.live import LiveCronJob
+
+
+def suspended_by(live: LiveCronJob, *, all_suspended: bool) -> str:
+    """Return what suspended a suspended CronJob.
+
+    `all_suspended` is the RegionScheduler's `spec.suspend`. The result is one of `spec.suspend`, `quarantined`,
+    `paused by MANAGER` (the annotation) and `edited by MANAGER` (somebody else set the field).
+    """
+    entries = msgspec.json.decode(live.body)["metadata"]["managedFields"] if live.body else []
+    if live.paused:
+        return f"paused by {_owner(entries, 'f:metadata', 'f:annotations', f'f:{PAUSED_ANNOTATION}')}"
+    if all_suspended:
+        return "spec.suspend"
+    if live.body is None and live.applied and live.applied.below("spec", "suspend"):
+        return "quarantined"  # nobody else has a hand in the CronJob
+    owner = _owner(entries, "f:spec", "f:suspend")
+    return "quarantined" if owner == FIELD_MANAGER else f"edited by {owner}"
+
+
+def _owner(entries: Iterable[Mapping[str, Any]], *path: str) -> str:
+    """Return the manager who last wrote a field, by a path of FieldsV1."""
+    owners = [(entry.get("time", ""), entry["manager"]) for entry in entries if _has(entry.get("fieldsV1", {}), path)]
+    return str(max(owners)[1]) if owners else "somebody"
+
+
+def _has(fields: Mapping[str, Any], path: tuple[str, ...]) -> bool:
+    for key in path:
+        if key not in fields:
+            return False
+        fields = fields[key]
+    return True
