@@ -29,6 +29,13 @@ def history(database: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
+def suspended_by(database: str) -> dict[str, str]:
+    """Return for each region that is suspended now what people are told of it."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        query = "SELECT code, suspended_by FROM region_tick.region_schedule WHERE valid_to IS NULL AND suspended"
+        return dict(connection.execute(query).fetchall())
+
+
 def created(kubectl: Kubectl, code: str) -> datetime:
     return datetime.fromisoformat(kubectl.cronjobs()[code]["metadata"]["creationTimestamp"])
 
@@ -55,6 +62,7 @@ def test_every_way_in_which_a_schedule_begins_and_ends(
         kubectl("annotate", "cronjob", kubectl.cronjobs()["d"]["metadata"]["name"], "region-tick.dev/paused=true")
         rows = when(lambda rows: current(rows) == {"a": "1 0 * * *"}, "edited, gone, quarantined, paused")
         assert current(rows, suspended=True) == dict.fromkeys("cd", "0 0 * * *")
+        assert suspended_by(database) == {"c": "quarantined", "d": "paused by kubectl-annotate"}
         for code in "cd":
             [ran, stopped] = [row for row in rows if row[0] == code]
             assert ran[3] == stopped[2]
@@ -75,4 +83,5 @@ def test_every_way_in_which_a_schedule_begins_and_ends(
         kubectl("patch", "rsched", "default", "--type", "merge", "--patch", '{"spec": {"suspend": true}}')
         rows = when(lambda rows: not current(rows), "all are suspended")
         assert len(rows) == known + 3
+        assert suspended_by(database) == dict.fromkeys("acd", "spec.suspend")
         assert not operator.logged("not accounted")
