@@ -1,0 +1,90 @@
+"""ledger/schedule_saver.py on a real Postgres: only what changed is written, and region_schedule is right even so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from region_operator.cronjobs.labels import cronjob_name
+from region_operator.cronjobs.live import LiveCronJob
+from region_operator.cronjobs.render import render_cronjob
+from region_operator.database.store import Database
+from region_operator.ledger import schedule_saver
+from region_operator.ledger.region_schedule_queries import save_changed_versions, save_versions
+from region_operator.ledger.schedule_saver import ScheduleSaver
+from region_operator.regions.schedule import parse_schedule
+from tests.harness.examples import PARIS, applied, scheduler
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+SOURCE = PARIS.source
+
+
+def live(number: int, *, cron: str = "@daily", source: str = SOURCE) -> LiveCronJob:
+    region = replace(PARIS, source=source, id=str(number), code=f"R{number}")
+    name = cronjob_name(region)
+    manifest = render_cronjob(region, parse_schedule(cron), scheduler(), name=name, tick_image="t", suspend=False)
+    created = {"creationTimestamp": "2026-11-24T10:00:00Z"}
+    return LiveCronJob.from_object(applied(manifest | {"metadata": manifest["metadata"] | created}))
+
+
+async def current(engine: AsyncEngine) -> dict[str, str]:
+    query = "SELECT region_id, cron FROM region_tick.region_schedule WHERE valid_to IS NULL ORDER BY region_id"
+    async with engine.connect() as connection:
+        return {row.region_id: row.cron for row in await connection.execute(text(query))}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the saver asks the database for: "all", or the keys of the regions that changed."""
+    asked: list[Any] = []
+
+    async def recorded_all(*arguments: Any, **keywords: Any) -> int:
+        asked.append("all")
+        return await save_versions(*arguments, **keywords)
+
+    async def recorded_some(engine: AsyncEngine, found: Any, regions: Any) -> int:
+        asked.append(sorted(region for _, region in regions))
+        return await save_changed_versions(engine, found, regions)
+
+    monkeypatch.setattr(schedule_saver, "save_versions", recorded_all)
+    monkeypatch.setattr(schedule_saver, "save_changed_versions", recorded_some)
+    return asked
+
+
+async def test_only_what_changed_is_written_and_a_full_look_compares_all(engine: AsyncEngine, asked: list[Any]) -> None:
+    saver, database = ScheduleSaver(), Database(engine, "public")
+    lives = [live(1), live(2), live(3)]
+    await saver.save(database, scheduler(), lives, full=False)
+    assert await current(engine) == {"1": "@daily", "2": "@daily", "3": "@daily"}
+    await saver.save(database, scheduler(), lives, full=False)
+    lives = [live(1), live(2, cron="@hourly"), live(4)]
+    await saver.save(database, scheduler(), lives, full=False)
+    assert await current(engine) == {"1": "@daily", "2": "@hourly", "4": "@daily"}
+    assert asked == ["all", ["2", "3", "4"]]
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM region_tick.region_schedule WHERE region_id = '1'"))
+    await saver.save(database, scheduler(), lives, full=False)
+    assert "1" not in await current(engine)
+    await saver.save(database, scheduler(), lives, full=True)
+    assert await current(engine) == {"1": "@daily", "2": "@hourly", "4": "@daily"}
+
+
+async def test_after_a_failure_and_for_another_table_all_are_compared(engine: AsyncEngine, asked: list[Any]) -> None:
+    saver, database = ScheduleSaver(), Database(engine, "public")
+    lives = [live(1), live(2)]
+    await saver.save(database, scheduler(), lives, full=False)
+    async with engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE region_tick.region_schedule RENAME TO away"))
+    with pytest.raises(Exception, match="does not exist"):
+        await saver.save(database, scheduler(), [live(1)], full=False)
+    async with engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE region_tick.away RENAME TO region_schedule"))
+    await saver.save(database, scheduler(), [live(1)], full=False)
+    assert await current(engine) == {"1": "@daily"}
+    await saver.save(database, scheduler(), [live(1), live(5, source="public.other")], full=False)
+    assert asked == ["all", ["2"], "all", "all"]
