@@ -31,11 +31,3 @@ INSERT INTO region_tick.region_cursor (source, region_id, handler, window_end)
 SELECT source, region_id, 'poll', max(tick_at) FROM region_tick.job_run WHERE state = 'succeeded' GROUP BY 1, 2
 """
 """A cursor for each region with a success, as ticks leave it."""
-
-FLOOR = """
-INSERT INTO region_tick.job_run (source, region_id, tick_at, region_code, cron, job_name, state, reason, finished_at)
-SELECT 'floor', region::text, at, 'code-' || region, '*/5 * * * *', 'code-' || region || '-0123456789ab-29400000',
-    'skipped', 'suspended', clock_timestamp()
-FROM generate_series(now() - interval '59 min', now(), interval '5 min') AS at, generate_series(1, 10000) AS region
-"""
-"""The rows that an hour of suspended ticks of 10,000 regions had if each tick had one."""

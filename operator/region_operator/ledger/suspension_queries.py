@@ -27,13 +27,16 @@ BATCH = 1000
 """Suspensions in one statement. Each may have had a day of ticks with rows of their own."""
 
 _OWN_ROWS = text("""
-SELECT wanted.place, ARRAY(
-    SELECT run.tick_at FROM region_tick.job_run AS run
-    WHERE run.source = :source AND run.region_id = wanted.region_id AND run.manual_uid = ''
-        AND run.tick_at >= wanted.first AND run.tick_at <= wanted.last
-        AND run.tick_at >= :first AND run.tick_at <= :last) AS own
-FROM unnest(CAST(:region_id AS text[]), CAST(:firsts AS timestamptz[]), CAST(:lasts AS timestamptz[]))
-    WITH ORDINALITY AS wanted (region_id, first, last, place)
+SELECT place, own FROM (
+    SELECT wanted.place, ARRAY(
+        SELECT run.tick_at FROM region_tick.job_run AS run
+        WHERE run.source = :source AND run.region_id = wanted.region_id AND run.manual_uid = ''
+            AND run.tick_at >= wanted.first AND run.tick_at <= wanted.last
+            AND run.tick_at >= :first AND run.tick_at <= :last) AS own
+    FROM unnest(CAST(:region_id AS text[]), CAST(:firsts AS timestamptz[]), CAST(:lasts AS timestamptz[]))
+        WITH ORDINALITY AS wanted (region_id, first, last, place)
+    OFFSET 0) AS looked
+WHERE own <> '{}'
 """)
 """`first` and `last` exclude partitions."""
 
@@ -97,9 +100,8 @@ async def _without_own_rows(
         "last": max(lasts),
     }
     for row in await connection.execute(_OWN_ROWS, parameters):
-        if own := set(row.own):
-            place = asked[row.place - 1]
-            counted[place] = replace(batch[place], times=[at for at in batch[place].times if at not in own])
+        place, own = asked[row.place - 1], set(row.own)
+        counted[place] = replace(batch[place], times=[at for at in batch[place].times if at not in own])
     return counted
 
 
