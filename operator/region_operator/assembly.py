@@ -6,7 +6,6 @@ A process writes only while the process leads, so two processes never write at t
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 from contextlib import asynccontextmanager, suppress
@@ -28,6 +27,7 @@ from region_operator.plan.report import Report, make_report
 from region_operator.plan.status import ReadyReason
 from region_operator.reconcile import Reconciler
 from region_operator.regions.listen import listen
+from region_operator.runtime.garbage import freeze_memory
 from region_operator.runtime.health import Health, serve
 from region_operator.runtime.reconcile_timer import ReconcileTimer
 from region_operator.runtime.shutdown import exit_now
@@ -139,7 +139,7 @@ async def run_operator(settings: Settings) -> NoReturn:
 
 async def _lead(settings: Settings, health: Health, leader: ElectionThread) -> None:
     """Run kopf and the background tasks of a leader, until SIGTERM or SIGINT."""
-    gc.freeze()  # what was imported stays: a collection that walks through all of it holds every thread for 0.1 s
+    freeze_memory()  # what was imported stays
     timer = ReconcileTimer()
     async with open_reconciler(settings, leader) as (api, reconciler):
         loop = ReconcileLoop(reconciler, timer, health)

@@ -31,6 +31,7 @@ from region_operator.plan.status import ReadyReason
 from region_operator.progress import report_progress
 from region_operator.regions.source import Table
 from region_operator.runtime import metrics
+from region_operator.runtime.garbage import freeze_memory
 from region_operator.scheduler import Scheduler, scheduler_path
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ RECONCILE_LIMIT_SECONDS = 600
 
 STATUS_LIMIT_SECONDS = 20
 """The longest that writing the final status may take. A failure is then reported without the status."""
+
+MANY_CHANGES = 1000
+"""After so many changes most of what is remembered is new, and is kept out of the garbage collections again."""
 
 RACES_BEFORE_FAILURE = 8
 """How many lost races in succession are no failure. So many back-offs take half a minute together."""
@@ -68,6 +72,7 @@ class Reconciler:
         self._announcer = Announcer(api)
         self._forecaster = Forecaster()
         self._races = 0
+        self._frozen = False
         self._one_at_a_time = asyncio.Lock()
         self.watch = CronJobWatch(api)
         self.observer = Observer(api, self.watch, tick_image=tick_image)
@@ -171,6 +176,9 @@ class Reconciler:
         async with report_progress(self._api, scheduler, applier):
             applied = await applier.run()
         await self.ledger.save_schedules(database, scheduler, self.watch.cache.cronjobs, full=observation.full)
+        if len(plan) >= MANY_CHANGES or not self._frozen:
+            freeze_memory()
+            self._frozen = True
         if applied.error:
             raise applied.error
         log_reconciled(observation)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from region_operator.cronjobs.labels import APP, DIGEST_ANNOTATION, OUR_LABELS
 from region_operator.scheduler import API_VERSION, KIND
@@ -21,7 +22,7 @@ def with_digest(manifest: Manifest) -> Manifest:
 
     The digest shows whether a manifest is unchanged. No field must be compared that the API server may have defaulted.
     """
-    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(msgspec.json.encode(manifest, order="sorted")).hexdigest()[:16]
     meta = manifest["metadata"]
     return manifest | {"metadata": meta | {"annotations": meta["annotations"] | {DIGEST_ANNOTATION: digest}}}
 
