@@ -135,7 +135,9 @@ async def _lead(settings: Settings, health: Health, leader: LeaderElection) -> N
     timer, nudger = ReconcileTimer(), Nudger()
     async with open_reconciler(settings, leader) as (api, reconciler):
         background = [
-            asyncio.create_task(listen(settings.read_direct_url, timer.wake), name="listen"),
+            asyncio.create_task(
+                listen(settings.read_direct_url, timer.wake, concerns=reconciler.may_concern), name="listen"
+            ),
             asyncio.create_task(nudger.run(api, settings.namespace), name="nudge"),
             asyncio.create_task(reconciler.ledger.run(), name="ledger"),
             asyncio.create_task(reconciler.ledger.job_watch.run(settings.namespace), name="job_watch"),

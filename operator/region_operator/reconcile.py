@@ -83,6 +83,10 @@ class Reconciler:
         """Which database was read last, and the revision of its schema. Empty before the first reading."""
         return self._store.description
 
+    def may_concern(self, payload: str) -> bool:
+        """Tell whether a notification with this payload may tell of the table that was read last."""
+        return self._store.triggers.concerns(payload)
+
     async def reconcile(self, namespace: str, name: str) -> ReconcileResult | None:
         """Reconcile one RegionScheduler. Return None if the RegionScheduler is gone.
 
@@ -130,13 +134,15 @@ class Reconciler:
 
     async def _observe(self, database: Database, scheduler: Scheduler) -> Observation:
         """Read the table and the cluster, and make sure that the table has our trigger."""
+        source = scheduler.spec.source
+        table = Table.parse(source.table, default_schema=database.schema)
+        self._store.triggers.follow(str(table))
         observation = await observe(self._api, database, scheduler, tick_image=self._tick_image, now=_now())
         if database.schema_conflict:  # the trigger's function is in the schema that is left alone
             metrics.NOTIFIED.set(observation.trigger.fires)
             return observation
-        table = Table.parse(scheduler.spec.source.table, default_schema=database.schema)
         trigger = await self._store.triggers.keep(
-            database.engine, schema=table.schema, table=table.name, found=observation.trigger
+            database.engine, schema=table.schema, table=table.name, columns=source.columns, found=observation.trigger
         )
         metrics.NOTIFIED.set(trigger.fires)
         if trigger is Trigger.CREATED:  # a change between the reading and the new trigger caused no notification

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.guard import wait_for_reconciles
 from tests.harness.audit import audit_lines, is_renewal, sent_by
-from tests.harness.regions import ONCE_A_YEAR
+from tests.harness.regions import ONCE_A_YEAR, ROW_TRIGGER
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_rows_become_cronjobs_and_edits_show(run_operator: RunOperator, kubectl:
 def test_the_refresh_interval_finds_what_no_notification_told(
     run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
 ) -> None:
-    sql("DROP TRIGGER region_tick_notify ON region_index")
+    sql(f"DROP TRIGGER {ROW_TRIGGER} ON region_index")
     add_regions(1)
     with run_operator(MIGRATE="false", **NO_WAKE_UPS):
         eventually(lambda: kubectl.cronjobs().keys() == {"R1"}, what="the first reconcile")

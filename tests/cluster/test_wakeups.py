@@ -12,7 +12,7 @@ import pytest
 from devcluster.postgres import Postgres
 from region_operator.database.migrate import migrate
 from region_tick.database_url import DatabaseUrl
-from tests.harness.regions import add_regions
+from tests.harness.regions import ROW_TRIGGER, add_regions
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -152,17 +152,17 @@ def test_a_trigger_that_is_dropped_is_made_again_and_one_that_is_disabled_is_lef
     with run_operator(REGION_REFRESH_INTERVAL_MS="1000") as operator:
         eventually(lambda: kubectl.ready().get("status") == "True", what="one CronJob")
         assert operator.metric("region_operator_table_notifies") == 1
-        sql("DROP TRIGGER region_tick_notify ON region_index")
+        sql(f"DROP TRIGGER {ROW_TRIGGER} ON region_index")
         eventually(lambda: operator.logged("trigger created"), what="it is made again")
         assert operator.metric("region_operator_table_notifies") == 1
 
-        sql("ALTER TABLE region_index DISABLE TRIGGER region_tick_notify")
+        sql(f"ALTER TABLE region_index DISABLE TRIGGER {ROW_TRIGGER}")
         [line] = eventually(lambda: operator.logged("no trigger"), what="it is said")
         assert (line["reason"], "ENABLE TRIGGER" in line["remedy"]) == ("disabled", True)
         eventually(lambda: operator.metric("region_operator_table_notifies") == 0, what="the metric says so")
         sql("UPDATE region_index SET name = 'x'")
         eventually(lambda: name_of(kubectl, "R1") == "x", what="the interval finds the edit")
-        sql("ALTER TABLE region_index ENABLE TRIGGER region_tick_notify")
+        sql(f"ALTER TABLE region_index ENABLE TRIGGER {ROW_TRIGGER}")
         eventually(lambda: operator.logged("trigger found"), what="it is enabled")
         assert operator.metric("region_operator_table_notifies") == 1
         assert len(operator.logged("no trigger")) == 1

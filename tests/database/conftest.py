@@ -5,8 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
+from region_tick.contract import CHANGES_CHANNEL
 from region_tick.database_url import DatabaseUrl
 from region_tick.session import connect
 from tests.database.tick_process import Ticks
@@ -16,8 +18,6 @@ from tests.harness.ticks import Observer
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import psycopg
 
 
 @pytest.fixture
@@ -39,6 +39,14 @@ def observer(database: str) -> Iterator[Observer]:
 def connection(database: str) -> Iterator[psycopg.Connection]:
     """A connection as a tick makes it."""
     with closing(connect(DatabaseUrl.parse(database))) as connection:
+        yield connection
+
+
+@pytest.fixture
+def listener(database: str) -> Iterator[psycopg.Connection]:
+    """A connection that listens for changes of tables of regions."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"LISTEN {CHANGES_CHANNEL}")
         yield connection
 
 

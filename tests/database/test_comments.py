@@ -9,6 +9,8 @@ import psycopg
 
 from region_operator.database.comments import FUNCTIONS, TABLES, VIEWS, Description
 from region_operator.database.migrate import migrate
+from region_operator.database.row_trigger import RowTrigger
+from region_operator.scheduler import Columns
 from region_tick.database_url import DatabaseUrl
 from tests.database.schema import run, value
 
@@ -52,7 +54,8 @@ def texts(relations: dict[str, Description]) -> set[tuple[str, str, str]]:
 
 def test_a_migrated_database_says_what_everything_is(database: str) -> None:
     assert set(ask(database, RELATIONS)) == texts(TABLES | VIEWS)
-    assert dict(ask(database, FUNCTION_TEXTS)) == FUNCTIONS
+    row_trigger = RowTrigger.of(Columns())
+    assert dict(ask(database, FUNCTION_TEXTS)) == FUNCTIONS | {row_trigger.function: row_trigger.comment}
 
 
 def test_the_users_table_is_not_spoken_for(database: str) -> None:

@@ -16,6 +16,7 @@ from devcluster.postgres import Postgres, StopMode
 from region_operator.database.migrate import migrate
 from region_operator.regions import listen as module
 from region_operator.regions.listen import listen
+from region_tick.contract import CHANGES_CHANNEL
 from region_tick.database_url import DatabaseUrl
 from tests.harness.regions import add_regions
 
@@ -48,10 +49,12 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(url: str, log: pytest.LogCaptureFixture) -> AsyncIterator[Listener]:
+async def listening(
+    url: str, log: pytest.LogCaptureFixture, *, concerns: Callable[[str], bool] = lambda _: True
+) -> AsyncIterator[Listener]:
     log.set_level(logging.INFO)
     listener = Listener(log)
-    task = asyncio.create_task(listen(lambda: url, listener.wake))
+    task = asyncio.create_task(listen(lambda: url, listener.wake, concerns=concerns))
     try:
         yield listener
     finally:
@@ -82,6 +85,25 @@ async def test_every_way_to_change_the_table_wakes(
         await listener.until(lambda: listener.wakes == 1, what="a new connection wakes")
         await connection.execute(statement.encode())
         await listener.until(lambda: listener.wakes == 2, what="the change wakes")
+
+
+async def test_only_what_concerns_us_wakes(database: str, caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[str] = []
+
+    def concerns(payload: str) -> bool:
+        heard.append(payload)
+        return payload != "public.other"
+
+    async with (
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as connection,
+        listening(database, caplog, concerns=concerns) as listener,
+    ):
+        await listener.until(lambda: listener.wakes == 1, what="a new connection wakes")
+        for payload in ("public.other", "public.other", "public.region_index", ""):
+            await connection.execute("SELECT pg_notify(%s, %s)", (CHANGES_CHANNEL, payload))
+        await listener.until(lambda: len(heard) == 4, what="all are heard")
+        await listener.until(lambda: listener.wakes == 3, what="two concern us")
+    assert heard == ["public.other", "public.other", "public.region_index", ""]
 
 
 async def test_a_connection_that_is_ended_is_made_again_and_wakes(

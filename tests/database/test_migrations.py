@@ -17,7 +17,9 @@ from sqlalchemy.exc import DBAPIError
 from region_operator.database.migrate import MigrationError, SchemaState, migrate, newest_revision
 from region_operator.database.region_table import RegionTable, Trigger
 from region_tick.database_url import DatabaseUrl
+from tests.database.notifying import make_triggers, state_of_triggers
 from tests.database.schema import run, state, value
+from tests.harness.regions import ROW_TRIGGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,6 +107,54 @@ async def test_without_any_right(stranger: Callable[[str], str], empty_database:
         await migrate(DatabaseUrl.parse(url))
     assert url.partition("@")[0] not in str(caught.value)
     assert await state(url) is SchemaState.MISSING
+
+
+OLD_TRIGGER = (
+    "CREATE TRIGGER region_tick_notify AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {}"
+    " FOR EACH STATEMENT EXECUTE FUNCTION region_tick.notify_change()"
+)
+"""What release 0.1 made on each table of regions."""
+TRIGGERS = "SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = '{}'::regclass"
+OURS = f"{ROW_TRIGGER} region_tick_notify_truncate"
+
+
+@pytest.fixture
+def at_0007(empty_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The URL of a database as the release before 0008 left it, with region_index and a table of the user's own."""
+    older = tmp_path / "older"
+    shutil.copytree(files("region_operator.database") / "migrations", older)  # type: ignore[arg-type]
+    for revision in (older / "versions").glob("[0-9]*.py"):
+        if revision.name > "0008":
+            revision.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("region_operator.database.migrate.MIGRATIONS", older)
+        asyncio.run(migrate(DatabaseUrl.parse(empty_database)))
+    run(
+        empty_database,
+        f"DROP TRIGGER {ROW_TRIGGER} ON region_index",
+        "DROP TRIGGER region_tick_notify_truncate ON region_index",
+        "CREATE TABLE areas (LIKE region_index)",
+        *(OLD_TRIGGER.format(table) for table in ("region_index", "areas")),
+    )
+    return empty_database
+
+
+def test_the_trigger_of_an_older_release_is_replaced(at_0007: str) -> None:
+    report = asyncio.run(migrate(DatabaseUrl.parse(at_0007)))
+    assert (report.before, report.trigger) == ("0007", Trigger.CREATED)
+    assert value(at_0007, TRIGGERS.format("region_index")) == OURS
+    assert value(at_0007, TRIGGERS.format("areas")) == "region_tick_notify"  # a migration does not know of it
+    assert state_of_triggers(at_0007, table="areas") is Trigger.STATEMENT
+    assert make_triggers(at_0007, table="areas") is Trigger.CREATED
+    assert value(at_0007, TRIGGERS.format("areas")) == OURS
+
+
+def test_a_trigger_that_an_older_release_makes_again_goes_again(database: str) -> None:
+    """While both releases run, the old one makes its trigger whenever it leads. Nothing is told twice meanwhile."""
+    run(database, OLD_TRIGGER.format("region_index"))
+    assert state_of_triggers(database) is Trigger.STATEMENT
+    assert make_triggers(database) is Trigger.CREATED
+    assert value(database, TRIGGERS.format("region_index")) == OURS
 
 
 def test_a_revision_is_known_by_its_file() -> None:

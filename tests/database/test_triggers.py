@@ -1,4 +1,4 @@
-"""database/triggers.py on a real Postgres: when the trigger is made, and which states are logged."""
+"""database/triggers.py on a real Postgres: when the triggers are made, which states are logged, whose word counts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ from region_operator.regions.source import read_regions
 from region_operator.scheduler import Source
 from region_tick.database_url import DatabaseUrl
 from tests.harness.clock import Clock
+from tests.harness.regions import ROW_TRIGGER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-DROP = "DROP TRIGGER region_tick_notify ON region_index"
-ALTER = "ALTER TABLE region_index {} TRIGGER region_tick_notify"
+DROP = f"DROP TRIGGER {ROW_TRIGGER} ON region_index"
+ALTER = f"ALTER TABLE region_index {{}} TRIGGER {ROW_TRIGGER}"
+OLD = (
+    "CREATE TRIGGER region_tick_notify AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON region_index"
+    " FOR EACH STATEMENT EXECUTE FUNCTION region_tick.notify_change()"
+)
+"""What release 0.1 made."""
 
 
 class Keeper:
@@ -32,11 +38,13 @@ class Keeper:
         log.set_level("INFO")
         self._engine, self._log = engine, log
         self.clock = Clock()
-        self._triggers = Triggers(may_make=may_make, clock=self.clock)
+        self.triggers = Triggers(may_make=may_make, clock=self.clock)
 
     async def keep(self, table: str = "region_index") -> Trigger:
-        found = (await read_regions(self._engine, Source(table=table), default_schema="public")).trigger
-        return await self._triggers.keep(self._engine, schema="public", table=table, found=found)
+        source = Source(table=table)
+        self.triggers.follow(f"public.{table}")
+        found = (await read_regions(self._engine, source, default_schema="public")).trigger
+        return await self.triggers.keep(self._engine, schema="public", table=table, columns=source.columns, found=found)
 
     def said(self) -> list[str]:
         lines = [f"{record.message}: {getattr(record, 'reason', 'well')}" for record in self._log.records]
@@ -139,3 +147,84 @@ async def test_of_each_table_it_is_said_anew(engine: AsyncEngine, caplog: pytest
         await execute(engine, f"CREATE VIEW view_{number} AS SELECT * FROM region_index")
         assert [await keeper.keep(f"view_{number}") for _ in range(2)] == [Trigger.NO_TABLE] * 2
     assert keeper.said() == ["no trigger: no table"] * 2
+
+
+async def test_the_trigger_of_an_older_release_is_replaced(
+    engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Keeper(engine, caplog)
+    await execute(engine, DROP, OLD)
+    assert [await keeper.keep() for _ in range(2)] == [Trigger.CREATED, Trigger.FOUND]
+    assert keeper.said() == ["trigger created: well"]
+    assert await names(engine) == [ROW_TRIGGER, "region_tick_notify_truncate"]
+
+
+async def names(engine: AsyncEngine) -> list[str]:
+    query = "SELECT tgname FROM pg_trigger WHERE tgrelid = 'region_index'::regclass ORDER BY tgname"
+    async with engine.connect() as connection:
+        return list((await connection.execute(text(query))).scalars())
+
+
+async def test_who_may_not_make_the_new_ones_has_the_old_one_all_the_same(
+    engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Keeper(engine, caplog, may_make=False)
+    await execute(engine, DROP, OLD)
+    assert [await keeper.keep() for _ in range(2)] == [Trigger.STATEMENT] * 2
+    assert keeper.said() == []
+
+
+async def test_an_old_one_that_cannot_be_replaced_now_is_replaced_later(
+    engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Keeper(engine, caplog)
+    await execute(engine, DROP, OLD)
+    async with engine.begin() as writing:
+        await writing.execute(text("LOCK TABLE region_index IN ROW EXCLUSIVE MODE"))
+        assert await keeper.keep() is Trigger.STATEMENT
+    keeper.clock.now += REFUSED_FOR_SECONDS - 1
+    assert await keeper.keep() is Trigger.STATEMENT
+    keeper.clock.now += 1
+    assert await keeper.keep() is Trigger.CREATED
+
+
+async def test_an_old_one_that_somebody_disabled_is_left_so(
+    engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Keeper(engine, caplog)
+    await execute(engine, DROP, OLD, "ALTER TABLE region_index DISABLE TRIGGER region_tick_notify")
+    assert [await keeper.keep() for _ in range(2)] == [Trigger.DISABLED] * 2
+    assert keeper.said() == ["no trigger: disabled"]
+    await execute(engine, "ALTER TABLE region_index ENABLE TRIGGER region_tick_notify")
+    assert await keeper.keep() is Trigger.CREATED
+
+
+async def test_another_tables_word_does_not_count_once_the_own_table_is_known(
+    engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Keeper(engine, caplog)
+    payloads = ["public.region_index", "public.other", "", "of a person"]
+    assert [keeper.triggers.concerns(payload) for payload in payloads] == [True] * 4
+    await keeper.keep()
+    assert [keeper.triggers.concerns(payload) for payload in payloads] == [True, False, True, True]
+    keeper.triggers.follow("public.other")  # a change that comes while the new table is read for the first time
+    assert [keeper.triggers.concerns(payload) for payload in payloads] == [True] * 4
+    await execute(engine, "CREATE TABLE other (LIKE region_index INCLUDING ALL)")
+    await keeper.keep("other")
+    assert [keeper.triggers.concerns(payload) for payload in payloads] == [False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE VIEW other AS SELECT * FROM region_index",
+        "CREATE TABLE other (LIKE region_index INCLUDING ALL); CREATE TABLE child () INHERITS (other)",
+    ],
+)
+async def test_below_a_view_and_in_a_child_any_table_may_have_changed(
+    engine: AsyncEngine, caplog: pytest.LogCaptureFixture, statement: str
+) -> None:
+    keeper = Keeper(engine, caplog)
+    await execute(engine, *statement.split("; "))
+    assert not (await keeper.keep("other")).fires
+    assert keeper.triggers.concerns("public.region_index")

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 
+from region_operator.database.row_trigger import RowTrigger
+from region_operator.scheduler import Columns
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -14,6 +17,8 @@ ONCE_A_YEAR = f"0 0 1 {1 if 3 < datetime.now(UTC).month < 11 else 7} *"
 """A schedule with no tick in the next months, whenever the tests run. The CronJob controller writes a CronJob's status
 at each tick. So a CronJob with this schedule stays as it is.
 """
+ROW_TRIGGER = RowTrigger.of(Columns()).name
+"""The trigger for each row of a table with the default columns."""
 EVERY_MINUTE = "* * * * *"
 EVERY_FIVE_MINUTES = "*/5 * * * *"
 

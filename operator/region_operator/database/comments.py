@@ -1,10 +1,11 @@
 """Writes the descriptions of our tables, views and functions into the database (COMMENT ON). psql shows them with \\d+.
 
-The descriptions of the tables stand in `tables`, all other descriptions stand here. The revisions contain no
-descriptions: a released revision never changes, but a description is improved whenever a reader stumbles. So each
-migration compares the descriptions in the database with this release's, and writes every description that differs.
-Nothing depends on a description: if the server refuses the descriptions, the log says so and the migration goes on. The
-user's region_index gets no descriptions, because tools that compare the table with a model would report a difference.
+The descriptions of the tables stand in `tables`, those of the functions that tell of changed rows in `row_trigger`, all
+other descriptions stand here. The revisions contain no descriptions: a released revision never changes, but a
+description is improved whenever a reader stumbles. So each migration compares the descriptions in the database with
+this release's, and writes every description that differs. Nothing depends on a description: if the server refuses the
+descriptions, the log says so and the migration goes on. The user's region_index gets no descriptions, because tools
+that compare the table with a model would report a difference.
 """
 
 from __future__ import annotations

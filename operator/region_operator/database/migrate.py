@@ -3,8 +3,9 @@
 A migration is one transaction under an advisory lock. So concurrent migrations wait for each other, and a failed
 migration changes nothing. The user's table is made together with our first tables and never again. If somebody renames
 the table for an hour, a new empty table in its place would mean "no regions". There is no way back to an older schema.
-The comments are left to `comments`, the partitions to `partitions`, and the user's table and its trigger to
-`region_table`.
+The comments are left to `comments`, the partitions to `partitions`, and the user's table and its triggers to
+`region_table`. A migration knows nothing of spec.source: it makes the triggers of region_index, if that has the default
+columns. The operator makes all others.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from region_operator.database.engine import make_engine, set_timeouts, transacti
 from region_operator.database.partitions import LOCK, ensure_partitions
 from region_operator.database.region_table import RegionTable, Trigger, ensure_region_table, ensure_trigger, has_schema
 from region_operator.database.tables import REGION_INDEX, compatibility
+from region_operator.scheduler import Columns
 from region_tick.contract import SCHEMA
 
 if TYPE_CHECKING:
@@ -168,7 +170,7 @@ async def _migrate(connection: AsyncConnection, schema: str, today: date | None)
         before=before,
         after=newest_revision(),
         region_table=region_table,
-        trigger=await ensure_trigger(connection, schema=schema, table=REGION_INDEX),
+        trigger=await ensure_trigger(connection, schema=schema, table=REGION_INDEX, columns=Columns()),
         partitions=await _partitions(connection, today or now),
     )
 

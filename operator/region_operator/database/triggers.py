@@ -1,9 +1,10 @@
-"""Keeps the trigger on the table of regions: makes a missing trigger, and logs the trigger's state when it changes.
+"""Keeps the triggers on the table of regions: makes missing triggers, logs their state when it changes, and says which
+notifications concern the table.
 
-Without the trigger, edits show only at the refresh interval. So the operator tries to make the trigger, but must not
-hold up anybody's writes. A trigger that somebody disabled stays disabled. After a refusal the next try waits for
-REFUSED_FOR_SECONDS, because every writer of the table queues behind a try. Finding the trigger's state is left to
-`regions.source` and `region_table`.
+Without the triggers, edits show only at the refresh interval. So the operator tries to make them, but must not hold up
+anybody's writes. A trigger that somebody disabled stays disabled. After a refusal the next try waits for
+REFUSED_FOR_SECONDS, because every reader and writer of the table queues behind a try. Finding the triggers' state is
+left to `regions.source` and `region_table`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import time
 from typing import TYPE_CHECKING
 
 from region_operator.database.engine import transaction
-from region_operator.database.region_table import TRIGGER, Trigger, ensure_trigger
+from region_operator.database.region_table import Trigger, ensure_trigger
+from region_operator.database.row_trigger import STATEMENT_FUNCTION, STATEMENT_TRIGGER
+from region_tick.contract import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from region_operator.scheduler import Columns
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +32,34 @@ LOCK_TIMEOUT_SECONDS = 1
 REFUSED_FOR_SECONDS = 300
 """How long no further try is made after a refusal."""
 
+
+def _by_hand(table: str, *, name: str = STATEMENT_TRIGGER) -> str:
+    return (
+        f"CREATE TRIGGER {name} AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}"
+        f" FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.{STATEMENT_FUNCTION}()"
+    )
+
+
 _REMEDIES = {
-    Trigger.DISABLED: f"ALTER TABLE {{table}} ENABLE TRIGGER {TRIGGER}, unless it is so on purpose",
-    Trigger.MISSING: "leave MIGRATE on, or make the trigger by hand",
-    Trigger.NO_TABLE: f"a trigger that executes {TRIGGER}'s function on what the view shows",
-    Trigger.REFUSED: "GRANT TRIGGER ON {table} TO the operator's role; where it has that, see who locks the table",
+    Trigger.PARTIAL: "keep the rows in {table} itself: a table that inherits from it, a foreign partition and a virtual"
+    " generated column fire no trigger of {table}",
+    Trigger.DISABLED: "ALTER TABLE {table} ENABLE TRIGGER, the one that \\d {table} lists as disabled, unless it is so"
+    " on purpose",
+    Trigger.MISSING: "leave MIGRATE on, or " + _by_hand("{table}"),
+    Trigger.UNMAPPED: "name the columns of {table} in spec.source.columns",
+    Trigger.NO_TABLE: "on each table that the view shows: " + _by_hand("TABLE", name="region_tick_by_hand"),
+    Trigger.REFUSED: f"GRANT TRIGGER ON {{table}}, and CREATE ON SCHEMA {SCHEMA}, TO the operator's role; where it has"
+    " both, see who locks the table",
 }
+
+_TOLD_BY_OTHERS = (None, Trigger.NO_TABLE, Trigger.PARTIAL)
+"""The states in which a notification may name another table although it concerns ours: a table below a view, or a table
+that inherits. None is the time before the state is known.
+"""
 
 
 class Triggers:
-    """Keeps the trigger of one table at a time, and remembers the logged state and the time of the next try.
+    """Keeps the triggers of one table at a time, and remembers the logged state and the time of the next try.
 
     `may_make` says whether this process may make triggers. `clock` returns seconds.
     """
@@ -48,27 +71,34 @@ class Triggers:
         self._logged: Trigger | None = None
         self._next_try_at = -math.inf
 
-    async def keep(self, engine: AsyncEngine, *, schema: str, table: str, found: Trigger) -> Trigger:
-        """Make the trigger if the state `found` is missing; log a state that differs from the last; return the state.
+    def follow(self, table: str) -> None:
+        """Say which table is about to be read, as `schema.table`. Until `keep`, every notification may concern it."""
+        if table != self._table:
+            self._table, self._logged, self._next_try_at = table, None, -math.inf
 
-        Raises sqlalchemy.exc.SQLAlchemyError and TimeoutError if the database is away.
+    def concerns(self, payload: str) -> bool:
+        """Tell whether a notification may tell of the followed table. A payload that names no table may."""
+        return payload == self._table or "." not in payload or self._logged in _TOLD_BY_OTHERS
+
+    async def keep(self, engine: AsyncEngine, *, schema: str, table: str, columns: Columns, found: Trigger) -> Trigger:
+        """Make the missing triggers for `columns`; log a state that differs from the last; return the state.
+
+        `found` is the state before. Raises sqlalchemy.exc.SQLAlchemyError and TimeoutError if the database is away.
         """
-        name = f"{schema}.{table}"
-        if name != self._table:
-            self._table, self._logged, self._next_try_at = name, None, -math.inf
-        if found is Trigger.MISSING and self._may_make:
-            found = await self._make(engine, schema=schema, table=table)
+        self.follow(f"{schema}.{table}")
+        if found in (Trigger.MISSING, Trigger.STATEMENT) and self._may_make:
+            found = await self._make(engine, schema=schema, table=table, columns=columns, found=found)
         if found is not self._logged:
             self._log_state(found)
         self._logged = found
         return found
 
-    async def _make(self, engine: AsyncEngine, *, schema: str, table: str) -> Trigger:
+    async def _make(self, engine: AsyncEngine, *, schema: str, table: str, columns: Columns, found: Trigger) -> Trigger:
         if self._clock() < self._next_try_at:
-            return Trigger.REFUSED
+            return found if found.fires else Trigger.REFUSED
         async with transaction(engine, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS) as connection:
-            made = await ensure_trigger(connection, schema=schema, table=table)
-        if made is Trigger.REFUSED:
+            made = await ensure_trigger(connection, schema=schema, table=table, columns=columns)
+        if made in (Trigger.REFUSED, Trigger.STATEMENT):
             self._next_try_at = self._clock() + REFUSED_FOR_SECONDS
         return made
 
@@ -76,7 +106,7 @@ class Triggers:
         extra = {"table": self._table}
         if state is Trigger.CREATED:
             log.info("trigger created", extra=extra)
-        elif state is Trigger.FOUND:
+        elif state.fires:
             if self._logged not in (None, Trigger.CREATED):
                 log.info("trigger found", extra=extra)
         else:

@@ -4,6 +4,9 @@ Listening makes edits show sooner and is never needed for correctness: the refre
 lost connection or a pooler hides. So a failed connection is a warning and no more. Every new connection wakes the
 reconcile once, because nobody knows what happened without a connection.
 
+All installations of a database share the channel, and the payload names the table that changed. A notification of
+another installation's table wakes nothing. Which payload concerns this installation is left to `database.triggers`.
+
 A silent connection may be dead. A hanging server and a network that drops everything both look like a table without
 changes. TCP's keepalives do not notice a hanging server. So the connection runs a query every few seconds.
 
@@ -43,11 +46,11 @@ class NotListeningError(Exception):
     """The connection works, but would receive no notification."""
 
 
-async def listen(read_url: Callable[[], str], wake: Callable[[], None]) -> None:
-    """Call `wake` after every change and after every new connection, until cancelled.
+async def listen(read_url: Callable[[], str], wake: Callable[[], None], *, concerns: Callable[[str], bool]) -> None:
+    """Call `wake` after every notification that `concerns` us, and after every new connection, until cancelled.
 
-    `read_url` is called before each connection, because the URL may change. The same error is logged only once in a
-    row.
+    `concerns` gets the payload. `read_url` is called before each connection, because the URL may change. The same error
+    is logged only once in a row.
     """
     delays, last_error = iter(Backoffs()), ""
     while True:
@@ -57,8 +60,9 @@ async def listen(read_url: Callable[[], str], wake: Callable[[], None]) -> None:
                 delays, last_error = iter(Backoffs()), ""
                 wake()
                 while True:
-                    async for _ in connection.notifies(timeout=PROBE_EVERY_SECONDS):
-                        wake()
+                    async for notification in connection.notifies(timeout=PROBE_EVERY_SECONDS):
+                        if concerns(notification.payload):
+                            wake()
                     await _execute(connection, sql.SQL("SELECT 1"))
         except (MissingDatabaseUrlError, DatabaseUrlError):
             pass  # the reconcile reports the missing URL; until then there is nothing to listen to

@@ -66,7 +66,7 @@ class Reading:
 
 
 async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: str) -> Reading:
-    """Look at the table's trigger, then read the table.
+    """Look at the table's triggers, then read the table.
 
     Raises UnreadableSourceError, SlowSourceError, and SQLAlchemy's errors if the database is away.
     """
@@ -75,7 +75,7 @@ async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: s
         async with transaction(
             engine, timeout_seconds=READ_TIMEOUT_SECONDS, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS
         ) as connection:
-            trigger = await look_at_trigger(connection, schema=table.schema, table=table.name)
+            trigger = await look_at_trigger(connection, schema=table.schema, table=table.name, columns=source.columns)
             rows = (await connection.execute(_select(table, source.columns))).mappings().all()
     except (ProgrammingError, DataError) as error:
         raise UnreadableSourceError(f"the region table {table} cannot be read: {first_line(error.orig)}") from error
