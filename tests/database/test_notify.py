@@ -240,6 +240,7 @@ def test_a_table_of_any_names_and_types(database: str, listener: psycopg.Connect
     assert execute(f"UPDATE {{table}} SET {{column}} = '{before}'") == told
     assert execute("UPDATE {table} SET {column} = NULL") == told
     assert execute("UPDATE {table} SET {column} = NULL, seen_at = now()") == []
+    assert execute(f"UPDATE {{table}} SET {{column}} = '{before}'") == told
     assert execute("DELETE FROM {table}") == told
 
 

@@ -104,6 +104,34 @@ def test_a_column_that_is_back_is_told_of_again(
     assert heard(listener) == [OURS]
 
 
+HOSTILE = """
+CREATE SCHEMA hostile;
+CREATE FUNCTION hostile.wrong(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT 1 / 0 = 0';
+CREATE FUNCTION hostile.wrong(oid, oid) RETURNS boolean LANGUAGE sql AS 'SELECT 1 / 0 = 0';
+CREATE FUNCTION hostile.wrong(float8, float8) RETURNS boolean LANGUAGE sql AS 'SELECT 1 / 0 = 0';
+CREATE OPERATOR hostile.= (LEFTARG = text, RIGHTARG = text, FUNCTION = hostile.wrong);
+CREATE OPERATOR hostile.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = hostile.wrong);
+CREATE OPERATOR hostile.< (LEFTARG = float8, RIGHTARG = float8, FUNCTION = hostile.wrong);
+CREATE TABLE areas (LIKE region_index INCLUDING DEFAULTS) PARTITION BY LIST (code);
+CREATE TABLE areas_a PARTITION OF areas FOR VALUES IN ('A');
+"""
+
+
+def test_the_search_path_of_whoever_writes_does_not_matter(database: str, listener: psycopg.Connection) -> None:
+    run(database, *HOSTILE.strip().split(";\n"))
+    assert make_triggers(database, table="areas") is Trigger.CREATED
+    with psycopg.connect(database, autocommit=True) as session:
+        session.execute("SET search_path = hostile, public, pg_catalog")
+        for statement in (
+            "INSERT INTO areas (code, name, cron_schedule) VALUES ('A', 'N', '@daily')",
+            "UPDATE areas SET name = 'x'",
+            "DELETE FROM areas",
+            "TRUNCATE areas_a",
+        ):
+            session.execute(statement.encode())
+            assert sorted(heard(listener)) == ["public.areas", "public.areas_a"]
+
+
 def test_a_drop_of_our_schema_takes_the_triggers_along(database: str, hot: psycopg.Connection) -> None:
     with pytest.raises(psycopg.errors.DependentObjectsStillExist):
         run(database, "DROP SCHEMA region_tick")

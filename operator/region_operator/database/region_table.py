@@ -86,6 +86,10 @@ FROM source LEFT JOIN pg_trigger old ON old.tgrelid = source.oid AND old.tgname 
         WHERE n.nspname = :ours AND p.proname = :statement_function
     )
 """)
+"""Finds all that decides about the triggers of a table, as one row. `member` is the table with its partitions: Postgres
+copies a trigger for each row to the partitions, but not a trigger for TRUNCATE. `statement` is the state of the trigger
+of release 0.1, and null without it. That trigger is mute if a trigger for each row stands (revision 0008).
+"""
 
 
 class RegionTable(StrEnum):
@@ -104,10 +108,12 @@ class Trigger(StrEnum):
     FOUND = "found"
     STATEMENT = "every statement"
     """The trigger of release 0.1 exists, or one like it that a person made. It tells of every statement. The operator
-    replaces the trigger."""
+    replaces the trigger.
+    """
     PARTIAL = "partial"
     """The triggers exist, but do not fire for every edit: some rows are in a table that inherits from the table or in a
-    foreign partition, or a mapped column is a virtual generated one."""
+    foreign partition, or a mapped column is a virtual generated one.
+    """
     DISABLED = "disabled"
     """A trigger exists, but somebody disabled the trigger. Only that person can know whether to enable it."""
     MISSING = "missing"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from textwrap import indent
 from typing import TYPE_CHECKING, Self
 
 from region_tick.contract import CHANGES_CHANNEL, SCHEMA
@@ -74,12 +75,11 @@ class RowTrigger:
         return hashlib.sha256("\0".join((self.active, *self.columns)).encode()).hexdigest()[:8]
 
     def _body(self) -> str:
-        replan = f"SELECT {self._differs('($1)', '($2)')}"
         return _BODY.format(
             active=_quoted(self.active),
             differs=self._differs("OLD", "NEW"),
-            replan=_literal(replan),
-            channel=CHANGES_CHANNEL,
+            replan=_literal(f"SELECT {self._differs('($1)', '($2)')}"),
+            tell=indent(_TELL.strip().format(channel=CHANGES_CHANNEL), 8 * " "),
         )
 
     def _differs(self, before: str, after: str) -> str:
@@ -88,42 +88,43 @@ class RowTrigger:
         return f"pg_catalog.record_image_ne({', '.join(f'ROW({row})' for row in rows)})"
 
 
+_TELL = """
+-- A full queue of notifications would make the COMMIT fail.
+IF pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5 THEN
+    PERFORM pg_catalog.pg_notify('{channel}', pg_catalog.format('%s.%s', TG_TABLE_SCHEMA, TG_TABLE_NAME));
+    IF pg_catalog.pg_partition_root(TG_RELID) IS NOT NULL THEN
+        PERFORM pg_catalog.pg_notify('{channel}', pg_catalog.format('%s.%s', n.nspname, c.relname))
+        FROM pg_catalog.pg_partition_ancestors(TG_RELID) a
+        JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.relid
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace;
+    END IF;
+END IF;
+"""
+
 _BODY = """
 DECLARE
-    tells boolean;
+    differs boolean;
 BEGIN
-    BEGIN
-        IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            tells := NEW.{active} IS NOT FALSE;
-        ELSIF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
-            tells := OLD.{active} IS NOT FALSE;
-        ELSE
-            tells := (OLD.{active} IS NOT FALSE OR NEW.{active} IS NOT FALSE) AND {differs};
-        END IF;
-    EXCEPTION
-        WHEN undefined_column THEN
-            -- Somebody renamed or dropped a column. Nobody can read the table by these columns now.
-            RETURN NULL;
-        WHEN OTHERS THEN
-            -- Somebody altered a column's type, and this session planned the comparison before. Plan it anew.
-            BEGIN
-                EXECUTE {replan} INTO tells USING OLD, NEW;
-            EXCEPTION
-                WHEN OTHERS THEN
-                    tells := true;
-            END;
-    END;
-    -- A full queue would make the COMMIT fail.
-    IF tells AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5 THEN
-        PERFORM pg_catalog.pg_notify('{channel}', pg_catalog.format('%s.%s', TG_TABLE_SCHEMA, TG_TABLE_NAME));
-        IF pg_catalog.pg_partition_root(TG_RELID) IS NOT NULL THEN
-            PERFORM pg_catalog.pg_notify('{channel}', pg_catalog.format('%s.%s', n.nspname, c.relname))
-            FROM pg_catalog.pg_partition_ancestors(TG_RELID) a
-            JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.relid
-            JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace;
-        END IF;
+    -- For INSERT all of OLD is null, for DELETE all of NEW.
+    IF (OLD.{active} OR NEW.{active}) AND {differs} THEN
+{tell}
     END IF;
     RETURN NULL;
+EXCEPTION
+    WHEN undefined_column THEN
+        RETURN NULL;  -- somebody renamed or dropped a column, and nobody can read the table by these columns
+    WHEN OTHERS THEN
+        -- Somebody altered a column's type, and this session planned the comparison before. Plan it anew.
+        BEGIN
+            EXECUTE {replan} INTO differs USING OLD, NEW;
+            IF differs THEN
+{tell}
+            END IF;
+        EXCEPTION
+            WHEN OTHERS THEN
+                NULL;  -- whatever it is, a write must not fail because of us
+        END;
+        RETURN NULL;
 END
 """
 

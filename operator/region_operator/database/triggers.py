@@ -54,7 +54,8 @@ _REMEDIES = {
 
 _TOLD_BY_OTHERS = (None, Trigger.NO_TABLE, Trigger.PARTIAL)
 """The states in which a notification may name another table although it concerns ours: a table below a view, or a table
-that inherits. None is the time before the state is known."""
+that inherits. None is the time before the state is known.
+"""
 
 
 class Triggers:

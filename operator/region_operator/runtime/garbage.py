@@ -11,6 +11,6 @@ import gc
 
 
 def freeze_memory() -> None:
-    """Collect the garbage, and leave everything else out of all later collections. Takes as long as a full collection."""
+    """Collect the garbage, and leave everything else out of all later collections."""
     gc.collect()
     gc.freeze()
