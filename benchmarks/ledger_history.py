@@ -92,10 +92,9 @@ async def measure_history(url: str) -> list[Figure]:
     engine = make_engine(DatabaseUrl.parse(url))
     try:
         now = datetime.now(UTC).replace(second=0, microsecond=0)
-        figures = await fill(engine, now) + await settle(engine, now)
+        figures = await fill(engine, now) + await questions(engine) + await settle(engine, now)
         seconds_a_row = figures[-1].value / await count(engine, EVERY_FIVE, now - SETTLED)
-        figures += await outage(engine, now) + await questions(engine)
-        return figures + await weekend(engine, now, seconds_a_row)
+        return figures + await outage(engine, now) + await weekend(engine, now, seconds_a_row)
     finally:
         await engine.dispose()
 

@@ -148,9 +148,7 @@ region_schedule = Table(
     column("cronjob", Text, "The name of the CronJob that had it."),
     column("start_deadline_seconds", Integer, "How late a tick could start, in seconds after its minute."),
     column("suspended", Boolean, "Whether the CronJob was suspended: its ticks are skipped.", default="false"),
-    text_column(
-        "suspended_by", "What suspended the CronJob, and who; null: it was not suspended, or that is not known."
-    ),
+    text_column("suspended_by", "What suspended the CronJob, and who; null: not suspended, or not known."),
     PrimaryKeyConstraint("source", "region_id", "valid_from"),
     CheckConstraint(text("valid_to > valid_from"), name="valid"),
     schema=SCHEMA,
@@ -186,7 +184,7 @@ suspension = Table(
     schema=SCHEMA,
     comment="The ticks of suspended regions: one row for each suspension. None of these ticks has a row in job_run.",
 )
-"""A claim of a tick up to `counted_until` is refused. So a leftover Job cannot do a tick that is counted here."""
+"""A claim of a tick up to `counted_until` is refused, so a leftover Job cannot do the tick."""
 
 ledger = Table(
     "ledger",
@@ -201,9 +199,7 @@ ledger = Table(
     schema=SCHEMA,
     comment="Up to when the ticks of each table of regions are accounted for.",
 )
-"""`scheduler` is the RegionScheduler that last saved the schedule versions of the table of regions. The RegionScheduler
-may read another table by now.
-"""
+"""`scheduler` last saved the schedule versions of the table of regions. It may read another table by now."""
 
 compatibility = Table(
     "compatibility",
