@@ -53,11 +53,7 @@ region_index = Table(
     degrees("bbox_min_lat", "The southern edge of the region's box: the latitude, positive in the north"),
     degrees("bbox_max_lon", "The eastern edge of the region's box: the longitude, positive in the east"),
     degrees("bbox_max_lat", "The northern edge of the region's box: the latitude, positive in the north"),
-    column(
-        "cron_schedule",
-        Text,
-        "When the region ticks: cron as Kubernetes reads it, in UTC; H is a value by the code's hash.",
-    ),
+    column("cron_schedule", Text, "When the region ticks: five fields of cron, in UTC. H is a hash of the code."),
     column("active", Boolean, "Whether the region ticks. A region that does not tick has no CronJob.", default="true"),
     stamp("created_at", "When the row was made."),
     stamp("updated_at", "When the row was last changed, as far as whoever changes it says so: no trigger does."),

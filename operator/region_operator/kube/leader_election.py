@@ -70,15 +70,8 @@ def new_identity() -> str:
 
 
 def boottime() -> float:
-    """Return a clock's seconds. The clock runs on while this process is stopped and while the machine sleeps
-    (clock_gettime(2), CLOCK_BOOTTIME).
-    """
+    """Return seconds that go on while the process is stopped or the machine sleeps (see clock_gettime(2))."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def never_silent() -> float:
-    """Return 0 seconds, for an election that runs in the main event loop."""
-    return 0.0
 
 
 def end_process(reason: str) -> NoReturn:
@@ -101,7 +94,7 @@ class LeaderElection:
         *,
         namespace: str,
         identity: str,
-        silence: Callable[[], float] = never_silent,
+        silence: Callable[[], float] = lambda: 0.0,
         clock: Callable[[], float] = boottime,
         uniform: Callable[[float, float], float] = random.uniform,
         end: Callable[[str], NoReturn] = end_process,
