@@ -21,8 +21,9 @@ from tests.harness.clock import Clock
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
+    from region_operator.cronjobs.wire import WatchEvent
     from tests.harness.kubectl import Kubectl
     from tests.harness.regions import AddRegions
 
@@ -103,6 +104,41 @@ async def test_a_server_without_streaming_lists_is_asked_for_one_only_once(
     async with running(watch, kubectl.namespace):
         await until(lambda: "resourceVersion" in queries[-1], what="the watch goes on from the list")
     assert ["sendInitialEvents" in query for query in queries] == [True, False, False]
+
+
+async def test_a_server_that_ends_each_watch_at_once_is_not_asked_all_the_time(
+    kubectl: Kubectl, watch: CronJobWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a server does that is about to stop. A real one cannot be held in that state."""
+    asked = 0
+
+    async def ended(*_: object, **__: object) -> AsyncGenerator[WatchEvent]:
+        nonlocal asked
+        asked += 1
+        events: tuple[WatchEvent, ...] = ()
+        for event in events:
+            yield event
+
+    monkeypatch.setattr("region_operator.kube.cronjob_watch.watch", ended)
+    task = asyncio.create_task(watch.run(kubectl.namespace))
+    await asyncio.wait({task}, timeout=3)
+    task.cancel()
+    assert 2 <= asked <= 4
+
+
+async def test_a_watch_that_has_ended_for_good_is_relied_on_no_more(
+    kubectl: Kubectl, watch: CronJobWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CronJobWatch, "_take_event", lambda _watch, _event: 1 / 0)
+    watch.on_news = lambda: None
+    task = asyncio.create_task(watch.run(kubectl.namespace))
+    await asyncio.sleep(0)
+    await watch.catch_up(kubectl.namespace, full=False)
+    await asyncio.to_thread(create, kubectl, OURS)
+    await asyncio.wait({task}, timeout=20)
+    assert isinstance(task.exception(), ZeroDivisionError)
+    await watch.catch_up(kubectl.namespace, full=False)
+    assert watch.cache.get(OURS) is not None
 
 
 async def test_what_no_event_told_of_a_full_look_finds(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NoReturn
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 FIRST_LIST_SECONDS = 30.0
 """How long a reconcile waits for the first list of a watch that was just begun."""
 
+SHORTEST_WATCH_SECONDS = 1.0
+"""A watch that the server ends sooner has failed: without a back-off the next one would be asked for at once."""
+
 _LIST_ENDS = "k8s.io/initial-events-end"
 """The annotation of the bookmark at the end of a streaming list."""
 
@@ -51,10 +55,13 @@ def cronjobs_path(namespace: str) -> str:
 
 
 class CronJobWatch:
-    """Fills `cache` with the CronJobs of a namespace. `on_news` is called after an event that is news."""
+    """Fills `cache` with the CronJobs of a namespace. `on_news` is called after an event that is news. `clock` returns
+    seconds.
+    """
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._api = api
+        self._clock = clock
         self._streaming_lists = True
         self._version: str | None = None
         """Up to which resourceVersion the events are known. None: everything must be listed anew."""
@@ -68,22 +75,32 @@ class CronJobWatch:
     async def run(self, namespace: str) -> NoReturn:
         """Follow the CronJobs until cancelled. An error is logged, and the watch begun again after a back-off."""
         self._running = True
-        delays = iter(Backoffs())
-        while True:
-            try:
-                await self._follow(namespace)
-            except ERRORS as error:
-                self._following.clear()
-                if self._version is None and _status(error) in _NO_STREAMING_LIST and self._streaming_lists:
-                    self._streaming_lists = False
-                    continue
-                if _status(error) == HTTPStatus.GONE:
-                    self._version = None
-                if keys := self._log_limiter.record_failure(describe_cause(error)):
-                    log.warning("not watching", extra={"error": describe_cause(error), **keys})
+        try:
+            delays = iter(Backoffs())
+            while True:
+                began = self._clock()
+                try:
+                    await self._follow(namespace)
+                except ERRORS as error:
+                    self._record_failure(error)
+                else:
+                    if self._clock() - began >= SHORTEST_WATCH_SECONDS:
+                        delays = iter(Backoffs())
+                        continue
                 await asyncio.sleep(next(delays))
-            else:
-                delays = iter(Backoffs())
+        finally:  # without a watch, each reconcile lists everything
+            self._running = False
+            self._following.clear()
+
+    def _record_failure(self, error: Exception) -> None:
+        self._following.clear()
+        if self._version is None and _status(error) in _NO_STREAMING_LIST and self._streaming_lists:
+            self._streaming_lists = False
+            return
+        if _status(error) == HTTPStatus.GONE:
+            self._version = None
+        if keys := self._log_limiter.record_failure(describe_cause(error)):
+            log.warning("not watching", extra={"error": describe_cause(error), **keys})
 
     async def catch_up(self, namespace: str, *, full: bool) -> None:
         """Make the cache show what the API server has now: rely on the watch, or list everything.
