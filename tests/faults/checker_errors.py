@@ -37,6 +37,8 @@ _CAUSES = {
     "not nudged": _API,
     "status not written": _API,
     "not listening": _DATABASE,
+    "not watching": _API,
+    "overcommitted": frozenset({Lane.TABLE}),
     "no partitions": _DATABASE,
     "no trigger": _DATABASE,
     "change failed": _API | {Lane.PEOPLE},
