@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 class Observation:
     """What a reconcile found, and what the guard decided.
 
-    `render` gives the manifests of the decided writes. `full` says whether the look was a full look. `rows` are the
+    `render` gives the manifests of the decided writes. `look` is the number of the last full look. `rows` are the
     active rows.
     """
 
@@ -50,7 +50,7 @@ class Observation:
     decision: Decision
     trigger: Trigger
     render: Render
-    full: bool
+    look: int
     rows: Sequence[RegionRow | Quarantined]
 
 
@@ -67,6 +67,7 @@ class Observer:
         self._tick_image = tick_image
         self._clock = clock
         self._looked_at: float | None = None
+        self._looks = 0
         self._parser = RowParser()
         self._planner = Planner()
 
@@ -84,10 +85,10 @@ class Observer:
         spec = scheduler.spec
         table = Table.parse(spec.source.table, default_schema=database.schema)
         reading = await read_regions(database.engine, spec.source, default_schema=database.schema)
-        began, full = self._clock(), not self.full_look_in(scheduler)
+        full = not self.full_look_in(scheduler)
         await self._watch.catch_up(scheduler.namespace, full=full)
         if full:
-            self._looked_at = began
+            self._looked_at, self._looks = self._clock(), self._looks + 1
         cronjobs = self._watch.cache.cronjobs
         current = [live for live in cronjobs if live.ours]
         parsing = self._parser.parse(reading.rows, source=str(table), ticking_ids=partial(ticking_ids_by_code, current))
@@ -120,7 +121,7 @@ class Observer:
             changed=quota.drifted or len(decision.plan) > 0,
             quota_conflict=explain_name_conflict(quota) if quota.taken else "",
         )
-        return Observation(summary, quota, decision, reading.trigger, render, full, regions)
+        return Observation(summary, quota, decision, reading.trigger, render, self._looks, regions)
 
 
 def _render(scheduler: Scheduler, tick_image: str, desired: Desired, name: str) -> Manifest:

@@ -1,6 +1,7 @@
 """Says how far a long plan has been carried out: a log line, a metric and the condition Reconciling, every 5 seconds.
 
-A plan that is done sooner leaves nothing behind but its log lines.
+A report may arrive although its answer did not. So the status that was reported last is taken for the RegionScheduler's
+status, and the final status, which has no such report, is written over that.
 """
 
 from __future__ import annotations
@@ -27,39 +28,32 @@ log = logging.getLogger(__name__)
 REPORT_EVERY_SECONDS = 5.0
 
 
-@asynccontextmanager
-async def report_progress(api: Api, scheduler: Scheduler, applier: PlanApplier) -> AsyncIterator[None]:
-    """Report while the block carries out a plan. Afterwards the status is as it was before the block."""
-    metrics.PENDING_CHANGES.set(applier.total)
-    reporter = _Reporter(api, scheduler)
-    reporting = asyncio.create_task(reporter.run(applier))
-    try:
-        yield
-    finally:
-        reporting.cancel()
-        await asyncio.wait({reporting})
-        metrics.PENDING_CHANGES.set(0)
-        await reporter.take_back()
+class Progress:
+    """Reports on the plans of one reconcile. `reported` is the RegionScheduler as the last report left its status."""
 
-
-class _Reporter:
-    def __init__(self, api: Api, scheduler: Scheduler) -> None:
+    def __init__(self, api: Api) -> None:
         self._api = api
-        self._before = self._reported = scheduler
+        self.reported: Scheduler | None = None
 
-    async def run(self, applier: PlanApplier) -> NoReturn:
+    @asynccontextmanager
+    async def reporting(self, scheduler: Scheduler, applier: PlanApplier) -> AsyncIterator[None]:
+        """Report while the block carries out a plan."""
+        metrics.PENDING_CHANGES.set(applier.total)
+        reporting = asyncio.create_task(self._report(scheduler, applier))
+        try:
+            yield
+        finally:
+            reporting.cancel()
+            await asyncio.wait({reporting})
+            metrics.PENDING_CHANGES.set(0)
+
+    async def _report(self, scheduler: Scheduler, applier: PlanApplier) -> NoReturn:
         while True:
             await asyncio.sleep(REPORT_EVERY_SECONDS)
             done, total = applier.tried, applier.total
             metrics.PENDING_CHANGES.set(total - done)
             log.info("applying", extra={"done": done, "of": total})
-            status = status_while_applying(self._before, done=done, total=total, now=datetime.now(UTC))
-            self._reported = await self._write(status)
-
-    async def take_back(self) -> None:
-        """Write the status as it was before the first report, if there was a report."""
-        if self._reported is not self._before:
-            await self._write(self._before.status)
-
-    async def _write(self, status: dict[str, object]) -> Scheduler:
-        return await try_to_write_status(self._api, self._reported, status, seconds=REPORT_EVERY_SECONDS)
+            before = self.reported or scheduler
+            status = status_while_applying(before, done=done, total=total, now=datetime.now(UTC))
+            self.reported = before.model_copy(update={"status": status})
+            await try_to_write_status(self._api, before, status, seconds=REPORT_EVERY_SECONDS)

@@ -28,7 +28,7 @@ from region_operator.ledger.service import LedgerService
 from region_operator.observe import Observation, Observer
 from region_operator.plan import status
 from region_operator.plan.status import ReadyReason
-from region_operator.progress import report_progress
+from region_operator.progress import Progress
 from region_operator.regions.source import Table
 from region_operator.runtime import metrics
 from region_operator.runtime.garbage import freeze_memory
@@ -46,8 +46,7 @@ STATUS_LIMIT_SECONDS = 20
 """The longest that writing the final status may take. A failure is then reported without the status."""
 
 MANY_CHANGES = 1000
-"""After so many changes most of what is remembered is new, and is kept out of the garbage collections again."""
-
+"""After so many changes most of what is remembered is new."""
 RACES_BEFORE_FAILURE = 8
 """How many lost races in succession are no failure. So many back-offs take half a minute together."""
 
@@ -61,10 +60,7 @@ class ReconcileResult:
 
 
 class Reconciler:
-    """Makes the cluster match the table, one reconcile at a time: a second caller waits.
-
-    `watch` knows the CronJobs, by its listings alone until somebody runs the watch.
-    """
+    """Makes the cluster match the table, one reconcile at a time: a second caller waits. Somebody runs `watch`."""
 
     def __init__(self, api: Api, store: Store, *, tick_image: str) -> None:
         self._api = api
@@ -101,7 +97,7 @@ class Reconciler:
             raise explain_refusal(error) from error
 
     async def _reconcile(self, namespace: str, name: str) -> ReconcileResult | None:
-        limit = asyncio.timeout(RECONCILE_LIMIT_SECONDS)
+        limit, progress = asyncio.timeout(RECONCILE_LIMIT_SECONDS), Progress(self._api)
         body = await answer_within(self._api.get(scheduler_path(namespace, name)), seconds=RECONCILE_LIMIT_SECONDS)
         if body is None or "deletionTimestamp" in body["metadata"]:
             return None
@@ -116,7 +112,7 @@ class Reconciler:
                 await self._announcer.announce_hold(before, scheduler, observation.decision)
                 await self._announcer.announce_quarantines(scheduler, observation.summary.quarantined)
                 await self._announcer.announce_quota_conflict(scheduler, observation.summary.quota_conflict)
-                stale = await self._apply(scheduler, observation, database)
+                stale = await self._apply(scheduler, observation, database, progress)
                 overcommitment = await self._forecast(database, scheduler, observation)
         except ApiUnavailableError:
             raise
@@ -124,7 +120,7 @@ class Reconciler:
             return await self._lose_race(scheduler, race)
         except Exception as error:
             failure = explain_timeout(RECONCILE_LIMIT_SECONDS) if limit.expired() else explain(error)
-            await self._write_failure(scheduler, failure or explain_internal(error))
+            await self._write_failure(progress.reported or scheduler, failure or explain_internal(error))
             if failure is None:
                 raise
             raise failure from error
@@ -135,6 +131,7 @@ class Reconciler:
             schema_conflict=database.schema_conflict,
             overcommitment=overcommitment,
         )
+        scheduler = progress.reported or scheduler
         writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))
         await answer_within(writing, seconds=STATUS_LIMIT_SECONDS)
         return ReconcileResult(self.observer.full_look_in(scheduler), summary.unfinished)
@@ -167,18 +164,20 @@ class Reconciler:
         await self._write_failure(scheduler, failure)
         raise failure from race
 
-    async def _apply(self, scheduler: Scheduler, observation: Observation, database: Database) -> int:
+    async def _apply(
+        self, scheduler: Scheduler, observation: Observation, database: Database, progress: Progress
+    ) -> int:
         """Make the decided changes. Return how many changes the next reconcile must decide again. Raises ApplyError."""
         if observation.quota.drifted:
             await apply_quota(self._api, observation.quota)
         plan, namespace = observation.decision.plan, scheduler.namespace
         applier = PlanApplier(self._api, self.watch, plan, namespace=namespace, render=observation.render)
-        async with report_progress(self._api, scheduler, applier):
+        async with progress.reporting(scheduler, applier):
             applied = await applier.run()
-        await self.ledger.save_schedules(database, scheduler, self.watch.cache.cronjobs, full=observation.full)
+        await self.ledger.save_schedules(database, scheduler, self.watch.cache.cronjobs, look=observation.look)
         if len(plan) >= MANY_CHANGES or not self._frozen:
-            freeze_memory()
             self._frozen = True
+            freeze_memory()
         if applied.error:
             raise applied.error
         log_reconciled(observation)

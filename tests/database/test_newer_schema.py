@@ -175,8 +175,8 @@ async def test_the_ledger_leaves_alone_what_is_to_be_left_alone(
 ) -> None:
     """Both would fail, and be tried again sooner, if they asked for a table."""
     ledger = LedgerService(Api(client.ApiClient(client.Configuration())), retention=timedelta(days=30))
-    await ledger.save_schedules(Database(engine, "public"), scheduler(), [], full=True)
+    await ledger.save_schedules(Database(engine, "public"), scheduler(), [], look=1)
     run(database, "DROP SCHEMA region_tick CASCADE")
-    await ledger.save_schedules(Database(engine, "public", schema_conflict="too new"), scheduler(), [], full=True)
+    await ledger.save_schedules(Database(engine, "public", schema_conflict="too new"), scheduler(), [], look=1)
     assert await ledger.finalize() == FINALIZE_EVERY_SECONDS
     assert [record.message for record in caplog.records] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from region_operator.cronjobs.cache import CronJobCache, News
@@ -158,3 +158,180 @@ def test_in_any_order_the_newest_of_the_events_is_known(events: list[LiveCronJob
     cache = knowing(*events)
     newest = max(events, key=lambda live: int(live.resource_version), default=None)
     assert cache.get(NAME) is newest
+
+
+def test_what_was_deleted_before_a_listing_does_not_come_back_by_an_older_one() -> None:
+    cache = knowing(FIRST)
+    assert cache.remove(NAME, "u1") is News.DELETED
+    assert cache.replace_all([], "12") == []
+    assert cache.replace_all([FIRST], "9") == []
+    assert cache.cronjobs == []
+
+
+def test_what_a_watch_tells_again_is_past() -> None:
+    cache = knowing(FIRST)
+    cache.replace_all([ANOTHER], "12")
+    for late in (TICKED, GOING):
+        assert cache.fold(late) is News.NOTHING
+    assert cache.remove(NAME, "u1") is News.NOTHING
+    assert cache.get(NAME) is ANOTHER
+
+
+def test_an_answer_that_is_older_than_a_listing_without_it_is_past() -> None:
+    cache = CronJobCache()
+    cache.begin_write(NAME)
+    cache.replace_all([], "8")
+    assert cache.end_write(NAME, FIRST) is News.NOTHING
+    assert cache.cronjobs == []
+
+
+def test_a_listing_mends_what_was_lost() -> None:
+    cache = CronJobCache()
+    cache.replace_all([], "100")
+    assert cache.replace_all([FIRST], "200") == [(NAME, News.CHANGED)]
+
+
+def test_a_deletion_without_an_answer_makes_nobody_deaf_for_ever() -> None:
+    cache = knowing(FIRST)
+    cache.begin_deletion("u1")
+    assert cache.fold(EDITED) is News.NOTHING
+    cache.replace_all([EDITED], "9")
+    assert cache.fold(replace(EDITED, resource_version="10", suspended=True)) is News.CHANGED
+    assert cache.remove(NAME, "u1") is News.DELETED
+
+
+def test_the_same_version_told_twice_leaves_the_very_same_value() -> None:
+    cache = knowing(FIRST)
+    assert cache.replace_all([replace(FIRST)], "7") == []
+    assert cache.get(NAME) is FIRST
+
+
+class World:
+    """An API server with one name, a watch that may lag and repeat itself, listings and writes, all in any order."""
+
+    def __init__(self) -> None:
+        self.cache = CronJobCache()
+        self.state: LiveCronJob | None = None
+        self._events: list[tuple[LiveCronJob, bool]] = []
+        self._delivered = 0
+        self._version, self._uid = 10, 0
+        self._listing: tuple[list[LiveCronJob], str] | None = None
+        self._writing = False
+        self._answer: LiveCronJob | None = None
+        self._deleting: LiveCronJob | None = None
+
+    def act(self, action: str) -> None:
+        getattr(self, action)()
+
+    def _change(self, state: LiveCronJob, *, gone: bool = False) -> LiveCronJob:
+        self._version += 1
+        state = replace(state, resource_version=str(self._version))
+        self._events.append((state, gone))
+        self.state = None if gone else state
+        return state
+
+    def _create(self) -> LiveCronJob:
+        self._uid += 1
+        return self._change(replace(FIRST, uid=f"u{self._uid}", fingerprint=self._version))
+
+    def create(self) -> None:
+        if self.state is None:
+            self._create()
+
+    def edit(self) -> None:
+        if self.state:
+            self._change(replace(self.state, fingerprint=self._version))
+
+    def tick(self) -> None:
+        if self.state:
+            self._change(self.state)
+
+    def delete(self) -> None:
+        if self.state and not self.state.terminating:
+            self._change(replace(self.state, terminating=True))
+
+    def finish(self) -> None:
+        if self.state and self.state.terminating:
+            self._change(self.state, gone=True)
+
+    def deliver(self) -> None:
+        for state, gone in self._events[self._delivered : self._delivered + 1]:
+            self._delivered += 1
+            if gone:
+                self.cache.remove(state.name, state.uid)
+            else:
+                self.cache.fold(state)
+
+    def begin_listing(self) -> None:
+        if self._listing is None:
+            self._listing = [self.state] if self.state else [], str(self._version)
+
+    def end_listing(self) -> None:
+        if self._listing:
+            self.cache.replace_all(*self._listing)
+            self._listing = None
+
+    def watch_anew(self) -> None:
+        self.cache.replace_all([self.state] if self.state else [], str(self._version))
+        self._delivered = len(self._events)
+
+    def begin_write(self) -> None:
+        if not self._writing:
+            self.cache.begin_write(NAME)
+            self._writing, self._answer = True, None
+
+    def write(self) -> None:
+        if self._writing and self._answer is None and not (self.state and self.state.terminating):
+            edited = self.state and replace(self.state, fingerprint=self._version)
+            self._answer = self._change(edited) if edited else self._create()
+
+    def end_write(self) -> None:
+        if self._writing:
+            self.cache.end_write(NAME, self._answer)
+            self._writing = False
+
+    def lose_the_answer(self) -> None:
+        if self._writing:
+            self.cache.end_write(NAME, None)
+            self._writing = False
+
+    def begin_deletion(self) -> None:
+        known = self.cache.get(NAME)
+        if known and self._deleting is None and not self._writing:
+            self._deleting = known
+            self.cache.begin_deletion(known.uid)
+
+    def end_deletion(self) -> None:
+        if self._deleting is None:
+            return
+        asked, self._deleting = self._deleting, None
+        done = self.state is not None and self.state.resource_version == asked.resource_version
+        if done:
+            self.delete()
+        if done or self.state is None:
+            self.cache.end_deletion(NAME, asked.uid, done=True)
+        else:
+            self.cache.end_deletion(NAME, asked.uid, done=False)
+
+    def settle(self) -> None:
+        """Let everything arrive that is still under way."""
+        for action in ("end_write", "end_deletion", "end_listing"):
+            self.act(action)
+        while self._delivered < len(self._events):
+            self.deliver()
+
+
+ACTIONS = sorted(name for name in vars(World) if not name.startswith("_") and name not in ("act", "settle"))
+
+
+@settings(max_examples=1000)
+@given(st.lists(st.sampled_from(ACTIONS), max_size=25))
+def test_when_everything_has_arrived_the_cache_is_right_whatever_the_order(actions: list[str]) -> None:
+    world = World()
+    for action in actions:
+        world.act(action)
+    world.settle()
+    known = world.cache.get(NAME)
+    assert (known and (known.uid, known.resource_version)) == (
+        world.state and (world.state.uid, world.state.resource_version)
+    )

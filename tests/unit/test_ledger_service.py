@@ -26,7 +26,7 @@ async def test_a_database_that_went_away_is_counted_and_logged_once(caplog: pyte
     before = LEDGER_FAILURES._value.get()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            await ledger.save_schedules(Database(engine, "public"), scheduler(), [], full=True)
+            await ledger.save_schedules(Database(engine, "public"), scheduler(), [], look=1)
     assert LEDGER_FAILURES._value.get() == before + 2
     [line] = caplog.records
     assert (line.message, bool(line.exc_info), vars(line)["attempts"]) == ("not accounted", False, 1)

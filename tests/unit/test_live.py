@@ -53,6 +53,9 @@ CRONJOB: dict[str, Any] = {
 }
 
 
+THEIRS = {"manager": "other", "operation": "Apply", "fieldsV1": {"f:spec": {"f:schedule": {}}}}
+
+
 def differs(edit: Callable[[dict[str, Any]], object]) -> bool:
     """Return whether the value of CRONJOB differs after an edit."""
     body = deepcopy(CRONJOB)
@@ -76,6 +79,7 @@ def differs(edit: Callable[[dict[str, Any]], object]) -> bool:
             lambda body: body["metadata"]["annotations"].update({"region-tick.dev/paused": "true"}), id="pause"
         ),
         pytest.param(lambda body: body["metadata"].pop("ownerReferences"), id="owner"),
+        pytest.param(lambda body: body["metadata"].update(managedFields=[THEIRS]), id="another owner of our fields"),
     ],
 )
 def test_what_a_reconcile_judges_makes_a_difference(edit: Callable[[dict[str, Any]], object]) -> None:

@@ -56,6 +56,14 @@ def test_a_row_may_have_a_handler_and_a_timeout_of_its_own(timeout: object) -> N
     assert parse({"handler": None, "timeout": None}) == parse({})
 
 
+def test_equal_boxes_have_equal_texts() -> None:
+    one, other = (parse(bbox(*corners))[0] for corners in ((Decimal("2.20"), 0.0, 100, 1), (2.2, -0.0, 100.0, 1)))
+    assert isinstance(one, RegionRow)
+    assert isinstance(other, RegionRow)
+    assert one == other
+    assert str(one.bbox) == str(other.bbox) == "2.2,0,100,1"
+
+
 def test_name_and_bbox_may_be_missing() -> None:
     assert parse({"name": None}) == [RegionRow("public.region_index", "1", "R1", "", None, "@daily")]
 
@@ -138,7 +146,7 @@ def test_a_bbox_that_is_none_is_refused(corners: dict[str, object], reason: str)
         (bbox(176, -21, -178, -12), "176,-21,-178,-12"),
         (bbox(1, 1, 1, 1), "1,1,1,1"),
         (bbox(0.1, 52.33, 13.76, 52.67), "0.1,52.33,13.76,52.67"),
-        (bbox("1.50", "2", "3", "4"), "1.50,2,3,4"),
+        (bbox("1.50", "2", "3", "4"), "1.5,2,3,4"),
     ],
     ids=["the whole earth", "across the antimeridian", "a point", "floats", "text"],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
@@ -56,6 +57,30 @@ def test_another_table_is_parsed_as_a_whole() -> None:
     parser = RowParser()
     parse(parser, [row("1", "A")])
     assert parse(parser, [row("1", "A")], source="other")[1] == 1
+
+
+def test_equal_values_of_another_type_are_parsed_anew() -> None:
+    """ALTER COLUMN ... TYPE numeric makes the id "1.0" of the id "1"."""
+    parser = RowParser()
+    parse(parser, [row("x", "A") | {"id": 1}])
+    [region], _ = parse(parser, [row("x", "A") | {"id": Decimal("1.0")}])
+    assert region.id == "1.0"
+
+
+def test_ten_thousand_rows_of_one_code_cost_no_more_than_others() -> None:
+    class Counted(str):
+        __slots__ = ()
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Counted.compared += 1
+            return super().__eq__(other)
+
+        __hash__ = str.__hash__
+
+    rows = [row(Counted(number), "A") for number in range(2000)]
+    finish(RowParser().parse(rows, source="s", ticking_ids=lambda _: {}))
+    assert Counted.compared < 20 * len(rows)
 
 
 def test_a_code_that_a_second_row_takes_concerns_the_first_row_too() -> None:

@@ -1,7 +1,8 @@
 """Knows the namespace's CronJobs as the API server last told of them, and tells news from echoes. Pure.
 
-Listings, watch events and the answers to our own writes all come here, in any order. A newer resourceVersion replaces
-an older one; the versions of one resource can be compared (apimachinery, pkg/util/resourceversion; KEP-5504).
+Listings, watch events and the answers to our own writes all come here, in any order and perhaps twice. What is older
+than what is known is past, and ignored; the versions of one resource can be compared (apimachinery,
+pkg/util/resourceversion; KEP-5504). A listing tells of everything up to its version, also of what is gone.
 
 News is what no reconcile has seen or done: a change that a reconcile judges differently, and a deletion by somebody
 else. A tick changes only the status of its CronJob, and each of our own writes comes back as an event. Both are echoes.
@@ -16,7 +17,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from region_operator.cronjobs.live import LiveCronJob
 
@@ -35,11 +36,14 @@ class CronJobCache:
 
     def __init__(self) -> None:
         self._by_name: dict[str, LiveCronJob] = {}
+        self._listed_at = 0
+        """The version of the last listing. What is older and unknown has been gone since before the listing."""
+        self._being_written: set[str] = set()
+        """The names of the CronJobs whose write has no answer yet: a new CronJob has no uid yet."""
         self._deleted_by_us: set[str] = set()
         """The uids of the CronJobs that we deleted and that are not gone yet."""
-        self._being_written: set[str] = set()
         self._gone: set[str] = set()
-        """The uids of the CronJobs that went since the last `replace_all`: a listing may be older than a deletion."""
+        """The uids of the CronJobs that went after the last listing."""
 
     @property
     def cronjobs(self) -> list[LiveCronJob]:
@@ -56,18 +60,8 @@ class CronJobCache:
         return live.last_success if live else ""
 
     def fold(self, live: LiveCronJob) -> News:
-        """Take in a CronJob as an event or a listing shows it."""
-        known = self._by_name.get(live.name)
-        if live.uid in self._gone or (known and known.uid == live.uid and _is_older(live, known)):
-            return News.NOTHING
-        if known and known.uid == live.uid and known.terminating and not live.terminating:
-            live = replace(live, terminating=True)  # nothing ends a deletion but the end of the object
-        self._by_name[live.name] = live
-        if not live.key or live == known or live.name in self._being_written or live.uid in self._deleted_by_us:
-            return News.NOTHING
-        if known is not None and known.uid != live.uid:
-            return News.CHANGED if self._forget_deletion(known.uid) else News.DELETED
-        return News.NOTHING if known is None and live.terminating else News.CHANGED
+        """Take in a CronJob as an event shows it."""
+        return News.NOTHING if self._is_past(live) else self._put(live)
 
     def remove(self, name: str, uid: str) -> News:
         """Take in that a CronJob is gone."""
@@ -79,14 +73,26 @@ class CronJobCache:
         del self._by_name[name]
         return News.NOTHING if by_us or not known.key else News.DELETED
 
-    def replace_all(self, lives: Iterable[LiveCronJob], version: str) -> list[tuple[str, News]]:
-        """Take in a listing of all CronJobs, as of the resourceVersion `version`. Return the names with news."""
-        lives = list(lives)
+    def replace_all(self, lives: Collection[LiveCronJob], version: str) -> list[tuple[str, News]]:
+        """Take in a listing of all CronJobs, as of the resourceVersion `version`. Return the names with news.
+
+        A listing that ends after a newer one is past. What happened after `version` stays as events told.
+        """
+        if int(version) < self._listed_at:
+            return []
         listed = {live.name for live in lives}
         gone = [live for name, live in self._by_name.items() if name not in listed and not _is_newer(live, version)]
         found = [(live.name, self.remove(live.name, live.uid)) for live in gone]
-        found += [(live.name, self.fold(live)) for live in lives]
-        self._gone.clear()
+        for live in lives:
+            known = self._by_name.get(live.name)
+            if live.uid in self._gone or (known and _is_older(live, known)):
+                continue
+            if not (live.terminating or (known and known.terminating)):
+                self._deleted_by_us.discard(live.uid)  # whatever became of our request, the CronJob stayed
+            found.append((live.name, self._put(live)))
+        self._listed_at = int(version)
+        if not self._being_written:
+            self._gone.clear()
         return [(name, news) for name, news in found if news is not News.NOTHING]
 
     def begin_write(self, name: str) -> None:
@@ -98,12 +104,11 @@ class CronJobCache:
         self._being_written.discard(name)
         if written is None:
             return News.NOTHING
-        known = self._by_name.get(name)
-        if known is None or known.uid != written.uid or not _is_newer(known, written.resource_version):
-            if written.uid not in self._gone:
-                self._by_name[name] = written
+        if not self._is_past(written):
+            self._by_name[name] = written
             return News.NOTHING
-        return News.NOTHING if known == written else News.CHANGED
+        known = self._by_name.get(name)
+        return News.CHANGED if known and known.uid == written.uid and known != written else News.NOTHING
 
     def begin_deletion(self, uid: str) -> None:
         """Expect that a CronJob goes, because we are about to delete it."""
@@ -117,6 +122,28 @@ class CronJobCache:
         known = self._by_name.get(name)
         if known is not None and known.uid == uid:
             self._by_name[name] = replace(known, terminating=True)
+
+    def _put(self, live: LiveCronJob) -> News:
+        """Put a CronJob in the place of an older one, and return what that tells."""
+        known = self._by_name.get(live.name)
+        same = known is not None and known.uid == live.uid
+        if known and same and known.resource_version == live.resource_version:
+            return News.NOTHING  # the known value stays: who compares by identity sees no change
+        if known and same and known.terminating and not live.terminating:
+            live = replace(live, terminating=True)  # nothing ends a deletion but the end of the object
+        self._by_name[live.name] = live
+        if not live.key or live == known or live.name in self._being_written or live.uid in self._deleted_by_us:
+            return News.NOTHING
+        if known is not None and not same:
+            return News.CHANGED if self._forget_deletion(known.uid) else News.DELETED
+        return News.NOTHING if known is None and live.terminating else News.CHANGED
+
+    def _is_past(self, live: LiveCronJob) -> bool:
+        """Whether something newer is known: of the name, or by the last listing."""
+        known = self._by_name.get(live.name)
+        if live.uid in self._gone:
+            return True
+        return int(live.resource_version) <= self._listed_at if known is None else _is_older(live, known)
 
     def _forget_deletion(self, uid: str) -> bool:
         """Forget that we deleted a CronJob. Return whether we did."""

@@ -3,9 +3,9 @@
 Ten thousand objects of 7 kB would fill the memory, so an object is read once and dropped. Only the body of a CronJob
 in which somebody else has a hand is kept, because the plan and the log must say what others changed.
 
-Two values are equal if a reconcile judges both alike. A tick changes the status of its CronJob, and of the value only
-the resourceVersion and the last success, so both do not count. For the spec `generation` counts, because `generation`
-changes with every change of the spec and with nothing else (registry/batch/cronjob/strategy.go, PrepareForUpdate).
+Two values are equal if a reconcile judges both alike. A tick changes only the status of its CronJob. So the value's
+resourceVersion and last success do not count. For the spec `generation` counts: `generation` changes with every change
+of the spec, and with nothing else (registry/batch/cronjob/strategy.go, PrepareForUpdate).
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class LiveCronJob:
     applied: FieldSet | None = field(repr=False)
     """The fields of our apply entry."""
     fingerprint: int
-    """A hash of the generation, the owners, and the labels and annotations that we set or obey."""
+    """A hash of the generation, the owners, the labels and annotations that we set or obey, and of who else owns what
+    concerns us.
+    """
     last_success: str = field(compare=False)
     """When a tick last succeeded; "" before the first success."""
     body: bytes | None = field(compare=False, repr=False)
@@ -134,4 +136,5 @@ def _fingerprint(meta: Meta) -> int:
         for key, value in sorted(texts.items())
         if key.startswith(OUR_PREFIXES)
     ]
-    return hash((meta.generation, *owners, *texts))
+    others = [(entry.manager, bytes(entry.fields)) for entry in meta.managed_fields if concerns_us(entry)]
+    return hash((meta.generation, *owners, *texts, *others))

@@ -215,7 +215,7 @@ class Api:
 def raise_for_status(response: RESTResponse, content: bytes) -> None:
     """Raise ApiException if the answer is an error."""
     if not 200 <= response.status <= 299:
-        raise client.ApiException.from_response(http_resp=response, body=content.decode(), data=None)
+        raise client.ApiException.from_response(http_resp=response, body=content.decode(errors="replace"), data=None)
 
 
 async def answer_within(request: Awaitable[T], *, seconds: float) -> T:

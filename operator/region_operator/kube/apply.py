@@ -138,8 +138,9 @@ class PlanApplier:
                 await put(self._api, path, manifest, uid=live.uid if live else None, live=body)
             )
         finally:
-            if self._cache.end_write(write.name, written) is not News.NOTHING:
-                self._watch.on_news()
+            news = self._cache.end_write(write.name, written)
+        if news is not News.NOTHING or written.paused != (live is not None and live.paused):
+            self._watch.on_news()  # also if somebody paused the region while the write was under way
         return _log_keys(write) | _culprits(write, manifest, body)
 
     async def _delete(self, live: LiveCronJob) -> bool:
@@ -148,10 +149,14 @@ class PlanApplier:
         self._cache.begin_deletion(live.uid)
         try:
             deleted = await self._api.delete(path, uid=live.uid, resource_version=live.resource_version)
-        except ApiException:
-            self._cache.end_deletion(live.name, live.uid, done=False)
+        except ApiException as error:
+            if not is_conflict(error):  # a conflict may be with a first attempt of ours whose answer was lost
+                self._cache.end_deletion(live.name, live.uid, done=False)
             raise
-        self._cache.end_deletion(live.name, live.uid, done=True)
+        if deleted:
+            self._cache.end_deletion(live.name, live.uid, done=True)
+        else:
+            self._cache.remove(live.name, live.uid)
         return deleted
 
     async def _decide_anew(self, change: Write | Delete) -> None:
@@ -161,6 +166,9 @@ class PlanApplier:
         self._stale += 1
         with suppress(*ERRORS):  # without an answer the watch or the next full look tells
             await self._watch.refresh(self._namespace, name)
+            now = self._cache.get(name)
+            if isinstance(change, Delete) and now and not now.terminating:
+                self._cache.end_deletion(name, change.live.uid, done=False)
 
 
 def _is_overload(error: Exception) -> bool:

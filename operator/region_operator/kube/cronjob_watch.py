@@ -65,8 +65,13 @@ class CronJobWatch:
         self._streaming_lists = True
         self._version: str | None = None
         """Up to which resourceVersion the events are known. None: everything must be listed anew."""
-        self._running = self._listed = False
+        self._running = False
+        self._listed = False
+        """Whether the cache was filled once."""
         self._following = asyncio.Event()
+        """Set while the cache follows the events, so that nothing has to be listed."""
+        self._tried = asyncio.Event()
+        """Set when the watch has begun to follow, or has failed to, for the first time."""
         self._looking = asyncio.Lock()
         self._log_limiter = LogLimiter()
         self.cache = CronJobCache()
@@ -79,13 +84,15 @@ class CronJobWatch:
             delays = iter(Backoffs())
             while True:
                 began = self._clock()
+                failed = True
                 try:
                     await self._follow(namespace)
-                except ERRORS as error:
+                    failed = False
+                except Exception as error:
                     self._record_failure(error)
-                else:
-                    if self._clock() - began >= SHORTEST_WATCH_SECONDS:
-                        delays = iter(Backoffs())
+                if self._clock() - began >= SHORTEST_WATCH_SECONDS:
+                    delays = iter(Backoffs())
+                    if not failed:
                         continue
                 await asyncio.sleep(next(delays))
         finally:  # without a watch, each reconcile lists everything
@@ -93,27 +100,32 @@ class CronJobWatch:
             self._following.clear()
 
     def _record_failure(self, error: Exception) -> None:
-        self._following.clear()
+        """Follow no more. What happens from now on is found by each reconcile's own listing."""
+        if self._following.is_set():
+            self._following.clear()
+            self.on_news()
         if self._version is None and _status(error) in _NO_STREAMING_LIST and self._streaming_lists:
             self._streaming_lists = False
             return
+        self._tried.set()
         if _status(error) == HTTPStatus.GONE:
             self._version = None
         if keys := self._log_limiter.record_failure(describe_cause(error)):
-            log.warning("not watching", extra={"error": describe_cause(error), **keys})
+            own_error = None if isinstance(error, (*ERRORS, TimeoutError)) else error
+            log.warning("not watching", extra={"error": describe_cause(error), **keys}, exc_info=own_error)
 
     async def catch_up(self, namespace: str, *, full: bool) -> None:
-        """Make the cache show what the API server has now: rely on the watch, or list everything.
+        """Make the cache show what the API server has: rely on the watch, or list everything.
 
-        With `full`, or without a running watch, everything is listed. Raises what `api.ERRORS` lists.
+        Everything is listed with `full`, and while no watch follows. The first list of a watch is as good. Raises what
+        `api.ERRORS` lists.
         """
-        if self._running and not self._listed:
+        first = self._running and not self._listed
+        if first:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_LIST_SECONDS):
-                    await self._following.wait()
-        elif full or not self._following.is_set():
-            await self._look(namespace)
-        if not self._listed:
+                    await self._tried.wait()
+        if not self._following.is_set() or (full and not first):
             await self._look(namespace)
 
     async def refresh(self, namespace: str, name: str) -> None:
@@ -128,21 +140,22 @@ class CronJobWatch:
         elif known is not None:
             self.cache.remove(name, known.uid)
 
-    async def _look(self, namespace: str) -> None:
-        """List all CronJobs."""
+    async def _look(self, namespace: str) -> bool:
+        """List all CronJobs. Return whether there was news."""
         async with self._looking:
             version, lives = "", list[LiveCronJob]()
             async for page in self._api.pages(cronjobs_path(namespace)):
                 version = page.metadata.resource_version
                 lives += await run_in_slices(_decode(page.items))
-            self._take_in(lives, version)
             if self._version is None and not self._streaming_lists:
-                self._version = version
+                self._version = version  # the watch goes on from here
+            return self._take_in(lives, version)
 
     async def _follow(self, namespace: str) -> None:
         """Watch until the server ends the watch. Raises what `api.ERRORS` lists."""
-        if self._version is None and not self._streaming_lists:
-            await self._look(namespace)
+        first = not self._listed
+        if self._version is None and not self._streaming_lists and await self._look(namespace) and not first:
+            self.on_news()
         listed: dict[str, LiveCronJob] | None = {} if self._version is None else None
 
         def opened() -> None:
@@ -200,6 +213,7 @@ class CronJobWatch:
 
     def _begin_following(self) -> None:
         self._following.set()
+        self._tried.set()
         if keys := self._log_limiter.record_success():
             log.info("watching again", extra=keys)
 

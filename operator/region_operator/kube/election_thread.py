@@ -11,12 +11,12 @@ main loop has not turned for long.
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from region_operator.kube.connect import connect
-from region_operator.kube.leader_election import LeaderElection
+from region_operator.kube.leader_election import LeaderElection, end_process
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -43,32 +43,30 @@ class ElectionThread:
     async def leading(self, *, patient: bool = True) -> AsyncIterator[None]:
         """Do what `LeaderElection.leading` does, with all requests from the thread. Raises the same errors."""
         main = asyncio.get_running_loop()
-        began = asyncio.Event()
-        stop: list[Callable[[], object]] = []
-
-        async def elect() -> None:
-            task = asyncio.current_task()
-            assert task is not None  # noqa: S101 - asyncio.run makes a task
-            thread = asyncio.get_running_loop()
-            stop.append(lambda: thread.call_soon_threadsafe(task.cancel))
-            with suppress(asyncio.CancelledError):
-                await self._lead(patient=patient, began=lambda: main.call_soon_threadsafe(began.set))
-
+        began, stopping = asyncio.Event(), Future[None]()
         with ThreadPoolExecutor(1, thread_name_prefix="election") as executor:
-            electing: asyncio.Future[None] = main.run_in_executor(executor, asyncio.run, elect())
+            election = self._elect(patient, stopping, began=lambda: main.call_soon_threadsafe(began.set))
+            electing: asyncio.Future[None] = main.run_in_executor(executor, asyncio.run, election)
             beginning = asyncio.ensure_future(began.wait())
             waits: set[asyncio.Future[Any]] = {electing, beginning}
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 if electing.done():
                     electing.result()
+                electing.add_done_callback(lambda _: stopping.done() or end_process("the election has ended"))
                 yield
             finally:
                 beginning.cancel()
-                if not electing.done():
-                    for end in stop:
-                        end()
-                    await electing
+                stopping.set_result(None)
+                await asyncio.wait({electing})
+
+    async def _elect(self, patient: bool, stopping: Future[None], *, began: Callable[[], object]) -> None:
+        """Lead until `stopping` is done, in the thread. `began` is called when this process leads."""
+        leading = asyncio.ensure_future(self._lead(patient=patient, began=began))
+        await asyncio.wait({leading, asyncio.wrap_future(stopping)}, return_when=asyncio.FIRST_COMPLETED)
+        leading.cancel()
+        with suppress(asyncio.CancelledError):
+            await leading
 
     async def _lead(self, *, patient: bool, began: Callable[[], object]) -> None:
         async with connect(self.identity) as api:

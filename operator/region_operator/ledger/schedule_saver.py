@@ -28,27 +28,27 @@ class ScheduleSaver:
     def __init__(self) -> None:
         self._reader = VersionReader()
         self._saved: dict[RegionKey, ScheduleVersion] = {}
-        self._saved_for: tuple[AsyncEngine, str, str] | None = None
+        self._saved_for: tuple[AsyncEngine, str, str, int] | None = None
 
     async def save(
-        self, database: Database, scheduler: Scheduler, cronjobs: Collection[LiveCronJob], *, full: bool
+        self, database: Database, scheduler: Scheduler, cronjobs: Collection[LiveCronJob], *, look: int
     ) -> None:
         """Save the versions that the CronJobs say.
 
-        All versions are compared with `full`, for another database or table, and if a CronJob ticks for another table:
-        then it matters who owns that table's rows.
+        All versions are compared after another full look (`look` is its number), for another database or table, and if
+        a CronJob ticks for another table: then it matters who owns that table's rows.
 
         Raises sqlalchemy.exc.DBAPIError.
         """
         source = str(Table.parse(scheduler.spec.source.table, default_schema=database.schema))
         found = self._reader.read(cronjobs, all_suspended=scheduler.spec.suspend)
-        saved_for = database.engine, scheduler.uid, source
+        saved_for = database.engine, scheduler.uid, source, look
         before, known_for = self._saved, self._saved_for
         changed = []
         if found is not before:
             changed = [key for key in before | found if before.get(key) is not found.get(key)]
         self._saved_for = None  # until the save has succeeded, nothing is known
-        if full or saved_for != known_for or any(other != source for other, _ in changed):
+        if saved_for != known_for or any(other != source for other, _ in changed):
             await save_versions(database.engine, found, source=source, scheduler=scheduler.uid)
         elif changed:
             await save_changed_versions(database.engine, found, changed)

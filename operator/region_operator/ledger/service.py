@@ -84,11 +84,12 @@ class LedgerService:
             self._stale_since = self._clock()
 
     async def save_schedules(
-        self, database: Database, scheduler: Scheduler, cronjobs: Collection[LiveCronJob], *, full: bool
+        self, database: Database, scheduler: Scheduler, cronjobs: Collection[LiveCronJob], *, look: int
     ) -> None:
         """Save the current schedule versions, by all CronJobs as the reconcile left the CronJobs.
 
-        With `full` all versions are compared with the database, otherwise those that changed since the last save.
+        After another full look (`look` is its number) all versions are compared with the database, otherwise those that
+        changed since the last save.
 
         Raises nothing but cancellation. After an error region_schedule stays stale. While our tables are to be left
         alone, nothing is saved and nothing is finalized.
@@ -96,7 +97,7 @@ class LedgerService:
         if database.schema_conflict:
             self._finalizer = None
             return
-        saving = self._saver.save(database, scheduler, cronjobs, full=full)
+        saving = self._saver.save(database, scheduler, cronjobs, look=look)
         if not await _attempt(saving, self._save_log, seconds=SAVE_LIMIT_SECONDS):
             return
         if self._finalizer is None or not self._finalizer.is_for(database.engine, scheduler):

@@ -4,8 +4,8 @@
 none of them changed, neither did the region's part. So a plan costs a comparison for each region that stayed the same,
 and a rendered manifest for each region that did not. Nothing has to tell which regions changed.
 
-Planning yields after each region that changed, so that the caller can do other work: ten thousand manifests take
-seconds.
+Planning yields after each region that changed, and after many that did not, so that the caller can do other work: ten
+thousand manifests take seconds.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from region_operator.cronjobs.live import LiveCronJob
     from region_operator.plan.changes import Plan, Render, Write
+
+
+UNCHANGED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class _LookedAt:
     common: Hashable
 
     def is_same(self, other: _LookedAt) -> bool:
-        """Tell whether both have the very same values. That takes a tenth of the time of a comparison by region."""
+        """Tell whether both hold the same objects, not only equal ones. That takes a tenth of a comparison's time."""
         return (
             self.common == other.common
             and self.foreign_names == other.foreign_names
@@ -89,6 +92,8 @@ class Planner:
             if known is None:
                 part = plan_region(row, lives, render=render, keep_last=keep_last, foreign_names=foreign_names)
                 known = _Planned(row, lives, part)
+                yield
+            elif len(planned) % UNCHANGED_AT_ONCE == UNCHANGED_AT_ONCE - 1:
                 yield
             planned[key] = known
         self._planned = planned

@@ -54,7 +54,8 @@ class Bbox:
     max_lat: Decimal
 
     def __str__(self) -> str:
-        return f"{self.min_lon},{self.min_lat},{self.max_lon},{self.max_lat}"
+        corners = (self.min_lon, self.min_lat, self.max_lon, self.max_lat)
+        return ",".join(format(corner.normalize() + 0, "f") for corner in corners)  # equal boxes have equal texts
 
     @classmethod
     def from_corners(cls, corners: Sequence[object]) -> Self | None:

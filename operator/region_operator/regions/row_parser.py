@@ -35,6 +35,7 @@ class RowParser:
 
     def __init__(self) -> None:
         self._source = ""
+        self._kinds: tuple[type, ...] = ()
         self._rows: Sequence[Mapping[str, Any]] = ()
         self._has_shared_codes = False
         self._regions: list[RegionRow | Quarantined] = []
@@ -48,8 +49,9 @@ class RowParser:
 
         `source` is the table's qualified name. `ticking_ids` is asked only for codes that several rows share.
         """
-        if source != self._source:
-            self._source, self._parsed, self._rows = source, {}, ()
+        kinds = tuple(map(type, rows[0].values())) if rows else ()
+        if (source, kinds) != (self._source, self._kinds):  # 1 and 1.0 are equal, and their texts differ
+            self._source, self._kinds, self._parsed, self._rows = source, kinds, {}, ()
         if rows == self._rows and not self._has_shared_codes:
             return self._regions
         grouped = _rows_by_id(rows)
@@ -73,12 +75,11 @@ def _users_of(shared: Mapping[str, Sequence[str]], ticking_ids: TickingIds) -> d
     return {code: CodeUsers.of(ids, ticking.get(code, frozenset())) for code, ids in shared.items()}
 
 
-def _rows_by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Mapping[str, Any], ...]]:
+def _rows_by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Group rows by the text of their id, in the order of the rows."""
-    grouped: dict[str, tuple[Mapping[str, Any], ...]] = {}
+    grouped: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        region_id = text_of(row["id"])
-        grouped[region_id] = (*grouped.get(region_id, ()), row)
+        grouped.setdefault(text_of(row["id"]), []).append(row)
     return grouped
 
 
@@ -90,6 +91,6 @@ def _shared_codes(grouped: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[st
         for row in rows:
             code = text_of(row["code"])
             first = first_ids.setdefault(code, region_id)
-            if first != region_id and region_id not in shared.setdefault(code, [first]):
+            if first != region_id and shared.setdefault(code, [first])[-1] != region_id:
                 shared[code].append(region_id)
     return shared
