@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from region_operator.progress import REPORT_EVERY_SECONDS
 from tests.harness.leaders import TAKE_OVER_SECONDS, assert_they_wrote_in_turn, leads, wait_until_it_leads
 from tests.harness.regions import ONCE_A_YEAR, add_regions
 from tests.harness.waiting import eventually
@@ -89,9 +91,10 @@ def test_many_regions_have_one_writer_and_follow_their_table(
     ):
         eventually(lambda: is_ready(kubectl), what=f"{REGIONS} CronJobs", seconds=REWRITE_SECONDS)
         leader, standby = (first, second) if leads(first) else (second, first)
-        progress = leader.logged("applying")
-        assert progress, "a first fill says how far it is"
-        assert 0 < progress[0]["done"] < progress[0]["of"] == REGIONS
+        added, progress = leader.logged("added"), leader.logged("applying")
+        took = datetime.fromisoformat(added[-1]["ts"]) - datetime.fromisoformat(added[0]["ts"])
+        assert len(progress) >= took.total_seconds() // REPORT_EVERY_SECONDS - 1, "a long fill says how far it is"
+        assert all(0 < line["done"] <= line["of"] == REGIONS for line in progress)
 
         wanted = {f"R{number}": ONCE_A_YEAR for number in range(1, REGIONS + 1)}
         for number in range(EDITS):
