@@ -53,9 +53,9 @@ class CountingApi(Api):
 
     pod_requests = 0
 
-    async def request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+    async def request_bytes(self, method: str, path: str, **arguments: Any) -> bytes:
         self.pod_requests += "/pods" in path
-        return await super().request(method, path, **arguments)
+        return await super().request_bytes(method, path, **arguments)
 
 
 async def test_jobs_that_fail_at_once_are_looked_at_together(kubectl: Kubectl) -> None:

@@ -62,7 +62,7 @@ async def test_a_missing_right_to_a_table_of_ours_is_said_of_it_with_the_remedy(
 
 async def test_a_missing_table_of_ours_is_said_of_it_with_the_remedy(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
-        await connection.execute(text("DROP TABLE region_tick.region_cursor"))
+        await connection.execute(text("DROP TABLE region_tick.region_cursor CASCADE"))
         with pytest.raises(Exception, match="region_cursor") as caught:
             await connection.execute(text("SELECT * FROM region_tick.region_cursor"))
     failure = explained(caught)
