@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,11 +11,14 @@ from hypothesis import strategies as st
 
 from region_operator.cronjobs.cache import CronJobCache, News
 from region_operator.cronjobs.live import LiveCronJob
+from region_operator.cronjobs.wire import encode
 
 NAME = "fr-75-eabddc4488ef"
-FIRST = LiveCronJob.from_object(
-    {"metadata": {"name": NAME, "uid": "u1", "resourceVersion": "7", "generation": 1}, "spec": {"schedule": "@daily"}}
-)
+BODY: dict[str, Any] = {
+    "metadata": {"name": NAME, "uid": "u1", "resourceVersion": "7", "generation": 1},
+    "spec": {"schedule": "@daily"},
+}
+FIRST = LiveCronJob.from_object(BODY)
 TICKED = replace(FIRST, resource_version="8")
 EDITED = replace(FIRST, resource_version="9", fingerprint=0)
 GOING = replace(FIRST, resource_version="10", terminating=True)
@@ -41,6 +45,15 @@ def knowing(*lives: LiveCronJob) -> CronJobCache:
 )
 def test_an_event_is_news_if_a_reconcile_would_judge_it_differently(live: LiveCronJob, news: News) -> None:
     assert knowing(FIRST).fold(live) is news
+
+
+def test_only_an_unknown_version_is_read_in_full() -> None:
+    cache = knowing(FIRST)
+    assert cache.read(encode(BODY)) is FIRST
+    for change in ({"resourceVersion": "8"}, {"uid": "u2"}, {"name": "another-eabddc4488ef"}):
+        body = BODY | {"metadata": BODY["metadata"] | change}
+        assert cache.read(encode(body)) == LiveCronJob.from_object(body)
+        assert cache.read(encode(body)) is not FIRST
 
 
 def test_a_new_one_is_news_unless_it_is_going_already_or_has_another_form() -> None:

@@ -120,6 +120,20 @@ class ListMeta(Struct):
     token: str = field(name="continue", default="")
 
 
+class Version(Struct, rename="camel"):
+    """Which version of which object a body is."""
+
+    name: str
+    uid: str
+    resource_version: str
+
+
+class Versioned(Struct):
+    """An object of any kind, of which only the version is read."""
+
+    metadata: Version
+
+
 class Page(Struct):
     """A page of a list, with the objects still as bytes."""
 
@@ -156,6 +170,7 @@ class Status(Struct):
 
 
 decode_object = msgspec.json.Decoder(Object).decode
+decode_version = msgspec.json.Decoder(Versioned).decode
 decode_cronjob = msgspec.json.Decoder(CronJob).decode
 decode_page = msgspec.json.Decoder(Page).decode
 decode_event = msgspec.json.Decoder(WatchEvent).decode

@@ -20,7 +20,6 @@ from kubernetes.aio.client import ApiException
 from kubernetes.aio.utils.retry import is_conflict
 
 from region_operator.cronjobs.cache import News
-from region_operator.cronjobs.live import LiveCronJob
 from region_operator.cronjobs.ownership import foreign_fields
 from region_operator.kube.api import CONCURRENT_REQUESTS, ERRORS, Api
 from region_operator.kube.api_errors import describe
@@ -30,6 +29,7 @@ from region_operator.plan.changes import ChangeReason, Delete, Write
 from region_operator.runtime import metrics
 
 if TYPE_CHECKING:
+    from region_operator.cronjobs.live import LiveCronJob
     from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.kube.cronjob_watch import CronJobWatch
     from region_operator.plan.changes import Plan, Render
@@ -134,9 +134,7 @@ class PlanApplier:
         written: LiveCronJob | None = None
         try:
             path = f"{cronjobs_path(self._namespace)}/{write.name}"
-            written = LiveCronJob.decode(
-                await put(self._api, path, manifest, uid=live.uid if live else None, live=body)
-            )
+            written = self._cache.read(await put(self._api, path, manifest, uid=live.uid if live else None, live=body))
         finally:
             news = self._cache.end_write(write.name, written)
         if news is not News.NOTHING or written.paused != (live is not None and live.paused):

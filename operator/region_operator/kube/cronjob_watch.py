@@ -146,7 +146,7 @@ class CronJobWatch:
             version, lives = "", list[LiveCronJob]()
             async for page in self._api.pages(cronjobs_path(namespace)):
                 version = page.metadata.resource_version
-                lives += await run_in_slices(_decode(page.items))
+                lives += await run_in_slices(self._read(page.items))
             if self._version is None and not self._streaming_lists:
                 self._version = version  # the watch goes on from here
             return self._take_in(lives, version)
@@ -173,7 +173,7 @@ class CronJobWatch:
     def _gather(self, event: WatchEvent, listed: dict[str, LiveCronJob]) -> bool:
         """Take in an event of a streaming list. Return whether the list is complete."""
         if event.type != "BOOKMARK":
-            live = LiveCronJob.decode(bytes(event.object))
+            live = self.cache.read(bytes(event.object))
             if event.type == "DELETED":
                 listed.pop(live.name, None)
             else:
@@ -194,13 +194,20 @@ class CronJobWatch:
         if event.type == "BOOKMARK":
             self._version = decode_bookmark(event.object).metadata.resource_version
             return
-        live = LiveCronJob.decode(bytes(event.object))
+        live = self.cache.read(bytes(event.object))
         self._version = live.resource_version
         news = self.cache.remove(live.name, live.uid) if event.type == "DELETED" else self.cache.fold(live)
         if news is News.DELETED:
             _log_deletion(live.name)
         if news is not News.NOTHING:
             self.on_news()
+
+    def _read(self, items: Iterable[msgspec.Raw]) -> Generator[None, None, list[LiveCronJob]]:
+        lives = []
+        for item in items:
+            lives.append(self.cache.read(bytes(item)))
+            yield
+        return lives
 
     def _take_in(self, lives: Collection[LiveCronJob], version: str) -> bool:
         """Take in a list of all CronJobs. Return whether there was news."""
@@ -221,14 +228,6 @@ class CronJobWatch:
 def _log_deletion(name: str) -> None:
     """Log a CronJob that somebody else has deleted."""
     log.info("deleted by another", extra={"cronjob": name})
-
-
-def _decode(items: Iterable[msgspec.Raw]) -> Generator[None, None, list[LiveCronJob]]:
-    lives = []
-    for item in items:
-        lives.append(LiveCronJob.decode(bytes(item)))
-        yield
-    return lives
 
 
 def _status(error: Exception) -> int | None:
