@@ -19,7 +19,8 @@ AROUND_SECONDS = 60
 """What of the time is for starting and for the quiet end."""
 
 REGIONS = 40
-FEWEST, MOST = 30, 50
+SPREAD = 10
+"""How many rows more or fewer than at first there may be, but for rows that are lost and come back."""
 
 _DELETIONS, _DELETIONS_SECONDS = 4, 90
 """How many regions the course lets go one by one, so that they are within the allowance also where an edit is late."""
@@ -104,9 +105,9 @@ _TABLE_WEIGHTS = {
 }
 
 
-def draw(seed: int, seconds: float) -> Course:
+def draw(seed: int, seconds: float, *, regions: int = REGIONS) -> Course:
     """Draw a course that is over after about `seconds`. The same numbers give the same course."""
-    table = _Table(random.Random(f"{seed} {Lane.TABLE}"))  # noqa: S311 - to be repeated, not a secret
+    table = _Table(random.Random(f"{seed} {Lane.TABLE}"), regions)  # noqa: S311 - to be repeated, not a secret
     first = tuple(table.rows.values())
     actions = [*table.actions(seconds)]
     for lane in CHANCES:
@@ -130,12 +131,13 @@ class _Table:
     """The table as the course lets it become."""
 
     rng: random.Random
+    regions: int
     rows: Table = field(default_factory=dict)
     deletions: list[float] = field(default_factory=list)
     codes: int = 0
 
     def __post_init__(self) -> None:
-        self.rows = MappingProxyType({row.id: row for row in (self._new() for _ in range(REGIONS))})
+        self.rows = MappingProxyType({row.id: row for row in (self._new() for _ in range(self.regions))})
 
     def actions(self, seconds: float) -> Iterator[Action]:
         at = self.rng.uniform(*_TABLE_GAP)
@@ -160,7 +162,7 @@ class _Table:
         row = self.rng.choice(rows)
         match deed:
             case Deed.INSERT:
-                return [Edit(put=(self._new(),))] if len(rows) < MOST else []
+                return [Edit(put=(self._new(),))] if len(rows) < self.regions + SPREAD else []
             case Deed.RESCHEDULE | Deed.MEND:
                 spoilt = [row for row in rows if row.cron in BAD_SCHEDULES]
                 row = self.rng.choice(spoilt) if deed is Deed.MEND and spoilt else row
@@ -174,7 +176,7 @@ class _Table:
                     return [Edit(put=(replace(row, active=True),))]
                 return [Edit(put=(replace(row, active=False),))] if self._may_go(at) else []
             case Deed.DELETE:
-                return [Edit(drop=(row.id,))] if len(rows) > FEWEST and self._may_go(at) else []
+                return [Edit(drop=(row.id,))] if len(rows) > self.regions - SPREAD and self._may_go(at) else []
             case Deed.TRUNCATE:
                 return [Edit(truncate=True)]
             case Deed.LOSE:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from tests.faults.course import BAD_SCHEDULES, Course, Deed, Edit, Lane, Row
-from tests.faults.random_faults import AROUND_SECONDS, CHANCES, FEWEST, MOST, SHORT_MINUTES, SHORT_SEED, draw
+from tests.faults.random_faults import AROUND_SECONDS, CHANCES, REGIONS, SHORT_MINUTES, SHORT_SEED, SPREAD, draw
 
 SEEDS = range(20)
 
@@ -52,7 +52,11 @@ def test_the_table_keeps_its_size_and_gets_back_what_it_lost(course: Course) -> 
         if action.deed is Deed.RESTORE:
             assert table == before
         if action.deed not in (Deed.TRUNCATE, Deed.LOSE):
-            assert FEWEST <= len(table) <= MOST
+            assert abs(len(table) - REGIONS) <= SPREAD
+
+
+def test_the_table_may_be_large() -> None:
+    assert len(draw(7, 240, regions=2000).rows) == 2000
 
 
 def test_seeds_together_have_every_deed() -> None:
