@@ -48,7 +48,7 @@ def kubectl(control_plane: LocalCluster) -> Iterator[Kubectl]:
     cluster_wide = Kubectl(control_plane.kubeconfig, "default")
     cluster_wide("create", "namespace", namespace)
     yield Kubectl(control_plane.kubeconfig, namespace)
-    cluster_wide("delete", "namespace", namespace, "--wait=false")
+    cluster_wide("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
 
 
 @pytest.fixture

@@ -1,0 +1,116 @@
+"""The manifests as people install them: whole, by kustomize, twice in one cluster, and with a guarded deletion."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.harness.kubectl import Kubectl
+from tests.harness.operator_process import CHECKOUT
+from tests.harness.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from devcluster.local import LocalCluster
+    from tests.cluster.conftest import Standing
+    from tests.harness.cluster import RunOperator
+
+MANIFESTS = CHECKOUT / "manifests"
+CONFIRM = "region-tick.dev/confirm-delete=true"
+
+
+def objects(text: str) -> dict[tuple[str, str], Any]:
+    return {(item["kind"], item["metadata"]["name"]): item for item in yaml.safe_load_all(text) if item}
+
+
+def test_the_folder_and_its_base_for_kustomize_are_the_same(kubectl: Kubectl) -> None:
+    files = "\n---\n".join(path.read_text() for path in sorted(MANIFESTS.glob("*.yaml")))
+    assert objects(kubectl("kustomize", str(MANIFESTS))) == objects(files)
+
+
+def test_no_installation_has_what_all_of_a_cluster_share(kubectl: Kubectl) -> None:
+    shared = objects(kubectl("kustomize", str(MANIFESTS / "cluster")))
+    own = objects(kubectl("kustomize", str(MANIFESTS / "namespaced")))
+    assert {kind for kind, _ in shared} == {"CustomResourceDefinition", "PriorityClass"}
+    assert objects(kubectl("kustomize", str(MANIFESTS))) == shared | own
+    assert all(item["kind"] == "Namespace" or item["metadata"]["namespace"] == "region-tick" for item in own.values())
+
+
+def write_overlay(folder: Path, namespace: str) -> None:
+    """Write an installation in a namespace of its own, as a user does."""
+    back = "/".join([".."] * len(folder.resolve().parts[1:]))
+    text = {"namespace": namespace, "resources": [f"{back}{MANIFESTS / 'namespaced'}"]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(text))
+
+
+def test_an_installation_goes_and_another_one_stays(
+    standing: Standing, run_operator: RunOperator, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    def standing_uids() -> dict[str, str]:
+        return {code: item["metadata"]["uid"] for code, item in kubectl.cronjobs().items()}
+
+    other = Kubectl(kubectl.kubeconfig, f"tenant-{secrets.token_hex(3)}")
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    write_overlay(overlay, other.namespace)
+    with standing(3):
+        before = standing_uids()
+        other("apply", "--kustomize", str(overlay))
+        with run_operator(POD_NAMESPACE=other.namespace, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"):
+            eventually(other.scheduler, what="the other installation has its RegionScheduler")
+            other("delete", "--kustomize", str(overlay), "--wait=false")
+            eventually(lambda: not other.scheduler(), what="the other installation is gone", seconds=60)
+        assert standing_uids() == before
+        assert kubectl.get("priorityclasses", "--field-selector=metadata.name=region-tick")["items"]
+
+
+@pytest.fixture
+def policy(control_plane: LocalCluster) -> Iterator[None]:
+    """The policy that asks for a confirmation."""
+    everywhere = Kubectl(control_plane.kubeconfig, "default")
+    everywhere("apply", "--filename", str(MANIFESTS / "admission"))
+    yield
+    everywhere("delete", "--filename", str(MANIFESTS / "admission"))
+
+
+def refusal(kubectl: Kubectl) -> str:
+    """Return why the policy refuses the deletion. A new policy takes a moment to be in force."""
+    dry_run = ("delete", "regionscheduler", "default", "--dry-run=server")
+    return eventually(lambda: kubectl.fails(*dry_run), what="the policy is in force", seconds=60)
+
+
+@pytest.mark.usefixtures("policy")
+def test_a_deletion_wants_a_confirmation_while_regions_stand(standing: Standing, kubectl: Kubectl) -> None:
+    with standing(3):
+        message = refusal(kubectl)
+        assert "keeps the CronJobs of 3 regions" in message
+        assert f"kubectl annotate regionscheduler default -n {kubectl.namespace} {CONFIRM}" in message
+        assert "keeps the CronJobs" in kubectl.fails("delete", "regionschedulers", "--all")
+        assert len(kubectl.cronjobs()) == 3
+
+        kubectl("annotate", "regionscheduler", "default", CONFIRM)
+        kubectl("delete", "regionscheduler", "default")
+        eventually(lambda: not kubectl.cronjobs(), what="the CronJobs go with it", seconds=60)
+
+
+@pytest.mark.usefixtures("policy")
+def test_a_deletion_needs_no_confirmation_without_regions(standing: Standing, sql: Any, kubectl: Kubectl) -> None:
+    with standing(1):
+        refusal(kubectl)
+        sql("DELETE FROM region_index")
+        eventually(lambda: not kubectl.fails("delete", "regionscheduler", "default"), what="nothing ticks any more")
+
+
+@pytest.mark.usefixtures("policy")
+def test_a_namespace_goes_without_a_confirmation(standing: Standing, kubectl: Kubectl) -> None:
+    with standing(3):
+        refusal(kubectl)
+        kubectl("delete", "namespace", kubectl.namespace, "--wait=false")
+        eventually(lambda: not kubectl.scheduler(), what="the RegionScheduler goes with it", seconds=90)
+        gone = ("get", "namespace", kubectl.namespace)
+        eventually(lambda: kubectl.fails(*gone), what="the namespace is gone", seconds=90)
