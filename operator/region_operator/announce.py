@@ -34,6 +34,7 @@ class Announcer:
         self._quarantined: dict[str, Quarantined] = {}
         self._quota_conflict = ""
         self._overcommitment = ""
+        self._deafness = ""
 
     async def announce_hold(self, before: Scheduler, after: Scheduler, decision: Decision) -> None:
         """Announce a hold that begins, and log a hold that ends.
@@ -87,6 +88,15 @@ class Announcer:
             await events.post_warning(self._api, scheduler, reason=reason, message=overcommitment)
         if before and not overcommitment:
             log.info("no longer overcommitted")
+
+    async def announce_deafness(self, scheduler: Scheduler, deafness: str) -> None:
+        """Announce that edits are not heard. The log has a line of each part already.
+
+        `deafness` explains why; "" means that edits are heard.
+        """
+        before, self._deafness = self._deafness, deafness
+        if deafness and not before:
+            await events.post_warning(self._api, scheduler, reason=events.EventReason.DEAF, message=deafness)
 
 
 def log_reconciled(observation: Observation) -> None:

@@ -146,9 +146,7 @@ async def _lead(settings: Settings, health: Health, leader: ElectionThread) -> N
         reconciler.watch.on_news = loop.hear_of_change
         nudger = Nudger(last_success=reconciler.watch.cache.last_success)
         background = [
-            asyncio.create_task(
-                listen(settings.read_direct_url, timer.wake, concerns=reconciler.may_concern), name="listen"
-            ),
+            asyncio.create_task(listen(settings.read_direct_url, timer.wake, reconciler.hearing), name="listen"),
             asyncio.create_task(reconciler.watch.run(settings.namespace), name="cronjob_watch"),
             asyncio.create_task(nudger.run(api, settings.namespace), name="nudge"),
             asyncio.create_task(reconciler.ledger.run(), name="ledger"),

@@ -29,8 +29,8 @@ from region_operator.observe import Observation, Observer
 from region_operator.plan import status
 from region_operator.plan.status import ReadyReason
 from region_operator.progress import Progress
+from region_operator.regions.hearing import Hearing
 from region_operator.regions.source import Table
-from region_operator.runtime import metrics
 from region_operator.runtime.garbage import freeze_memory
 from region_operator.scheduler import Scheduler, scheduler_path
 
@@ -73,15 +73,12 @@ class Reconciler:
         self.watch = CronJobWatch(api)
         self.observer = Observer(api, self.watch, tick_image=tick_image)
         self.ledger = LedgerService(api, retention=store.retention)
+        self.hearing = Hearing(store.triggers)
 
     @property
     def database(self) -> str:
         """Which database was read last, and the revision of its schema. Empty before the first reading."""
         return self._store.description
-
-    def may_concern(self, payload: str) -> bool:
-        """Tell whether a notification with this payload may tell of the table that was read last."""
-        return self._store.triggers.concerns(payload)
 
     async def reconcile(self, namespace: str, name: str) -> ReconcileResult | None:
         """Reconcile one RegionScheduler. Return None if the RegionScheduler is gone.
@@ -112,6 +109,7 @@ class Reconciler:
                 await self._announcer.announce_hold(before, scheduler, observation.decision)
                 await self._announcer.announce_quarantines(scheduler, observation.summary.quarantined)
                 await self._announcer.announce_quota_conflict(scheduler, observation.summary.quota_conflict)
+                await self._announcer.announce_deafness(scheduler, self.hearing.explain_deafness())
                 stale = await self._apply(scheduler, observation, database, progress)
                 overcommitment = await self._forecast(database, scheduler, observation)
         except ApiUnavailableError:
@@ -130,6 +128,7 @@ class Reconciler:
             unfinished=unfinished,
             schema_conflict=database.schema_conflict,
             overcommitment=overcommitment,
+            deafness=self.hearing.explain_deafness(),
         )
         scheduler = progress.reported or scheduler
         writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))
@@ -140,15 +139,16 @@ class Reconciler:
         """Read the table and the cluster, and make sure that the table has our trigger."""
         source = scheduler.spec.source
         table = Table.parse(source.table, default_schema=database.schema)
-        self._store.triggers.follow(str(table))
+        self._store.triggers.follow(schema=table.schema, table=table.name)
         observation = await self.observer.observe(database, scheduler, now=_now())
-        if database.schema_conflict:  # the trigger's function is in the schema that is left alone
-            metrics.NOTIFIED.set(observation.trigger.fires)
-            return observation
         trigger = await self._store.triggers.keep(
-            database.engine, schema=table.schema, table=table.name, columns=source.columns, found=observation.trigger
+            database.engine,
+            schema=table.schema,
+            table=table.name,
+            columns=source.columns,
+            found=observation.trigger,
+            make=not database.schema_conflict,  # the trigger's function is in the schema that is left alone
         )
-        metrics.NOTIFIED.set(trigger.fires)
         if trigger is Trigger.CREATED:  # a change between the reading and the new trigger caused no notification
             return await self.observer.observe(database, scheduler, now=_now())
         return observation

@@ -167,3 +167,38 @@ def test_a_trigger_that_is_dropped_is_made_again_and_one_that_is_disabled_is_lef
         assert operator.metric("region_operator_table_notifies") == 1
         assert len(operator.logged("no trigger")) == 1
         assert len(operator.logged("trigger created")) == 1
+
+
+def test_a_table_that_is_made_anew_is_noticed_within_seconds_and_gets_its_triggers(
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
+) -> None:
+    add_regions(1)
+    with run_operator(**HOUR) as operator:
+        eventually(lambda: operator.metric("region_operator_table_notifies") == 1, what="edits are heard")
+        sql("BEGIN; CREATE TABLE anew (LIKE region_index INCLUDING ALL); DROP TABLE region_index CASCADE;"
+            " ALTER TABLE anew RENAME TO region_index; COMMIT")  # fmt: skip
+        add_regions(["R1", "R2"])
+        eventually(lambda: kubectl.cronjobs().keys() == {"R1", "R2"}, what="the new table", seconds=8)
+        sql("UPDATE region_index SET name = 'x' WHERE code = 'R2'")
+        eventually(lambda: name_of(kubectl, "R2") == "x", what="an edit of the new table shows", seconds=2)
+
+
+def test_that_edits_are_not_heard_is_a_condition_and_an_event(
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
+) -> None:
+    add_regions(1)
+
+    with run_operator(**HOUR) as operator:
+        eventually(lambda: operator.metric("region_operator_table_notifies") == 1, what="edits are heard")
+        assert kubectl.condition("EditsUnheard") == {}
+        sql(f"ALTER TABLE region_index DISABLE TRIGGER {ROW_TRIGGER}")
+        condition = eventually(lambda: kubectl.condition("EditsUnheard"), what="it is said", seconds=8)
+        assert (condition["status"], condition["reason"]) == ("True", "NoNotifications")
+        assert "ENABLE TRIGGER" in condition["message"]
+        assert kubectl.ready()["reason"] == "InSync"
+        assert operator.metric("region_operator_table_notifies") == 0
+        [event] = kubectl.get("events", "--field-selector", "reason=EditsUnheard")["items"]
+        assert event["message"] == condition["message"]
+        sql(f"ALTER TABLE region_index ENABLE TRIGGER {ROW_TRIGGER}")
+        eventually(lambda: not kubectl.condition("EditsUnheard"), what="it is over", seconds=8)
+        assert operator.metric("region_operator_table_notifies") == 1

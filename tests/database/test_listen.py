@@ -13,12 +13,17 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from devcluster.postgres import Postgres, StopMode
+from region_operator.database.engine import make_engine
 from region_operator.database.migrate import migrate
+from region_operator.database.region_table import Trigger
+from region_operator.database.triggers import Triggers
 from region_operator.regions import listen as module
+from region_operator.regions.hearing import Hearing
 from region_operator.regions.listen import listen
+from region_operator.scheduler import Columns
 from region_tick.contract import CHANGES_CHANNEL
 from region_tick.database_url import DatabaseUrl
-from tests.harness.regions import add_regions
+from tests.harness.regions import ROW_TRIGGER, add_regions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -29,8 +34,9 @@ LISTENERS = "FROM pg_stat_activity WHERE application_name = 'region-operator lis
 class Listener:
     """What a running `listen` did so far."""
 
-    def __init__(self, log: pytest.LogCaptureFixture) -> None:
+    def __init__(self, log: pytest.LogCaptureFixture, hearing: Hearing) -> None:
         self.wakes = 0
+        self.hearing = hearing
         self._log = log
 
     def wake(self) -> None:
@@ -50,11 +56,11 @@ class Listener:
 
 @asynccontextmanager
 async def listening(
-    url: str, log: pytest.LogCaptureFixture, *, concerns: Callable[[str], bool] = lambda _: True
+    url: str, log: pytest.LogCaptureFixture, triggers: Triggers | None = None
 ) -> AsyncIterator[Listener]:
     log.set_level(logging.INFO)
-    listener = Listener(log)
-    task = asyncio.create_task(listen(lambda: url, listener.wake, concerns=concerns))
+    listener = Listener(log, Hearing(triggers or Triggers(may_make=False)))
+    task = asyncio.create_task(listen(lambda: url, listener.wake, listener.hearing))
     try:
         yield listener
     finally:
@@ -88,22 +94,95 @@ async def test_every_way_to_change_the_table_wakes(
 
 
 async def test_only_what_concerns_us_wakes(database: str, caplog: pytest.LogCaptureFixture) -> None:
-    heard: list[str] = []
-
-    def concerns(payload: str) -> bool:
-        heard.append(payload)
-        return payload != "public.other"
-
+    triggers = Triggers(may_make=False)
+    engine = make_engine(DatabaseUrl.parse(database))
+    await triggers.keep(engine, schema="public", table="region_index", columns=Columns(), found=Trigger.FOUND)
     async with (
         await psycopg.AsyncConnection.connect(database, autocommit=True) as connection,
-        listening(database, caplog, concerns=concerns) as listener,
+        listening(database, caplog, triggers) as listener,
     ):
         await listener.until(lambda: listener.wakes == 1, what="a new connection wakes")
-        for payload in ("public.other", "public.other", "public.region_index", ""):
+        for payload in ("public.other", "public.other", "public.region_index", "public.other", ""):
             await connection.execute("SELECT pg_notify(%s, %s)", (CHANGES_CHANNEL, payload))
-        await listener.until(lambda: len(heard) == 4, what="all are heard")
         await listener.until(lambda: listener.wakes == 3, what="two concern us")
-    assert heard == ["public.other", "public.other", "public.region_index", ""]
+
+
+CHANGES = {
+    "made anew": "ALTER TABLE region_index RENAME TO old; CREATE TABLE region_index (LIKE old INCLUDING ALL)",
+    "dropped": "DROP TABLE region_index CASCADE",
+    "a column renamed": "ALTER TABLE region_index RENAME cron_schedule TO schedule",
+    "a column dropped": "ALTER TABLE region_index DROP active CASCADE",
+    "a trigger disabled": f"ALTER TABLE region_index DISABLE TRIGGER {ROW_TRIGGER}",
+    "a trigger dropped": f"DROP TRIGGER {ROW_TRIGGER} ON region_index",
+    "all triggers gone, and emptied": f"DROP TRIGGER {ROW_TRIGGER} ON region_index;"
+    " DROP TRIGGER region_tick_notify_truncate ON region_index; TRUNCATE region_index",
+    "a table inherits": "CREATE TABLE child () INHERITS (region_index)",
+    "a view is another": "CREATE OR REPLACE VIEW shown AS SELECT * FROM region_index WHERE false",
+    "a partition more": "CREATE TABLE third PARTITION OF parts FOR VALUES IN (3)",
+    "a partition's trigger gone": "DROP TRIGGER region_tick_notify_truncate ON second",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_is_done_to_the_table_itself_wakes(
+    database: str, caplog: pytest.LogCaptureFixture, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PROBE_EVERY_SECONDS", 0.2)
+    triggers = Triggers(may_make=False)
+    name = {"a view is another": "shown", "a partition more": "parts", "a partition's trigger gone": "parts"}
+    triggers.follow(schema="public", table=name.get(change, "region_index"))
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
+        await connection.execute("CREATE VIEW shown AS SELECT * FROM region_index")
+        await connection.execute("CREATE TABLE parts (id int) PARTITION BY LIST (id)")
+        await connection.execute("CREATE TABLE second PARTITION OF parts FOR VALUES IN (2)")
+        await connection.execute(
+            "CREATE TRIGGER region_tick_notify_truncate AFTER TRUNCATE ON second"
+            " FOR EACH STATEMENT EXECUTE FUNCTION region_tick.notify_change()"
+        )
+        async with listening(database, caplog, triggers) as listener:
+            await listener.until(lambda: listener.wakes == 1, what="a new connection wakes")
+            await connection.execute(CHANGES[change].encode())
+            await listener.until(lambda: listener.wakes >= 2, what="the change wakes", seconds=5)
+
+
+async def test_what_leaves_the_table_as_it_was_wakes_nobody(
+    database: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PROBE_EVERY_SECONDS", 0.1)
+    asked: list[object] = []
+    ask = module._ask_version
+
+    async def counted(connection: module.Connection, table: tuple[str, str] | None) -> object:
+        asked.append(await ask(connection, table))
+        return asked[-1]
+
+    monkeypatch.setattr(module, "_ask_version", counted)
+    triggers = Triggers(may_make=False)
+    triggers.follow(schema="public", table="region_index")
+    add_regions(database, 3)
+    async with (
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as connection,
+        listening(database, caplog, triggers) as listener,
+    ):
+        await listener.until(lambda: listener.wakes == 1, what="a new connection wakes")
+        await connection.execute("CREATE TABLE other ()")
+        for statement in ("ANALYZE region_index", "VACUUM region_index", "VACUUM FREEZE pg_class, pg_trigger"):
+            await connection.execute(statement.encode())
+        count = len(asked)
+        await listener.until(lambda: len(asked) > count + 2, what="it asked again")
+        assert listener.wakes == 1
+    assert len(set(asked)) == 1
+
+
+async def test_a_table_that_is_newly_followed_wakes(
+    database: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PROBE_EVERY_SECONDS", 0.1)
+    triggers = Triggers(may_make=False)
+    async with listening(database, caplog, triggers) as listener:
+        await listener.until(lambda: listener.wakes == 1, what="a new connection wakes")
+        triggers.follow(schema="public", table="region_index")
+        await listener.until(lambda: listener.wakes == 2, what="nobody knows what happened before")
 
 
 async def test_a_connection_that_is_ended_is_made_again_and_wakes(
@@ -114,7 +193,7 @@ async def test_a_connection_that_is_ended_is_made_again_and_wakes(
         async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
             await connection.execute(f"SELECT pg_terminate_backend(pid) {LISTENERS}".encode())
         await listener.until(lambda: listener.logged("not listening") == 1, what="it is noticed")
-        await listener.until(lambda: listener.wakes == 2, what="a second connection")
+        await listener.until(lambda: listener.wakes == 3, what="the loss wakes, and a second connection")
 
 
 async def test_a_silent_server_is_asked_and_found_dead(mortal: Postgres, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,9 +202,9 @@ async def test_a_silent_server_is_asked_and_found_dead(mortal: Postgres, caplog:
         with mortal.frozen():
             limit = module.PROBE_EVERY_SECONDS + module.ANSWER_SECONDS + 2
             await listener.until(lambda: listener.logged("not listening") == 1, what="it is noticed", seconds=limit)
-        await listener.until(lambda: listener.wakes == 2, what="a second connection")
+        await listener.until(lambda: listener.wakes == 3, what="the loss wakes, and a second connection")
         add_regions(mortal.url(), 3)
-        await listener.until(lambda: listener.wakes == 3, what="it hears again")
+        await listener.until(lambda: listener.wakes == 4, what="it hears again")
 
 
 async def test_a_question_that_gets_no_answer_can_be_given_up_at_once(mortal: Postgres) -> None:
@@ -147,7 +226,7 @@ async def test_a_server_that_is_down_is_one_warning(mortal: Postgres, caplog: py
         mortal.stop(StopMode.IMMEDIATE)
         await listener.until(lambda: listener.logged("not listening") > 0, what="it is noticed")
         mortal.start()
-        await listener.until(lambda: listener.wakes == 2, what="a second connection")
+        await listener.until(lambda: listener.wakes == 3, what="the loss wakes, and a second connection")
     texts = [record.error for record in caplog.records if record.message == "not listening"]  # type: ignore[attr-defined]
     assert len(texts) == len(set(texts))
 
@@ -157,4 +236,5 @@ async def test_behind_a_pooler_it_says_that_it_is_deaf(pooled: str, caplog: pyte
         await listener.until(lambda: listener.logged("not listening") == 1, what="it is noticed")
         [record] = [record for record in caplog.records if record.message == "not listening"]
         assert "DATABASE_DIRECT_URL" in record.error  # type: ignore[attr-defined]
-        assert listener.wakes == 0
+        assert "DATABASE_DIRECT_URL" in listener.hearing.explain_deafness()
+        assert listener.wakes == 1  # the reconcile says so in the status

@@ -42,7 +42,7 @@ class Keeper:
 
     async def keep(self, table: str = "region_index") -> Trigger:
         source = Source(table=table)
-        self.triggers.follow(f"public.{table}")
+        self.triggers.follow(schema="public", table=table)
         found = (await read_regions(self._engine, source, default_schema="public")).trigger
         return await self.triggers.keep(self._engine, schema="public", table=table, columns=source.columns, found=found)
 
@@ -207,7 +207,9 @@ async def test_another_tables_word_does_not_count_once_the_own_table_is_known(
     assert [keeper.triggers.concerns(payload) for payload in payloads] == [True] * 4
     await keeper.keep()
     assert [keeper.triggers.concerns(payload) for payload in payloads] == [True, False, True, True]
-    keeper.triggers.follow("public.other")  # a change that comes while the new table is read for the first time
+    keeper.triggers.follow(
+        schema="public", table="other"
+    )  # a change that comes while the new table is read for the first time
     assert [keeper.triggers.concerns(payload) for payload in payloads] == [True] * 4
     await execute(engine, "CREATE TABLE other (LIKE region_index INCLUDING ALL)")
     await keeper.keep("other")

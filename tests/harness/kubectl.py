@@ -72,5 +72,9 @@ class Kubectl:
 
     def ready(self) -> dict[str, Any]:
         """Return the condition Ready of RegionScheduler `default`, or {} without the condition."""
+        return self.condition("Ready")
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        """Return a condition of RegionScheduler `default`, or {} without the condition."""
         conditions = self.scheduler().get("status", {}).get("conditions", [])
-        return next((condition for condition in conditions if condition["type"] == "Ready"), {})
+        return next((condition for condition in conditions if condition["type"] == kind), {})

@@ -38,7 +38,10 @@ _NOT_MADE = (
     *(errors.DuplicateObject, errors.DuplicateFunction, errors.UniqueViolation),  # another installation was first
 )
 
-_FIRES = ("O", "A")
+_ALWAYS = "A"
+"""The value of pg_trigger.tgenabled for a trigger that fires for the rows of logical replication too."""
+
+_FIRES = ("O", _ALWAYS)
 """The values of pg_trigger.tgenabled for a trigger that ordinary sessions fire, neither disabled nor for replicas only.
 """
 
@@ -64,6 +67,7 @@ SELECT source.relkind::text AS kind, source.oid::regclass::text AS name,
     EXISTS (SELECT FROM pg_inherits WHERE inhparent = source.oid AND source.relkind = 'r')
         OR EXISTS (SELECT FROM member WHERE relkind = 'f')
         OR EXISTS (SELECT FROM mapped WHERE attgenerated = 'v') AS partial,
+    EXISTS (SELECT FROM member JOIN pg_subscription_rel ON srrelid = member.oid) AS replicated,
     ARRAY(
         SELECT tgenabled::text FROM member JOIN pg_trigger ON tgrelid = member.oid WHERE tgname IN (:row, :truncate)
     ) AS enabled,
@@ -112,7 +116,7 @@ class Trigger(StrEnum):
     """
     PARTIAL = "partial"
     """The triggers exist, but do not fire for every edit: some rows are in a table that inherits from the table or in a
-    foreign partition, or a mapped column is a virtual generated one.
+    foreign partition, a mapped column is a virtual generated one, or logical replication writes the rows.
     """
     DISABLED = "disabled"
     """A trigger exists, but somebody disabled the trigger. Only that person can know whether to enable it."""
@@ -177,7 +181,7 @@ async def ensure_trigger(connection: AsyncConnection, *, schema: str, table: str
         if isinstance(error.orig, _NOT_MADE):
             return state if state is Trigger.STATEMENT else Trigger.REFUSED
         raise
-    return Trigger.PARTIAL if found.partial else Trigger.CREATED
+    return Trigger.PARTIAL if found.partial or found.replicated else Trigger.CREATED
 
 
 async def has_schema(connection: AsyncConnection, name: str) -> bool:
@@ -209,7 +213,8 @@ def _judge(found: Row[Any] | None) -> Trigger:
     if found.statement in _FIRES and (found.owned if stands else not found.statement_is_mute):
         return Trigger.STATEMENT
     if stands:
-        return Trigger.PARTIAL if found.partial else Trigger.FOUND
+        unheard = found.partial or (found.replicated and enabled != {_ALWAYS})
+        return Trigger.PARTIAL if unheard else Trigger.FOUND
     if not found.mapped:
         return Trigger.UNMAPPED
     return Trigger.MISSING if found.allowed else Trigger.REFUSED

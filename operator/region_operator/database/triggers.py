@@ -42,7 +42,8 @@ def _by_hand(table: str, *, name: str = STATEMENT_TRIGGER) -> str:
 
 _REMEDIES = {
     Trigger.PARTIAL: "keep the rows in {table} itself: a table that inherits from it, a foreign partition and a virtual"
-    " generated column fire no trigger of {table}",
+    " generated column fire no trigger of {table}; for rows that logical replication writes, ALTER TABLE {table} ENABLE"
+    " ALWAYS TRIGGER for each of the triggers that \\d {table} lists",
     Trigger.DISABLED: "ALTER TABLE {table} ENABLE TRIGGER, the one that \\d {table} lists as disabled, unless it is so"
     " on purpose",
     Trigger.MISSING: "leave MIGRATE on, or " + _by_hand("{table}"),
@@ -67,26 +68,45 @@ class Triggers:
     def __init__(self, *, may_make: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._may_make = may_make
         self._clock = clock
-        self._table = ""
+        self._followed: tuple[str, str] | None = None
         self._logged: Trigger | None = None
         self._next_try_at = -math.inf
 
-    def follow(self, table: str) -> None:
-        """Say which table is about to be read, as `schema.table`. Until `keep`, every notification may concern it."""
-        if table != self._table:
-            self._table, self._logged, self._next_try_at = table, None, -math.inf
+    @property
+    def followed(self) -> tuple[str, str] | None:
+        """The schema and the name of the table that is read, None before the first reading."""
+        return self._followed
+
+    @property
+    def fire(self) -> bool:
+        """Whether every edit of the followed table causes a notification, as far as the last `keep` knows."""
+        return self._logged is not None and self._logged.fires
+
+    @property
+    def problem(self) -> str:
+        """Why not every edit causes a notification, and the remedy. "" if every edit does, or before the first look."""
+        if self._logged is None or self._logged.fires:
+            return ""
+        return f"not every edit of {self._name} is surely told of ({self._logged}): {self._remedy(self._logged)}"
+
+    def follow(self, *, schema: str, table: str) -> None:
+        """Say which table is about to be read. Until `keep`, every notification may concern the table."""
+        if (schema, table) != self._followed:
+            self._followed, self._logged, self._next_try_at = (schema, table), None, -math.inf
 
     def concerns(self, payload: str) -> bool:
         """Tell whether a notification may tell of the followed table. A payload that names no table may."""
-        return payload == self._table or "." not in payload or self._logged in _TOLD_BY_OTHERS
+        return payload == self._name or "." not in payload or self._logged in _TOLD_BY_OTHERS
 
-    async def keep(self, engine: AsyncEngine, *, schema: str, table: str, columns: Columns, found: Trigger) -> Trigger:
-        """Make the missing triggers for `columns`; log a state that differs from the last; return the state.
+    async def keep(
+        self, engine: AsyncEngine, *, schema: str, table: str, columns: Columns, found: Trigger, make: bool = True
+    ) -> Trigger:
+        """Make the missing triggers for `columns`, unless `make` is false; log a new state; return the state.
 
         `found` is the state before. Raises sqlalchemy.exc.SQLAlchemyError and TimeoutError if the database is away.
         """
-        self.follow(f"{schema}.{table}")
-        if found in (Trigger.MISSING, Trigger.STATEMENT) and self._may_make:
+        self.follow(schema=schema, table=table)
+        if found in (Trigger.MISSING, Trigger.STATEMENT) and self._may_make and make:
             found = await self._make(engine, schema=schema, table=table, columns=columns, found=found)
         if found is not self._logged:
             self._log_state(found)
@@ -103,7 +123,7 @@ class Triggers:
         return made
 
     def _log_state(self, state: Trigger) -> None:
-        extra = {"table": self._table}
+        extra = {"table": self._name}
         if state is Trigger.CREATED:
             log.info("trigger created", extra=extra)
         elif state.fires:
@@ -111,4 +131,11 @@ class Triggers:
                 log.info("trigger found", extra=extra)
         else:
             extra |= {"reason": state, "effect": "edits show at the refresh interval"}
-            log.warning("no trigger", extra=extra | {"remedy": _REMEDIES[state].format(table=self._table)})
+            log.warning("no trigger", extra=extra | {"remedy": self._remedy(state)})
+
+    def _remedy(self, state: Trigger) -> str:
+        return _REMEDIES[state].format(table=self._name)
+
+    @property
+    def _name(self) -> str:
+        return ".".join(self._followed or ())

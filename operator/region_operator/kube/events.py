@@ -41,6 +41,8 @@ class EventReason(StrEnum):
     """Another ResourceQuota has our name, so the number of ticks at once is not limited."""
     OVERCOMMITTED = "Overcommitted"
     """Ticks of the next 24 hours will be lost. The message names the worst minutes and says what would be enough."""
+    DEAF = "EditsUnheard"
+    """Edits of the table show at the refresh interval only. The message says why, and what to do."""
 
 
 async def post_warnings(api: Api, scheduler: Scheduler, *, reason: EventReason, messages: Sequence[str]) -> None:

@@ -44,6 +44,9 @@ class ConditionType(StrEnum):
     OVERCOMMITTED = "Overcommitted"
     """Present while ticks of the next 24 hours will be lost, by the forecast. The reason is `TicksLost`; the message
     names the worst minutes and says what would be enough."""
+    DEAF = "EditsUnheard"
+    """Present while edits of the table show at the refresh interval only. The reason is `NoNotifications`; the message
+    says why, and what to do."""
 
 
 class ReadyReason(StrEnum):
@@ -105,6 +108,8 @@ class ReconcileSummary:
     """Why the operator leaves its own tables alone, in words. Empty: the operator uses its tables."""
     overcommitment: str = ""
     """Why ticks of the next 24 hours will be lost, in words. Empty: all fit."""
+    deafness: str = ""
+    """Why edits show at the refresh interval only, in words. Empty: edits are heard."""
     unfinished: str = ""
     """What the next reconcile must do at once, in words. Empty: nothing is left."""
 
@@ -158,6 +163,7 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
         "conditions": _conditions(scheduler, ready=True, reason=reason, message=message, now=now)
         + _present(scheduler, ConditionType.RECONCILING, "Unfinished", summary.unfinished, now)
         + _present(scheduler, ConditionType.OVERCOMMITTED, "TicksLost", summary.overcommitment, now)
+        + _present(scheduler, ConditionType.DEAF, "NoNotifications", summary.deafness, now)
         + _kept(scheduler, ConditionType.HELD),
     }
     return status | ({"lastChangeTime": format_time(now)} if summary.changed else {})
@@ -189,6 +195,7 @@ def status_after_failure(scheduler: Scheduler, reason: ReadyReason, message: str
         "observedGeneration": scheduler.generation,
         "conditions": _conditions(scheduler, ready=False, reason=reason, message=message, now=now)
         + _kept(scheduler, ConditionType.OVERCOMMITTED)
+        + _kept(scheduler, ConditionType.DEAF)
         + _kept(scheduler, ConditionType.HELD),
     }
 

@@ -8,7 +8,8 @@ All installations of a database share the channel, and the payload names the tab
 another installation's table wakes nothing. Which payload concerns this installation is left to `database.triggers`.
 
 A silent connection may be dead. A hanging server and a network that drops everything both look like a table without
-changes. TCP's keepalives do not notice a hanging server. So the connection runs a query every few seconds.
+changes. TCP's keepalives do not notice a hanging server. So the connection runs a query every few seconds. The query
+asks for the table's version: a table that somebody dropped and made again has no trigger, and is silent as well.
 
 A connection that answers may still be deaf. Behind a pooler in transaction mode LISTEN succeeds, but no notification
 ever arrives. So a new connection must first receive a notification that a second connection sends.
@@ -20,11 +21,12 @@ import asyncio
 import logging
 import secrets
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import psycopg
 from psycopg import sql
 
+from region_operator.database.table_version import ask_table_version
 from region_operator.runtime.backoff import Backoffs
 from region_operator.settings import MissingDatabaseUrlError
 from region_tick.contract import CHANGES_CHANNEL
@@ -33,6 +35,9 @@ from region_tick.database_url import DatabaseUrl, DatabaseUrlError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from region_operator.database.triggers import Triggers
+    from region_operator.regions.hearing import Hearing
+
 log = logging.getLogger(__name__)
 
 PROBE_EVERY_SECONDS = 3.0
@@ -40,17 +45,19 @@ ANSWER_SECONDS = 3.0
 """How long an answer or a notification may take before the connection counts as lost."""
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
+Cursor = psycopg.AsyncCursor[tuple[object, ...]]
 
 
 class NotListeningError(Exception):
     """The connection works, but would receive no notification."""
 
 
-async def listen(read_url: Callable[[], str], wake: Callable[[], None], *, concerns: Callable[[str], bool]) -> None:
-    """Call `wake` after every notification that `concerns` us, and after every new connection, until cancelled.
+async def listen(read_url: Callable[[], str], wake: Callable[[], None], hearing: Hearing) -> None:
+    """Call `wake` after every notification that concerns the followed table, every new connection, and every change of
+    the table's version, until cancelled.
 
-    `concerns` gets the payload. `read_url` is called before each connection, because the URL may change. The same error
-    is logged only once in a row.
+    Records in `hearing` whether a connection listens. `read_url` is called before each connection, because the URL may
+    change. The same error is logged, and wakes, only once in a row: the reconcile reports the error.
     """
     delays, last_error = iter(Backoffs()), ""
     while True:
@@ -58,12 +65,8 @@ async def listen(read_url: Callable[[], str], wake: Callable[[], None], *, conce
             async with _open_listener(read_url()) as connection:
                 log.info("listening", extra={"channel": CHANGES_CHANNEL})
                 delays, last_error = iter(Backoffs()), ""
-                wake()
-                while True:
-                    async for notification in connection.notifies(timeout=PROBE_EVERY_SECONDS):
-                        if concerns(notification.payload):
-                            wake()
-                    await _execute(connection, sql.SQL("SELECT 1"))
+                hearing.connection_problem = ""
+                await _hear(connection, wake, hearing.triggers)
         except (MissingDatabaseUrlError, DatabaseUrlError):
             pass  # the reconcile reports the missing URL; until then there is nothing to listen to
         except (
@@ -72,9 +75,26 @@ async def listen(read_url: Callable[[], str], wake: Callable[[], None], *, conce
             OSError,
             UnicodeError,
         ) as error:  # OSError: the Secret's file; UnicodeError: the file's bytes, or a host name that IDNA refuses
-            if last_error != (last_error := str(error).strip()):
-                log.warning("not listening", extra={"error": last_error})
+            hearing.connection_problem = f"no connection listens: {str(error).strip() or repr(error)}"
+            if last_error != (last_error := hearing.connection_problem):
+                log.warning("not listening", extra={"error": str(error).strip()})
+                wake()
         await asyncio.sleep(next(delays))
+
+
+async def _hear(connection: Connection, wake: Callable[[], None], triggers: Triggers) -> NoReturn:
+    """Wake for what the connection tells, until psycopg.Error.
+
+    The version is asked for before the first wake-up, so a change after the reading that follows is noticed. A table
+    that is newly followed has a new version.
+    """
+    version: object = None
+    while True:
+        if version != (version := (triggers.followed, await _ask_version(connection, triggers.followed))):
+            wake()
+        async for notification in connection.notifies(timeout=PROBE_EVERY_SECONDS):
+            if triggers.concerns(notification.payload):
+                wake()
 
 
 @asynccontextmanager
@@ -104,14 +124,19 @@ async def _connect(url: str) -> Connection:
     )
 
 
-async def _execute(connection: Connection, statement: sql.SQL | sql.Composed) -> None:
+async def _ask_version(connection: Connection, table: tuple[str, str] | None) -> object:
+    question = ask_table_version(schema=table[0], table=table[1]) if table else sql.SQL("SELECT 1")
+    return await (await _execute(connection, question)).fetchone()
+
+
+async def _execute(connection: Connection, statement: sql.SQL | sql.Composed) -> Cursor:
     """Execute a statement. Raises OperationalError and closes the connection if no answer comes in ANSWER_SECONDS."""
     executing = asyncio.ensure_future(connection.execute(statement))
     try:
         await asyncio.wait({executing}, timeout=ANSWER_SECONDS)
         if not executing.done():
             raise psycopg.OperationalError(f"the server has not answered for {ANSWER_SECONDS:.0f} s")
-        executing.result()
+        return executing.result()
     finally:
         if not executing.done():
             connection.pgconn.finish()  # psycopg would ask the server to cancel the statement, and wait for the answer
