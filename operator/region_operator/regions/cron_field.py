@@ -73,6 +73,7 @@ def parse_field(field: Field, text: str) -> FieldValues:
     items = text.split(",")
     if "" in items:
         meant = ",".join(filter(None, items)) or "*"
+        parse_field(field, meant)  # raises: what else is wrong comes first, so that what is offered here is right
         raise schedule_error(field.name, text, f"a list with an empty item; write {quoted(meant)}")
     ranges = [_parse_item(field, item) for item in items]
     star = any(item.startswith(_STARS) and values.step == 1 for item, values in zip(items, ranges, strict=True))
@@ -143,21 +144,27 @@ def _parse_digits(text: str) -> int | None:
     return int(text.lstrip("0")[:9] or "0")  # 9 digits exceed every range, and int() refuses thousands of digits
 
 
-def _unwrap(field: Field, low: int, high: int, step: int) -> str:
-    """Rewrite a range that goes past the field's end as plain ranges: what the writer meant."""
+def runs_of(field: Field, low: int, high: int, step: int) -> list[list[int]]:
+    """Return the values of a range as runs of consecutive values. A range may go past the field's end."""
     numbers = range(low, high + 1 + (field.size if low > high else 0), step)
     values = dict.fromkeys(field.low + (number - field.low) % field.size for number in numbers)
-    runs = [[value for _, value in run] for _, run in groupby(enumerate(values), key=lambda place: place[1] - place[0])]
-    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return [[value for _, value in run] for _, run in groupby(enumerate(values), key=lambda place: place[1] - place[0])]
+
+
+def _unwrap(field: Field, low: int, high: int, step: int) -> str:
+    """Rewrite a range that goes past the field's end as plain ranges: what the writer meant."""
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs_of(field, low, high, step))
 
 
 _OTHER_CRONS = {
-    r".+#.*": 'n-th day of week; write the day of week alone, such as "5", or days of the month, such as "8-14"',
-    r"LW|\d+W": 'nearest weekday; write a day such as "15", or "*" and the day of week "1-5"',
-    r"L(-?\d+)?|\w+L": 'last day; write one that every month has, such as "28", or a day of week such as "5"',
+    r".+#.*": "n-th day of week; write the day of week alone, or days of the month alone",
+    r"LW|\d+W": "nearest weekday; write a day of the month, or days of the week",
+    r"L(-?\d+)?|\w+L": "last day; write a day that every month has, 1 to 28, or a day of the week",
     r"R([(/].*)?|\d*~\d*": "random values; write a number, or H for a value that the region's code chooses",
 }
-"""Patterns of items that other crons know: what Kubernetes does not have, and what to write instead."""
+"""Patterns of items that other crons know: what Kubernetes does not have, and what to choose from instead. No example
+stands there in quotes: an example would mean another time than the item.
+"""
 
 
 def _value_error(field: Field, text: str, item: str) -> ScheduleError:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from croniter import croniter
 
 from region_operator.regions.cron_field import DAY, FIELDS, WEEKDAY, ScheduleError, parse_field, quoted, schedule_error
+from region_operator.regions.dialects import Foreign, read_dialect
 from region_operator.regions.hashed_field import compile_hashes
 
 if TYPE_CHECKING:
@@ -98,6 +99,10 @@ _HASHED_DESCRIPTORS = {
     "@hourly H": "H * * * *",
 }
 """What the descriptors mean in Jenkins. Without the H they mean what they mean in Kubernetes."""
+_FIRST_CHARACTERS = "0123456789*?H"
+"""What five fields begin with. Any other text is worth a look at other dialects."""
+_LONGEST_IN_FULL = 150
+"""The most characters of a text that a message gives in full."""
 _BLANKS = re.compile("[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 """The characters at which Go's strings.Fields splits. Python's str.split() splits at four more control characters."""
 
@@ -110,7 +115,11 @@ def parse_schedule(text: str, *, code: str | None = None) -> Schedule:
     """
     words = [word for word in _BLANKS.split(text) if word]
     written = " ".join(words)
-    if "TZ" in text or re.match(r"(cron_)?tz=", written, re.IGNORECASE):
+    if len(words) != len(FIELDS) or written[0] not in _FIRST_CHARACTERS:
+        foreign = read_dialect(written)
+        if foreign is not None:
+            raise _foreign_error(written, foreign)
+    if "TZ" in text:
         raise schedule_error("schedule", written, "schedules are in UTC; drop the time zone and write the time in UTC")
     if written.startswith("@"):
         words = _expand_descriptor(text).split(" ")
@@ -144,9 +153,6 @@ def _expand_descriptor(text: str) -> str:
         raise schedule_error("schedule", text, f"a descriptor is in lower case, its H is not; write {quoted(hashed)}")
     if meant in _DESCRIPTORS:
         raise schedule_error("schedule", text, f"a descriptor is in lower case, without blanks; write {quoted(meant)}")
-    if meant.startswith("@every"):
-        why = 'an interval is not aligned to the clock; write minutes or hours, such as "*/5 * * * *" or "0 */6 * * *"'
-        raise schedule_error("schedule", text, why)
     raise schedule_error("schedule", text, f"not a descriptor; write five fields or one of {' '.join(_DESCRIPTORS)}")
 
 
@@ -155,10 +161,21 @@ def _field_count_error(words: list[str]) -> ScheduleError:
     source = " ".join(words)
     if f"@{source.lower()}" in _DESCRIPTORS:
         return schedule_error("schedule", source, f'a descriptor begins with @; write "@{source.lower()}"')
-    if any(word.startswith(",") or word.endswith(",") for word in words):
-        return schedule_error("schedule", source, f"a list has no blanks; write {quoted(re.sub(' ?, ?', ',', source))}")
-    if len(words) == len(FIELDS) + 1 and not re.fullmatch(r"[0-9]{4}", words[-1]):
-        why = f"Kubernetes has no seconds; drop the seconds field: write {quoted(' '.join(words[1:]))}"
-        return schedule_error("schedule", source, why)
-    why = f'{len(words)} fields; write five ({", ".join(field.name for field in FIELDS)}), such as "*/5 * * * *"'
-    return schedule_error("schedule", source, why)
+    if (joined := re.sub(" ?, ?", ",", source)) != source:
+        return _foreign_error(source, Foreign("a list has no blanks", joined))
+    names = ", ".join(field.name for field in FIELDS)
+    return schedule_error("schedule", source, f"{len(words)} fields; write five ({names})")
+
+
+def _foreign_error(written: str, foreign: Foreign) -> ScheduleError:
+    """Return the error for a schedule in another dialect. The error offers no text that would be refused in turn."""
+    if foreign.meant is None:
+        return schedule_error("schedule", written, foreign.why)
+    try:
+        parse_schedule(foreign.meant, code="any")
+    except ScheduleError as error:
+        inner = str(error) if len(written) + len(str(error)) < _LONGEST_IN_FULL else "write five fields"
+        return schedule_error("schedule", written, f"{foreign.why}; then {inner}")
+    if len(foreign.meant) > _LONGEST_IN_FULL:
+        return schedule_error("schedule", written, f"{foreign.why}; write the other fields alone")
+    return schedule_error("schedule", written, f"{foreign.why}; write {quoted(foreign.meant)}")
