@@ -71,7 +71,8 @@ class Settings(BaseSettings):
         """
         if self.database_url_file is not None:
             try:
-                return self.database_url_file.read_text().strip()
+                # What is not UTF-8 becomes surrogates, which DatabaseUrl refuses with a remedy.
+                return self.database_url_file.read_text(encoding="utf-8", errors="surrogateescape").strip()
             except FileNotFoundError as error:
                 raise MissingDatabaseUrlError(
                     f"{self.database_url_file} does not exist: create the database's Secret, e.g. kubectl create "

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from region_operator.settings import MissingDatabaseUrlError, Settings
+from region_tick.database_url import DatabaseUrl, DatabaseUrlError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +56,15 @@ def test_the_url_is_read_anew_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp
     assert settings.read_database_url() == "postgresql://one/"
     secret.write_text("postgresql://two/")
     assert settings.read_database_url() == "postgresql://two/"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "latin-1"])
+def test_a_file_in_another_encoding_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str) -> None:
+    secret = tmp_path / "DATABASE_URL"
+    monkeypatch.setenv("DATABASE_URL_FILE", str(secret))
+    secret.write_bytes("postgresql://u:päss@h/d\n".encode(encoding))
+    with pytest.raises(DatabaseUrlError, match="save its file as UTF-8"):
+        DatabaseUrl.parse(Settings().read_database_url())
 
 
 def test_no_url_at_all_says_what_to_set() -> None:
