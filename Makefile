@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest --durations=25
 OLDEST_POSTGRES := 14
+OLDER_KUBERNETES := 1.31 1.33
 TOGETHER := -n auto --dist loadgroup
 FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/cluster/test_status.py
 
-.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-long test-midnight check format reference lock cluster clean
+.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-midnight check format reference lock cluster clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,8 +45,13 @@ test-faults: $(STAMP) ## Run the tests that break what the operator depends on (
 test-scale: $(STAMP) ## Run the tests of many regions with 10,000 of them (a quarter of an hour)
 	@SCALE_REGIONS=10000 $(PYTEST) tests/scale
 
-test-long: $(STAMP) ## Run the tests that have a long form in that form, one by one (half an hour)
+test-kubernetes: $(STAMP) ## Run the tests of tests/cluster on older versions of Kubernetes (an hour, with the builds)
+	@set -e; for version in $(OLDER_KUBERNETES); do \
+		env -u KUBECONFIG KUBERNETES=$$version $(PYTEST) $(TOGETHER) tests/cluster; done
+
+test-long: $(STAMP) ## Run the tests that have a long form in that form, one by one (half an hour), then test-kubernetes
 	@TESTS=long $(PYTEST) -m long -s
+	@$(MAKE) test-kubernetes
 
 test-midnight: $(STAMP) ## Run the tests of unit and database while days, months and leap years end
 	@$(BIN)/python -m tests.harness.midnight $(TOGETHER) tests/unit tests/database

@@ -1,6 +1,7 @@
 """Finds the programs of a cluster, or builds the programs once from pinned Go modules and caches them by version.
 
-`components/*/go.mod` alone decide the versions. A binary appears in the cache by one rename and under a lock, so two
+`components/*/go.mod` alone decide the versions. The variable KUBERNETES picks an older control plane for the tests:
+nodes are of the newest version only. A binary appears in the cache by one rename and under a lock, so two
 concurrent builders never see a half-written file and never build the same binary twice.
 """
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 _COMPONENTS = Path(__file__).resolve().parent / "components"
+OLDER_KUBERNETES = ("1.31", "1.33")
+"""The oldest version that the README promises, and the last one whose API server streams no lists by default."""
 
 
 class Binary(StrEnum):
@@ -57,17 +60,32 @@ class Source:
     ldflags: str = "-s -w"
 
 
+def kubernetes_module(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the component that KUBERNETES names, or the newest without KUBERNETES. Raises ClusterError."""
+    wanted = environ.get("KUBERNETES")
+    if wanted and wanted not in OLDER_KUBERNETES:
+        message = f"KUBERNETES={wanted!r} is unknown: use one of {', '.join(OLDER_KUBERNETES)}, or leave it unset"
+        raise ClusterError(message)
+    return _COMPONENTS / (f"kubernetes-{wanted}" if wanted else "kubernetes")
+
+
 def source_of(binary: Binary) -> Source:
     """Return a binary's source, with the version from the component's go.mod.
 
-    `pause` is the project's own program, and its version is a hash of its source.
+    `pause` is the project's own program, and its version is a hash of its source. Raises ClusterError if KUBERNETES
+    names an unknown version, or if a node's program is asked for in an older version.
     """
     match binary:
         case Binary.ETCD:
             module = _COMPONENTS / "etcd"
             return Source(module, "go.etcd.io/etcd/server/v3", required_version(module, "go.etcd.io/etcd/server/v3"))
         case Binary.API_SERVER | Binary.CONTROLLER_MANAGER | Binary.SCHEDULER | Binary.PROXY | Binary.KUBELET:
-            module = _COMPONENTS / "kubernetes"
+            module = kubernetes_module()
+            if module.name != "kubernetes" and binary not in CONTROL_PLANE:
+                message = (
+                    f"{binary} is built in the newest version only: leave KUBERNETES unset for a cluster with a node"
+                )
+                raise ClusterError(message)
             version = required_version(module, "k8s.io/kubernetes")
             return Source(module, f"k8s.io/kubernetes/cmd/{binary}", version, _kubernetes_ldflags(version))
         case Binary.CONTAINERD | Binary.SHIM | Binary.CTR:

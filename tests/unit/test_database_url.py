@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
@@ -14,6 +15,9 @@ from psycopg import pq
 
 from region_tick.database_url import DatabaseUrl, DatabaseUrlError
 from region_tick.url_parameters import DEFAULTS, LIBPQ, OTHER_CLIENTS, PRISMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TEXT = st.text(
     st.characters(codec="utf-8", min_codepoint=0x20, exclude_categories=("Cc", "Cs")), min_size=1, max_size=12
@@ -280,7 +284,7 @@ def test_what_providers_and_clients_write_is_understood(provider: str, names: li
 
 
 SCHEMAS = {"schema", "currentSchema", "search_path", "schema_search_path"}
-SPOILS = {
+SPOILS: dict[str, Callable[[str, str], str]] = {
     "a letter lost": lambda name, value: f"{name[:1]}{name[2:]}={value}",
     "a letter twice": lambda name, value: f"{name[:2]}{name[1:]}={value}",
     "capitals": lambda name, value: f"{name.upper()}={value}",

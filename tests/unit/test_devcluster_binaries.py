@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from devcluster.binaries import CONTROL_PLANE, NODE, Binary, cached_path, locate, required_version, source_of
+from devcluster.binaries import (
+    CONTROL_PLANE,
+    NODE,
+    OLDER_KUBERNETES,
+    Binary,
+    cached_path,
+    kubernetes_module,
+    locate,
+    required_version,
+    source_of,
+)
 from devcluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -32,6 +42,23 @@ def test_every_binary_has_a_pinned_source(binary: Binary) -> None:
     source = source_of(binary)
     assert (source.module / "go.mod").is_file()
     assert re.fullmatch(r"v\d+\.\d+\.\d+|[0-9a-f]{12}", source.version)
+
+
+@pytest.mark.parametrize("wanted", OLDER_KUBERNETES)
+def test_kubernetes_picks_an_older_control_plane(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES", wanted)
+    for binary in CONTROL_PLANE:
+        version = source_of(binary).version
+        assert version.startswith(f"v{wanted}.") == (binary is not Binary.ETCD)
+        assert version in str(cached_path(binary))
+    with pytest.raises(ClusterError, match="leave KUBERNETES unset"):
+        source_of(Binary.KUBELET)
+
+
+def test_an_unknown_kubernetes_is_refused_and_an_empty_one_is_the_newest() -> None:
+    with pytest.raises(ClusterError, match=r"KUBERNETES='1.32' is unknown: use one of 1.31, 1.33"):
+        kubernetes_module({"KUBERNETES": "1.32"})
+    assert kubernetes_module({"KUBERNETES": ""}) == kubernetes_module({})
 
 
 def test_control_plane_and_node_together_are_all() -> None:

@@ -120,9 +120,9 @@ def read_parameters(query: str) -> Parameters:
     schemas = {pairs[name] for name in _SCHEMA_NAMES if name in pairs}
     if len(schemas) > 1:
         raise DatabaseUrlError(f"DATABASE_URL names several schemas: write {_SCHEMA_NAMES[0]} once and no other")
-    name = {"application_name": pairs["ApplicationName"]} if "ApplicationName" in pairs else {}
+    named = {"application_name": pairs["ApplicationName"]} if "ApplicationName" in pairs else {}
     return Parameters(
-        libpq=DEFAULTS | name | _translate_tls(pairs) | {"client_encoding": "utf8"},
+        libpq=DEFAULTS | named | _translate_tls(pairs) | {"client_encoding": "utf8"},
         schema=schemas.pop() if schemas else "public",
         connection_limit=int(pairs["connection_limit"]) if "connection_limit" in pairs else None,
     )
