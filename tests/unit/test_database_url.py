@@ -199,7 +199,10 @@ def test_a_password_among_the_parameters_is_not_shown(name: str) -> None:
         (f"postgres://u:{PASSWORD}@h/d?connection_limit=٣", "whole number"),
         (f"postgres://u:{PASSWORD}@h/d?connect_timeout=-1", "connect_timeout=-1: write a whole number, at least 0"),
         (f"postgres://u:{PASSWORD}@h/d?connect_timeout=", "connect_timeout=: write a whole number"),
-        (f"postgres://u:{PASSWORD}@h/d?schema=", "schema='': a Postgres name has 1 to 63 bytes"),
+        (
+            f"postgres://u:{PASSWORD}@h/d?schema=",
+            "schema='': write the schema of the table of regions, a name of 1 to 63 bytes",
+        ),
         (f"postgres://u:{PASSWORD}@h/d?schema={'ä' * 32}", "1 to 63 bytes"),
         (f"postgres://u:{PASSWORD}@h/d?sslidentity=client.p12", "PKCS#12.*write sslcert and sslkey"),
     ],

@@ -194,7 +194,9 @@ def _check(name: str, value: str) -> None:
 
 def _check_schema(name: str, value: str) -> None:
     if not 0 < len(value.encode()) < 64:
-        raise DatabaseUrlError(f"DATABASE_URL has {name}={value!r}: a Postgres name has 1 to 63 bytes")
+        raise DatabaseUrlError(
+            f"DATABASE_URL has {name}={value!r}: write the schema of the table of regions, a name of 1 to 63 bytes"
+        )
     if "," in value:
         raise DatabaseUrlError(f"DATABASE_URL has {name}={value}: write one schema, the one with the table of regions")
     bare = value.strip("\"'` ")
