@@ -18,11 +18,12 @@ import sys
 import time
 from collections import defaultdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
+from region_operator.cronjobs.job import Job
 from region_operator.cronjobs.labels import CONTAINER, QUOTA_NAME
 from region_operator.kube.nudge import EFFECT_SECONDS, Nudger
 from region_operator.kube.waiting_job import waiting_job
@@ -73,7 +74,7 @@ def make_cases() -> dict[str, Callable[[], object]]:
     }
 
 
-def make_nudger(jobs: list[dict[str, Any]], *, free: int) -> tuple[Nudger, Clock]:
+def make_nudger(jobs: list[Job], *, free: int) -> tuple[Nudger, Clock]:
     """Return a Nudger, and its clock, that has seen each region start at some time in the last hour."""
     clock = Clock()
     successes = {
@@ -82,20 +83,24 @@ def make_nudger(jobs: list[dict[str, Any]], *, free: int) -> tuple[Nudger, Clock
     }
     nudger = Nudger(last_success=successes.__getitem__, clock=clock, wall_clock=lambda: MINUTE * 60.0)
     for job in jobs:
-        nudger.observe_job(job, deleted=False)
+        nudger.observe_job(job)
     status = {"hard": {"pods": str(free)}, "used": {"pods": "0"}}
     nudger.observe_quota({"metadata": {"name": QUOTA_NAME}, "status": status}, deleted=False)
     return nudger, clock
 
 
-def make_job(number: int) -> dict[str, Any]:
+def make_job(number: int) -> Job:
     """Return a Job whose first pod the quota refused."""
     environment = [{"name": Variable.START_DEADLINE_SECONDS, "value": "20"}]
-    return {
-        "metadata": {"name": f"region-{number}-{MINUTE}", "uid": str(number)},
-        "spec": {"template": {"spec": {"containers": [{"name": CONTAINER, "env": environment}]}}},
-        "status": {"startTime": format_time(datetime.fromtimestamp(MINUTE * 60, UTC))},
-    }
+    began = format_time(datetime.fromtimestamp(MINUTE * 60, UTC))
+    name = f"region-{number}-{MINUTE}"
+    return Job.from_object(
+        {
+            "metadata": {"name": name, "uid": str(number), "resourceVersion": "1", "creationTimestamp": began},
+            "spec": {"template": {"spec": {"containers": [{"name": CONTAINER, "env": environment}]}}},
+            "status": {"startTime": began},
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -145,6 +145,7 @@ async def _lead(settings: Settings, health: Health, leader: ElectionThread) -> N
         loop = ReconcileLoop(reconciler, timer, health)
         reconciler.watch.on_news = loop.hear_of_change
         nudger = Nudger(last_success=reconciler.watch.cache.last_success)
+        reconciler.ledger.job_watch.on_job = nudger.observe_job
         background = [
             asyncio.create_task(listen(settings.read_direct_url, timer.wake, reconciler.hearing), name="listen"),
             asyncio.create_task(reconciler.watch.run(settings.namespace), name="cronjob_watch"),

@@ -2,7 +2,8 @@
 
 The timer never returns a value, never patches and never raises: a failed patch would end the timer for good, without a
 word. The timer has no finalizer (docs/decisions/0001-timer-without-finalizer.md), so the DELETED event stops the timer.
-What the events mean is left to `loop`, `job_watch` and `nudge`. kopf does not watch the CronJobs: see `cronjob_watch`.
+What the events mean is left to `loop` and `nudge`. kopf watches neither CronJobs nor Jobs, because there are many: see
+`reflector`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import kopf
 from kopf._core.engines.peering import Identity
 
-from region_operator.cronjobs.labels import APP
 from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
 from region_operator.runtime.backoff import Backoffs
 from region_operator.scheduler import APPROVAL_ANNOTATION, GROUP, PLURAL, VERSION
@@ -74,7 +74,6 @@ def _registry() -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(_on_event)
-    kopf.on.event("batch", "v1", "jobs", labels={"app": APP}, registry=registry)(_on_job)
     kopf.on.event("", "v1", "resourcequotas", registry=registry)(_on_quota)
     kopf.on.timer(GROUP, VERSION, PLURAL, id="reconcile", interval=0.1, when=_exists, registry=registry)(_reconcile)
     handlers = registry._spawning._handlers
@@ -94,9 +93,6 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 300
     settings.watching.connect_timeout = 10
     settings.watching.chunk_size = 500
-    settings.watching.label_selectors["batch", "v1", "jobs"] = f"app={APP}"
-    # Without this selector a start would read every Job that succeeded.
-    settings.watching.field_selectors["batch", "v1", "jobs"] = "status.successful=0"
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = Backoffs()  # kopf's own back-offs end after a minute, and so does the process
@@ -137,11 +133,6 @@ async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_
     if memo.last_seen.get(uid) != seen:
         memo.last_seen[uid] = seen
         memo.loop.timer.end_back_off()
-
-
-async def _on_job(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
-    memo.nudger.observe_job(body, deleted=type == "DELETED")
-    memo.loop.reconciler.ledger.job_watch.observe(body, deleted=type == "DELETED")
 
 
 async def _on_quota(type: str | None, body: kopf.Body, memo: Memo, **_: Any) -> None:  # noqa: A002 - kopf's name

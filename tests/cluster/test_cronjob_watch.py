@@ -1,6 +1,6 @@
-"""kube/cronjob_watch.py on a real API server: what the watch tells, and what a full look finds without the watch.
+"""kube/cronjob_watch.py on a real API server: what is news, and what a full look finds without the watch.
 
-A watch whose past the API server has forgotten: tests/faults/test_api_server.py.
+How a watch begins, fails and goes on is in test_reflector.py.
 """
 
 from __future__ import annotations
@@ -8,22 +8,21 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from region_operator.database.store import Store
-from region_operator.kube import watch as watch_module
 from region_operator.kube.connect import connect
 from region_operator.kube.cronjob_watch import CronJobWatch
+from region_operator.kube.reflector import Reflector
 from region_operator.reconcile import Reconciler
 from tests.harness.clock import Clock
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable
 
-    from region_operator.cronjobs.wire import WatchEvent
     from tests.harness.kubectl import Kubectl
     from tests.harness.regions import AddRegions
 
@@ -61,15 +60,6 @@ async def watch(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         yield CronJobWatch(api)
 
 
-@pytest.fixture(params=["streaming list", "pages"])
-def beginning(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How a watch begins. A server that knows no streaming lists refuses them as this server refuses this one."""
-    if request.param == "pages":
-        monkeypatch.setitem(watch_module._STREAMING_LIST, "resourceVersionMatch", "Exact")
-    return str(request.param)
-
-
-@pytest.mark.usefixtures("beginning")
 async def test_what_stands_is_known_at_once_and_what_happens_is_told(kubectl: Kubectl, watch: CronJobWatch) -> None:
     await asyncio.to_thread(create, kubectl, OURS)
     await asyncio.to_thread(create, kubectl, "backup")
@@ -89,67 +79,11 @@ async def test_what_stands_is_known_at_once_and_what_happens_is_told(kubectl: Ku
         assert news[-1] == 1
 
 
-async def test_a_server_without_streaming_lists_is_asked_for_one_only_once(
-    kubectl: Kubectl, watch: CronJobWatch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(watch_module._STREAMING_LIST, "resourceVersionMatch", "Exact")
-    queries: list[dict[str, str]] = []
-    send = watch._api.send
-
-    async def recorded(*arguments: Any, **keywords: Any) -> Any:
-        queries.append(dict(keywords["query"] or {}))
-        return await send(*arguments, **keywords)
-
-    monkeypatch.setattr(watch._api, "send", recorded)
-    async with running(watch, kubectl.namespace):
-        await until(lambda: "resourceVersion" in queries[-1], what="the watch goes on from the list")
-    assert ["sendInitialEvents" in query for query in queries] == [True, False, False]
-
-
-async def test_a_server_that_ends_each_watch_at_once_is_not_asked_all_the_time(
-    kubectl: Kubectl, watch: CronJobWatch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a server does that is about to stop. A real one cannot be held in that state."""
-    asked = 0
-
-    async def ended(*_: object, **__: object) -> AsyncGenerator[WatchEvent]:
-        nonlocal asked
-        asked += 1
-        events: tuple[WatchEvent, ...] = ()
-        for event in events:
-            yield event
-
-    monkeypatch.setattr("region_operator.kube.cronjob_watch.watch", ended)
-    task = asyncio.create_task(watch.run(kubectl.namespace))
-    await asyncio.wait({task}, timeout=3)
-    task.cancel()
-    assert 2 <= asked <= 4
-
-
-async def test_a_watch_that_fails_is_relied_on_no_more_and_begun_again(
-    kubectl: Kubectl, watch: CronJobWatch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As when a proxy answers with what is no JSON."""
-    with monkeypatch.context() as patch:
-        patch.setattr(CronJobWatch, "_take_event", lambda _watch, _event: 1 / 0)
-        task = asyncio.create_task(watch.run(kubectl.namespace))
-        await asyncio.sleep(0)  # the task begins
-        await watch.catch_up(kubectl.namespace, full=False)
-        await asyncio.to_thread(create, kubectl, OURS)
-        await until(lambda: "not watching" in caplog.messages, what="the failure is told")
-        await watch.catch_up(kubectl.namespace, full=False)
-        assert watch.cache.get(OURS) is not None
-    await asyncio.to_thread(kubectl, "delete", "cronjob", OURS)
-    await until(lambda: watch.cache.get(OURS) is None, what="the events are followed again")
-    task.cancel()
-    await asyncio.wait({task})
-
-
 async def test_what_no_event_told_of_a_full_look_finds(
     kubectl: Kubectl, database: str, add_regions: AddRegions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
-    monkeypatch.setattr(CronJobWatch, "_take_event", lambda _watch, _event: None)
+    monkeypatch.setattr(Reflector, "_take_event", lambda _watch, _event: None)
     kubectl("apply", "-f", "-", stdin=SCHEDULER)
     clock = Clock()
     async with connect("a test") as api, Store(lambda: database, may_migrate=True) as store:

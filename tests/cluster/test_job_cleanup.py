@@ -35,7 +35,7 @@ async def test_only_a_job_beyond_its_deadline_is_deleted_and_its_pods_with_it(ku
     now = datetime.now(UTC)
     async with connect("test") as api:
         job_watch = JobWatch(api)
-        await job_watch.refresh(kubectl.namespace, now)
+        await job_watch.catch_up(kubectl.namespace)
         await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace, now + HOUR)
         assert kubectl.get("jobs")["items"]
         await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace, now + HOUR + 2 * OVERDUE)
@@ -53,7 +53,7 @@ async def test_only_jobs_that_wait_for_their_first_pod_are_known_to_wait_and_eac
         create(kubectl, name, priorityClassName="no-such-class")
     async with connect("test") as api:
         job_watch = JobWatch(api)
-        await job_watch.refresh(kubectl.namespace, datetime.now(UTC))
+        await job_watch.catch_up(kubectl.namespace)
         waiting = {job.name: job for job in job_watch.jobs.waiting()}
         assert waiting.keys() == {"waiting", "of-another-tick"}
         await JobCleanup(api, job_watch).delete_waiting([waiting["waiting"]], kubectl.namespace)
@@ -66,11 +66,11 @@ async def test_a_job_that_changed_since_it_was_seen_is_looked_at_again_first(kub
     create(kubectl, "waiting", priorityClassName="no-such-class")
     async with connect("test") as api:
         job_watch = JobWatch(api)
-        await job_watch.refresh(kubectl.namespace, datetime.now(UTC))
+        await job_watch.catch_up(kubectl.namespace)
         kubectl("annotate", "job", "waiting", "changed=meanwhile")
         await JobCleanup(api, job_watch).delete_waiting(job_watch.jobs.waiting(), kubectl.namespace)
         assert "deletionTimestamp" not in kubectl.get("job", "waiting")["metadata"]
-        await job_watch.refresh(kubectl.namespace, datetime.now(UTC))
+        await job_watch.catch_up(kubectl.namespace)
         await JobCleanup(api, job_watch).delete_waiting(job_watch.jobs.waiting(), kubectl.namespace)
     eventually(lambda: not kubectl.get("jobs")["items"], what="it is gone")
 
@@ -113,14 +113,14 @@ async def test_one_that_cannot_be_deleted_holds_up_nothing_is_told_once_and_trie
         job_watch = JobWatch(api)
         cleanup = JobCleanup(api, job_watch)
         for _ in range(2):
-            await job_watch.refresh(kubectl.namespace, datetime.now(UTC))
+            await job_watch.catch_up(kubectl.namespace)
             await cleanup.delete_waiting(job_watch.jobs.waiting(), kubectl.namespace)
         eventually(lambda: len(kubectl.get("jobs")["items"]) == 1, what="the other is gone")
         [line] = [record for record in caplog.records if record.levelname == "WARNING"]
         assert (line.message, "no deletes" in vars(line)["error"]) == ("jobs not deleted", True)
         kubectl("delete", "validatingadmissionpolicybinding", kubectl.namespace)
         eventually(lambda: not kubectl.fails("delete", "job", "kept", "--dry-run=server"), what="they are let through")
-        await job_watch.refresh(kubectl.namespace, datetime.now(UTC))
+        await job_watch.catch_up(kubectl.namespace)
         await cleanup.delete_waiting(job_watch.jobs.waiting(), kubectl.namespace)
     eventually(lambda: not kubectl.get("jobs")["items"], what="both are gone")
 
@@ -132,7 +132,7 @@ async def test_what_kept_a_job_beyond_its_deadline_is_seen_before_it_goes(kubect
     kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--type=merge", f"--patch={patch}")
     async with connect("test") as api:
         job_watch, now = JobWatch(api), datetime.now(UTC)
-        await job_watch.refresh(kubectl.namespace, now)
+        await job_watch.catch_up(kubectl.namespace)
         await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace, now + timedelta(hours=2))
     assert kubectl.get("jobs")["items"] == []
     assert (failure := job_watch.jobs.failure_of("lost")) is not None

@@ -16,6 +16,7 @@ from tests.harness.audit import audit_lines, sent_by
 from tests.harness.clock import Clock
 from tests.harness.regions import numbered
 from tests.harness.waiting import eventually
+from tests.harness.waiting_jobs import job as job_of_a_tick
 
 if TYPE_CHECKING:
     import pytest
@@ -132,15 +133,12 @@ async def test_who_is_gone_without_an_event_is_nudged_no_more(
     kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
-    container = {"name": "tick", "env": [{"name": Variable.START_DEADLINE_SECONDS, "value": "300"}]}
     clock = Clock(time.time() - 60)
     nudger = Nudger(wall_clock=clock)
     minute = int(time.time()) // 60
-    for status in ({}, {"failed": 1}):
-        meta = {"name": f"gone{len(status)}-{minute}", "uid": "u"}
-        spec = {"template": {"spec": {"containers": [container]}}}
-        began = {"startTime": "2026-11-24T06:17:00Z"}
-        nudger.observe_job({"metadata": meta, "spec": spec, "status": began | status}, deleted=False)
+    environment = [{"name": Variable.START_DEADLINE_SECONDS, "value": "300"}]
+    for failed in (0, 1):
+        nudger.observe_job(job_of_a_tick(f"gone{failed}-{minute}", environment=environment, failed=failed))
     full = {"hard": {"pods": "4"}, "used": {"pods": "0"}}
     nudger.observe_quota({"metadata": {"name": QUOTA_NAME}, "status": full}, deleted=False)
     clock.now += 60  # the back-off from the failed pod is over

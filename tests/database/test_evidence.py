@@ -10,6 +10,7 @@ from kubernetes.aio import client
 from sqlalchemy import text
 
 from region_operator.cronjobs.labels import region_key
+from region_operator.cronjobs.wire import ListMeta, Page
 from region_operator.kube.api import Api
 from region_operator.ledger.batches import Batches
 from region_operator.ledger.evidence import judge_ticks
@@ -42,9 +43,9 @@ class NoJobs(Api):
         self.asked.append(path.rpartition("/")[2])
         return None
 
-    async def items(self, path: str) -> AsyncIterator[dict[str, Any]]:
-        for item in path[:0]:
-            yield {"name": item}
+    async def pages(self, path: str) -> AsyncIterator[Page]:
+        for _ in path[:0]:
+            yield Page(ListMeta(), [])
 
 
 async def reasons(engine: AsyncEngine, watch: JobWatch, *ticks: ExpectedTick) -> dict[str, Reason]:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from region_operator.cronjobs.job import Job
 from region_operator.cronjobs.labels import CODE_ANNOTATION, FIELD_MANAGER, ID_ANNOTATION
 from region_operator.cronjobs.live import LiveCronJob
-from region_operator.ledger.job_cache import Job
 from region_operator.regions.region import Bbox, RegionRow
 from region_operator.scheduler import Scheduler
 
@@ -114,7 +114,13 @@ def _fields(value: object) -> dict[str, Any]:
     return {}
 
 
-def job(*conditions: tuple[str, str], name: str = "a-0123456789ab-29925240", uid: str = "u", **status: Any) -> Job:
+def job(
+    *conditions: tuple[str, str],
+    name: str = "a-0123456789ab-29925240",
+    uid: str = "u",
+    version: int = 1,
+    **status: Any,
+) -> Job:
     """Return a tick's Job made at JOB_AT. `conditions` are true, each (type, reason); `status` adds fields of the
     status.
     """
@@ -127,7 +133,7 @@ def job(*conditions: tuple[str, str], name: str = "a-0123456789ab-29925240", uid
             "metadata": {
                 "name": name,
                 "uid": uid,
-                "resourceVersion": "1",
+                "resourceVersion": str(version),
                 "creationTimestamp": stamp,
                 "labels": {"region-tick.dev/region": "k"},
             },

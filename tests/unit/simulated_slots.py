@@ -9,15 +9,16 @@ that wait although they are too late to claim. Time passes in steps; nothing sle
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from region_operator.cronjobs.job import Job, JobState
 from region_operator.kube.nudge import Nudger
 from region_operator.scheduler import format_time
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS
 from tests.harness.clock import Clock
-from tests.unit.jobs import BEGAN, MINUTE, START_DEADLINE, job, quota
+from tests.harness.waiting_jobs import BEGAN, MINUTE, START_DEADLINE, job, quota
 
 if TYPE_CHECKING:
     from random import Random
@@ -45,7 +46,7 @@ class SimulatedJob:
     def name(self) -> str:
         return f"{self.region}-{MINUTE + int(self.tick_at) // 60}"
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Job:
         """Return the Job as the API server has it."""
         active = int(self.pod_ends_at is not None)
         return job(self.name, active=active, failed=self.failed_pods, startTime=timestamp(self.created))
@@ -86,7 +87,7 @@ class SimulatedSlots:
             wall_clock=lambda: BEGAN + self.clock.now,
         )
         for each in self._jobs.values():
-            self.nudger.observe_job(each.body(), deleted=False)
+            self.nudger.observe_job(each.body())
 
     def run(self, minutes: int) -> None:
         """Let minutes pass."""
@@ -130,13 +131,13 @@ class SimulatedSlots:
             each.pod_ends_at = now + (self.tick_seconds if each.claimed else LATE_TICK_SECONDS)
         else:
             each.retry_at, each.back_off = now + each.back_off, min(2 * each.back_off, 60.0)
-        self.nudger.observe_job(each.body(), deleted=False)
+        self.nudger.observe_job(each.body())
 
     def _end_pod(self, each: SimulatedJob, now: float) -> None:
         each.pod_ends_at = None
         if each.claimed and each.region in self.failing and not each.failed_pods:
             each.failed_pods, each.retry_at = 1, now + 10.0
-            self.nudger.observe_job(each.body(), deleted=False)
+            self.nudger.observe_job(each.body())
             return
         self._remove(each, now)
         self._last_success[each.region] = now
@@ -148,7 +149,7 @@ class SimulatedSlots:
                 self._remove(each, now)
 
     def _remove(self, each: SimulatedJob, now: float) -> None:
-        self.nudger.observe_job(each.body(), deleted=True)
+        self.nudger.observe_job(replace(each.body(), state=JobState.GONE))
         del self._jobs[each.name]
         self._create(each.region, now)
 

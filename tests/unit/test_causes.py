@@ -20,7 +20,7 @@ from tests.harness.examples import job
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from region_operator.ledger.job_cache import Job
+    from region_operator.cronjobs.job import Job
 
 SPEC = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
 TICK = ExpectedTick("1", SPEC, AT, None)
@@ -102,8 +102,7 @@ def test_a_long_run_is_in_the_way_of_later_ticks_until_it_ends(
 
 def test_a_job_that_somebody_deleted() -> None:
     seen = JobCache()
-    seen.remember(job(active=1))
-    seen.mark_gone(TICK.job, LATER)
+    seen.remove(job(active=1), LATER)
     evidence = Evidence(job=seen.get(TICK.job), failure=None, overlapped=False, watched_since=AT)
     assert judge(TICK, evidence) == Verdict(Reason.DELETED)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from region_operator.cronjobs.wire import encode
 from region_operator.ledger.pod_failure import (
     PodFailure,
     failure_of_pod,
@@ -14,7 +15,16 @@ from region_operator.ledger.pod_failure import (
     failure_of_start,
     how_telling,
 )
+from region_operator.ledger.pod_wire import Event, Pod, decode_event, decode_pod
 from region_tick.contract import Reason
+
+
+def pod(status: dict[str, Any]) -> Pod:
+    return decode_pod(encode({"status": status}))
+
+
+def event(body: dict[str, Any]) -> Event:
+    return decode_event(encode(body))
 
 
 def container(**state: Any) -> dict[str, Any]:
@@ -41,7 +51,7 @@ def condition(kind: str, status: str, reason: str) -> dict[str, Any]:
     ],
 )
 def test_what_a_pod_says(status: dict[str, Any], reason: Reason | None) -> None:
-    failure = failure_of_pod({"status": status})
+    failure = failure_of_pod(pod(status))
     assert (failure.reason if failure else None) == reason
 
 
@@ -50,11 +60,11 @@ CHANGED = "the object has been modified; please apply your changes to the latest
 WEBHOOK = 'Internal error occurred: failed calling webhook "a.b.c": context deadline exceeded'
 
 
-def refusal(message: str, *, count: int | None = 1, last: str = "10:00:00") -> dict[str, Any]:
-    return {"message": f"Error creating: {message}", "count": count, "lastTimestamp": f"2026-11-24T{last}Z"}
+def refusal(message: str, *, count: int | None = 1, last: str = "10:00:00") -> Event:
+    return event({"message": f"Error creating: {message}", "count": count, "lastTimestamp": f"2026-11-24T{last}Z"})
 
 
-def quota(pod: str, **said: Any) -> dict[str, Any]:
+def quota(pod: str, **said: Any) -> Event:
     return refusal(f'pods "a-{pod}" is forbidden: exceeded quota: region-tick, requested: pods=1', **said)
 
 
@@ -84,7 +94,7 @@ def test_what_refused_a_pod(message: str, reason: Reason) -> None:
         ([quota("b"), refusal(WEBHOOK, last="10:00:01")], 1),
     ],
 )
-def test_of_refusals_the_last_of_the_most_frequent_counts(events: list[dict[str, Any]], told: int) -> None:
+def test_of_refusals_the_last_of_the_most_frequent_counts(events: list[Event], told: int) -> None:
     found = {failure_of_refusals(order).reason for order in permutations(events)}
     assert found == {failure_of_refusals([events[told]]).reason}
 
@@ -99,25 +109,23 @@ def test_of_refusals_the_last_of_the_most_frequent_counts(events: list[dict[str,
     ],
 )
 def test_what_the_kubelet_says_of_a_container_that_does_not_start(message: str, reason: Reason) -> None:
-    event = {"reason": "Failed", "message": message}
-    assert failure_of_start(event) == PodFailure(reason, message)
-    assert failure_of_start({"reason": "FailedScheduling", "message": message}) == PodFailure(Reason.NO_NODE, message)
+    failed, unscheduled = (event({"reason": kind, "message": message}) for kind in ("Failed", "FailedScheduling"))
+    assert failure_of_start(failed) == PodFailure(reason, message)
+    assert failure_of_start(unscheduled) == PodFailure(Reason.NO_NODE, message)
 
 
 def test_the_most_telling_event_comes_last() -> None:
-    unscheduled = {"reason": "FailedScheduling", "message": "0/1 nodes are available"}
+    unscheduled = event({"reason": "FailedScheduling", "message": "0/1 nodes are available"})
     said = {
         "Error: ImagePullBackOff": 9,  # less than any words
         'Error: object "default"/"absent" not registered': 1,  # by a kubelet that has let go of the pod
         "Error: failed to sync secret cache: timed out waiting for the condition": 1,  # or that has just begun
         'Error: secret "absent" not found': 4,
     }
-    failed: list[dict[str, Any]] = [
-        {"reason": "Failed", "message": message, "count": count} for message, count in said.items()
-    ]
+    failed = [event({"reason": "Failed", "message": message, "count": count}) for message, count in said.items()]
     assert sorted([*reversed(failed), unscheduled], key=how_telling) == [unscheduled, *failed]
 
 
 def test_of_events_said_as_often_the_longest_tells_most() -> None:
-    longer, shorter = ({"reason": "Failed", "message": f"Error: {words}"} for words in ("a b c", "a b"))
+    longer, shorter = (event({"reason": "Failed", "message": f"Error: {words}"}) for words in ("a b c", "a b"))
     assert sorted([longer, shorter], key=how_telling) == [shorter, longer]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from region_operator.kube.waiting_job import began_at, cronjob_and_minute, has_pod, waiting_job
+from region_operator.cronjobs.job import Job, JobState
+from region_operator.kube.waiting_job import began_at, cronjob_and_minute, waiting_job
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS
-from tests.unit.jobs import BEGAN, MINUTE, START_DEADLINE, job
+from tests.harness.waiting_jobs import BEGAN, MINUTE, START_DEADLINE, job
 
 NOW = BEGAN + 7.0
 
@@ -29,10 +30,10 @@ NOW = BEGAN + 7.0
         (job(conditions=[{"type": "Suspended", "status": "True"}]), False),
         (job(deleted=True), False),
         (job("by-hand"), False),
-        ({"metadata": {"name": f"r1-{MINUTE}", "uid": "u"}}, False),
+        (replace(job(), state=JobState.GONE), False),
     ],
 )
-def test_a_job_waits_where_its_controller_could_not_make_the_pod(body: dict[str, Any], *, waits: bool) -> None:
+def test_a_job_waits_where_its_controller_could_not_make_the_pod(body: Job, *, waits: bool) -> None:
     assert (waiting_job(body, now=NOW) is not None) is waits
 
 
@@ -43,9 +44,7 @@ def test_a_first_pod_is_worth_a_slot_until_it_comes_too_late_to_claim() -> None:
 
 
 def test_without_a_start_deadline_no_pod_is_too_late() -> None:
-    body = job()
-    del body["spec"]["template"]["spec"]["containers"][0]["env"]
-    waiting = waiting_job(body, now=NOW)
+    waiting = waiting_job(job(environment=[]), now=NOW)
     assert waiting is not None
     assert waiting.until == math.inf
 
@@ -77,6 +76,6 @@ def test_a_jobs_name_tells_the_cronjob_and_the_minute(name: str, told: tuple[str
     ],
 )
 def test_a_job_with_a_pod_began_when_its_controller_first_saw_it(
-    body: dict[str, Any], *, running: bool, began: float | None
+    body: Job, *, running: bool, began: float | None
 ) -> None:
-    assert (has_pod(body), began_at(body)) == (running, began)
+    assert (body.has_pod, began_at(body)) == (running, began)

@@ -78,7 +78,8 @@ class LiveCronJob:
     def decode(cls, body: bytes) -> Self:
         """Read an object of the API server. Raises msgspec.ValidationError if the object is no CronJob."""
         cronjob = decode_cronjob(body)
-        meta, spec, variables = cronjob.metadata, cronjob.spec, tick_variables(cronjob)
+        meta, spec = cronjob.metadata, cronjob.spec
+        variables = tick_variables(spec.job_template.spec.template)
         applied = _applied(meta.managed_fields)
         key = key_in_name(meta.name) or ""
         return cls(

@@ -26,7 +26,7 @@ from region_operator.cronjobs.pod_spec import unescape_dollars
 from region_tick.contract import Variable
 
 if TYPE_CHECKING:
-    from region_operator.cronjobs.wire import CronJob
+    from region_operator.cronjobs.wire import CronJob, PodTemplate
 
 _CONTAINERS = ("spec", "jobTemplate", "spec", "template", "spec", "containers")
 
@@ -92,9 +92,9 @@ def read_rendered(cronjob: CronJob, applied: FieldSet | None, variables: dict[st
     )
 
 
-def tick_variables(cronjob: CronJob) -> dict[str, str]:
-    """Return the variables that a CronJob gives a tick, by name, as they stand in the manifest."""
-    containers = cronjob.spec.job_template.spec.template.spec.containers
+def tick_variables(template: PodTemplate) -> dict[str, str]:
+    """Return the variables that a pod template gives a tick, by name, as they stand in the manifest."""
+    containers = template.spec.containers
     return {item.name: item.value for container in containers if container.name == CONTAINER for item in container.env}
 
 

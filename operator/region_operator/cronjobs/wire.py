@@ -1,4 +1,4 @@
-"""The parts of a CronJob's JSON that the operator reads, as types. Pure.
+"""The parts of a CronJob's and a Job's JSON that the operator reads, as types. Pure.
 
 msgspec decodes into these types at a tenth of the time and memory of dictionaries, and skips what no type names. A
 field of every object is required by Kubernetes; the defaults are for fields that an object may lack.
@@ -31,16 +31,21 @@ class ManagedFields(Struct):
     fields: Raw = field(name="fieldsV1", default=_NO_FIELDS)
 
 
-class Meta(Struct, rename="camel"):
-    """An object's metadata."""
+class BriefMeta(Struct, rename="camel"):
+    """The part of an object's metadata that tells which object it is, and since when it exists."""
 
     name: str
     uid: str
     resource_version: str
-    generation: int = 0
     creation_timestamp: str = ""
     deletion_timestamp: str | None = None
     labels: dict[str, str] = {}
+
+
+class Meta(BriefMeta, rename="camel"):
+    """An object's metadata."""
+
+    generation: int = 0
     annotations: dict[str, str] = {}
     owner_references: list[Owner] = []
     managed_fields: list[ManagedFields] = []
@@ -72,9 +77,11 @@ class PodTemplate(Struct):
     spec: PodSpec = field(default_factory=PodSpec)
 
 
-class JobSpec(Struct):
+class JobSpec(Struct, rename="camel"):
     """A Job's spec."""
 
+    active_deadline_seconds: int | None = None
+    ttl_seconds_after_finished: int | None = None
     template: PodTemplate = field(default_factory=PodTemplate)
 
 
@@ -105,6 +112,35 @@ class CronJob(Struct):
     metadata: Meta
     spec: CronJobSpec
     status: CronJobStatus = field(default_factory=CronJobStatus)
+
+
+class Condition(Struct, rename="camel"):
+    """A condition in the status of a Job or a pod."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str | None = None
+
+
+class JobStatus(Struct, rename="camel"):
+    """A Job's status. The numbers count pods."""
+
+    start_time: str | None = None
+    active: int = 0
+    terminating: int | None = None
+    succeeded: int = 0
+    failed: int = 0
+    conditions: list[Condition] = []
+
+
+class Job(Struct):
+    """A Job."""
+
+    metadata: BriefMeta
+    spec: JobSpec = field(default_factory=JobSpec)
+    status: JobStatus = field(default_factory=JobStatus)
 
 
 class Object(Struct):
@@ -172,6 +208,7 @@ class Status(Struct):
 decode_object = msgspec.json.Decoder(Object).decode
 decode_version = msgspec.json.Decoder(Versioned).decode
 decode_cronjob = msgspec.json.Decoder(CronJob).decode
+decode_job = msgspec.json.Decoder(Job).decode
 decode_page = msgspec.json.Decoder(Page).decode
 decode_event = msgspec.json.Decoder(WatchEvent).decode
 decode_bookmark = msgspec.json.Decoder(Bookmark).decode

@@ -175,8 +175,8 @@ class Api:
 
     async def pages(self, path: str) -> AsyncIterator[Page]:
         """Yield a collection in pages of PAGE_SIZE objects. `path` may have a query."""
-        path, _, selectors = path.partition("?")
-        query = {"limit": str(PAGE_SIZE)} | dict(parse_qsl(selectors))
+        path, query = split_query(path)
+        query["limit"] = str(PAGE_SIZE)
         while True:
             page = decode_page(await self.request_bytes("GET", path, query=query))
             yield page
@@ -210,6 +210,12 @@ class Api:
                 return False
             raise
         return True
+
+
+def split_query(path: str) -> tuple[str, dict[str, str]]:
+    """Return a collection's path without its query, and the query: the selectors of the objects that are meant."""
+    path, _, query = path.partition("?")
+    return path, dict(parse_qsl(query))
 
 
 def raise_for_status(response: RESTResponse, content: bytes) -> None:

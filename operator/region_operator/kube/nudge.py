@@ -29,13 +29,14 @@ from kubernetes.utils.quantity import parse_quantity
 from region_operator.cronjobs.labels import QUOTA_NAME
 from region_operator.kube.api import ERRORS, MERGE, Api
 from region_operator.kube.last_starts import LastStarts
-from region_operator.kube.waiting_job import WaitingJob, began_at, cronjob_and_minute, has_pod, waiting_job
+from region_operator.kube.waiting_job import WaitingJob, began_at, cronjob_and_minute, waiting_job
 from region_operator.runtime.log_limiter import LogLimiter
 from region_operator.runtime.metrics import NUDGES, WAITING_TICKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from region_operator.cronjobs.job import Job
     from region_operator.cronjobs.manifest_parts import Manifest
 
 log = logging.getLogger(__name__)
@@ -101,11 +102,11 @@ class Nudger:
         self._changed = asyncio.Event()
         self._log_limiter = LogLimiter()
 
-    def observe_job(self, job: Mapping[str, Any], *, deleted: bool) -> None:
-        """Remember by an event whether a Job of ours waits, and when its region last started."""
-        name, now = job["metadata"]["name"], self._wall_clock()
-        before, waiting = self._waiting.get(name), None if deleted else waiting_job(job, now=now)
-        start = now if before and has_pod(job) else began_at(job)
+    def observe_job(self, job: Job) -> None:
+        """Remember whether a Job of ours waits, and when its region last started, by the Job as it now is."""
+        name, now = job.name, self._wall_clock()
+        before, waiting = self._waiting.get(name), waiting_job(job, now=now)
+        start = now if before and job.has_pod else began_at(job)
         if start and not (before and before.until < start):  # a pod that cannot claim is no start
             self._remember_start(name, start)
         if waiting is None:

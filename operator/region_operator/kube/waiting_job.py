@@ -1,4 +1,4 @@
-"""Reads a tick's Job that waits for a pod from the API server's object. Pure.
+"""Tells which Jobs of ticks wait for a pod, and from when to when a pod is worth a slot. Pure.
 
 Which waiting Job is next is left to `nudge`.
 """
@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from region_operator.cronjobs.job import JobState
 from region_operator.cronjobs.render import pod_backoff_seconds
-from region_tick.contract import LATENESS_TOLERANCE_SECONDS, Variable
+from region_tick.contract import LATENESS_TOLERANCE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from region_operator.cronjobs.job import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +35,19 @@ class WaitingJob:
     """The Job's ttlSecondsAfterFinished."""
 
 
-def waiting_job(job: Mapping[str, Any], *, now: float) -> WaitingJob | None:
+def waiting_job(job: Job, *, now: float) -> WaitingJob | None:
     """Return the waiting Job; None if the Job does not wait, or if the Job controller has not synced the Job yet.
 
     `now` is the Unix time at which the Job was seen in this state. The first sync sets startTime, in the same write as
     the number of created pods (job_controller.go, syncJob).
     """
-    meta, status = job["metadata"], job.get("status", {})
-    cronjob, minute = cronjob_and_minute(meta["name"])
-    over = any(condition["status"] == "True" for condition in status.get("conditions", []))
-    if minute is None or over or "deletionTimestamp" in meta or "startTime" not in status or has_pod(job):
+    cronjob, minute = cronjob_and_minute(job.name)
+    waits = job.state is JobState.ACTIVE and job.makes_pods and job.started is not None and not job.has_pod
+    if minute is None or not waits:
         return None
-    failed: int = status.get("failed", 0)
-    not_before = now + pod_backoff_seconds(failed) if failed else 0.0
-    until = math.inf if failed else minute * 60 + _start_deadline(job) + LATENESS_TOLERANCE_SECONDS
-    ttl: int | None = job["spec"].get("ttlSecondsAfterFinished")
-    return WaitingJob(meta["name"], meta["uid"], cronjob, minute, failed, not_before, until, ttl)
+    not_before = now + pod_backoff_seconds(job.failed_pods) if job.failed_pods else 0.0
+    until = math.inf if job.failed_pods else minute * 60 + job.start_deadline_seconds + LATENESS_TOLERANCE_SECONDS
+    return WaitingJob(job.name, job.uid, cronjob, minute, job.failed_pods, not_before, until, job.ttl_seconds)
 
 
 def cronjob_and_minute(job_name: str) -> tuple[str, int | None]:
@@ -59,26 +56,9 @@ def cronjob_and_minute(job_name: str) -> tuple[str, int | None]:
     return cronjob, int(minute) if minute.isdecimal() else None
 
 
-def has_pod(job: Mapping[str, Any]) -> bool:
-    """Whether the Job has a pod that has not ended."""
-    status = job.get("status", {})
-    return bool(status.get("active") or status.get("terminating"))
-
-
-def began_at(job: Mapping[str, Any]) -> float | None:
+def began_at(job: Job) -> float | None:
     """Return when the Job controller began with a Job that has or had a pod, in Unix time; None without a pod.
 
     The first pod may be younger: the Job may have waited for a slot.
     """
-    status = job.get("status", {})
-    if "startTime" not in status or not (has_pod(job) or status.get("failed")):
-        return None
-    return datetime.fromisoformat(status["startTime"]).timestamp()
-
-
-def _start_deadline(job: Mapping[str, Any]) -> float:
-    """Return how many seconds after the scheduled minute a Job's first pod may start, by the pod's environment."""
-    [container, *_] = job["spec"]["template"]["spec"]["containers"]
-    variables = {item["name"]: item.get("value", "") for item in container.get("env", [])}
-    seconds = variables.get(Variable.START_DEADLINE_SECONDS, "")
-    return float(seconds) if seconds.isdecimal() else math.inf
+    return job.started.timestamp() if job.started and (job.has_pod or job.failed_pods) else None

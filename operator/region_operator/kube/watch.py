@@ -19,7 +19,7 @@ import aiohttp
 from kubernetes.aio import client
 
 from region_operator.cronjobs.wire import WatchEvent, decode_event, decode_status
-from region_operator.kube.api import REQUEST_TIMEOUT_SECONDS, ApiUnavailableError, raise_for_status
+from region_operator.kube.api import REQUEST_TIMEOUT_SECONDS, ApiUnavailableError, raise_for_status, split_query
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -44,11 +44,14 @@ async def watch(
 ) -> AsyncGenerator[WatchEvent]:
     """Yield the events after the resourceVersion `since`. None: first a streaming list of all objects.
 
+    `path` may have selectors in a query. An object that no longer fits the selectors is told of as deleted.
+
     `on_open` is called when the server has accepted the watch. Raises ApiException if the server refuses: 410 if the
     server no longer knows the events since then. Raises ApiUnavailableError if the server does not answer or falls
     silent.
     """
-    query = _FOLLOWING | (_STREAMING_LIST if since is None else {"resourceVersion": since})
+    path, selectors = split_query(path)
+    query = selectors | _FOLLOWING | (_STREAMING_LIST if since is None else {"resourceVersion": since})
     async with aclosing(_lines(api, path, query, on_open)) as lines:
         async for line in lines:
             event = decode_event(line)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from region_operator.ledger.job_cache import Job, JobState
+from region_operator.cronjobs.job import Job, JobState
 from region_tick.contract import Reason, State
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from region_operator.cronjobs.job import Job
     from region_operator.ledger.batches import Batches
     from region_operator.ledger.causes import LongRun
     from region_operator.ledger.expected_ticks import ExpectedTick
-    from region_operator.ledger.job_cache import Job
     from region_operator.ledger.job_watch import JobWatch
     from region_operator.ledger.open_run_queries import OpenRun
 

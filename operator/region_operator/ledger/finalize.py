@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from region_operator.ledger.job_cache import Job
+    from region_operator.cronjobs.job import Job
     from region_operator.ledger.job_cleanup import JobCleanup
     from region_operator.ledger.job_run_queries import WrittenRow
     from region_operator.ledger.job_watch import JobWatch
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_LIST_GAP = timedelta(minutes=4)
-"""After a longer gap between two lists of the Jobs, a Job may have come and gone unseen.
+LONGEST_GAP = timedelta(minutes=4)
+"""After a longer gap between two passes that knew the Jobs, a Job may have come and gone unseen.
 
 A pass begins every minute and takes two minutes at most. One minute is to spare.
 """
@@ -103,7 +103,7 @@ class Finalizer:
         self._job_cleanup = job_cleanup
         self._retention = retention
         self._progress: dict[str, Progress] = {}
-        self._listed_at = self._watched_since = _LONG_AGO
+        self._caught_up_at = self._watched_since = _LONG_AGO
         self._batches = Batches()
         self.slice_length = SLICE
 
@@ -128,10 +128,10 @@ class Finalizer:
         started = time.monotonic()
         now, periods = await read_periods(self._engine, scheduler=self._uid, retention=self._retention)
         until = judged_until(now, lag + timedelta(seconds=time.monotonic() - started))
-        await self._job_watch.refresh(self._namespace, now)
-        if now - self._listed_at > MAX_LIST_GAP:
+        await self._job_watch.catch_up(self._namespace)
+        if now - self._caught_up_at > LONGEST_GAP:
             self._watched_since = now
-        self._listed_at = now
+        self._caught_up_at = now
         await self._job_cleanup.delete_overdue(self._namespace, now)
         await self._close_open_runs()
         self._progress = {period.source: self._progress_of(period) for period in periods}

@@ -1,4 +1,4 @@
-"""Reads Jobs from the API server's objects, and remembers Jobs and pod failures for a while. Pure.
+"""Remembers Jobs and pod failures for a while, as lists, events and answers of the API server tell of them. Pure.
 
 Jobs get deleted (by history limits, ttl or people), and pods even earlier, but the ledger judges later. So the cache
 keeps what was seen until then. The cache keeps only Jobs that did not succeed, because the tick of a successful Job has
@@ -6,97 +6,31 @@ written a row, and at most MAX_JOBS.
 
 The operator watches only Jobs that did not succeed. A Job that succeeds vanishes from this watch just like a deleted
 Job. Jobs that vanish are kept, but evicted first.
+
+Lists and events come in any order and perhaps twice. What is older than what is remembered of a Job is past, and
+ignored.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from region_operator.cronjobs.labels import REGION_LABEL
+from region_operator.cronjobs.job import Job, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime, timedelta
 
     from region_operator.ledger.pod_failure import PodFailure
 
-_DEADLINE_EXCEEDED = "DeadlineExceeded"
 MAX_JOBS = 20_000
-"""The most Jobs in memory. A Job takes some hundred bytes."""
+"""The most Jobs in memory. A Job takes about a kilobyte."""
 
 _GENERATED_NAME_BASE, _GENERATED_NAME_END = 58, 5
 """A pod's name is the Job's name and a hyphen, cut to 58 characters, and then 5 random characters
 (k8s.io/apiserver/pkg/storage/names/generate.go)."""
-
-
-class JobState(StrEnum):
-    """The state of a Job. A Job with terminating pods is still active, because Forbid counts the Job."""
-
-    ACTIVE = "active"
-    COMPLETE = "complete"
-    FAILED = "failed"
-    GONE = "gone"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What the ledger needs of a Job. If the Job is gone, `ended` is when the deletion was noticed."""
-
-    name: str
-    uid: str
-    resource_version: str
-    region: str
-    state: JobState
-    created: datetime
-    started: datetime | None
-    ended: datetime | None
-    deadline: timedelta | None
-    had_pod: bool
-    timed_out: bool
-    failing: bool
-    """Whether the Job has failed or is about to fail. The pods may be gone soon, so are best read now."""
-
-    @classmethod
-    def from_object(cls, body: Mapping[str, Any]) -> Job:
-        """Read the API server's object."""
-        meta, spec, status = body["metadata"], body["spec"], body.get("status", {})
-        conditions = {item["type"]: item for item in status.get("conditions", []) if item["status"] == "True"}
-        end = conditions.get("Failed") or conditions.get("Complete")
-        failure = conditions.get("Failed") or conditions.get("FailureTarget") or {}
-        state = JobState.ACTIVE if not end else JobState.FAILED if "Failed" in conditions else JobState.COMPLETE
-        seconds = spec.get("activeDeadlineSeconds")
-        return cls(
-            name=meta["name"],
-            uid=meta["uid"],
-            resource_version=meta["resourceVersion"],
-            region=meta.get("labels", {}).get(REGION_LABEL, ""),
-            state=state,
-            created=datetime.fromisoformat(meta["creationTimestamp"]),
-            started=_moment(status.get("startTime")),
-            ended=_moment(end["lastTransitionTime"]) if end else None,
-            deadline=timedelta(seconds=seconds) if seconds else None,
-            had_pod=any(status.get(count) for count in ("active", "succeeded", "failed", "terminating")),
-            timed_out=failure.get("reason") == _DEADLINE_EXCEEDED,
-            failing=bool(failure),
-        )
-
-    @property
-    def waits(self) -> bool:
-        """Whether the Job waits for its first pod: the Job controller has synced the Job but could not create a pod."""
-        return self.state is JobState.ACTIVE and self.started is not None and not self.had_pod and not self.failing
-
-    def was_active(self, since: datetime, until: datetime) -> bool:
-        """Whether the Job was active at some time after `since` and up to `until`."""
-        return self.created <= until and (self.ended is None or self.ended > since)
-
-    def is_overdue(self, now: datetime, patience: timedelta) -> bool:
-        """Whether the Job is active although the Job controller should have ended the Job `patience` ago."""
-        if self.state is not JobState.ACTIVE or self.started is None or self.deadline is None:
-            return False
-        return now > self.started + self.deadline + patience
 
 
 class JobCache:
@@ -106,42 +40,64 @@ class JobCache:
         self._jobs: dict[str, Job] = {}
         self._failures: dict[str, PodFailure] = {}
         self._maybe_succeeded: dict[str, None] = {}
+        self._began_to_fail: dict[str, Job] = {}
+        self._listed_at = 0
+        """The version of the last list."""
 
-    def remember(self, job: Job) -> None:
-        """Remember a Job in its present state. Forget a Job that succeeded.
+    def remember(self, job: Job) -> bool:
+        """Remember a Job in its present state. Forget a Job that succeeded. Return False if a newer state is known.
 
         Beyond MAX_JOBS, Jobs that may have succeeded are evicted first, then the Jobs seen first.
         """
-        before = self._jobs.pop(job.name, None)
-        self._maybe_succeeded.pop(job.name, None)
-        if job.state is JobState.COMPLETE:
-            self._failures.pop(job.name, None)
-            return
-        had_pod = job.had_pod or (before is not None and before.uid == job.uid and before.had_pod)
-        self._jobs[job.name] = replace(job, had_pod=had_pod)
-        while len(self._jobs) > MAX_JOBS:
-            self._drop(next(iter(self._maybe_succeeded or self._jobs)))
+        before = self._jobs.get(job.name)
+        if before is not None and _is_past(job, before):
+            return False
+        self._put(job, before)
+        return True
 
-    def mark_gone(self, name: str, now: datetime) -> None:
-        """Record that a Job is gone, noticed at `now`. The Job was deleted, or has succeeded and left the watch."""
+    def remove(self, job: Job, now: datetime) -> Job | None:
+        """Remember that a Job is gone, noticed at `now`: deleted, or succeeded. `job` is its last state.
+
+        Return the Job that is gone, None if a newer state is known.
+        """
+        if not self.remember(job):
+            return None
+        return self._mark_gone(self._jobs.get(job.name, job), job.resource_version, now)
+
+    def replace_all(self, jobs: Iterable[Job], version: str, now: datetime) -> list[Job]:
+        """Take in a list of all Jobs that exist and did not succeed, as of `version`. Every other remembered Job is
+        gone, noticed at `now`.
+
+        A list that ends after a newer one is past. Return the Jobs of which nothing newer was known, those that are
+        gone included.
+        """
+        if int(version) < self._listed_at:
+            return []
+        self._listed_at = int(version)
+        existing = {job.name: job for job in jobs}
+        vanished = [
+            job
+            for name, job in self._jobs.items()
+            if name not in existing and job.state is not JobState.GONE and job.is_older_than(version)
+        ]
+        gone = [self._mark_gone(job, version, now) for job in vanished]
+        return gone + [job for job in existing.values() if self.remember(job)]
+
+    def mark_gone(self, name: str, uid: str, now: datetime) -> None:
+        """Record that a Job does not exist any more, as the API server answered at `now`."""
         job = self._jobs.get(name)
-        if job is not None and job.state is not JobState.GONE:
-            self._jobs[name] = replace(job, state=JobState.GONE, ended=job.ended or now)
-            if not job.failing:
-                self._maybe_succeeded[name] = None
+        if job is not None and job.uid == uid and job.state is not JobState.GONE:
+            self._mark_gone(job, job.resource_version, now)
 
     def remember_failure(self, name: str, failure: PodFailure) -> None:
         """Remember a pod failure of a Job. A vague failure never replaces a known failure."""
         if name in self._jobs and not (failure.vague and name in self._failures):
             self._failures[name] = failure
 
-    def replace_all(self, jobs: Iterable[Job], now: datetime) -> None:
-        """Remember `jobs`, all Jobs that exist and did not succeed. Mark every other remembered Job as gone."""
-        existing = {job.name: job for job in jobs}
-        for name in self._jobs.keys() - existing.keys():
-            self.mark_gone(name, now)
-        for job in existing.values():
-            self.remember(job)
+    def take_failing(self) -> list[Job]:
+        """Return the Jobs with pods that began to fail since the last call."""
+        jobs, self._began_to_fail = list(self._began_to_fail.values()), {}
+        return jobs
 
     def forget(self, before: datetime) -> None:
         """Forget the Jobs that ended before a moment."""
@@ -172,10 +128,41 @@ class JobCache:
     def __len__(self) -> int:
         return len(self._jobs)
 
+    def _put(self, job: Job, before: Job | None) -> None:
+        self._jobs.pop(job.name, None)
+        self._maybe_succeeded.pop(job.name, None)
+        if job.state is JobState.COMPLETE:
+            self._drop(job.name)
+            return
+        same = before if before is not None and before.uid == job.uid else None
+        if same and same.had_pod and not job.had_pod:
+            job = replace(job, had_pod=True)
+        self._jobs[job.name] = job
+        if job.failing and job.had_pod and not (same and same.failing):
+            self._began_to_fail[job.name] = job
+        while len(self._jobs) > MAX_JOBS:
+            self._drop(next(iter(self._maybe_succeeded or self._jobs)))
+
+    def _mark_gone(self, job: Job, version: str, now: datetime) -> Job:
+        gone = replace(job, state=JobState.GONE, resource_version=version, ended=job.ended or now)
+        if job.name in self._jobs:
+            self._jobs[job.name] = gone
+            if not job.failing:
+                self._maybe_succeeded[job.name] = None
+        return gone
+
     def _drop(self, name: str) -> None:
         self._jobs.pop(name, None)
         self._failures.pop(name, None)
         self._maybe_succeeded.pop(name, None)
+        self._began_to_fail.pop(name, None)
+
+
+def _is_past(job: Job, known: Job) -> bool:
+    """Whether `known` tells more. Nothing but a newer Job follows a Job that is gone."""
+    if known.state is JobState.GONE and known.uid == job.uid:
+        return not known.is_older_than(job.resource_version)
+    return job.is_older_than(known.resource_version)
 
 
 def job_of_pod(pod_name: str, seen: datetime, jobs: Iterable[Job]) -> Job | None:
@@ -183,7 +170,3 @@ def job_of_pod(pod_name: str, seen: datetime, jobs: Iterable[Job]) -> Job | None
     base = pod_name[:-_GENERATED_NAME_END]
     matching = (job for job in jobs if f"{job.name}-"[:_GENERATED_NAME_BASE] == base)
     return next((job for job in matching if job.was_active(seen, seen)), None)
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

@@ -4,8 +4,9 @@ As long as a Job is active, `concurrencyPolicy: Forbid` starts no other tick of 
 deleted. The first kind should have ended long ago, but a pod hangs on a lost node. The second kind still waits for a
 first pod, although the tick has a final row.
 
-A Job is deleted only if unchanged since the last look. A Job that cannot be deleted now is tried again by the next pass
-of the ledger, and holds up nothing else.
+A Job is deleted only if unchanged since the last look. A Job that has changed, or is gone, is read anew: so a Job of
+which the watch missed an event is known as it is, before its region has waited for long. A Job that cannot be deleted
+now is tried again by the next pass of the ledger, and holds up nothing else.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from kubernetes.aio.client import ApiException
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from region_operator.ledger.job_cache import Job
+    from region_operator.cronjobs.job import Job
     from region_operator.ledger.job_watch import JobWatch
 
 log = logging.getLogger(__name__)
@@ -75,18 +77,12 @@ class JobCleanup:
         async def delete(job: Job) -> None:
             async with slots:
                 try:
-                    existed = await self._api.delete(
-                        f"{jobs_path(namespace)}/{job.name}",
-                        uid=job.uid,
-                        resource_version=job.resource_version,
-                        propagation=Propagation.BACKGROUND,
-                    )
-                except ERRORS as error:
-                    if not (isinstance(error, ApiException) and error.status == 409):
-                        refused.append(error)
-                else:
-                    if existed:
+                    if await self._delete_unchanged(job, namespace):
                         deleted.append(job)
+                    else:
+                        await self._job_watch.refresh(namespace, job)
+                except ERRORS as error:
+                    refused.append(error)
 
         try:
             async with asyncio.timeout(DELETE_LIMIT_SECONDS):
@@ -98,6 +94,20 @@ class JobCleanup:
         elif deleted:
             self._log_limiter.record_success()
         return deleted
+
+    async def _delete_unchanged(self, job: Job, namespace: str) -> bool:
+        """Delete a Job. Return False if the Job is gone or has changed. Raises what `api.ERRORS` lists."""
+        try:
+            return await self._api.delete(
+                f"{jobs_path(namespace)}/{job.name}",
+                uid=job.uid,
+                resource_version=job.resource_version,
+                propagation=Propagation.BACKGROUND,
+            )
+        except ApiException as error:
+            if error.status == HTTPStatus.CONFLICT:
+                return False
+            raise
 
     def _log_refusal(self, error: ApiException | ApiUnavailableError, count: int) -> None:
         kind, words = "no answer", str(error)

@@ -1,7 +1,9 @@
 """Watches the Jobs of ticks, and finds pod failures in pods and Events.
 
-Jobs are read by watch events and, for the ledger, by requests. What a Job or a pod failure means for a tick is left to
-`causes`. Deleting Jobs is left to `job_cleanup`.
+The Jobs that did not succeed are known from a watch; while no watch runs, each pass of the ledger lists the Jobs. How
+the watch is begun again is left to `reflector`. Pods are not watched: most pods succeed, and only the pods of a Job
+that begins to fail, or hangs, are read (docs/decisions/0024-jobs-are-known-from-a-watch.md). What a Job or a pod
+failure means for a tick is left to `causes`. Deleting Jobs is left to `job_cleanup`.
 """
 
 from __future__ import annotations
@@ -10,12 +12,14 @@ import asyncio
 import logging
 from collections import defaultdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
+from region_operator.cronjobs.job import Job, JobState
 from region_operator.cronjobs.labels import APP
 from region_operator.kube.api import CONCURRENT_REQUESTS, ERRORS, Api
-from region_operator.ledger.job_cache import Job, JobCache, JobState, job_of_pod
+from region_operator.kube.reflector import Reflector
+from region_operator.ledger.job_cache import JobCache, job_of_pod
 from region_operator.ledger.pod_failure import (
     JOB_NAME_LABEL,
     POD_EVENT_REASONS,
@@ -24,11 +28,14 @@ from region_operator.ledger.pod_failure import (
     failure_of_start,
     how_telling,
 )
+from region_operator.ledger.pod_wire import Event, decode_event, decode_pod
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PODS_SECONDS = 30
 """The longest wait for one batch of pods. Meanwhile further Jobs may begin to fail."""
@@ -39,46 +46,81 @@ LIST_ALL_BEYOND = 200
 
 
 class JobWatch:
-    """Watches the Jobs of one namespace. `jobs` remembers the Jobs that did not succeed."""
+    """Watches the Jobs of one namespace. `jobs` remembers the Jobs that did not succeed.
 
-    def __init__(self, api: Api) -> None:
+    `on_job` is called with each Job that a list or an event tells of, in its new state. `now` returns the time. The
+    methods of `reflector.Cache` are for the reflector; nobody waits for news, so there is none.
+    """
+
+    def __init__(self, api: Api, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._api = api
+        self._now = now
+        self._reflector = Reflector(api, self, resource="jobs", decode=Job.decode)
+        self._changed = asyncio.Event()
         self.jobs = JobCache()
-        self._failing: dict[str, Job] = {}
-        self._job_failed = asyncio.Event()
+        self.on_job: Callable[[Job], None] = lambda _: None
 
-    def observe(self, body: Mapping[str, Any], *, deleted: bool) -> None:
-        """Remember a Job of ours by a watch event. If the Job begins to fail, have `run` read the Job's pods."""
-        job = Job.from_object(body)
-        before = self.jobs.get(job.name)
-        self.jobs.remember(job)
-        if deleted:
-            self.jobs.mark_gone(job.name, datetime.now(UTC))
-        elif job.failing and job.had_pod and not (before and before.failing):
-            self._failing[job.name] = job
-            self._job_failed.set()
+    async def run(self, namespace: str) -> None:
+        """Follow the Jobs, and read the pods of Jobs that begin to fail, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read_pods(namespace))
+            await self._reflector.run(unsuccessful_jobs_path(namespace))
 
-    async def run(self, namespace: str) -> NoReturn:
+    async def catch_up(self, namespace: str) -> None:
+        """Make `jobs` show what the API server has: rely on the watch, or list all Jobs that did not succeed.
+
+        Raises what `api.ERRORS` lists.
+        """
+        await self._reflector.catch_up(unsuccessful_jobs_path(namespace), full=False)
+
+    def replace_all(self, values: Collection[Job], version: str) -> bool:
+        """Take in a list of all Jobs that did not succeed."""
+        for job in self.jobs.replace_all(values, version, self._now()):
+            self.on_job(job)
+        self._changed.set()
+        return False
+
+    def fold(self, value: Job) -> bool:
+        """Take in a Job as an event shows it."""
+        if self.jobs.remember(value):
+            self.on_job(value)
+            self._changed.set()
+        return False
+
+    def remove(self, value: Job) -> bool:
+        """Take in that a Job is gone, or has succeeded."""
+        if gone := self.jobs.remove(value, self._now()):
+            self.on_job(gone)
+            self._changed.set()
+        return False
+
+    async def refresh(self, namespace: str, job: Job) -> None:
+        """Read one Job anew, because the API server has another version than the cache.
+
+        Raises what `api.ERRORS` lists.
+        """
+        found = await self._get(namespace, job.name)
+        if found is not None:
+            self.fold(found)
+        else:
+            self.jobs.mark_gone(job.name, job.uid, self._now())
+
+    async def _read_pods(self, namespace: str) -> None:
         """Read the pods of Jobs that begin to fail, in batches, until cancelled.
 
         If the pods cannot be read now, the ledger's next pass reads the pods, if the pods last until then.
         """
         while True:
-            await self._job_failed.wait()
-            self._job_failed.clear()
-            jobs, self._failing = self._failing, {}
+            await self._changed.wait()
+            self._changed.clear()
+            jobs = self.jobs.take_failing()
             try:
                 async with asyncio.timeout(PODS_SECONDS):
-                    await self.find_failures_in_pods(jobs.values(), namespace)
+                    await self.find_failures_in_pods(jobs, namespace)
             except (*ERRORS, TimeoutError) as error:
                 log.debug("pods not seen", extra={"jobs": len(jobs), "error": str(error)})
             except Exception as error:  # the next batch must be read all the same
                 log.error("pods not seen", extra={"jobs": len(jobs), "error": repr(error)}, exc_info=True)
-
-    async def refresh(self, namespace: str, now: datetime) -> None:
-        """List and remember all Jobs that did not succeed. Raises what `api.ERRORS` lists."""
-        path = f"{jobs_path(namespace)}?labelSelector=app%3D{APP}&fieldSelector=status.successful%3D0"
-        self.jobs.replace_all([Job.from_object(body) async for body in self._api.items(path)], now)
 
     async def find(self, names: Collection[str], namespace: str) -> dict[str, Job]:
         """Return Jobs by name: as the API server has each Job, or as last seen if the Job is gone.
@@ -87,18 +129,15 @@ class JobWatch:
         """
         unknown = [name for name in names if not _is_known(self.jobs.get(name))]
         if len(unknown) > LIST_ALL_BEYOND:
-            path = f"{jobs_path(namespace)}?labelSelector=app%3D{APP}"
             wanted = set(unknown)
-            existing = [
-                Job.from_object(body) async for body in self._api.items(path) if body["metadata"]["name"] in wanted
-            ]
+            all_jobs = self._items(f"{jobs_path(namespace)}?labelSelector=app%3D{APP}", Job.decode)
+            existing = [job async for job in all_jobs if job.name in wanted]
         else:
             slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
 
             async def get(name: str) -> Job | None:
                 async with slots:
-                    body = await self._api.get(f"{jobs_path(namespace)}/{name}")
-                return Job.from_object(body) if body else None
+                    return await self._get(namespace, name)
 
             existing = [job for job in await asyncio.gather(*map(get, unknown)) if job]
         remembered = {name: job for name in names if (job := self.jobs.get(name))}
@@ -114,22 +153,18 @@ class JobWatch:
         unclear = [job for job in jobs if (known := self.jobs.failure_of(job.name)) is None or known.vague]
         without_pod = {job.name for job in unclear if not job.had_pod}
         if without_pod:
-            refusals: defaultdict[str, list[Any]] = defaultdict(list)
+            refusals: defaultdict[str, list[Event]] = defaultdict(list)
             async for event in self._events(namespace, "Job", "FailedCreate"):
-                if (name := event["involvedObject"]["name"]) in without_pod:
+                if (name := event.involved_object.name) in without_pod:
                     refusals[name].append(event)
             for name, events in refusals.items():
                 self.jobs.remember_failure(name, failure_of_refusals(events))
         if had_pod := [job for job in unclear if job.had_pod]:
             events = [event for reason in POD_EVENT_REASONS async for event in self._events(namespace, "Pod", reason)]
             for event in sorted(events, key=how_telling):
-                seen = datetime.fromisoformat(event["metadata"]["creationTimestamp"])
-                if job := job_of_pod(event["involvedObject"]["name"], seen, had_pod):
+                seen = datetime.fromisoformat(event.metadata.creation_timestamp)
+                if job := job_of_pod(event.involved_object.name, seen, had_pod):
                     self.jobs.remember_failure(job.name, failure_of_start(event))
-
-    def _events(self, namespace: str, kind: str, reason: str) -> AsyncIterator[Any]:
-        selector = quote(f"reason={reason},involvedObject.kind={kind}")
-        return self._api.items(f"/api/v1/namespaces/{namespace}/events?fieldSelector={selector}")
 
     async def find_failures_in_pods(self, jobs: Collection[Job], namespace: str) -> None:
         """Read the pods of Jobs and remember the pod failures. Raises what `api.ERRORS` lists."""
@@ -140,9 +175,23 @@ class JobWatch:
             selectors = [f"app={APP}"]
         for selector in selectors:
             path = f"/api/v1/namespaces/{namespace}/pods?fieldSelector=status.phase%21%3DSucceeded"
-            async for pod in self._api.items(f"{path}&labelSelector={quote(selector)}"):
+            async for pod in self._items(f"{path}&labelSelector={quote(selector)}", decode_pod):
                 if failure := failure_of_pod(pod):
-                    self.jobs.remember_failure(pod["metadata"]["labels"].get(JOB_NAME_LABEL, ""), failure)
+                    self.jobs.remember_failure(pod.metadata.labels.get(JOB_NAME_LABEL, ""), failure)
+
+    def _events(self, namespace: str, kind: str, reason: str) -> AsyncIterator[Event]:
+        selector = quote(f"reason={reason},involvedObject.kind={kind}")
+        return self._items(f"/api/v1/namespaces/{namespace}/events?fieldSelector={selector}", decode_event)
+
+    async def _items(self, path: str, decode: Callable[[bytes], T]) -> AsyncIterator[T]:
+        """Yield the objects of a collection, decoded one by one: no page is held as values."""
+        async for page in self._api.pages(path):
+            for item in page.items:
+                yield decode(bytes(item))
+
+    async def _get(self, namespace: str, name: str) -> Job | None:
+        body = await self._api.get(f"{jobs_path(namespace)}/{name}")
+        return Job.from_object(body) if body else None
 
 
 def _is_known(job: Job | None) -> bool:
@@ -153,3 +202,8 @@ def _is_known(job: Job | None) -> bool:
 def jobs_path(namespace: str) -> str:
     """Return the path of a namespace's Jobs."""
     return f"/apis/batch/v1/namespaces/{namespace}/jobs"
+
+
+def unsuccessful_jobs_path(namespace: str) -> str:
+    """Return the path of the ticks' Jobs that did not succeed. Otherwise a start would read every Job."""
+    return f"{jobs_path(namespace)}?labelSelector=app%3D{APP}&fieldSelector=status.successful%3D0"

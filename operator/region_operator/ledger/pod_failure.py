@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.labels import CONTAINER
 from region_tick.contract import ExitCode, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
+
+    from region_operator.cronjobs.wire import Condition
+    from region_operator.ledger.pod_wire import ContainerStatus, Event, Pod, PodStatus, Terminated, Waiting
 
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 _FAILED_SCHEDULING = "FailedScheduling"
@@ -39,24 +42,24 @@ class PodFailure:
         return self.detail == _STAYS_PENDING
 
 
-def failure_of_pod(pod: Mapping[str, Any]) -> PodFailure | None:
+def failure_of_pod(pod: Pod) -> PodFailure | None:
     """Return why a pod does not do its tick; None if the pod shows no failure."""
-    status = pod.get("status", {})
+    status = pod.status
     disrupted = _condition(status, "DisruptionTarget", "True")
-    if disrupted or status.get("reason") in ("Evicted", "NodeLost", "Preempting"):
+    if disrupted or status.reason in ("Evicted", "NodeLost", "Preempting"):
         return PodFailure(Reason.NODE_LOST, _quote(disrupted or status))
-    for container in status.get("containerStatuses", []):
-        if container["name"] == CONTAINER and (failure := _failure_of_container(container)):
+    for container in status.container_statuses:
+        if container.name == CONTAINER and (failure := _failure_of_container(container)):
             return failure
     unscheduled = _condition(status, "PodScheduled", "False")
     if unscheduled:
         return PodFailure(Reason.NO_NODE, _quote(unscheduled))
-    if status.get("phase") == "Pending":
+    if status.phase == "Pending":
         return PodFailure(Reason.NOT_STARTED, _STAYS_PENDING)
     return None
 
 
-def failure_of_refusals(events: Collection[Mapping[str, Any]]) -> PodFailure:
+def failure_of_refusals(events: Collection[Event]) -> PodFailure:
     """Return the pod failure by the FailedCreate Events of one Job. `events` holds at least one Event.
 
     The more frequent refusal decides: by the quota, or by something different. If both are equally frequent, the last
@@ -64,81 +67,68 @@ def failure_of_refusals(events: Collection[Mapping[str, Any]]) -> PodFailure:
     """
     refusals: Counter[Reason] = Counter()
     for event in events:
-        refusals[_refused_by(event)] += _count(event)
+        refusals[_refused_by(event)] += event.count or 1
 
-    def order(event: Mapping[str, Any]) -> tuple[int, str]:
-        return refusals[_refused_by(event)], event.get("lastTimestamp") or ""
+    def order(event: Event) -> tuple[int, str]:
+        return refusals[_refused_by(event)], event.last_timestamp or ""
 
     last = max(events, key=order)
-    return PodFailure(_refused_by(last), last.get("message", ""))
+    return PodFailure(_refused_by(last), last.message)
 
 
-def failure_of_start(event: Mapping[str, Any]) -> PodFailure:
+def failure_of_start(event: Event) -> PodFailure:
     """Return the pod failure by an Event with a reason of POD_EVENT_REASONS.
 
     The Event says why no node took the pod, or why the kubelet did not start the container (pkg/kubelet/images,
     pkg/kubelet/kuberuntime).
     """
-    message: str = event.get("message", "")
-    if event["reason"] == _FAILED_SCHEDULING:
-        return PodFailure(Reason.NO_NODE, message)
-    image = message.startswith("Failed to pull image") or message.removeprefix("Error: ") in _IMAGE
-    return PodFailure(Reason.IMAGE if image else Reason.NOT_STARTED, message)
+    if event.reason == _FAILED_SCHEDULING:
+        return PodFailure(Reason.NO_NODE, event.message)
+    image = event.message.startswith("Failed to pull image") or event.message.removeprefix("Error: ") in _IMAGE
+    return PodFailure(Reason.IMAGE if image else Reason.NOT_STARTED, event.message)
 
 
-def how_telling(event: Mapping[str, Any]) -> tuple[bool, bool, int, int]:
+def how_telling(event: Event) -> tuple[bool, bool, int, int]:
     """Return a sort key for Events of POD_EVENT_REASONS: the most telling Event comes last.
 
     An Event after scheduling tells more than a FailedScheduling. Words tell more than a code. A frequent Event tells
     more than a rare Event, because a rare Event may be a passing state of the kubelet
     (pkg/kubelet/util/manager/watch_based_manager.go, Get).
     """
-    message: str = event.get("message", "")
-    in_words = " " in message.removeprefix("Error: ")
-    return event["reason"] != _FAILED_SCHEDULING, in_words, _count(event), len(message)
+    in_words = " " in event.message.removeprefix("Error: ")
+    return event.reason != _FAILED_SCHEDULING, in_words, event.count or 1, len(event.message)
 
 
-def _refused_by(event: Mapping[str, Any]) -> Reason:
-    message: str = event.get("message", "")
-    return Reason.CAPACITY if any(words in message for words in _QUOTA) else Reason.REFUSED
+def _refused_by(event: Event) -> Reason:
+    return Reason.CAPACITY if any(words in event.message for words in _QUOTA) else Reason.REFUSED
 
 
-def _count(event: Mapping[str, Any]) -> int:
-    return event.get("count") or 1
-
-
-def _failure_of_container(container: Mapping[str, Any]) -> PodFailure | None:
-    states = [container.get("state", {}), container.get("lastState", {})]
-    for state in states:
-        if waiting := state.get("waiting"):
-            reason = waiting.get("reason", "")
-            if reason in _IMAGE:
+def _failure_of_container(container: ContainerStatus) -> PodFailure | None:
+    for state in (container.state, container.last_state):
+        if waiting := state.waiting:
+            if waiting.reason in _IMAGE:
                 return PodFailure(Reason.IMAGE, _quote(waiting))
-            if reason not in ("", "ContainerCreating", "PodInitializing"):
+            if waiting.reason not in ("", "ContainerCreating", "PodInitializing"):
                 return PodFailure(Reason.NOT_STARTED, _quote(waiting))
-        if ended := state.get("terminated"):
-            return _failure_of_end(ended)
+        if state.terminated:
+            return _failure_of_end(state.terminated)
     return None
 
 
-def _failure_of_end(ended: Mapping[str, Any]) -> PodFailure | None:
-    code = ended.get("exitCode", 0)
-    if ended.get("reason") == "OOMKilled":
+def _failure_of_end(ended: Terminated) -> PodFailure | None:
+    code = ended.exit_code
+    if ended.reason == "OOMKilled":
         return PodFailure(Reason.OUT_OF_MEMORY, "the container was killed")
-    if ended.get("reason") in ("StartError", "ContainerCannotRun"):
+    if ended.reason in ("StartError", "ContainerCannotRun"):
         return PodFailure(Reason.NOT_STARTED, _quote(ended))
     if code in (ExitCode.AGAIN, ExitCode.NOT_PERMITTED):
         return PodFailure(Reason.DATABASE, f"exit code {code}")
     return PodFailure(Reason.POD_FAILED, f"exit code {code}") if code else None
 
 
-def _condition(status: Mapping[str, Any], kind: str, value: str) -> Mapping[str, Any] | None:
-    for condition in status.get("conditions", []):
-        if condition["type"] == kind and condition["status"] == value:
-            matching: Mapping[str, Any] = condition
-            return matching
-    return None
+def _condition(status: PodStatus, kind: str, value: str) -> Condition | None:
+    return next((item for item in status.conditions if (item.type, item.status) == (kind, value)), None)
 
 
-def _quote(status: Mapping[str, Any]) -> str:
-    return ": ".join(filter(None, (status.get("reason", ""), status.get("message", ""))))
+def _quote(said: Condition | PodStatus | Terminated | Waiting) -> str:
+    return ": ".join(filter(None, (said.reason, said.message)))
