@@ -21,6 +21,7 @@ from region_operator.database.engine import make_engine
 from region_operator.database.migrate import migrate
 from region_tick.database_url import DatabaseUrl
 from tests.harness.cluster import control_plane, kubectl, operator_environment, run_operator
+from tests.harness.earlier_release import NO_HISTORY
 from tests.harness.side_by_side import SideBySide, set_groups
 from tests.harness.upstream import server
 
@@ -45,7 +46,7 @@ NO_CURRENT_CLUSTER = "no cluster named for CLUSTER=current"
 TIME_ZONE = "Asia/Kolkata"
 """Of the tests' databases: UTC+5:30, so that not even the minutes of the hour are those of UTC."""
 
-EXCUSES = (NO_DOCKER, NO_CURRENT_CLUSTER)
+EXCUSES = (NO_DOCKER, NO_CURRENT_CLUSTER, NO_HISTORY)
 """Why a test may be skipped in CI: what a machine cannot give. Everything else could run, so it must."""
 
 

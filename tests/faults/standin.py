@@ -9,9 +9,12 @@ import os
 import subprocess
 import sys
 import threading
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.harness.kubectl import Kubectl
 
 STEP_SECONDS = 0.3
@@ -19,10 +22,15 @@ TICK_SECONDS = 30
 
 
 class StandInKubelet:
-    """Runs the ticks' pods of one namespace, each once; a context manager that ends with those it runs."""
+    """Runs the ticks' pods of one namespace, each once; a context manager that ends with those it runs.
 
-    def __init__(self, kubectl: Kubectl, database: str) -> None:
-        self._kubectl, self._database = kubectl, database
+    `images` gives the variables with which Python finds what is in an image. Every other image has today's tick.
+    """
+
+    def __init__(
+        self, kubectl: Kubectl, database: str, images: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    ) -> None:
+        self._kubectl, self._database, self._images = kubectl, database, images
         self._seen: set[str] = set()
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._watch)]
@@ -49,7 +57,10 @@ class StandInKubelet:
         [container] = pod["spec"]["containers"]
         variables = {item["name"]: self._value(item, pod) for item in container["env"]}
         tick = [sys.executable, "-m", "region_tick"]
-        done = subprocess.run(tick, env=os.environ | variables, capture_output=True, timeout=TICK_SECONDS, check=False)
+        image = self._images.get(container["image"], {})
+        done = subprocess.run(
+            tick, env={**os.environ, **variables, **image}, capture_output=True, timeout=TICK_SECONDS, check=False
+        )
         ended = {"name": "tick", "state": {"terminated": {"exitCode": done.returncode}}, "ready": False}
         ended |= {"restartCount": 0, "image": container["image"], "imageID": ""}
         status = {"phase": "Failed" if done.returncode else "Succeeded", "containerStatuses": [ended]}
