@@ -53,6 +53,8 @@ class Claimed:
 
     key: RunKey
     attempt: int
+    pod: str
+    """The pod of this attempt. After the database lost a claim, another pod's attempt may have the same number."""
     asked: float
     """When this process asked for the claim, in seconds of time.monotonic(): the lease began at that time or later."""
     window: Window
@@ -111,7 +113,7 @@ def claim(connection: psycopg.Connection, environment: Environment, *, lease_sec
     if not mine:
         return Leased(key, attempt, lease_until.astimezone(UTC))
     window = Window(start=window_start and window_start.astimezone(UTC), end=key.tick_at)
-    return Claimed(key, attempt, asked, window)
+    return Claimed(key, attempt, environment.pod, asked, window)
 
 
 def _identify_run(connection: psycopg.Connection, environment: Environment, now: datetime) -> RunKey:

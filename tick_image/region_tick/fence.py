@@ -1,7 +1,8 @@
 """Writes an attempt's changes to its job_run row: lease renewals, the guard of effects, and the ending.
 
-Every statement names the attempt, which is the fencing token, and needs a valid lease. A stale attempt's statement
-therefore finds no row and changes nothing.
+Every statement names the attempt and its pod, which are the fencing token, and needs a valid lease. A stale attempt's
+statement therefore finds no row and changes nothing. The number alone would not do: a promoted standby may lack the
+claim of an attempt that goes on, and gives its number to the next one.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def guard_within(connection: psycopg.Connection, claimed: Claimed) -> bool:
 
 
 def _fence_parameters(claimed: Claimed) -> dict[str, Any]:
-    return asdict(claimed.key) | {"attempt": claimed.attempt}
+    return asdict(claimed.key) | {"attempt": claimed.attempt, "pod": claimed.pod}
 
 
 def _class_name(error: BaseException) -> str:

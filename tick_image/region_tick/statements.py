@@ -88,6 +88,7 @@ RENEW = """
 UPDATE region_tick.job_run SET lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s::float8)
 WHERE source = %(source)s::text AND region_id = %(region_id)s::text
   AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
+  AND pod = %(pod)s::text
   AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()
 """
 
@@ -95,6 +96,7 @@ GUARD = """
 SELECT FROM region_tick.job_run
 WHERE source = %(source)s::text AND region_id = %(region_id)s::text
   AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
+  AND pod = %(pod)s::text
   AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()
 FOR SHARE
 """
@@ -107,6 +109,7 @@ WITH finished AS (
         finished_at = clock_timestamp(), lease_until = clock_timestamp()
     WHERE source = %(source)s::text AND region_id = %(region_id)s::text
       AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
+      AND pod = %(pod)s::text
       AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()
     RETURNING source, region_id, handler, state, manual_uid, window_start, window_end
 ), fetched AS (
@@ -130,6 +133,7 @@ FINISHED = """
 SELECT FROM region_tick.job_run
 WHERE source = %(source)s::text AND region_id = %(region_id)s::text
   AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
+  AND pod = %(pod)s::text
   AND attempt = %(attempt)s::integer AND state = %(state)s::text AND reason = %(reason)s::text
   AND finished_at IS NOT NULL
 """
