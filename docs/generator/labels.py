@@ -8,9 +8,8 @@ from docs.generator.markdown import code, codes, join, section, table, wrap
 from docs.generator.source import Texts, constants
 from region_operator import scheduler
 from region_operator.cronjobs import labels
-from region_operator.cronjobs.manifest_parts import common_labels
+from region_operator.cronjobs.manifest_parts import COMMON_LABELS
 from region_operator.kube import nudge
-from region_operator.scheduler import DEFAULT_NAME, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def labels_page() -> str:
     """Return the page without its head."""
-    marks = codes(f"{name}={value}" for name, value in common_labels(_scheduler()).items())
+    marks = codes(f"{name}={value}" for name, value in COMMON_LABELS.items())
     return join(
         wrap(
             f"Every object that the operator makes has the labels {marks}. Labels and annotations of your own are left"
@@ -34,9 +33,3 @@ def _rows(suffix: str) -> Iterator[tuple[str, str]]:
         texts = Texts(module)
         for name, value in constants(module, suffix):
             yield code(value), texts.of(None, name)
-
-
-def _scheduler() -> Scheduler:
-    """Return the RegionScheduler that every namespace has, as far as labels take it."""
-    meta = {"name": DEFAULT_NAME, "namespace": "", "uid": "", "generation": 1, "resourceVersion": ""}
-    return Scheduler.from_object({"metadata": meta})

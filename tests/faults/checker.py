@@ -39,7 +39,6 @@ LABELS = {
     "app.kubernetes.io/managed-by": "region-operator",
     "app.kubernetes.io/name": "region-tick",
     "app.kubernetes.io/component": "tick",
-    "app.kubernetes.io/instance": "default",
 }
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 Manifest = dict[str, Any]
 """A Kubernetes object as JSON, for the API server."""
 
+COMMON_LABELS = OUR_LABELS | {"app.kubernetes.io/name": APP, "app.kubernetes.io/component": "tick"}
+"""The labels of every object that the operator makes. Not app.kubernetes.io/instance: Argo CD takes an object with that
+label for a part of its application, and deletes the object as one too many (Argo CD, Resource Tracking)."""
+
 
 def with_digest(manifest: Manifest) -> Manifest:
     """Add the digest annotation.
@@ -25,15 +29,6 @@ def with_digest(manifest: Manifest) -> Manifest:
     digest = hashlib.sha256(msgspec.json.encode(manifest, order="sorted")).hexdigest()[:16]
     meta = manifest["metadata"]
     return manifest | {"metadata": meta | {"annotations": meta["annotations"] | {DIGEST_ANNOTATION: digest}}}
-
-
-def common_labels(scheduler: Scheduler) -> dict[str, str]:
-    return {
-        **OUR_LABELS,
-        "app.kubernetes.io/name": APP,
-        "app.kubernetes.io/component": "tick",
-        "app.kubernetes.io/instance": scheduler.name,
-    }
 
 
 def owner_reference(scheduler: Scheduler) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from region_operator.cronjobs.labels import (
     TIMEOUT_ANNOTATION,
     region_key,
 )
-from region_operator.cronjobs.manifest_parts import Manifest, common_labels, owner_reference, with_digest
+from region_operator.cronjobs.manifest_parts import COMMON_LABELS, Manifest, owner_reference, with_digest
 from region_operator.cronjobs.pod_spec import pod_spec
 from region_operator.scheduler import Scheduler, format_duration
 from region_tick.contract import PERMANENT, TERMINATION_GRACE_SECONDS
@@ -42,7 +42,7 @@ def render_cronjob(
     """Return a region's CronJob, digest included. `tick_image` is used if the spec names no image."""
     tick = scheduler.spec.tick
     start_deadline = tick.start_deadline or schedule.start_deadline()
-    labels = common_labels(scheduler) | {REGION_LABEL: region_key(region.id)}
+    labels = COMMON_LABELS | {REGION_LABEL: region_key(region.id)}
     manifest = {
         "apiVersion": "batch/v1",
         "kind": "CronJob",

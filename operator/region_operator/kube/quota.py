@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.labels import PRIORITY_CLASS, QUOTA_NAME
-from region_operator.cronjobs.manifest_parts import Manifest, common_labels, owner_reference, with_digest
+from region_operator.cronjobs.manifest_parts import COMMON_LABELS, Manifest, owner_reference, with_digest
 from region_operator.cronjobs.ownership import has_digest, in_sync, is_marked
 from region_operator.kube.put import culprits, put
 
@@ -79,7 +79,7 @@ def render_quota(scheduler: Scheduler) -> Manifest:
         "metadata": {
             "name": QUOTA_NAME,
             "namespace": scheduler.namespace,
-            "labels": common_labels(scheduler),
+            "labels": COMMON_LABELS,
             "annotations": {},
             "ownerReferences": [owner_reference(scheduler)],
         },
