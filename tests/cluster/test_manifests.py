@@ -41,6 +41,14 @@ def test_no_installation_has_what_all_of_a_cluster_share(kubectl: Kubectl) -> No
     assert all(item["kind"] == "Namespace" or item["metadata"]["namespace"] == "region-tick" for item in own.values())
 
 
+def test_a_drain_takes_one_replica_at_a_time(kubectl: Kubectl) -> None:
+    own = objects(kubectl("kustomize", str(MANIFESTS / "namespaced")))
+    budget = own["PodDisruptionBudget", "region-operator"]["spec"]
+    deployment = own["Deployment", "region-operator"]["spec"]
+    assert budget["selector"] == deployment["selector"]
+    assert (budget["maxUnavailable"], deployment["replicas"]) == (1, 2)
+
+
 def write_overlay(folder: Path, namespace: str) -> None:
     """Write an installation in a namespace of its own, as a user does."""
     back = "/".join([".."] * len(folder.resolve().parts[1:]))
