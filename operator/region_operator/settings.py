@@ -6,6 +6,7 @@ earlier worker's NODE_ENV is ignored: NODE_ENV turned prepared statements off fo
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +28,11 @@ def _own_namespace() -> str:
     return SERVICE_ACCOUNT_NAMESPACE.read_text().strip() if SERVICE_ACCOUNT_NAMESPACE.exists() else "region-tick"
 
 
+def _read_url(file: Path) -> str:
+    """Return the text of a file. What is not UTF-8 becomes surrogates, which DatabaseUrl refuses with a remedy."""
+    return file.read_text(encoding="utf-8", errors="surrogateescape").strip()
+
+
 def _upper(text: object) -> object:
     return text.upper() if isinstance(text, str) else text
 
@@ -45,6 +51,10 @@ class Settings(BaseSettings):
     """A file that holds the database's URL, read anew at each reconcile. The file goes before DATABASE_URL."""
     database_direct_url: SecretStr | None = None
     """A URL straight to Postgres, where DATABASE_URL is a pooler's: for LISTEN and `region-operator migrate`."""
+    database_direct_url_file: Path | None = None
+    """A file that holds DATABASE_DIRECT_URL, read anew each time. The file goes before DATABASE_DIRECT_URL, and may be
+    missing: then there is none.
+    """
     region_refresh_interval_ms: int = Field(default=300_000, ge=1000)
     """How often the table is read although nothing told of a change: spec.refreshInterval, in milliseconds."""
     concurrency: int = Field(default=4, ge=1)
@@ -71,8 +81,7 @@ class Settings(BaseSettings):
         """
         if self.database_url_file is not None:
             try:
-                # What is not UTF-8 becomes surrogates, which DatabaseUrl refuses with a remedy.
-                return self.database_url_file.read_text(encoding="utf-8", errors="surrogateescape").strip()
+                return _read_url(self.database_url_file)
             except FileNotFoundError as error:
                 raise MissingDatabaseUrlError(
                     f"{self.database_url_file} does not exist: create the database's Secret, e.g. kubectl create "
@@ -90,6 +99,9 @@ class Settings(BaseSettings):
 
         Raises MissingDatabaseUrlError.
         """
+        with suppress(FileNotFoundError):
+            if self.database_direct_url_file and (url := _read_url(self.database_direct_url_file)):
+                return url
         return self.database_direct_url.get_secret_value() if self.database_direct_url else self.read_database_url()
 
     def bootstrap_spec(self) -> dict[str, Any]:

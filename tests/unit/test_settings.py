@@ -20,6 +20,7 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
         "DATABASE_URL",
         "DATABASE_URL_FILE",
         "DATABASE_DIRECT_URL",
+        "DATABASE_DIRECT_URL_FILE",
         "REGION_REFRESH_INTERVAL_MS",
         "CONCURRENCY",
     ):
@@ -76,6 +77,22 @@ def test_listening_goes_round_the_pooler(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("DATABASE_URL", "postgresql://pooler/")
     assert Settings().read_direct_url() == "postgresql://pooler/"
     monkeypatch.setenv("DATABASE_DIRECT_URL", "postgresql://database/")
+    assert Settings().read_direct_url() == "postgresql://database/"
+
+
+def test_the_way_round_the_pooler_is_read_anew_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret = tmp_path / "DATABASE_DIRECT_URL"
+    monkeypatch.setenv("DATABASE_URL", "postgresql://pooler/")
+    monkeypatch.setenv("DATABASE_DIRECT_URL_FILE", str(secret))
+    settings = Settings()
+    assert settings.read_direct_url() == "postgresql://pooler/"  # the Secret has no such key
+    secret.write_text("postgresql://database/\n")
+    assert settings.read_direct_url() == "postgresql://database/"
+    secret.write_text("\n")
+    assert settings.read_direct_url() == "postgresql://pooler/"
+    monkeypatch.setenv("DATABASE_DIRECT_URL", "postgresql://variable/")
+    assert Settings().read_direct_url() == "postgresql://variable/"
+    secret.write_text("postgresql://database/")
     assert Settings().read_direct_url() == "postgresql://database/"
 
 
