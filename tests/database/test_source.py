@@ -13,6 +13,7 @@ from region_operator.regions.region import Bbox, Quarantined, RegionRow
 from region_operator.regions.row_parser import RowParser
 from region_operator.regions.source import Reading, SlowSourceError, Table, UnreadableSourceError, read_regions
 from region_operator.scheduler import Columns, Source
+from region_tick.contract import SCHEMA
 from tests.harness.examples import finish
 
 if TYPE_CHECKING:
@@ -89,6 +90,13 @@ async def test_a_table_that_cannot_be_read_is_no_table_without_rows(engine: Asyn
         await read_regions(engine, Source(table="nowhere"), default_schema="public")
     with pytest.raises(UnreadableSourceError, match="crontab"):
         await read_regions(engine, Source(columns=Columns(cron_schedule="crontab")), default_schema="public")
+
+
+@pytest.mark.parametrize(("table", "schema"), [("region_tick.job_run", "public"), ("region_index", SCHEMA)])
+async def test_a_table_in_our_own_schema_is_refused(engine: AsyncEngine, table: str, schema: str) -> None:
+    await execute(engine, "CREATE TABLE region_tick.region_index AS TABLE region_index")
+    with pytest.raises(UnreadableSourceError, match=r"region_tick\.\w+ is in the operator's own schema.*: move it"):
+        await read_regions(engine, Source(table=table), default_schema=schema)
 
 
 async def test_a_view_that_is_too_slow_says_how_long_was_waited(

@@ -22,7 +22,7 @@ from sqlalchemy.schema import CreateSchema
 
 from region_operator.database.comments import ensure_comments
 from region_operator.database.compatibility import may_use
-from region_operator.database.engine import make_engine, set_timeouts, transaction
+from region_operator.database.engine import first_line, make_engine, set_timeouts, transaction
 from region_operator.database.partitions import LOCK, ensure_partitions
 from region_operator.database.region_table import RegionTable, Trigger, ensure_region_table, ensure_trigger, has_schema
 from region_operator.database.tables import REGION_INDEX, compatibility
@@ -118,7 +118,7 @@ async def migrate(url: DatabaseUrl, *, today: date | None = None) -> MigrationRe
     except DBAPIError as error:
         if isinstance(error.orig, errors.InsufficientPrivilege):
             raise MigrationError(
-                f"{url} may not make the schema {SCHEMA}: {error.orig}."
+                f"the role of DATABASE_URL may not make the schema {SCHEMA}: {first_line(error.orig)}."
                 " Grant it CREATE on the database, or run `region-operator migrate` with the URL of a role that has it"
             ) from error
         raise
@@ -164,7 +164,8 @@ async def _migrate(connection: AsyncConnection, schema: str, today: date | None)
     if state is not SchemaState.CURRENT:
         await _upgrade(connection)
     await ensure_comments(connection)
-    region_table = await ensure_region_table(connection, schema=schema, make=before is None)
+    make = before is None and schema != SCHEMA  # in our schema nobody would look for a table of the user's
+    region_table = await ensure_region_table(connection, schema=schema, make=make)
     now = (await connection.execute(text("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date"))).scalar_one()
     return MigrationReport(
         before=before,

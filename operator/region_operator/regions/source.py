@@ -17,6 +17,7 @@ from sqlalchemy.exc import DataError, DBAPIError, ProgrammingError
 from region_operator.database.engine import first_line, transaction
 from region_operator.database.region_table import Trigger, look_at_trigger
 from region_operator.runtime.slices import run_in_slices
+from region_tick.contract import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -73,6 +74,11 @@ async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: s
     Raises UnreadableSourceError, SlowSourceError, and SQLAlchemy's errors if the database is away.
     """
     table = Table.parse(source.table, default_schema=default_schema)
+    if table.schema == SCHEMA:
+        raise UnreadableSourceError(
+            f"the region table {table} is in the operator's own schema, which migrations change: move it to another"
+            " schema, and name that in spec.source.table or in DATABASE_URL's ?schema="
+        )
     try:
         async with transaction(
             engine, timeout_seconds=READ_TIMEOUT_SECONDS, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS
