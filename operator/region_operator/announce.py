@@ -9,8 +9,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from region_operator.database.history import explain_change
 from region_operator.kube import events
+from region_operator.plan.clock_skew import explain_skew
 from region_operator.plan.deletion_guard import GuardState, explain_hold
+from region_operator.plan.status import HISTORY_FIELD
 from region_operator.runtime import metrics
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from region_operator.observe import Observation
     from region_operator.plan.deletion_guard import Decision
     from region_operator.regions.region import Quarantined
+    from region_operator.runtime.remote_clock import Skew
     from region_operator.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -35,6 +39,7 @@ class Announcer:
         self._quota_conflict = ""
         self._overcommitment = ""
         self._deafness = ""
+        self._clock_skew = ""
 
     async def announce_hold(self, before: Scheduler, after: Scheduler, decision: Decision) -> None:
         """Announce a hold that begins, and log a hold that ends.
@@ -97,6 +102,33 @@ class Announcer:
         before, self._deafness = self._deafness, deafness
         if deafness and not before:
             await events.post_warning(self._api, scheduler, reason=events.EventReason.DEAF, message=deafness)
+
+    async def announce_server(self, scheduler: Scheduler, history: str, skew: Skew | None) -> str:
+        """Announce what is new about the database's server: another history, and a clock that differs by much.
+
+        Return what the skew does to ticks, for people; "" if nothing.
+        """
+        if change := explain_change(scheduler.status.get(HISTORY_FIELD, ""), history):
+            log.warning("database replaced", extra={"reason": change})
+            await events.post_warning(self._api, scheduler, reason=events.EventReason.REPLACED, message=change)
+        return await self._announce_clock_skew(scheduler, skew)
+
+    async def _announce_clock_skew(self, scheduler: Scheduler, skew: Skew | None) -> str:
+        """Announce that the database's clock and the API server's differ by much, and log that they agree again.
+
+        Return what the skew does to ticks, for people; "" if nothing.
+        """
+        if skew is not None:
+            metrics.CLOCK_SKEW.set(skew.seconds)
+        before, self._clock_skew = self._clock_skew, explain_skew(skew)
+        if self._clock_skew and not before:
+            extra = {"reason": self._clock_skew, "seconds": skew and round(skew.seconds, 1)}
+            log.warning("clock skew", extra=extra)
+            reason = events.EventReason.CLOCK_SKEW
+            await events.post_warning(self._api, scheduler, reason=reason, message=self._clock_skew)
+        if before and not self._clock_skew:
+            log.info("clocks agree again")
+        return self._clock_skew
 
 
 def log_reconciled(observation: Observation) -> None:

@@ -104,6 +104,7 @@ async def open_reconciler(settings: Settings, leader: ElectionThread) -> AsyncIt
             settings.read_database_url,
             may_migrate=settings.migrate,
             retention=timedelta(days=settings.retention_days),
+            api_clock=api.clock,
         ) as store,
     ):
         if settings.bootstrap:
@@ -144,7 +145,7 @@ async def _lead(settings: Settings, health: Health, leader: ElectionThread) -> N
     async with open_reconciler(settings, leader) as (api, reconciler):
         loop = ReconcileLoop(reconciler, timer, health)
         reconciler.watch.on_news = loop.hear_of_change
-        nudger = Nudger(last_success=reconciler.watch.cache.last_success)
+        nudger = Nudger(last_success=reconciler.watch.cache.last_success, wall_clock=lambda: api.now().timestamp())
         reconciler.ledger.job_watch.on_job = nudger.observe_job
         background = [
             asyncio.create_task(listen(settings.read_direct_url, timer.wake, reconciler.hearing), name="listen"),

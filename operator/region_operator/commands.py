@@ -1,6 +1,6 @@
-"""Defines the command `region-operator`: run the operator, plan, forecast or reconcile once, or migrate the database.
+"""Defines the command `region-operator`: run the operator, plan, forecast or reconcile once.
 
-`migrate` is for people who migrate with other rights than the operator has. Exit codes follow sysexits.h:
+The commands that work on the database alone are left to `database_commands`. Exit codes follow sysexits.h:
 
 - 78: the environment is unusable.
 - 69: the database or the API server does not answer.
@@ -19,32 +19,24 @@ import json
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from kubernetes.aio.config import ConfigException
-from pydantic import ValidationError
 
 from region_operator import assembly
-from region_operator.database.engine import make_engine
-from region_operator.database.indexes import build_indexes
-from region_operator.database.migrate import MigrationError, migrate
-from region_operator.database.tables import REGION_INDEX
+from region_operator.database_commands import migrate_command, retention_command
 from region_operator.errors import explain
+from region_operator.exits import give_up, read_settings
 from region_operator.kube.api import ERRORS, ApiUnavailableError
 from region_operator.kube.leader_election import NotLeadingError
 from region_operator.plan.forecast_report import as_json, as_text
-from region_operator.plan.status import ReadyReason
 from region_operator.runtime import shutdown
-from region_operator.settings import Settings
 from region_tick import logs
-from region_tick.contract import SCHEMA, VERSION
-from region_tick.database_url import DatabaseUrl
+from region_tick.contract import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-
-    from region_operator.database.migrate import MigrationReport
 
 log = logging.getLogger(__name__)
 
@@ -68,49 +60,16 @@ def run() -> None:
     Exit code 0: told to stop; 1: told to stop, and hung; 69: the API server does not answer as needed; 75: the
     Lease was lost; 78: the environment cannot be used.
     """
-    settings = _read_settings()
+    settings = read_settings()
     logs.configure(settings.log_level)
     logging.getLogger("kopf").setLevel(logging.WARNING)
     try:
         with asyncio.Runner(loop_factory=shutdown.ShutdownLoop) as runner:
             runner.run(assembly.run_operator(settings))
     except ConfigException as error:
-        _give_up(os.EX_CONFIG, f"there is no cluster to work on: {error}")
+        give_up(os.EX_CONFIG, f"there is no cluster to work on: {error}")
     except ERRORS as error:
-        _give_up(os.EX_UNAVAILABLE, f"the API server does not answer as needed: {error}")
-
-
-@main.command("migrate")
-def migrate_command() -> None:
-    """Bring the database's schema to this release.
-
-    Exit code 0: done; 69: the database does not answer; 78: the environment or the database cannot be used.
-    """
-    settings = _read_settings()
-    try:
-        report, indexes = asyncio.run(_migrate(DatabaseUrl.parse(settings.read_direct_url())))
-    except MigrationError as error:
-        _give_up(os.EX_CONFIG, str(error))
-    except Exception as error:
-        failure = explain(error)
-        if failure is None:
-            raise
-        away = failure.reason is ReadyReason.DATABASE_UNAVAILABLE
-        _give_up(os.EX_UNAVAILABLE if away else os.EX_CONFIG, str(failure))
-    click.echo(f"schema {SCHEMA}: {report.before or 'none'} -> {report.after}")
-    click.echo(f"{REGION_INDEX}: {report.region_table}, its trigger: {report.trigger}")
-    click.echo(f"partitions of job_run: {len(report.partitions)} made")
-    click.echo(f"indexes of job_run's partitions: {len(indexes)} built")
-
-
-async def _migrate(url: DatabaseUrl) -> tuple[MigrationReport, list[str]]:
-    """Migrate, then build the indexes that partitions lack. Return the report and the names of the indexes."""
-    report = await migrate(url)
-    engine = make_engine(url)
-    try:
-        return report, await build_indexes(engine)
-    finally:
-        await engine.dispose()
+        give_up(os.EX_UNAVAILABLE, f"the API server does not answer as needed: {error}")
 
 
 @main.command("plan")
@@ -120,7 +79,7 @@ def plan_command(output: str) -> None:
 
     Exit code 0: nothing; 2: something, held deletions included; 1: it cannot be told.
     """
-    report = _run_once(assembly.plan_once(_read_settings(EX_ERROR)))
+    report = _run_once(assembly.plan_once(read_settings(EX_ERROR)))
     click.echo(report.as_text() if output == "text" else json.dumps(report.as_json(), indent=2, ensure_ascii=False))
     sys.exit(EX_CHANGES if report else os.EX_OK)
 
@@ -132,7 +91,7 @@ def forecast_command(output: str) -> None:
 
     Exit code 0: they fit; 2: ticks will be lost; 1: it cannot be told.
     """
-    forecast = _run_once(assembly.plan_once(_read_settings(EX_ERROR))).forecast
+    forecast = _run_once(assembly.plan_once(read_settings(EX_ERROR))).forecast
     click.echo(as_text(forecast) if output == "text" else json.dumps(as_json(forecast), indent=2))
     sys.exit(os.EX_OK if forecast.fits else EX_TICKS_LOST)
 
@@ -141,9 +100,13 @@ def forecast_command(output: str) -> None:
 @click.option("--once", "_", is_flag=True, required=True, help="Once, and not for ever as `run` does.")
 def reconcile_command(_: bool) -> None:
     """Reconcile once. Exit code 0: done; 1: not done; 75: not tried, because another process leads."""
-    settings = _read_settings(EX_ERROR)
+    settings = read_settings(EX_ERROR)
     logs.configure(settings.log_level)
     _run_once(assembly.reconcile_once(settings))
+
+
+main.add_command(migrate_command)
+main.add_command(retention_command)
 
 
 def _run_once(work: Awaitable[T]) -> T:
@@ -156,28 +119,15 @@ def _run_once(work: Awaitable[T]) -> T:
     try:
         return asyncio.run(until_told_to_stop())
     except asyncio.CancelledError:
-        _give_up(EX_ERROR, "told to stop before the end")
+        give_up(EX_ERROR, "told to stop before the end")
     except NotLeadingError as error:
-        _give_up(os.EX_TEMPFAIL, f"{error}; it reconciles, so nothing was done here")
+        give_up(os.EX_TEMPFAIL, f"{error}; it reconciles, so nothing was done here")
     except ApiUnavailableError as error:
-        _give_up(EX_ERROR, f"the API server cannot be reached: {error}")
+        give_up(EX_ERROR, f"the API server cannot be reached: {error}")
     except (assembly.MissingSchedulerError, ConfigException) as error:
-        _give_up(EX_ERROR, str(error))
+        give_up(EX_ERROR, str(error))
     except Exception as error:
         failure = explain(error)
         if failure is None:
             raise
-        _give_up(EX_ERROR, str(failure))
-
-
-def _read_settings(code: int = os.EX_CONFIG) -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
-        _give_up(code, f"the environment cannot be used: {problems}")
-
-
-def _give_up(code: int, message: str) -> NoReturn:
-    click.echo(f"region-operator: {message}", err=True)
-    sys.exit(code)
+        give_up(EX_ERROR, str(failure))

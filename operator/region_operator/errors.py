@@ -22,13 +22,19 @@ from region_operator.settings import MissingDatabaseUrlError
 from region_tick.contract import SCHEMA
 from region_tick.database_url import DatabaseUrlError
 
+_SEE_LOG = "the log and the RegionScheduler's status say why"
+
 
 class ReconcileError(Exception):
-    """A reconcile was not completed. `reason` is the reason of the status."""
+    """A reconcile was not completed. `reason` is the reason of the status.
 
-    def __init__(self, reason: ReadyReason, message: str) -> None:
+    `public` is the message for /readyz, which anybody may ask: without the database's address and its users.
+    """
+
+    def __init__(self, reason: ReadyReason, message: str, *, public: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+        self.public = public or message
 
 
 def explain(error: Exception) -> ReconcileError | None:
@@ -55,8 +61,9 @@ def explain(error: Exception) -> ReconcileError | None:
             )
         case sqlalchemy.exc.SQLAlchemyError() | OSError() | TimeoutError():
             cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+            problem = "the database cannot be reached"
             return ReconcileError(
-                ReadyReason.DATABASE_UNAVAILABLE, f"the database cannot be reached: {first_line(cause)}"
+                ReadyReason.DATABASE_UNAVAILABLE, f"{problem}: {first_line(cause)}", public=f"{problem}: {_SEE_LOG}"
             )
         case ApplyError():
             return ReconcileError(_reason(error.first), str(error))

@@ -17,6 +17,7 @@ from region_operator.kube.api import ApiUnavailableError
 from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
 from region_operator.runtime import metrics
 from region_operator.runtime.log_limiter import LogLimiter
+from region_operator.scheduler import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from region_operator.reconcile import Reconciler, ReconcileResult
@@ -28,15 +29,25 @@ log = logging.getLogger(__name__)
 IDLE_INTERVAL = timedelta(minutes=5)
 """How long to wait between attempts after the RegionScheduler is gone, until its kopf timer ends."""
 
+GONE = (
+    f"RegionScheduler {DEFAULT_NAME} is gone or being deleted, and its CronJobs go with it, so no region ticks: create"
+    " it again, or restart the operator, which does unless BOOTSTRAP=false"
+)
+
 
 class ReconcileLoop:
-    """Attempts reconciles. `gone` holds the uids of deleted RegionSchedulers: no reconcile follows for them."""
+    """Attempts reconciles. `gone` holds the uids of deleted RegionSchedulers: no reconcile follows for them.
+
+    If no RegionScheduler is left, readiness, log and metrics say so.
+    """
 
     def __init__(self, reconciler: Reconciler, timer: ReconcileTimer, health: Health) -> None:
         self.reconciler = reconciler
         self.timer = timer
         self.health = health
         self.gone: set[str] = set()
+        self._standing: set[str] = set()
+        self._told_of_loss = False
         self._log_limiter = LogLimiter()
 
     async def attempt(self, namespace: str, name: str, uid: str) -> None:
@@ -47,7 +58,7 @@ class ReconcileLoop:
             result = await self.reconciler.reconcile(namespace, name)
         except ReconcileError as error:
             reason = error.reason.value
-            delay = self._fail(str(error))
+            delay = self._fail(str(error), public=error.public)
         except ApiUnavailableError as error:
             reason = "ApiUnavailable"
             delay = self._fail(f"the API server cannot be reached: {error}")
@@ -58,12 +69,17 @@ class ReconcileLoop:
             reason = "Unfinished" if result and result.unfinished else "Succeeded"
             delay = self._succeed(result)
         self.expect_progress(uid, delay)
+        if not self._standing:
+            self._tell_of_loss()
         metrics.RECONCILES.labels(reason).inc()
         metrics.RECONCILE_SECONDS.observe(time.monotonic() - started)
 
     def expect_progress(self, uid: str, seconds: float) -> None:
         """Let liveness depend on a reconcile that begins or ends within `seconds`. Ignore a deleted RegionScheduler."""
         if uid not in self.gone:
+            if uid not in self._standing:
+                self._standing.add(uid)
+                self._told_of_loss = False
             self.health.expect_progress(seconds)
 
     def hear_of_change(self) -> None:
@@ -74,27 +90,44 @@ class ReconcileLoop:
     def forget(self, uid: str) -> None:
         """Expect no further reconcile of a RegionScheduler, because the RegionScheduler was deleted."""
         self.gone.add(uid)
+        self._standing.discard(uid)
         self.reconciler.ledger.mark_stale()
-        self.health.expect_nothing()
+        if not self._standing:
+            self.health.expect_nothing()
+            self._tell_of_loss()
 
     def _succeed(self, result: ReconcileResult | None) -> float:
         """Record a completed reconcile. Return in how many seconds the next reconcile begins at the latest."""
-        self.health.mark_ready(self.reconciler.database)
-        if result and result.unfinished:
+        if result is None:
+            self._tell_of_loss()
+            self.timer.schedule_after_success(IDLE_INTERVAL)
+            return IDLE_INTERVAL.total_seconds()
+        self.health.mark_ready(self.reconciler.schema)
+        if result.unfinished:
             delay = self.timer.schedule_after_unfinished()
             self._log("not finished", result.unfinished, delay, level=logging.INFO)
             return delay
         metrics.LAST_SUCCESS.set_to_current_time()
         if keys := self._log_limiter.record_success():
             log.info("reconciled again", extra=keys)
-        interval = result.full_look_in if result else IDLE_INTERVAL
-        self.timer.schedule_after_success(interval)
-        return interval.total_seconds()
+        self.timer.schedule_after_success(result.full_look_in)
+        return result.full_look_in.total_seconds()
 
-    def _fail(self, message: str, *, own_error: Exception | None = None) -> float:
-        """Record a failed reconcile. Return in how many seconds the next reconcile begins at the latest."""
+    def _tell_of_loss(self) -> None:
+        """Say by readiness, metrics and log that there is no RegionScheduler."""
+        self.health.mark_unready(GONE)
+        metrics.show_nothing()
+        if not self._told_of_loss:
+            log.warning("scheduler gone", extra={"reason": GONE})
+        self._told_of_loss = True
+
+    def _fail(self, message: str, *, public: str = "", own_error: Exception | None = None) -> float:
+        """Record a failed reconcile. Return in how many seconds the next reconcile begins at the latest.
+
+        `public` is what /readyz says instead of the message.
+        """
         delay = self.timer.schedule_after_failure()
-        self.health.mark_unready(message)
+        self.health.mark_unready(public or message)
         level = logging.ERROR if own_error else logging.WARNING
         self._log("not reconciled", message, delay, level=level, error=own_error)
         return delay

@@ -18,7 +18,7 @@ from region_operator.kube.quota import Quota, explain_name_conflict, read_quota
 from region_operator.plan.deletion_guard import Decision, GuardState, guard_deletions
 from region_operator.plan.plan import ticking_ids_by_code
 from region_operator.plan.planner import Planner
-from region_operator.plan.status import ReconcileSummary
+from region_operator.plan.summary import ReconcileSummary
 from region_operator.regions.row_parser import RowParser
 from region_operator.regions.source import Table, read_regions
 from region_operator.runtime.slices import run_in_slices
@@ -119,6 +119,7 @@ class Observer:
             held=len(decision.held),
             paused=plan.paused,
             changed=quota.drifted or len(decision.plan) > 0,
+            history=database.history,
             quota_conflict=explain_name_conflict(quota) if quota.taken else "",
         )
         return Observation(summary, quota, decision, reading.trigger, render, self._looks, regions)

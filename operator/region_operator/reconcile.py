@@ -76,8 +76,8 @@ class Reconciler:
         self.hearing = Hearing(store.triggers)
 
     @property
-    def database(self) -> str:
-        """Which database was read last, and the revision of its schema. Empty before the first reading."""
+    def schema(self) -> str:
+        """The revision of the schema of the database that was read last, for people. "" before the first reading."""
         return self._store.description
 
     async def reconcile(self, namespace: str, name: str) -> ReconcileResult | None:
@@ -112,6 +112,7 @@ class Reconciler:
                 await self._announcer.announce_deafness(scheduler, self.hearing.explain_deafness())
                 stale = await self._apply(scheduler, observation, database, progress)
                 overcommitment = await self._forecast(database, scheduler, observation)
+                clock_skew = await self._announcer.announce_server(scheduler, database.history, self._store.skew)
         except ApiUnavailableError:
             raise
         except RaceError as race:
@@ -129,6 +130,7 @@ class Reconciler:
             schema_conflict=database.schema_conflict,
             overcommitment=overcommitment,
             deafness=self.hearing.explain_deafness(),
+            clock_skew=clock_skew,
         )
         scheduler = progress.reported or scheduler
         writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))

@@ -18,6 +18,7 @@ from tests.harness.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from region_operator.kube.api import Api
     from tests.harness.kubectl import Kubectl
 
 
@@ -29,6 +30,11 @@ def _cluster(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
 
 
+def set_clock(api: Api, now: datetime) -> None:
+    """Have the API server's clock be believed to say `now`, until the next answer comes."""
+    api.clock.observe(now, resolution=0, sent=api.clock.monotonic())
+
+
 async def test_only_a_job_beyond_its_deadline_is_deleted_and_its_pods_with_it(kubectl: Kubectl) -> None:
     create(kubectl, "stuck")
     pod_of(kubectl, "stuck")
@@ -36,13 +42,30 @@ async def test_only_a_job_beyond_its_deadline_is_deleted_and_its_pods_with_it(ku
     async with connect("test") as api:
         job_watch = JobWatch(api)
         await job_watch.catch_up(kubectl.namespace)
-        await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace, now + HOUR)
+        set_clock(api, now + HOUR)
+        await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace)
         assert kubectl.get("jobs")["items"]
-        await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace, now + HOUR + 2 * OVERDUE)
+        set_clock(api, now + HOUR + 2 * OVERDUE)
+        await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace)
         eventually(lambda: not kubectl.get("jobs")["items"] and not kubectl.get("pods")["items"], what="both are gone")
         create(kubectl, "stuck")  # another of the same name, which was never looked at
-        await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace, now + HOUR + 2 * OVERDUE)
+        set_clock(api, now + HOUR + 2 * OVERDUE)
+        await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace)
         assert kubectl.get("jobs")["items"]
+
+
+async def test_without_an_answer_that_shows_the_time_nothing_is_overdue_and_each_answer_shows_it(
+    kubectl: Kubectl,
+) -> None:
+    create(kubectl, "at-work")
+    async with connect("test") as looking, connect("test") as api:
+        job_watch = JobWatch(looking)
+        await job_watch.catch_up(kubectl.namespace)
+        assert (now := looking.clock.now()) is not None
+        assert abs(now - datetime.now(UTC)) < timedelta(seconds=1)
+        assert api.clock.now() is None
+        await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace)
+    assert kubectl.get("jobs")["items"]
 
 
 async def test_only_jobs_that_wait_for_their_first_pod_are_known_to_wait_and_each_goes_alone(kubectl: Kubectl) -> None:
@@ -133,7 +156,8 @@ async def test_what_kept_a_job_beyond_its_deadline_is_seen_before_it_goes(kubect
     async with connect("test") as api:
         job_watch, now = JobWatch(api), datetime.now(UTC)
         await job_watch.catch_up(kubectl.namespace)
-        await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace, now + timedelta(hours=2))
+        set_clock(api, now + 2 * HOUR)
+        await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace)
     assert kubectl.get("jobs")["items"] == []
     assert (failure := job_watch.jobs.failure_of("lost")) is not None
     assert failure.reason is Reason.NODE_LOST

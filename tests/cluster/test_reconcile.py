@@ -203,6 +203,10 @@ def test_a_scheduler_can_be_deleted_while_the_operator_runs_and_while_it_does_no
         assert "finalizers" not in kubectl.scheduler()["metadata"]
         kubectl("delete", "rsched", "default", "--timeout", "20s")
         eventually(lambda: not kubectl.cronjobs(), what="all it owns is collected")
+        eventually(lambda: operator.logged("scheduler gone"), what="the log says that no region ticks any more")
+        code, text = operator.get("/readyz")
+        assert (code, text.startswith("RegionScheduler default is gone")) == (503, True)
+        assert operator.metric("region_operator_regions", state="scheduled") == 0
         reconciles = operator.reconciles
         sql("UPDATE region_index SET name = 'x'")
         assert kubectl.scheduler() == {}

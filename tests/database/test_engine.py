@@ -74,7 +74,7 @@ async def test_a_server_that_hangs_does_not_hang_us(monkeypatch: pytest.MonkeyPa
         await engine.dispose()
 
 
-@pytest.mark.parametrize(("connection_limit", "expected"), [(None, POOL_SIZE), (2, 2), (1, MIN_POOL_SIZE)])
+@pytest.mark.parametrize(("connection_limit", "expected"), [(None, POOL_SIZE), (5, 5), (1, MIN_POOL_SIZE)])
 async def test_connections_are_few(database: str, connection_limit: int | None, expected: int) -> None:
     engine = make_engine(replace(DatabaseUrl.parse(database), connection_limit=connection_limit))
     all_in_use = asyncio.Barrier(expected)

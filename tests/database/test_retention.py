@@ -1,4 +1,4 @@
-"""database/retention.py on a real Postgres: old days go, recent days stay, and no reader has to wait."""
+"""database/retention.py on a real Postgres: old days go, a few at once, recent days stay, and no reader has to wait."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from region_operator.database.partitions import ensure_partitions, list_partitions, partition_name
-from region_operator.database.retention import BATCH, PASSING_FOR_SECONDS, forget, is_passing
-from region_operator.database.store import Store
+from region_operator.database.partitions import DEFAULT_PARTITION, ensure_partitions, list_days, partition_name
+from region_operator.database.retention import BATCH, OldDay, find_old_days, forget, is_passing
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 TODAY = datetime.now(UTC).date()
 CUTOFF = TODAY - timedelta(days=30)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 async def run(engine: AsyncEngine, statement: str) -> None:
@@ -35,24 +35,94 @@ async def partition(engine: AsyncEngine, day: date, days: int) -> None:
         await ensure_partitions(connection, day, days_ahead=days)
 
 
+async def days_of(engine: AsyncEngine) -> set[date]:
+    async with engine.begin() as connection:
+        return set(await list_days(connection))
+
+
+async def add_rows(engine: AsyncEngine, day: date, *, made: datetime, rows: int = 1) -> None:
+    """Add rows whose ticks were at midnight of `day`."""
+    await run(
+        engine,
+        "INSERT INTO region_tick.job_run (source, region_id, tick_at, region_code, cron, state, created_at)"
+        f" SELECT 's', n::text, timestamptz '{day} 00:00Z', '', '', 'succeeded', '{made.isoformat()}'"
+        f" FROM generate_series(1, {rows}) n",
+    )
+
+
+def before_cutoff(days: int) -> OldDay:
+    day = CUTOFF - timedelta(days=days)
+    return OldDay(day, partition_name(day))
+
+
 async def test_old_days_are_dropped_and_recent_ones_stay(engine: AsyncEngine) -> None:
     await partition(engine, CUTOFF - timedelta(days=2), 2)
-    assert await forget(engine, before=CUTOFF) == [partition_name(CUTOFF - timedelta(days=n)) for n in (2, 1)]
-    async with engine.begin() as connection:
-        left = await list_partitions(connection)
-    assert min(left - {"job_run_default"}) == partition_name(CUTOFF)
-    assert await forget(engine, before=CUTOFF) == []
+    assert (await forget(engine, before=CUTOFF)).dropped == [before_cutoff(2), before_cutoff(1)]
+    assert min(await days_of(engine)) == CUTOFF
+    forgotten = await forget(engine, before=CUTOFF)
+    assert (forgotten.dropped, forgotten.kept, forgotten.waiting) == ([], [], [])
 
 
-async def test_old_rows_without_a_partition_go_too(engine: AsyncEngine) -> None:
-    insert = (
-        "INSERT INTO region_tick.job_run (source, region_id, tick_at, region_code, cron, state)"
-        f" SELECT 's', n::text, timestamptz '{{}} 00:00Z', '', '', 'succeeded' FROM generate_series(1, {BATCH + 1}) n"
+async def test_no_more_days_go_at_once_than_allowed_the_oldest_first(engine: AsyncEngine) -> None:
+    await partition(engine, CUTOFF - timedelta(days=5), 4)
+    forgotten = await forget(engine, before=CUTOFF)
+    assert forgotten.dropped == [before_cutoff(5), before_cutoff(4)]
+    assert forgotten.waiting == [before_cutoff(3), before_cutoff(2), before_cutoff(1)]
+    assert (await forget(engine, before=CUTOFF, at_most=100)).dropped == forgotten.waiting
+
+
+@pytest.mark.parametrize("own_partition", [True, False])
+async def test_a_day_with_a_row_that_was_made_within_the_retention_stays(
+    engine: AsyncEngine, own_partition: bool
+) -> None:
+    days = [CUTOFF - timedelta(days=number) for number in (3, 2, 1)]
+    if own_partition:
+        await partition(engine, days[0], 2)
+    for day in days:
+        await add_rows(engine, day, made=LONG_AGO)
+    await add_rows(engine, days[0] + timedelta(days=1), made=LONG_AGO, rows=0)
+    await run(
+        engine,
+        f"UPDATE region_tick.job_run SET created_at = now() WHERE tick_at = timestamptz '{days[0]} 00:00Z'",
     )
-    await run(engine, insert.format(CUTOFF - timedelta(days=1)))
-    await run(engine, insert.format(CUTOFF))
-    await forget(engine, before=CUTOFF)
-    assert await value(engine, "SELECT count(*) FROM region_tick.job_run") == BATCH + 1
+    forgotten = await forget(engine, before=CUTOFF)
+    assert [day.day for day in forgotten.kept] == days[:1]
+    assert [day.day for day in forgotten.dropped] == days[1:]  # a day that stays holds up no other
+    assert await value(engine, "SELECT count(*) FROM region_tick.job_run") == 1
+
+
+async def test_the_last_moment_of_the_day_before_the_retention_is_old(engine: AsyncEngine) -> None:
+    await partition(engine, CUTOFF - timedelta(days=2), 1)
+    midnight = datetime(CUTOFF.year, CUTOFF.month, CUTOFF.day, tzinfo=UTC)
+    await add_rows(engine, CUTOFF - timedelta(days=2), made=midnight - timedelta(microseconds=1))
+    await add_rows(engine, CUTOFF - timedelta(days=1), made=midnight)
+    forgotten = await forget(engine, before=CUTOFF)
+    assert (forgotten.dropped, forgotten.kept) == ([before_cutoff(2)], [before_cutoff(1)])
+
+
+async def test_old_rows_without_a_partition_go_too_day_by_day(engine: AsyncEngine) -> None:
+    days = [CUTOFF - timedelta(days=number) for number in (3, 2, 1, 0)]
+    for day in days:
+        await add_rows(engine, day, made=LONG_AGO, rows=BATCH + 1 if day == days[0] else 1)
+    forgotten = await forget(engine, before=CUTOFF)
+    assert forgotten.dropped == [OldDay(day, DEFAULT_PARTITION) for day in days[:2]]
+    assert await value(engine, "SELECT count(*) FROM region_tick.job_run") == 2
+    assert await find_old_days(engine, before=CUTOFF) == forgotten.waiting
+
+
+async def test_rows_and_tables_that_are_nobodys_day_stay(engine: AsyncEngine) -> None:
+    await run(
+        engine,
+        "INSERT INTO region_tick.job_run (source, region_id, tick_at, region_code, cron, state)"
+        " VALUES ('s', '1', '-infinity', '', '', 'succeeded')",
+    )
+    await run(
+        engine,
+        "CREATE TABLE region_tick.job_run_20209999 PARTITION OF region_tick.job_run"
+        " FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')",
+    )
+    forgotten = await forget(engine, before=CUTOFF)
+    assert (forgotten.dropped, forgotten.kept, forgotten.waiting) == ([], [], [])
 
 
 async def test_schedules_that_ended_go_and_those_in_force_stay(engine: AsyncEngine) -> None:
@@ -68,31 +138,38 @@ async def test_schedules_that_ended_go_and_those_in_force_stay(engine: AsyncEngi
 
 async def test_suspensions_go_when_their_last_tick_is_old(engine: AsyncEngine) -> None:
     for region, last in (("1", f"'{CUTOFF}'::timestamptz - interval '1 hour'"), ("2", "now()")):
-        await run(
-            engine,
-            "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, first_tick_at,"
-            f" last_tick_at, ticks, counted_until) VALUES ('s', '{region}', '2020-01-01', '', '', '2020-01-01',"
-            f" {last}, 1, now())",
-        )
+        await run(engine, SUSPENSION.format(region, last))
     await forget(engine, before=CUTOFF)
     assert await value(engine, "SELECT string_agg(region_id, '' ORDER BY 1) FROM region_tick.suspension") == "2"
 
 
-async def test_a_long_reader_is_given_way_to(engine: AsyncEngine, database: str) -> None:
+async def test_what_else_is_old_stays_as_long_as_the_days_of_its_time(engine: AsyncEngine) -> None:
+    await partition(engine, CUTOFF - timedelta(days=4), 3)
+    for number in (4, 3, 2, 1):
+        last = f"timestamptz '{CUTOFF - timedelta(days=number)} 12:00Z'"
+        await run(engine, SUSPENSION.format(number, last))
+        await run(
+            engine,
+            "INSERT INTO region_tick.region_schedule VALUES"
+            f" ('s', '{number}', '@daily', '', '2020-01-01', {last}, 'c', 100)",
+        )
+    await forget(engine, before=CUTOFF)
+    for table in ("suspension", "region_schedule"):
+        left = await value(engine, f"SELECT string_agg(region_id, '' ORDER BY region_id) FROM region_tick.{table}")
+        assert left == "12", table
+
+
+SUSPENSION = (
+    "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, first_tick_at,"
+    " last_tick_at, ticks, counted_until) VALUES ('s', '{}', '2020-01-01', '', '', '2020-01-01', {}, 1, now())"
+)
+
+
+async def test_a_long_reader_is_given_way_to(engine: AsyncEngine) -> None:
     await partition(engine, CUTOFF - timedelta(days=1), 0)
     async with engine.connect() as reader:
         await reader.execute(text("SELECT count(*) FROM region_tick.job_run"))
         with pytest.raises(OperationalError) as caught:
             await forget(engine, before=CUTOFF)
         assert is_passing(caught.value)
-        now = 1000.0
-        async with Store(lambda: database, may_migrate=True, clock=lambda: now) as store:
-            await store.open()
-            await reader.rollback()
-            now += PASSING_FOR_SECONDS - 1
-            await store.open()
-            old = f"SELECT to_regclass('region_tick.{partition_name(CUTOFF - timedelta(days=1))}')"
-            assert await value(engine, old) is not None  # all ticks would queue up for nothing, again and again
-            now += 1
-            await store.open()
-    assert await value(engine, old) is None
+    assert before_cutoff(1).day in await days_of(engine)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class StandInReconciler:
-    database = "database: here"
+    schema = "schema revision: 1"
 
     def __init__(self, act: Callable[[], Awaitable[ReconcileResult | None]], clock: Clock) -> None:
         self._act = act
@@ -51,7 +51,7 @@ async def leave_some() -> ReconcileResult:
 
 
 async def fail() -> None:
-    raise ReconcileError(ReadyReason.DATABASE_UNAVAILABLE, "the database cannot be reached")
+    raise ReconcileError(ReadyReason.DATABASE_UNAVAILABLE, "no answer from 10.0.0.1", public="no answer")
 
 
 async def crash() -> None:

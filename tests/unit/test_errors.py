@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 from kubernetes.aio.client import ApiException
+from sqlalchemy.exc import OperationalError
 
+from devcluster.ports import free_port
+from region_operator.database.engine import make_engine
+from region_operator.database.migrate import find_schema
 from region_operator.errors import explain
 from region_operator.kube.api import ApiUnavailableError
 from region_operator.kube.apply import ApplyError
 from region_operator.plan.status import ReadyReason
+from region_tick.database_url import DatabaseUrl
 
 
 @pytest.mark.parametrize(
@@ -36,6 +41,18 @@ def test_what_was_not_tried_is_told_apart() -> None:
     assert failure is not None
     assert failure.reason is ReadyReason.APPLY_FAILED
     assert str(failure).startswith("32 of 100 changes failed and 68 were not tried, the first with: no answer;")
+
+
+async def test_where_the_database_is_stays_out_of_the_public_message() -> None:
+    url = DatabaseUrl.parse(f"postgresql://somebody@127.0.0.1:{free_port()}/secrets")
+    engine = make_engine(url)
+    with pytest.raises(OperationalError) as caught:
+        await find_schema(engine)
+    await engine.dispose()
+    failure = explain(caught.value)
+    assert failure is not None
+    assert "127.0.0.1" in str(failure)
+    assert failure.public == "the database cannot be reached: the log and the RegionScheduler's status say why"
 
 
 def test_an_error_of_this_program_is_none_of_the_world() -> None:

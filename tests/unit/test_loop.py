@@ -7,8 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client import REGISTRY
 
+from region_operator.loop import GONE
 from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
+from region_operator.runtime import metrics
 from region_operator.runtime.health import PATIENCE_SECONDS
 from tests.harness.clock import Clock
 from tests.unit.standins import crash, fail, hang, leave_some, live_after, make_loop, succeed
@@ -59,6 +62,75 @@ async def test_a_failure_that_lasts_is_logged_once_and_once_when_it_is_over(capl
         ("not reconciled", "WARNING", 5, False),
         ("reconciled again", "INFO", 5, False),
     ]
+
+
+async def test_readiness_tells_the_public_message_and_the_log_the_whole(caplog: pytest.LogCaptureFixture) -> None:
+    loop = make_loop(Clock(), fail)
+    await attempt_when_due(loop)
+    assert loop.health.answer("/readyz")[::2] == (503, b"no answer\n")
+    assert [record.reason for record in caplog.records] == ["no answer from 10.0.0.1"]  # type: ignore[attr-defined]
+
+
+async def gone() -> None:
+    return None
+
+
+def told_of_loss(loop: ReconcileLoop, caplog: pytest.LogCaptureFixture) -> int:
+    """Check what readiness and metrics say of a RegionScheduler that is gone, and return how often the log told it."""
+    code, _, text = loop.health.answer("/readyz")
+    assert (code, text.decode()) == (503, f"{GONE}\n")
+    assert REGISTRY.get_sample_value("region_operator_regions", {"state": "scheduled"}) == 0
+    assert REGISTRY.get_sample_value("region_operator_forecast_ticks", {"outcome": "lost"}) == 0
+    assert REGISTRY.get_sample_value("region_operator_held_deletions") == 0
+    return [record.message for record in caplog.records].count("scheduler gone")
+
+
+@pytest.fixture
+def _busy_metrics() -> None:
+    metrics.REGIONS.labels("scheduled").set(7)
+    metrics.FORECAST_TICKS.labels("lost").set(7)
+    metrics.HELD_DELETIONS.set(7)
+
+
+@pytest.mark.usefixtures("_busy_metrics")
+async def test_a_scheduler_that_is_gone_is_told_of_once_and_a_new_one_makes_ready(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    acts: list[Callable[[], Awaitable[Any]]] = [succeed, gone, succeed]
+    loop = make_loop(Clock(), lambda: acts.pop(0)())
+    await loop.attempt("n", "default", "old")
+    assert loop.health.answer("/readyz")[0] == 200
+    await loop.attempt("n", "default", "old")  # being deleted
+    assert told_of_loss(loop, caplog) == 1
+    loop.forget("old")
+    assert told_of_loss(loop, caplog) == 1
+    await loop.attempt("n", "default", "new")
+    assert loop.health.answer("/readyz")[0] == 200
+    loop.forget("new")
+    assert told_of_loss(loop, caplog) == 2
+    acts.append(fail)
+    await loop.attempt("n", "default", "third")
+    loop.forget("third")
+    assert told_of_loss(loop, caplog) == 3
+
+
+@pytest.mark.usefixtures("_busy_metrics")
+@pytest.mark.parametrize("act", [succeed, leave_some, fail, crash, gone])
+async def test_a_reconcile_that_ends_after_the_deletion_changes_nothing_of_it(
+    act: Callable[[], Awaitable[Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = make_loop(Clock(), act)
+    loop.forget("u")
+    await loop.attempt("n", "default", "u")
+    assert told_of_loss(loop, caplog) == 1
+
+
+async def test_a_deletion_that_is_heard_of_late_takes_nothing_from_the_new_scheduler() -> None:
+    loop = make_loop(Clock(), succeed)
+    await loop.attempt("n", "default", "old")
+    await loop.attempt("n", "default", "new")
+    loop.forget("old")
+    assert loop.health.answer("/readyz")[0] == 200
 
 
 async def test_what_is_left_over_is_due_at_once_and_no_failure(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,12 +12,12 @@ from region_operator.plan.changes import Delete, Plan
 from region_operator.plan.deletion_guard import Decision, GuardState, guard_deletions
 from region_operator.plan.status import (
     ReadyReason,
-    ReconcileSummary,
     Status,
     status_after_failure,
     status_after_success,
     status_with_guard,
 )
+from region_operator.plan.summary import ReconcileSummary
 from region_operator.regions.region import Quarantined
 from region_operator.scheduler import DeletionGuard
 from tests.harness.examples import live_cronjob, scheduler
@@ -236,3 +236,14 @@ def test_a_quota_that_is_not_ours_is_said_and_quarantine_named_first() -> None:
     ]
     assert ready["reason"] == "RegionsQuarantined"
     assert "not ours" in ready["message"]
+
+
+def test_a_clock_skew_is_a_condition_only_while_true_and_a_failure_keeps_it() -> None:
+    skewed = status_after_success(scheduler(), replace(UNCHANGED, clock_skew="5 min ahead"), now=NOW)
+    [condition] = [one for one in skewed["conditions"] if one["type"] == "ClockSkew"]
+    assert (condition["status"], condition["reason"]) == ("True", "ClocksDiffer")
+    assert condition["message"] == "5 min ahead"
+    failed = status_after_failure(scheduler(status=skewed), ReadyReason.DATABASE_UNAVAILABLE, "away", now=LATER)
+    assert condition in failed["conditions"]
+    well = status_after_success(scheduler(status=failed), UNCHANGED, now=LATER)
+    assert [one["type"] for one in well["conditions"]] == ["Ready"]

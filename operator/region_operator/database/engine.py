@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 POOL_SIZE = 4
 """The connections of one operator, if the URL has no connection_limit."""
 
-MIN_POOL_SIZE = 2
-"""The fewest connections, whatever the URL says. With one connection, a reconcile and the ledger would wait for each
-other longer than the pool's timeout."""
+MIN_POOL_SIZE = 3
+"""The fewest connections, whatever the URL says. A reconcile, the ledger and `upkeep` would wait for each other longer
+than the pool's timeout."""
 
 GRACE_SECONDS = 5
 """How much longer than the server's own timeouts the operator waits for the server's error."""

@@ -4,28 +4,22 @@ A revision makes a new index on job_run alone, without the partitions: otherwise
 rows is read. A new partition gets the index when it is made. For a standing partition the index is built concurrently
 and attached then, partition by partition, the newest first (https://www.postgresql.org/docs/current/ddl-partitioning.
 html). Building an index concurrently waits for every transaction that is under way, but lets nothing else wait. Nothing
-depends on these indexes but the speed of queries.
+depends on these indexes but the speed of queries. When to build is left to `upkeep`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from region_operator.database.engine import transaction
 from region_tick.contract import SCHEMA
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from sqlalchemy.ext.asyncio import AsyncEngine
-
-log = logging.getLogger(__name__)
 
 BUILD_SECONDS = 600
 """The time limit for one index of one partition. A transaction that lasts longer holds up the build."""
@@ -55,39 +49,6 @@ class MissingIndex:
     def name(self) -> str:
         """The name of the partition's index."""
         return f"{self.partition}_{self.parent.removeprefix('job_run_')}"
-
-
-class Indexes:
-    """Builds missing indexes beside the operator's other work, if it may. A build that failed is the next day's."""
-
-    def __init__(self, *, may_build: bool) -> None:
-        self._may_build = may_build
-        self._building: asyncio.Task[None] | None = None
-        self._began: date | None = None
-
-    def keep(self, engine: AsyncEngine, today: date) -> None:
-        """Begin to build, once a day and one build at a time."""
-        if self._may_build and self._began != today and (self._building is None or self._building.done()):
-            self._began = today
-            self._building = asyncio.create_task(_build_and_log(engine))
-
-    async def stop(self) -> None:
-        """Stop building, and wait for the end. An index that is cut off is built anew the next time."""
-        building, self._building, self._began = self._building, None, None
-        if building is not None:
-            building.cancel()
-            await asyncio.wait([building])
-
-
-async def _build_and_log(engine: AsyncEngine) -> None:
-    try:
-        built = await build_indexes(engine)
-    except (DBAPIError, TimeoutError) as error:
-        remedy = "run `region-operator migrate` with the role that owns the tables of schema region_tick"
-        log.warning("indexes not built", extra={"remedy": remedy, "error": str(error) or "it took too long"})
-    else:
-        if built:
-            log.info("indexes built", extra={"indexes": built})
 
 
 async def find_missing_indexes(engine: AsyncEngine) -> list[MissingIndex]:

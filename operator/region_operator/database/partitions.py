@@ -6,6 +6,8 @@ day, the row stays there, and the day can get no partition. Dropping old partiti
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('region_tick', 0))")
 """Lets one transaction at a time change the schema. The lock lasts until the transaction's end, so works with a pooler.
 """
+
+DEFAULT_PARTITION = "job_run_default"
+"""Has the rows of the days without a partition."""
+
+_DAY = re.compile(r"job_run_([0-9]{4})([0-9]{2})([0-9]{2})")
 
 _EXISTING = text(
     "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
@@ -55,14 +62,26 @@ async def ensure_partitions(connection: AsyncConnection, today: date, days_ahead
     return made
 
 
-async def list_partitions(connection: AsyncConnection) -> set[str]:
-    """Return the names of job_run's partitions, without the schema. Raises sqlalchemy.exc.DBAPIError."""
-    return set((await connection.execute(_EXISTING, {"parent": f"{SCHEMA}.job_run"})).scalars())
+async def list_days(connection: AsyncConnection) -> dict[date, str]:
+    """Return job_run's daily partitions: the name of each, without the schema, by its UTC day.
+
+    Raises sqlalchemy.exc.DBAPIError.
+    """
+    names = (await connection.execute(_EXISTING, {"parent": f"{SCHEMA}.job_run"})).scalars()
+    return {day: name for name in names if (day := _day_of(name))}
+
+
+def _day_of(partition: str) -> date | None:
+    """Return the UTC day of a partition, None for the default partition and for a partition that we did not make."""
+    match = _DAY.fullmatch(partition)
+    with suppress(ValueError):
+        return date(*map(int, match.groups())) if match else None
+    return None
 
 
 async def _missing(connection: AsyncConnection, days: list[date]) -> list[date]:
-    existing = await list_partitions(connection)
-    return [day for day in days if partition_name(day) not in existing]
+    existing = await list_days(connection)
+    return [day for day in days if day not in existing]
 
 
 async def _make(connection: AsyncConnection, day: date) -> bool:

@@ -2,28 +2,28 @@
 
 People create Secrets late and rotate them, so each `open` reads the URL again, and an engine lives only as long as its
 URL. A newer release may migrate the database at any time, so each `open` also looks at the schema. If this release may
-not use the schema, the operator leaves the schema alone and still reads the user's table. Migrations are left to
-`migrate`, old rows to `retention`, missing indexes to `indexes`.
+not use the schema, the operator leaves the schema alone and still reads the user's table. Each `open` reads the
+database's clock too. Migrations are left to `migrate`, the days of job_run to `upkeep`.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.exc import ProgrammingError
 
+from region_operator.database.clock import observe_clock
 from region_operator.database.engine import make_engine, transaction
-from region_operator.database.indexes import Indexes
+from region_operator.database.history import read_history
 from region_operator.database.migrate import MigrationError, NewerSchemaError, SchemaState, find_schema, migrate
-from region_operator.database.partitions import ensure_partitions
-from region_operator.database.retention import PASSING_FOR_SECONDS, forget, is_passing
 from region_operator.database.triggers import Triggers
+from region_operator.database.upkeep import Upkeep
+from region_operator.runtime.remote_clock import RemoteClock
 from region_tick.contract import SCHEMA, VERSION
 from region_tick.database_url import DatabaseUrl
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from region_operator.database.migrate import FoundSchema
+    from region_operator.runtime.remote_clock import Skew
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class Database:
     """The reason why the operator must leave its own tables alone, for people. Empty if the operator may use the
     tables.
     """
+    history: str = ""
+    """What `history` tells of the server; "" if it does not tell."""
 
 
 @asynccontextmanager
@@ -66,8 +69,8 @@ async def look_at(url: DatabaseUrl) -> AsyncIterator[Database]:
 
 class Store:
     """Holds the only engine of the process. As an async context manager, the store disposes of the engine at the end.
-    `description` is for people: the address of the last opened database, without the password, and the schema's
-    revision. `triggers` keeps the trigger on the user's table.
+    `description` is for people and for /readyz: the revision of the last opened database's schema. `triggers` keeps the
+    trigger on the user's table. `api_clock` is the API server's clock.
     """
 
     def __init__(
@@ -76,21 +79,19 @@ class Store:
         *,
         may_migrate: bool,
         retention: timedelta = timedelta(days=30),
+        api_clock: RemoteClock | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read_url = read_url
         self._may_migrate = may_migrate
         self.retention = retention
         self._url: str | None = None
-        self._address = ""
         self._database: Database | None = None
         self._found: FoundSchema | None = None
-        self._partitioned: date | None = None
-        self._forgotten: date | None = None
-        self._forget_from = -math.inf
-        self._clock = clock
+        self._clock, self._api_clock = clock, api_clock
+        self._database_clock = RemoteClock(clock)
         self.triggers = Triggers(may_make=may_migrate)
-        self._indexes = Indexes(may_build=may_migrate)
+        self._upkeep = Upkeep(retention=retention, may_build=may_migrate, clock=clock)
         self.description = ""
 
     async def __aenter__(self) -> Self:
@@ -101,8 +102,13 @@ class Store:
     ) -> None:
         await self.close()
 
+    @property
+    def skew(self) -> Skew | None:
+        """How far the database's clock is ahead of the API server's. None: one of them has not been read."""
+        return self._database_clock.ahead_of(self._api_clock) if self._api_clock else None
+
     async def open(self) -> Database:
-        """Return the database. If the schema may be used, make today's partitions, drop old partitions, and begin to
+        """Return the database. If the schema may be used, make today's partitions, and begin to forget old days and to
         build missing indexes.
 
         Raises MissingDatabaseUrlError, DatabaseUrlError, SchemaError, and what SQLAlchemy raises if the database is
@@ -116,17 +122,19 @@ class Store:
         else:
             database = await self._look_again(self._database, url)
         self._database = database
+        history = await read_history(database.engine)
+        async with transaction(database.engine) as connection:
+            now = await observe_clock(connection, self._database_clock)
         if not database.schema_conflict:
-            await self._make_partitions(database.engine)
-            await self._forget(database.engine)
-            self._indexes.keep(database.engine, datetime.now(UTC).date())
-        return database
+            await self._upkeep.make_partitions(database.engine, now.date())
+            self._upkeep.begin(database.engine, now, self.skew)
+        return replace(database, history=history)
 
     async def close(self) -> None:
         """Dispose of the engine and its connections. The next `open` makes a new engine."""
-        database, self._database, self._partitioned, self._forgotten = self._database, None, None, None
-        self._found, self._forget_from = None, -math.inf
-        await self._indexes.stop()
+        database, self._database, self._found = self._database, None, None
+        self._database_clock = RemoteClock(self._clock)
+        await self._upkeep.stop()
         if database is not None:
             await database.engine.dispose()
 
@@ -141,7 +149,7 @@ class Store:
         except BaseException:
             await database.engine.dispose()
             raise
-        self._address = url.address
+        log.info("database opened", extra={"address": url.address, "revision": found.revision})
         return self._go_by(found, database)
 
     async def _look_again(self, database: Database, url: str) -> Database:
@@ -166,49 +174,12 @@ class Store:
         """
         self._found = found
         schema_conflict = "" if found.may_be_used_by(VERSION) else _why_left_alone(found)
-        self.description = f"database: {self._address}\nschema revision: {found.revision}\n{schema_conflict}".rstrip()
+        self.description = f"schema revision: {found.revision}\n{schema_conflict}".rstrip()
         if schema_conflict:
             log.warning("schema left alone", extra={"reason": schema_conflict})
         elif database.schema_conflict or found.state is SchemaState.NEWER:
             log.info("schema used", extra={"revision": found.revision, "min_reader": found.min_reader})
         return replace(database, schema_conflict=schema_conflict)
-
-    async def _make_partitions(self, engine: AsyncEngine) -> None:
-        today = datetime.now(UTC).date()
-        if self._partitioned != today:
-            try:
-                async with transaction(engine) as connection:
-                    await ensure_partitions(connection, today)
-            except DBAPIError as error:
-                if error.connection_invalidated:
-                    raise
-                # A read-only server, a missing right, a lock: the default partition catches the rows meanwhile.
-                remedy = "run `region-operator migrate` once a week, where this does not pass"
-                log.warning("no partitions", extra={"remedy": remedy, "error": str(error.orig)})
-            self._partitioned = today
-
-    async def _forget(self, engine: AsyncEngine) -> None:
-        """Delete what is older than the retention, once a day. After a temporary error, wait PASSING_FOR_SECONDS and
-        try again.
-        """
-        today = datetime.now(UTC).date()
-        if self._forgotten == today or self._clock() < self._forget_from:
-            return
-        try:
-            dropped = await forget(engine, before=today - self.retention)
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise
-            if is_passing(error):
-                self._forget_from = self._clock() + PASSING_FOR_SECONDS
-                log.info("not forgotten yet", extra={"reason": str(error.orig)})
-                return
-            remedy = "let the operator's role own the tables of schema region_tick, or drop job_run's old partitions"
-            log.warning("nothing forgotten", extra={"remedy": remedy, "error": str(error.orig)})
-        else:
-            if dropped:
-                log.info("forgotten", extra={"partitions": dropped})
-        self._forgotten = today
 
 
 async def _migrate(url: DatabaseUrl) -> None:

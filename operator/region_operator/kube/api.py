@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
@@ -22,8 +23,10 @@ from kubernetes.aio import client
 from kubernetes.aio.utils.retry import Backoff, on_retry_after_error
 
 from region_operator.cronjobs.wire import Page, decode_page
+from region_operator.kube.date_header import learn_from_answers
 from region_operator.kube.last_check import check_before_bytes_leave
 from region_operator.kube.yaml_body import as_yaml
+from region_operator.runtime.remote_clock import RemoteClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -73,13 +76,17 @@ class Api:
 
     `api_client` must be a client that has sent nothing yet. `time_left` returns for how many seconds a request may be
     under way. `time_left` is called before each request and each retry, and once more right before the bytes leave. If
-    no time is left, `time_left` ends the process instead of returning.
+    no time is left, `time_left` ends the process instead of returning. `clock` is the API server's clock.
     """
 
     def __init__(self, api_client: client.ApiClient, *, time_left: Callable[[], float] = no_limit) -> None:
-        api_client.configuration.trace_configs = [check_before_bytes_leave(time_left)]
-        self._client = api_client
-        self._time_left = time_left
+        self.clock = RemoteClock()
+        api_client.configuration.trace_configs = [check_before_bytes_leave(time_left), learn_from_answers(self.clock)]
+        self._client, self._time_left = api_client, time_left
+
+    def now(self) -> datetime:
+        """Return the API server's time in UTC; until an answer has shown that time, this process's."""
+        return self.clock.now() or datetime.now(UTC)
 
     async def request(
         self,

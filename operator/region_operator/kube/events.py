@@ -43,6 +43,10 @@ class EventReason(StrEnum):
     """Ticks of the next 24 hours will be lost. The message names the worst minutes and says what would be enough."""
     DEAF = "EditsUnheard"
     """Edits of the table show at the refresh interval only. The message says why, and what to do."""
+    REPLACED = "DatabaseReplaced"
+    """The database was restored or promoted, or is another server. The message says what may be lost."""
+    CLOCK_SKEW = "ClockSkew"
+    """The clocks of the database and the API server differ by more than 10 s. The message says what that does."""
 
 
 async def post_warnings(api: Api, scheduler: Scheduler, *, reason: EventReason, messages: Sequence[str]) -> None:

@@ -128,11 +128,11 @@ class Finalizer:
         started = time.monotonic()
         now, periods = await read_periods(self._engine, scheduler=self._uid, retention=self._retention)
         until = judged_until(now, lag + timedelta(seconds=time.monotonic() - started))
-        await self._job_watch.catch_up(self._namespace)
-        if now - self._caught_up_at > LONGEST_GAP:
-            self._watched_since = now
-        self._caught_up_at = now
-        await self._job_cleanup.delete_overdue(self._namespace, now)
+        caught_up_at = await self._job_watch.catch_up(self._namespace)
+        if caught_up_at - self._caught_up_at > LONGEST_GAP:
+            self._watched_since = caught_up_at
+        self._caught_up_at = caught_up_at
+        await self._job_cleanup.delete_overdue(self._namespace)
         await self._close_open_runs()
         self._progress = {period.source: self._progress_of(period) for period in periods}
         for period in periods:

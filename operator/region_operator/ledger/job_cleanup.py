@@ -27,7 +27,6 @@ from region_operator.runtime.log_limiter import LogLimiter
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from datetime import datetime
 
     from region_operator.cronjobs.job import Job
     from region_operator.ledger.job_watch import JobWatch
@@ -35,7 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OVERDUE = timedelta(seconds=60)
-"""How much longer than activeDeadlineSeconds a Job may be active. Pods have a grace period, and clocks differ."""
+"""How much longer than activeDeadlineSeconds a Job may be active. Pods have a grace period, and the controller manager
+has a clock of its own."""
 
 DELETE_LIMIT_SECONDS = 5
 """The longest wait of one pass for its deletions. An admission webhook may delay every deletion."""
@@ -49,11 +49,15 @@ class JobCleanup:
         self._job_watch = job_watch
         self._log_limiter = LogLimiter()
 
-    async def delete_overdue(self, namespace: str, now: datetime) -> None:
+    async def delete_overdue(self, namespace: str) -> None:
         """Delete the Jobs that are active long after their deadline. Raises what `api.ERRORS` lists.
 
-        The deletion takes the pods too, so the pod failures are read before.
+        The API server's clock decides, because a Job's start is a time of the cluster. While no answer has shown that
+        clock, nothing is deleted. The deletion takes the pods too, so the pod failures are read before.
         """
+        now = self._api.clock.now()
+        if now is None:
+            return
         overdue = list(self._job_watch.jobs.overdue(now, OVERDUE))
         await self._job_watch.find_failures_in_pods(overdue, namespace)
         for job in await self._delete(overdue, namespace):

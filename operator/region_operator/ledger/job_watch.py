@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
@@ -48,13 +48,12 @@ LIST_ALL_BEYOND = 200
 class JobWatch:
     """Watches the Jobs of one namespace. `jobs` remembers the Jobs that did not succeed.
 
-    `on_job` is called with each Job that a list or an event tells of, in its new state. `now` returns the time. The
-    methods of `reflector.Cache` are for the reflector; nobody waits for news, so there is none.
+    `on_job` is called with each Job that a list or an event tells of, in its new state. The methods of
+    `reflector.Cache` are for the reflector; nobody waits for news, so there is none.
     """
 
-    def __init__(self, api: Api, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, api: Api) -> None:
         self._api = api
-        self._now = now
         self._reflector = Reflector(api, self, resource="jobs", decode=Job.decode)
         self._changed = asyncio.Event()
         self.jobs = JobCache()
@@ -66,16 +65,17 @@ class JobWatch:
             tasks.create_task(self._read_pods(namespace))
             await self._reflector.run(unsuccessful_jobs_path(namespace))
 
-    async def catch_up(self, namespace: str) -> None:
+    async def catch_up(self, namespace: str) -> datetime:
         """Make `jobs` show what the API server has: rely on the watch, or list all Jobs that did not succeed.
 
-        Raises what `api.ERRORS` lists.
+        Return when that was, by the API server's clock. Raises what `api.ERRORS` lists.
         """
         await self._reflector.catch_up(unsuccessful_jobs_path(namespace), full=False)
+        return self._api.now()
 
     def replace_all(self, values: Collection[Job], version: str) -> bool:
         """Take in a list of all Jobs that did not succeed."""
-        for job in self.jobs.replace_all(values, version, self._now()):
+        for job in self.jobs.replace_all(values, version, self._api.now()):
             self.on_job(job)
         self._changed.set()
         return False
@@ -89,7 +89,7 @@ class JobWatch:
 
     def remove(self, value: Job) -> bool:
         """Take in that a Job is gone, or has succeeded."""
-        if gone := self.jobs.remove(value, self._now()):
+        if gone := self.jobs.remove(value, self._api.now()):
             self.on_job(gone)
             self._changed.set()
         return False
@@ -103,7 +103,7 @@ class JobWatch:
         if found is not None:
             self.fold(found)
         else:
-            self.jobs.mark_gone(job.name, job.uid, self._now())
+            self.jobs.mark_gone(job.name, job.uid, self._api.now())
 
     async def _read_pods(self, namespace: str) -> None:
         """Read the pods of Jobs that begin to fail, in batches, until cancelled.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from region_operator.database.clock import database_now
 from region_operator.database.engine import transaction
-from region_operator.ledger.region_schedule_queries import COLUMNS, database_now, version_of_row
+from region_operator.ledger.region_schedule_queries import COLUMNS, version_of_row
 from region_operator.ledger.suspensions import Suspension
 
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ Which versions end or begin is left to `schedule_versions`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from region_operator.database.clock import database_now
 from region_operator.database.engine import transaction
 from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion, diff_versions
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 COLUMNS = (
     "source, region_id, cron, code, cronjob, start_deadline_seconds, suspended, suspended_by, valid_from, valid_to"
 )
-
-_NOW = text("SELECT clock_timestamp()")
 
 _OWNERS = text("""
 SELECT source, scheduler FROM region_tick.ledger
@@ -134,16 +133,6 @@ async def _save_changes(
     if changes.begun:
         await connection.execute(_BEGIN, _keys(changes.begun) | _specs(changes.begun))
     return len(changes.ended) + len(changes.begun)
-
-
-async def database_now(connection: AsyncConnection) -> datetime:
-    """Return the database's time in UTC.
-
-    A driver returns times in the session's zone, with other minutes and with hours that come twice. Raises
-    sqlalchemy.exc.DBAPIError.
-    """
-    now: datetime = (await connection.execute(_NOW)).scalar_one()
-    return now.astimezone(UTC)
 
 
 def version_of_row(row: RowMapping) -> ScheduleVersion:

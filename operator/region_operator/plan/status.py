@@ -8,24 +8,23 @@ the first few quarantined regions; the log and the Events name all quarantined r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from region_operator.plan.deletion_guard import STATUS_FIELDS, explain_hold
-from region_operator.regions.region import MAX_NAMED_REGIONS
 from region_operator.scheduler import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from region_operator.plan.deletion_guard import Decision
-    from region_operator.regions.region import Quarantined
+    from region_operator.plan.summary import ReconcileSummary
     from region_operator.scheduler import Scheduler
 
 MESSAGE_LIMIT = 1024
 """How many characters the message of a condition or an Event may have (core/validation/events.go, NoteLengthLimit)."""
+HISTORY_FIELD = "databaseHistory"
+"""The field of the status that remembers the history of the database, where a restore of the database leaves it."""
 Status = dict[str, Any]
 
 
@@ -47,6 +46,8 @@ class ConditionType(StrEnum):
     DEAF = "EditsUnheard"
     """Present while edits of the table show at the refresh interval only. The reason is `NoNotifications`; the message
     says why, and what to do."""
+    CLOCK_SKEW = "ClockSkew"
+    """Present while database and API server are over 10 s apart (`ClocksDiffer`). The message says what follows."""
 
 
 class ReadyReason(StrEnum):
@@ -92,28 +93,6 @@ STALLED = frozenset({ReadyReason.INVALID_SPEC})
 """The problems that only an edit of the RegionScheduler can solve."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReconcileSummary:
-    """The counts and texts of a reconcile that was completed. All counts are regions."""
-
-    active: int
-    scheduled: int
-    quarantined: Sequence[Quarantined]
-    held: int
-    changed: bool
-    paused: int = 0
-    quota_conflict: str = ""
-    """Why the number of ticks at once is not limited, in words. Empty: the quota is ours."""
-    schema_conflict: str = ""
-    """Why the operator leaves its own tables alone, in words. Empty: the operator uses its tables."""
-    overcommitment: str = ""
-    """Why ticks of the next 24 hours will be lost, in words. Empty: all fit."""
-    deafness: str = ""
-    """Why edits show at the refresh interval only, in words. Empty: edits are heard."""
-    unfinished: str = ""
-    """What the next reconcile must do at once, in words. Empty: nothing is left."""
-
-
 def status_with_guard(scheduler: Scheduler, decision: Decision, *, now: datetime) -> Status:
     """Return the status with the guard's new state and the condition DeletionsHeld.
 
@@ -138,7 +117,7 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
         message += f"; {summary.quota_conflict}"
     if summary.quarantined:
         reason = ReadyReason.QUARANTINED
-        message += f"; quarantined: {_first_reasons(summary.quarantined)}"
+        message += f"; quarantined: {summary.first_reasons}"
     if summary.paused:
         message += f"; {summary.paused} paused by annotation"
     if summary.held:
@@ -164,9 +143,11 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
         + _present(scheduler, ConditionType.RECONCILING, "Unfinished", summary.unfinished, now)
         + _present(scheduler, ConditionType.OVERCOMMITTED, "TicksLost", summary.overcommitment, now)
         + _present(scheduler, ConditionType.DEAF, "NoNotifications", summary.deafness, now)
+        + _present(scheduler, ConditionType.CLOCK_SKEW, "ClocksDiffer", summary.clock_skew, now)
         + _kept(scheduler, ConditionType.HELD),
     }
-    return status | ({"lastChangeTime": format_time(now)} if summary.changed else {})
+    known = {HISTORY_FIELD: summary.history} if summary.history else {}
+    return status | known | ({"lastChangeTime": format_time(now)} if summary.changed else {})
 
 
 def status_while_applying(scheduler: Scheduler, *, done: int, total: int, now: datetime) -> Status:
@@ -196,6 +177,7 @@ def status_after_failure(scheduler: Scheduler, reason: ReadyReason, message: str
         "conditions": _conditions(scheduler, ready=False, reason=reason, message=message, now=now)
         + _kept(scheduler, ConditionType.OVERCOMMITTED)
         + _kept(scheduler, ConditionType.DEAF)
+        + _kept(scheduler, ConditionType.CLOCK_SKEW)
         + _kept(scheduler, ConditionType.HELD),
     }
 
@@ -243,9 +225,3 @@ def _since(status: Status, kind: ConditionType, state: str) -> str | None:
             since: str = condition["lastTransitionTime"]
             return since
     return None
-
-
-def _first_reasons(quarantined: Sequence[Quarantined]) -> str:
-    named = "; ".join(f"{row.code or row.id}: {row.reason}" for row in quarantined[:MAX_NAMED_REGIONS])
-    rest = len(quarantined) - MAX_NAMED_REGIONS
-    return f"{named}; and {rest} more" if rest > 0 else named

@@ -54,4 +54,15 @@ FORECAST_RATE = Gauge(
     "region_operator_forecast_sufficient_jobs_per_second",
     "The least number of Jobs that the CronJob controller must start in a second, so that no forecast tick is lost.",
 )
+CLOCK_SKEW = Gauge(
+    "region_operator_clock_skew_seconds",
+    "How far the database's clock is ahead of the API server's, by an estimate.",
+)
 OVERDUE_JOBS = Counter("region_operator_overdue_jobs_total", "Jobs deleted because they outlived their deadline.")
+
+
+def show_nothing() -> None:
+    """Set the metrics of a RegionScheduler's regions to 0, because there is no RegionScheduler any more."""
+    for gauge in (REGIONS, HELD_DELETIONS, PENDING_CHANGES, FORECAST_TICKS, FORECAST_SLOTS, FORECAST_RATE):
+        for sample in next(iter(gauge.collect())).samples:
+            (gauge.labels(**sample.labels) if sample.labels else gauge).set(0)

@@ -1,0 +1,27 @@
+"""Reads the settings for a command, and ends a command with a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+from pydantic import ValidationError
+
+from region_operator.settings import Settings
+
+
+def read_settings(code: int = os.EX_CONFIG) -> Settings:
+    """Return the settings, or end the process with `code` if the environment cannot be used."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
+        give_up(code, f"the environment cannot be used: {problems}")
+
+
+def give_up(code: int, message: str) -> NoReturn:
+    """Print a message for people to stderr, and end the process with `code`."""
+    click.echo(f"region-operator: {message}", err=True)
+    sys.exit(code)

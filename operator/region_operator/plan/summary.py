@@ -1,0 +1,46 @@
+"""What a completed reconcile comes to, as values. Pure. What the status makes of it is left to `status`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from region_operator.regions.region import MAX_NAMED_REGIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from region_operator.regions.region import Quarantined
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileSummary:
+    """The counts and texts of a reconcile that was completed. All counts are regions."""
+
+    active: int
+    scheduled: int
+    quarantined: Sequence[Quarantined]
+    held: int
+    changed: bool
+    paused: int = 0
+    quota_conflict: str = ""
+    """Why the number of ticks at once is not limited, in words. Empty: the quota is ours."""
+    schema_conflict: str = ""
+    """Why the operator leaves its own tables alone, in words. Empty: the operator uses its tables."""
+    overcommitment: str = ""
+    """Why ticks of the next 24 hours will be lost, in words. Empty: all fit."""
+    deafness: str = ""
+    """Why edits show at the refresh interval only, in words. Empty: edits are heard."""
+    clock_skew: str = ""
+    """What the skew of the database's clock does to ticks, in words. Empty: the clocks agree."""
+    history: str = ""
+    """Which server the database is, and its timeline. Empty: the server does not tell."""
+    unfinished: str = ""
+    """What the next reconcile must do at once, in words. Empty: nothing is left."""
+
+    @property
+    def first_reasons(self) -> str:
+        """Why the first few quarantined regions are not scheduled, in words."""
+        named = "; ".join(f"{row.code or row.id}: {row.reason}" for row in self.quarantined[:MAX_NAMED_REGIONS])
+        rest = len(self.quarantined) - MAX_NAMED_REGIONS
+        return f"{named}; and {rest} more" if rest > 0 else named
