@@ -32,11 +32,13 @@ from region_operator.runtime.health import Health, serve
 from region_operator.runtime.reconcile_timer import ReconcileTimer
 from region_operator.runtime.shutdown import exit_now
 from region_operator.scheduler import DEFAULT_NAME, Scheduler, scheduler_path
-from region_operator.wiring import Memo, run_kopf
+from region_operator.wiring import Memo, make_registry, run_kopf
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from kopf import OperatorRegistry
 
     from region_operator.kube.api import Api
     from region_operator.settings import Settings
@@ -113,7 +115,11 @@ async def open_reconciler(settings: Settings, leader: ElectionThread) -> AsyncIt
 
 
 async def run_operator(settings: Settings) -> NoReturn:
-    """Run the operator until SIGTERM or SIGINT, then end the process. Raises the errors in `api.ERRORS`."""
+    """Run the operator until SIGTERM or SIGINT, then end the process.
+
+    Raises UnknownKopfError at once, and the errors in `api.ERRORS`.
+    """
+    registry = make_registry()
     health = Health()
     server = serve(health, settings.health_port)
     identity = new_identity()
@@ -131,14 +137,14 @@ async def run_operator(settings: Settings) -> NoReturn:
     with suppress(asyncio.CancelledError):
         leader = ElectionThread(health, namespace=settings.namespace, identity=identity)
         async with leader.leading():
-            await _lead(settings, health, leader)
+            await _lead(settings, health, leader, registry)
     beating.cancel()
     server.shutdown()
     log.info("stopped")
     exit_now()
 
 
-async def _lead(settings: Settings, health: Health, leader: ElectionThread) -> None:
+async def _lead(settings: Settings, health: Health, leader: ElectionThread, registry: OperatorRegistry) -> None:
     """Run kopf and the background tasks of a leader, until SIGTERM or SIGINT."""
     freeze_memory()  # what was imported stays
     timer = ReconcileTimer()
@@ -157,7 +163,7 @@ async def _lead(settings: Settings, health: Health, leader: ElectionThread) -> N
         for task in background:
             task.add_done_callback(_log_early_end)
         try:
-            await run_kopf(settings.namespace, Memo(loop, nudger))
+            await run_kopf(settings.namespace, Memo(loop, nudger), registry)
         finally:
             for task in background:
                 task.cancel()

@@ -32,6 +32,7 @@ from region_operator.kube.api import ERRORS, ApiUnavailableError
 from region_operator.kube.leader_election import NotLeadingError
 from region_operator.plan.forecast_report import as_json, as_text
 from region_operator.runtime import shutdown
+from region_operator.wiring import UnknownKopfError
 from region_tick import logs
 from region_tick.contract import VERSION
 
@@ -68,6 +69,8 @@ def run() -> None:
             runner.run(assembly.run_operator(settings))
     except ConfigException as error:
         give_up(os.EX_CONFIG, f"there is no cluster to work on: {error}")
+    except UnknownKopfError as error:
+        give_up(os.EX_CONFIG, str(error))
     except ERRORS as error:
         give_up(os.EX_UNAVAILABLE, f"the API server does not answer as needed: {error}")
 

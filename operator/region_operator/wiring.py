@@ -13,6 +13,7 @@ import dataclasses
 import logging
 import os
 import socket
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import kopf
@@ -44,7 +45,11 @@ class Memo:
         return self  # kopf copies the memo for each object; our memo is shared
 
 
-async def run_kopf(namespace: str, memo: Memo) -> None:
+class UnknownKopfError(Exception):
+    """kopf is not the release that this operator was made for. The message says which release to install."""
+
+
+async def run_kopf(namespace: str, memo: Memo, registry: kopf.OperatorRegistry) -> None:
     """Run kopf in one namespace until SIGTERM or SIGINT."""
     objects = logging.getLogger("kopf.objects")
     objects.setLevel(logging.ERROR)  # its warnings say that a timer takes time to end; `_reconcile` ends in time
@@ -52,7 +57,7 @@ async def run_kopf(namespace: str, memo: Memo) -> None:
     for handler in logging.getLogger().handlers:
         handler.addFilter(_downgrade_retry_errors)
     await kopf.operator(
-        registry=_registry(),
+        registry=registry,
         settings=_settings(),
         memo=memo,
         namespaces=[namespace],
@@ -70,15 +75,28 @@ def shorten_kopf_record(record: logging.LogRecord) -> bool:
     return True
 
 
-def _registry() -> kopf.OperatorRegistry:
+def make_registry() -> kopf.OperatorRegistry:
+    """Return the handlers, the timer without a finalizer. Raises UnknownKopfError."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(_on_event)
     kopf.on.event("", "v1", "resourcequotas", registry=registry)(_on_quota)
     kopf.on.timer(GROUP, VERSION, PLURAL, id="reconcile", interval=0.1, when=_exists, registry=registry)(_reconcile)
-    handlers = registry._spawning._handlers
-    handlers[:] = [dataclasses.replace(handler, requires_finalizer=False) for handler in handlers]
+    _take_off_finalizer(registry)
     return registry
+
+
+def _take_off_finalizer(registry: kopf.OperatorRegistry) -> None:
+    """Replace the timer by one without a finalizer, in a list of kopf's own. kopf has no public way."""
+    try:
+        handlers: list[Any] = registry._spawning._handlers
+        (timer,) = handlers
+        handlers[:] = [dataclasses.replace(timer, requires_finalizer=False)]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UnknownKopfError(
+            f"kopf {version('kopf')} keeps its timers in another way than the release that this operator was made for:"
+            " install the packages of requirements/operator.lock"
+        ) from error
 
 
 def _settings() -> kopf.OperatorSettings:

@@ -8,7 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
+import tomllib
 from datetime import timedelta
+from importlib.metadata import version
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +27,7 @@ from region_operator.runtime.health import PATIENCE_SECONDS
 from region_operator.runtime.reconcile_timer import SHORTEST_GATHERING_SECONDS
 from region_tick.logs import JsonFormatter
 from tests.harness.clock import Clock
+from tests.harness.operator_process import CHECKOUT
 from tests.unit.standins import fail, hang, live_after, make_loop, succeed
 
 if TYPE_CHECKING:
@@ -48,6 +53,32 @@ def memo(clock: Clock, act: Callable[[], Awaitable[ReconcileResult | None]]) -> 
 
 async def reconcile(memo: wiring.Memo) -> None:
     await wiring._reconcile(namespace="n", name="default", uid="u", memo=memo, stopped=Stopped())
+
+
+def test_the_timer_has_no_finalizer() -> None:
+    [timer] = wiring.make_registry()._spawning._handlers
+    assert (timer.id, timer.requires_finalizer) == ("reconcile", False)
+
+
+OTHER_WAYS: list[Any] = [
+    SimpleNamespace(),
+    SimpleNamespace(_spawning=SimpleNamespace(_handlers=())),
+    SimpleNamespace(_spawning=SimpleNamespace(_handlers={"reconcile": None})),
+    SimpleNamespace(_spawning=SimpleNamespace(_handlers=[])),
+    SimpleNamespace(_spawning=SimpleNamespace(_handlers=[SimpleNamespace(requires_finalizer=True)])),
+    SimpleNamespace(_spawning=SimpleNamespace(_handlers=[wiring.Memo(None, None)])),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("registry", OTHER_WAYS)
+def test_a_kopf_that_keeps_its_timers_in_another_way_is_refused_by_its_release(registry: Any) -> None:
+    with pytest.raises(wiring.UnknownKopfError, match=rf"^kopf {re.escape(version('kopf'))} keeps .*/operator\.lock$"):
+        wiring._take_off_finalizer(registry)
+
+
+def test_kopf_is_pinned_because_of_its_private_list() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    assert f"kopf=={version('kopf')}" in project["optional-dependencies"]["operator"]
 
 
 async def test_nothing_is_expected_of_a_scheduler_that_is_gone() -> None:
