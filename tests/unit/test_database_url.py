@@ -305,24 +305,24 @@ SPOILS: dict[str, Callable[[str, str], str]] = {
 }
 
 
-@given(st.sampled_from(PROVIDERS), st.sampled_from(NAMES), st.sampled_from(sorted(SPOILS)))
-def test_a_url_that_is_spoiled_in_one_place_is_understood_or_refused_with_a_remedy(
-    provider: str, name: str, spoil: str
-) -> None:
-    spoiled = SPOILS[spoil](name, VALUES.get(name, "1"))
-    url = provider.format(PASSWORD)
-    url += ("&" if "?" in url else "?") + spoiled
-    try:
-        read_url = DatabaseUrl.parse(url)
-    except DatabaseUrlError as error:
-        message = str(error)
-        assert spoiled.partition("=")[0].partition("&")[0] in message or "&amp;" in message or "schemas" in message
-        assert re.search(r"\b(write|correct|remove)\b", message)
-        assert PASSWORD not in message
-    else:
-        assert understood(read_url.conninfo)["password"] == PASSWORD
-        assert PASSWORD not in f"{read_url} {read_url!r}"
-        assert read_url.schema in ("app", "public")
+@pytest.mark.parametrize("spoil", SPOILS)
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_url_that_is_spoiled_in_one_place_is_understood_or_refused_with_a_remedy(provider: str, spoil: str) -> None:
+    for name in NAMES[PROVIDERS.index(provider) % 4 :: 4]:
+        spoiled = SPOILS[spoil](name, VALUES.get(name, "1"))
+        url = provider.format(PASSWORD)
+        url += ("&" if "?" in url else "?") + spoiled
+        try:
+            read_url = DatabaseUrl.parse(url)
+        except DatabaseUrlError as error:
+            message = str(error)
+            assert spoiled.partition("=")[0].partition("&")[0] in message or "&amp;" in message or "schemas" in message
+            assert re.search(r"\b(write|correct|remove)\b", message), message
+            assert PASSWORD not in message
+        else:
+            assert understood(read_url.conninfo)["password"] == PASSWORD
+            assert PASSWORD not in f"{read_url} {read_url!r}"
+            assert read_url.schema in ("app", "public")
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
