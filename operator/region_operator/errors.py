@@ -12,7 +12,7 @@ from kubernetes.aio.client import ApiException
 from psycopg import errors
 from pydantic import ValidationError
 
-from region_operator.database.engine import first_line
+from region_operator.database.engine import first_line, is_away
 from region_operator.database.store import SchemaError
 from region_operator.kube.api_errors import describe
 from region_operator.kube.apply import ApplyError
@@ -60,8 +60,9 @@ def explain(error: Exception) -> ReconcileError | None:
                 f"the operator's own schema {SCHEMA} cannot be used: {first_line(error.orig)}: {_remedy(error.orig)}",
             )
         case sqlalchemy.exc.SQLAlchemyError() | OSError() | TimeoutError():
+            refused = isinstance(error, sqlalchemy.exc.DBAPIError) and not is_away(error)
             cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
-            problem = "the database cannot be reached"
+            problem = "the database refused a statement" if refused else "the database cannot be reached"
             return ReconcileError(
                 ReadyReason.DATABASE_UNAVAILABLE, f"{problem}: {first_line(cause)}", public=f"{problem}: {_SEE_LOG}"
             )

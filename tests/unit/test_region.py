@@ -88,7 +88,7 @@ def test_name_and_bbox_may_be_missing() -> None:
         ({"handler": " "}, f"handler is empty: {HANDLER_REMEDY}"),
         ({"handler": " poke"}, f'handler " poke" has blanks around it: {HANDLER_REMEDY}'),
         ({"handler": "po\u200bke"}, r'handler "po\u200bke" has a character that cannot be seen, U+200B: take it out'),
-        ({"timeout": ""}, f'timeout "" is not a duration: {TIMEOUT_REMEDY}'),
+        ({"timeout": " "}, f'timeout " " is not a duration: {TIMEOUT_REMEDY}'),
         ({"timeout": "5"}, f'timeout "5" is not a duration: {TIMEOUT_REMEDY}'),
         ({"timeout": 300}, f'timeout "300" is not a duration: {TIMEOUT_REMEDY}'),
         ({"timeout": "9" * 30 + "h"}, f'timeout "{"9" * 30}h" is not a duration: {TIMEOUT_REMEDY}'),

@@ -26,7 +26,7 @@ def test_a_session_with_the_queue_has_its_settings_beside_the_urls_own() -> None
     settings = WorkerSettings.read({"DATABASE_URL": f"{DIRECT}?options=-c%20jit%3Doff"})
     assert conninfo_to_dict(settings.queue_conninfo())["options"] == (
         "-c jit=off -c search_path=region_tick,pg_temp -c lock_timeout=10s -c statement_timeout=30s"
-        " -c idle_in_transaction_session_timeout=30s"
+        " -c idle_in_transaction_session_timeout=30s -c datestyle=ISO -c intervalstyle=postgres"
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import tuple_row
 
+from region_tick.adaptation import read_any_bytes
 from region_tick.adapters import Creator, Found, Item
 from region_tick.fetch import CredentialsError, FetchError, TransientError
 from region_tick.retry import ThrottledError
@@ -104,6 +105,7 @@ def read_creators(connection: Connection, *, source: str, region_id: str, tick_a
     parameters = {"source": source, "region_id": region_id, "tick_at": tick_at, "limit": CREATORS_LIMIT}
     with connection.transaction():
         bound(connection)
+        read_any_bytes(connection)
         rows = connection.cursor(row_factory=tuple_row).execute(CREATORS, parameters).fetchall()
     due = [_creator(row) for row in rows if not row[9]]
     return Creators(due=due, waiting=len(rows) - len(due))
@@ -116,6 +118,7 @@ def read_creator(connection: Connection, creator_id: int, *, tick_at: datetime) 
     psycopg.Error.
     """
     parameters = {"id": creator_id, "tick_at": tick_at}
+    read_any_bytes(connection)
     row = connection.cursor(row_factory=tuple_row).execute(CREATOR, parameters).fetchone()
     return None if row is None else (_creator(row), row[9].astimezone(UTC))
 
@@ -129,12 +132,23 @@ def save(connection: Connection, creator: Creator, result: Found | FetchError | 
     if isinstance(result, FetchError):
         wait = seconds_to_wait(result, creator.failures)
         refused = not isinstance(result, TransientError | ThrottledError | CredentialsError)
-        connection.execute(FAILED, key | {"wait": wait, "error": _text(str(result)), "refused": refused})
+        connection.execute(FAILED, key | {"wait": wait, "error": _text(str(result), connection), "refused": refused})
         return 0
     kept = result or Found(items=(), etag=creator.etag, last_modified=creator.last_modified)
-    validators = {"etag": kept.etag, "last_modified": kept.last_modified, "platform_id": _text(kept.platform_id)}
+    validators = {
+        "etag": kept.etag,
+        "last_modified": kept.last_modified,
+        "platform_id": _text(kept.platform_id, connection),
+    }
     written = connection.execute(ANSWERED, key | validators).rowcount
     return _insert_items(connection, creator.id, kept.items) if written and kept.items else 0
+
+
+def count_escaped(connection: Connection, result: Found | FetchError | None) -> int:
+    """Return how many texts of a result are stored with an escape, because the database cannot hold a character."""
+    items = result.items if isinstance(result, Found) else ()
+    texts = [text for item in items for text in (item.id, item.url, item.title) if text is not None]
+    return sum(storable(text, connection) != text for text in texts)
 
 
 def seconds_to_wait(error: FetchError, failures: int) -> float:
@@ -167,18 +181,18 @@ def _creator(row: TupleRow) -> Creator:
 def _insert_items(connection: Connection, creator_id: int, items: Sequence[Item]) -> int:
     """Insert the items that are not stored yet, and return how many were inserted."""
     columns: dict[str, Any] = {
-        "ids": [_item_id(item.id) for item in items],
-        "urls": [_text(item.url) for item in items],
-        "titles": [_text(item.title) for item in items],
+        "ids": [_item_id(item.id, connection) for item in items],
+        "urls": [_text(item.url, connection) for item in items],
+        "titles": [_text(item.title, connection) for item in items],
         "times": [item.published_at for item in items],
     }
     return connection.execute(ITEMS, columns | {"id": creator_id}).rowcount
 
 
-def _item_id(text: str) -> str:
-    clean = storable(text)
+def _item_id(text: str, connection: Connection) -> str:
+    clean = storable(text, connection)
     return clean if len(clean) <= ITEM_ID_LIMIT else f"sha256:{sha256(clean.encode()).hexdigest()}"
 
 
-def _text(text: str | None) -> str | None:
-    return None if text is None else storable(text)[:_TEXT_LIMIT]
+def _text(text: str | None, connection: Connection) -> str | None:
+    return None if text is None else storable(text, connection)[:_TEXT_LIMIT]

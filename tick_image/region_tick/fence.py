@@ -64,10 +64,10 @@ def finish_within(connection: psycopg.Connection, claimed: Claimed, ending: Endi
     """
     parameters = _fence_parameters(claimed) | {
         "state": ending.state,
-        "reason": storable(ending.reason),
-        "counts": _counts_json(ending.counts) if ending.counts else None,
+        "reason": storable(ending.reason, connection),
+        "counts": _counts_json(ending.counts, connection) if ending.counts else None,
         "error_class": _class_name(ending.error) if ending.error else None,
-        "error_message": _error_message(ending.error) if ending.error else None,
+        "error_message": _error_message(ending.error, connection) if ending.error else None,
     }
     written = cursor(connection).execute(FINISH, parameters).rowcount == 1
     if written:
@@ -77,7 +77,7 @@ def finish_within(connection: psycopg.Connection, claimed: Claimed, ending: Endi
 
 def is_finished(connection: psycopg.Connection, claimed: Claimed, ending: Ending) -> bool:
     """Tell whether the attempt's row already has this ending. Raises psycopg.Error."""
-    parameters = _fence_parameters(claimed) | {"state": ending.state, "reason": storable(ending.reason)}
+    parameters = _fence_parameters(claimed) | {"state": ending.state, "reason": storable(ending.reason, connection)}
     with connection.transaction():
         bound(connection)
         return cursor(connection).execute(FINISHED, parameters).rowcount == 1
@@ -99,9 +99,11 @@ def _class_name(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
-def _counts_json(counts: Mapping[str, int]) -> str:
-    return json.dumps({storable(name): count for name, count in counts.items()})
+def _counts_json(counts: Mapping[str, int], connection: psycopg.Connection) -> str:
+    """Return the counts as JSON without \\u escapes: Postgres refuses an escape that its encoding cannot hold."""
+    storable_counts = {storable(name, connection): count for name, count in counts.items()}
+    return json.dumps(storable_counts, ensure_ascii=False)
 
 
-def _error_message(error: BaseException) -> str:
-    return storable(str(error))[:_ERROR_MESSAGE_LIMIT]
+def _error_message(error: BaseException, connection: psycopg.Connection) -> str:
+    return storable(str(error), connection)[:_ERROR_MESSAGE_LIMIT]

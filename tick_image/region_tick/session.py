@@ -7,14 +7,17 @@ connection's settings.
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.rows import TupleRow, tuple_row
 
+from region_tick.adaptation import adapt_to_encoding, server_encoding
 from region_tick.contract import RUNS_CHANNEL
 from region_tick.statements import BOUNDS, NOTIFY
+from region_tick.text_encoding import escape
 
 if TYPE_CHECKING:
     from region_tick.database_url import DatabaseUrl
@@ -34,8 +37,10 @@ def connect(database: DatabaseUrl, *, within: float | None = None) -> psycopg.Co
     The timeout is `within` seconds, at least 2 by libpq's rule; without `within`, the URL's connect_timeout applies.
 
     Transactions are READ COMMITTED, whatever the server's default. With a stricter isolation level, a lease renewal
-    during a handler's transaction would be a serialization failure. Raises psycopg.OperationalError.
+    during a handler's transaction would be a serialization failure. Dates come in ISO's form, whatever the database's
+    DateStyle: psycopg reads no other form. Raises psycopg.OperationalError.
     """
+    os.environ["PGDATESTYLE"] = "ISO"  # libpq has no other way to say so, and every pooler understands it
     connection = psycopg.connect(
         database.conninfo,
         autocommit=True,
@@ -43,11 +48,12 @@ def connect(database: DatabaseUrl, *, within: float | None = None) -> psycopg.Co
         connect_timeout=None if within is None else max(2, int(within)),
     )
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    adapt_to_encoding(connection)
     return connection
 
 
 def bound(connection: psycopg.Connection, *, idle_seconds: float = IDLE_SECONDS) -> datetime:
-    """Set the timeouts of the transaction that has just begun, and return the database's time (UTC).
+    """Set timeouts and formats of the transaction that has just begun, and return the database's time (UTC).
 
     Raises psycopg.Error.
     """
@@ -57,9 +63,9 @@ def bound(connection: psycopg.Connection, *, idle_seconds: float = IDLE_SECONDS)
     return now.astimezone(UTC)
 
 
-def storable(text: str) -> str:
-    """Return a text that Postgres can store: without NUL and lone surrogates."""
-    return text.replace("\0", "").encode(errors="backslashreplace").decode()
+def storable(text: str, connection: psycopg.Connection) -> str:
+    """Return a text that the connection's database can store, with escapes for what it cannot store."""
+    return escape(text, server_encoding(connection))
 
 
 def cursor(connection: psycopg.Connection) -> psycopg.Cursor[TupleRow]:

@@ -8,7 +8,8 @@ a statement is prepared.
 BOUNDS = """
 SELECT clock_timestamp(),
     pg_catalog.set_config('lock_timeout', '5s', true), pg_catalog.set_config('statement_timeout', '10s', true),
-    pg_catalog.set_config('idle_in_transaction_session_timeout', %(idle)s::text, true)
+    pg_catalog.set_config('idle_in_transaction_session_timeout', %(idle)s::text, true),
+    pg_catalog.set_config('datestyle', 'ISO', true), pg_catalog.set_config('intervalstyle', 'postgres', true)
 """
 
 MANUAL_LOCK = """

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from procrastinate.exceptions import JobAborted
 
 from region_tick.adapters import Adapter, Creator, Found, make_adapters
-from region_tick.creators import read_creator, save
+from region_tick.creators import count_escaped, read_creator, save
 from region_tick.fetch import RefusedError, TransientError
 from region_tick.poller import Polled, Poller
 from region_tick.retry import ThrottledError
@@ -69,7 +69,8 @@ class Fetches:
         with self._pool.connection() as connection:
             bound(connection)
             items = save(connection, polled.creator, polled.result)
-        _log_result(polled, fields | {"items": items})
+            escaped = count_escaped(connection, polled.result)
+        _log_result(polled, fields | {"items": items} | ({"escaped": escaped} if escaped else {}))
         if isinstance(polled.result, TransientError):
             raise polled.result
 

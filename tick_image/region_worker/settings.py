@@ -23,6 +23,8 @@ QUEUE_SESSION = {
     "lock_timeout": "10s",
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "30s",
+    "datestyle": "ISO",
+    "intervalstyle": "postgres",
 }
 """The settings of a session with the queue. procrastinate uses table names without a schema, and sets no timeouts:
 a worker that freezes while taking a task would block the task for all other workers.

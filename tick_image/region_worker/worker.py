@@ -22,6 +22,7 @@ from psycopg import Connection, IsolationLevel
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from region_tick import logs
+from region_tick.adaptation import adapt_to_encoding
 from region_tick.handlers.enqueue import FETCH, QUEUE
 from region_worker.fetches import Fetches
 from region_worker.jobs import Backoff, QueueJobManager
@@ -133,6 +134,7 @@ def _pool(settings: WorkerSettings, size: int) -> ConnectionPool[Connection]:
 
     def configure(connection: Connection) -> None:
         connection.isolation_level = IsolationLevel.READ_COMMITTED
+        adapt_to_encoding(connection)
 
     return ConnectionPool(
         settings.database.conninfo,

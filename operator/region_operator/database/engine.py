@@ -1,7 +1,7 @@
 """Makes the operator's Postgres engine, and runs transactions with timeouts.
 
-Everything works through PgBouncer in transaction mode. So the operator prepares no statement, sets timeouts for a
-transaction only, and gives no option at the start of a connection. The pool is small, and every wait ends.
+Everything works through PgBouncer in transaction mode. So the operator prepares no statement, sets timeouts and formats
+for a transaction only, and gives no option at the start of a connection. The pool is small, and every wait ends.
 
 An engine belongs to one DatabaseUrl. Making a new engine after a rotation of the Secret is left to `store`.
 """
@@ -17,9 +17,13 @@ import psycopg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from region_operator.database.adaptation import adapt_to_values
+from region_tick.adaptation import adapt_to_encoding
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from region_tick.database_url import DatabaseUrl
@@ -35,22 +39,37 @@ GRACE_SECONDS = 5
 """How much longer than the server's own timeouts the operator waits for the server's error."""
 
 
+_SET_UP = text(
+    "SELECT set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true),"
+    " set_config('datestyle', 'ISO', true), set_config('intervalstyle', 'postgres', true)"
+)
+
+_AWAY = ("08", "28", "3D", "53", "57P", "58", "XX")
+"""The beginnings of SQLSTATEs that say that the server cannot work: no connection, no login, no database, no room, a
+shutdown, a broken disk or server (https://www.postgresql.org/docs/18/errcodes-appendix.html).
+"""
+
+
 def make_engine(url: DatabaseUrl) -> AsyncEngine:
     """Return an engine that connects at the first use. The caller must await the engine's dispose() at the end."""
     return create_async_engine(
         "postgresql+psycopg://",
-        async_creator=partial(
-            psycopg.AsyncConnection.connect,
-            url.conninfo,
-            prepare_threshold=None,
-            fallback_application_name="region-operator",
-        ),
+        async_creator=partial(_connect, url),
         pool_size=max(MIN_POOL_SIZE, url.connection_limit or POOL_SIZE),
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=True,  # a restarted database or pooler costs a round trip, not an error
         use_native_hstore=False,  # true costs a query for an unused type at each connection
     )
+
+
+async def _connect(url: DatabaseUrl) -> psycopg.AsyncConnection:
+    connection = await psycopg.AsyncConnection.connect(
+        url.conninfo, prepare_threshold=None, fallback_application_name="region-operator"
+    )
+    adapt_to_encoding(connection)
+    adapt_to_values(connection)
+    return connection
 
 
 @asynccontextmanager
@@ -69,7 +88,7 @@ async def transaction(
     limit = timeout_seconds + GRACE_SECONDS
     try:
         async with asyncio.timeout(limit) as whole, engine.begin() as connection:
-            await set_timeouts(connection, statement_seconds=timeout_seconds, lock_seconds=lock_timeout_seconds)
+            await set_up(connection, statement_seconds=timeout_seconds, lock_seconds=lock_timeout_seconds)
             yield connection
     except TimeoutError as error:
         if whole.expired():
@@ -77,12 +96,18 @@ async def transaction(
         raise
 
 
-async def set_timeouts(connection: AsyncConnection, *, statement_seconds: float, lock_seconds: float) -> None:
-    """Set the server's timeouts, in seconds, for the rest of the transaction."""
+async def set_up(connection: AsyncConnection, *, statement_seconds: float, lock_seconds: float) -> None:
+    """Set the server's timeouts, in seconds, and the formats that psycopg reads, for the rest of the transaction."""
     await connection.execute(
-        text("SELECT set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true)"),
+        _SET_UP,
         {"statement": f"{statement_seconds * 1000:.0f}", "lock": f"{lock_seconds * 1000:.0f}"},
     )
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Return whether an error says that the database cannot be reached or used, rather than refuses a statement."""
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    return error.connection_invalidated or sqlstate is None or sqlstate.startswith(_AWAY)
 
 
 def first_line(error: BaseException | None) -> str:

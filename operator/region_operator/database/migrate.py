@@ -22,7 +22,7 @@ from sqlalchemy.schema import CreateSchema
 
 from region_operator.database.comments import ensure_comments
 from region_operator.database.compatibility import may_use
-from region_operator.database.engine import first_line, make_engine, set_timeouts, transaction
+from region_operator.database.engine import first_line, is_away, make_engine, set_up, transaction
 from region_operator.database.partitions import LOCK, ensure_partitions
 from region_operator.database.region_table import RegionTable, Trigger, ensure_region_table, ensure_trigger, has_schema
 from region_operator.database.tables import REGION_INDEX, compatibility
@@ -107,7 +107,7 @@ async def migrate(url: DatabaseUrl, *, today: date | None = None) -> MigrationRe
 
     job_run gets partitions from the UTC day `today` on. The default is the day of the database's clock.
 
-    Raises MigrationError, TimeoutError, and sqlalchemy.exc.DBAPIError if the database is away.
+    Raises MigrationError, TimeoutError, and sqlalchemy.exc.DBAPIError if the database is away (engine.is_away).
     """
     engine = make_engine(url)
     try:
@@ -121,7 +121,11 @@ async def migrate(url: DatabaseUrl, *, today: date | None = None) -> MigrationRe
                 f"the role of DATABASE_URL may not make the schema {SCHEMA}: {first_line(error.orig)}."
                 " Grant it CREATE on the database, or run `region-operator migrate` with the URL of a role that has it"
             ) from error
-        raise
+        if is_away(error):
+            raise
+        raise MigrationError(
+            f"the migration to revision {newest_revision()} failed, and changed nothing: {first_line(error.orig)}"
+        ) from error
     finally:
         await engine.dispose()
 
@@ -154,7 +158,7 @@ def _state(revision: str | None) -> SchemaState:
 
 async def _migrate(connection: AsyncConnection, schema: str, today: date | None) -> MigrationReport:
     await connection.execute(LOCK)
-    await set_timeouts(connection, statement_seconds=TIMEOUT_SECONDS, lock_seconds=LOCK_TIMEOUT_SECONDS)
+    await set_up(connection, statement_seconds=TIMEOUT_SECONDS, lock_seconds=LOCK_TIMEOUT_SECONDS)
     before = await _revision(connection)
     state = _state(before)
     if state is SchemaState.NEWER:

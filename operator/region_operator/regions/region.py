@@ -10,6 +10,7 @@ the row: at the API server, in the tick, or in a log line that nobody can read.
 - No two active rows may share a code. If rows share a code, the row whose CronJob already ticks for the code is the
   region. If no such row exists, or more than one, all rows of the code are quarantined.
 - A bounding box with min_lon > max_lon is valid: the box crosses the antimeridian (RFC 7946, section 5.2).
+- An empty handler or timeout is none, as NULL is: some clients write an empty text for "nothing".
 
 Whether `cron_schedule` is valid is left to `schedule`.
 """
@@ -23,6 +24,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Self
 
 from region_operator.scheduler import parse_duration
+from region_tick.text_encoding import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +39,8 @@ TIMEOUT_LIMITS = (timedelta(seconds=1), timedelta(days=1))
 """The shortest and the longest timeout that a row may have."""
 
 _CORNERS = ("bbox_min_lon", "bbox_min_lat", "bbox_max_lon", "bbox_max_lat")
+ROUNDING = Decimal("1e-9")
+"""How far a corner may be beyond the limit, in degrees: a tenth of a millimetre, as floating point numbers round."""
 MAX_NAMED_REGIONS = 3
 """How many regions a message names at most. The message counts the rest."""
 _LINE_ENDS_AND_CONTROLS = frozenset({"Cc", "Zl", "Zp"})
@@ -129,8 +133,10 @@ def parse_region(rows: Sequence[Mapping[str, Any]], users: CodeUsers | None, *, 
     None if no other region has the code.
     """
     row = rows[0]
+    handler, timeout = (None if row.get(column) == "" else row.get(column) for column in ("handler", "timeout"))
     region_id, code, name, cron = (text_of(row[column]) for column in ("id", "code", "name", "cron_schedule"))
     problems = [
+        *_problems_of_values(row),
         *_problems_of_id(region_id, len(rows)),
         *_problems_of_code(code, region_id, users),
         *_problems_of_text("name", name, _LINE_ENDS_AND_CONTROLS),
@@ -138,7 +144,6 @@ def parse_region(rows: Sequence[Mapping[str, Any]], users: CodeUsers | None, *, 
     ]
     if row["cron_schedule"] is None:
         problems.append('cron_schedule is NULL: write a schedule, e.g. "*/5 * * * *"')
-    handler = row.get("handler")
     if handler is not None:
         problems += _problems_of_handler(str(handler))
     try:
@@ -146,14 +151,14 @@ def parse_region(rows: Sequence[Mapping[str, Any]], users: CodeUsers | None, *, 
     except ValueError as error:
         problems.append(str(error))
     try:
-        timeout = parse_timeout(row.get("timeout"))
+        limit = parse_timeout(timeout)
     except ValueError as error:
         problems.append(str(error))
     if problems:
         return Quarantined(region_id, printable(code), "; ".join(problems))
     return RegionRow(
         source=source, id=region_id, code=code, name=name, bbox=bbox, cron_schedule=cron,
-        handler=None if handler is None else str(handler), timeout=timeout,
+        handler=None if handler is None else str(handler), timeout=limit,
     )  # fmt: skip
 
 
@@ -178,6 +183,14 @@ def printable(text: str, *, limit: int = 80) -> str:
     if not text.isprintable():
         text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _problems_of_values(row: Mapping[str, Any]) -> Iterator[str]:
+    for column in TEXT_LIMITS:
+        if isinstance(value := row.get(column), Unreadable):
+            yield f'{column} "{printable(value)}" {value.problem}'
+    if isinstance(row["id"], float | Decimal) and not Decimal(row["id"]).is_finite():
+        yield f"id {row['id']} is no number that tells a region from others: write a finite one"
 
 
 def _problems_of_id(region_id: str, rows: int) -> Iterator[str]:
@@ -222,14 +235,14 @@ def _problems_of_text(column: str, text: str, refused: frozenset[str]) -> Iterat
 
 
 def _parse_degrees(column: str, corner: object) -> Decimal:
-    limit = 180 if column.endswith("lon") else 90
+    limit = Decimal(180 if column.endswith("lon") else 90)
     try:
         degrees = Decimal(str(corner))  # by the text: Decimal(0.1) has 55 digits
     except InvalidOperation:
         degrees = Decimal("NaN")
-    if not (degrees.is_finite() and -limit <= degrees <= limit):
+    if not (degrees.is_finite() and -limit - ROUNDING <= degrees <= limit + ROUNDING):
         raise ValueError(f"{column} {printable(str(corner))} is not a place: write degrees, -{limit} to {limit}")
-    return degrees
+    return max(-limit, min(degrees, limit))
 
 
 def text_of(value: object) -> str:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from psycopg import errors
 from sqlalchemy.exc import DataError, DBAPIError, ProgrammingError
 
-from region_operator.database.engine import first_line, transaction
+from region_operator.database.engine import first_line, is_away, transaction
 from region_operator.database.region_table import Trigger, look_at_trigger
 from region_operator.runtime.slices import run_in_slices
 from region_tick.contract import SCHEMA
@@ -29,6 +29,41 @@ if TYPE_CHECKING:
 READ_TIMEOUT_SECONDS = 30
 LOCK_TIMEOUT_SECONDS = 5
 ROWS_AT_ONCE = 1000
+
+_PREPARE = sa.text("""
+WITH policy AS (
+    SELECT polpermissive AS permits, coalesce(pg_get_expr(polqual, polrelid), 'true') = 'true' AS everything
+    FROM pg_policy JOIN pg_class c ON c.oid = polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = :schema AND c.relname = :table AND polcmd IN ('r', '*')
+    AND EXISTS (SELECT FROM unnest(polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE'))
+)
+SELECT set_config('row_security', CASE
+    WHEN coalesce(bool_or(everything) FILTER (WHERE permits), false)
+        AND coalesce(bool_and(everything) FILTER (WHERE NOT permits), true) THEN 'on' ELSE 'off' END, true),
+    set_config('client_encoding', CASE
+        WHEN :ascii AND current_setting('server_encoding') = 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, true)
+FROM policy
+""")
+"""Makes Postgres refuse a query from which row security would hide rows: row security hides them and says nothing. With
+row_security off, Postgres also refuses where a policy shows every row, so such a policy is looked for. And a database
+in SQL_ASCII gives its bytes as they are, where it would refuse the whole query for a byte that is not UTF-8. `ascii`
+says whether the query is in ASCII, because psycopg sends queries in the session's encoding.
+"""
+
+_REMEDIES = {
+    errors.UndefinedTable: "create it, or name the table in spec.source.table and its schema in DATABASE_URL's schema="
+    " (region_index is made only in a database that has no other table, and not with spec.source.create: false)",
+    errors.UndefinedColumn: "name the table's columns in spec.source.columns",
+    errors.DatatypeMismatch: "spec.source.columns.active must name a boolean column: add one that is GENERATED ALWAYS"
+    " AS (status = 'ACTIVE') STORED, or name a view that selects it so",
+    errors.ObjectNotInPrerequisiteState: "REFRESH MATERIALIZED VIEW {table}",
+    errors.InsufficientPrivilege: "GRANT SELECT ON {table} TO the operator's role",
+}
+_HIDDEN_ROWS = "row-level security"
+_REMEDY_FOR_HIDDEN_ROWS = (
+    "row security would hide rows from the operator's role: ALTER ROLE ... BYPASSRLS, or, where {table} is a table"
+    " itself, CREATE POLICY ... ON {table} FOR SELECT TO that role USING (true)"
+)
 
 
 class UnreadableSourceError(Exception):
@@ -79,17 +114,18 @@ async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: s
             f"the region table {table} is in the operator's own schema, which migrations change: move it to another"
             " schema, and name that in spec.source.table or in DATABASE_URL's ?schema="
         )
+    select = _select(table, source.columns)
+    names = {"schema": table.schema, "table": table.name}
     try:
         async with transaction(
             engine, timeout_seconds=READ_TIMEOUT_SECONDS, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS
         ) as connection:
+            await connection.execute(_PREPARE, names | {"ascii": str(select).isascii()})
             trigger = await look_at_trigger(connection, schema=table.schema, table=table.name, columns=source.columns)
-            result = await connection.execute(_select(table, source.columns))
+            result = await connection.execute(select)
             rows = await run_in_slices(_as_dicts(result))
-    except (ProgrammingError, DataError) as error:
-        raise UnreadableSourceError(f"the region table {table} cannot be read: {first_line(error.orig)}") from error
     except DBAPIError as error:
-        raise (_timeout_error(table, error.orig) or error) from error
+        raise (_timeout_error(table, error.orig) or _unreadable_error(table, error) or error) from error
     return Reading(rows, trigger)
 
 
@@ -117,6 +153,17 @@ def _timeout_error(table: Table, cause: BaseException | None) -> SlowSourceError
         case _:
             return None
     return SlowSourceError(f"{what} ({cause.diag.message_primary}): {remedy}")
+
+
+def _unreadable_error(table: Table, error: DBAPIError) -> UnreadableSourceError | None:
+    """Return the error for a table that Postgres refuses to read, with the remedy, or None if the database is away."""
+    if is_away(error) and not isinstance(error, ProgrammingError | DataError):
+        return None
+    remedies = [remedy for kind, remedy in _REMEDIES.items() if isinstance(error.orig, kind)]
+    if _HIDDEN_ROWS in str(error.orig):
+        remedies = [_REMEDY_FOR_HIDDEN_ROWS]
+    said = [first_line(error.orig), *(remedy.format(table=table) for remedy in remedies)]
+    return UnreadableSourceError(f"the region table {table} cannot be read: {': '.join(said)}")
 
 
 def _select(table: Table, columns: Columns) -> sa.Select[Any]:

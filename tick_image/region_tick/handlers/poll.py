@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from region_tick.adapters import Found, make_adapters
 from region_tick.contract import Variable
-from region_tick.creators import read_creators, save
+from region_tick.creators import count_escaped, read_creators, save
 from region_tick.fetch import TransientError
 from region_tick.handlers import Outcome, Tick
 from region_tick.poll_settings import PollSettings
@@ -59,6 +59,8 @@ def poll(tick: Tick) -> Outcome:
         with tick.transaction() as connection:
             items = save(connection, polled.creator, polled.result)
         counts.update(_counts(polled, items=items))
+        if escaped := count_escaped(tick.connection, polled.result):
+            counts["escaped"] += escaped
         if isinstance(polled.result, TransientError):
             unreached, example = unreached + 1, str(polled.result)
         _log_failure(tick, polled)
