@@ -34,13 +34,15 @@ T = TypeVar("T")
 
 
 @click.command("migrate")
-def migrate_command() -> None:
+@click.option("--table/--no-table", default=True, help="Whether to make region_index in a database without tables.")
+def migrate_command(*, table: bool) -> None:
     """Bring the database's schema to this release.
 
-    Exit code 0: done; 69: the database does not answer; 78: the environment or the database cannot be used.
+    Exit code 0: done; 69: the database does not answer; 75: a table is in use, so run it again; 78: the environment or
+    the database cannot be used.
     """
     settings = read_settings()
-    report, indexes = _run(lambda: _migrate(DatabaseUrl.parse(settings.read_direct_url())))
+    report, indexes = _run(lambda: _migrate(DatabaseUrl.parse(settings.read_direct_url()), make_table=table))
     click.echo(f"schema {SCHEMA}: {report.before or 'none'} -> {report.after}")
     click.echo(f"{REGION_INDEX}: {report.region_table}, its trigger: {report.trigger}")
     click.echo(f"partitions of job_run: {len(report.partitions)} made")
@@ -78,7 +80,8 @@ def _run(work: Callable[[], Awaitable[T]]) -> T:
     try:
         return asyncio.run(run())
     except MigrationError as error:
-        give_up(os.EX_CONFIG, str(error))
+        in_use = isinstance(error.__cause__, DBAPIError) and isinstance(error.__cause__.orig, errors.LockNotAvailable)
+        give_up(os.EX_TEMPFAIL if in_use else os.EX_CONFIG, str(error))
     except Exception as error:
         if isinstance(error, DBAPIError) and isinstance(error.orig, errors.LockNotAvailable):
             give_up(os.EX_TEMPFAIL, "job_run is in use for long, pg_stat_activity says by whom: run it again later")
@@ -89,9 +92,9 @@ def _run(work: Callable[[], Awaitable[T]]) -> T:
         give_up(os.EX_UNAVAILABLE if away else os.EX_CONFIG, str(failure))
 
 
-async def _migrate(url: DatabaseUrl) -> tuple[MigrationReport, list[str]]:
+async def _migrate(url: DatabaseUrl, *, make_table: bool) -> tuple[MigrationReport, list[str]]:
     """Migrate, then build the indexes that partitions lack. Return the report and the names of the indexes."""
-    report = await migrate(url)
+    report = await migrate(url, make_table=make_table)
     engine = make_engine(url)
     try:
         return report, await build_indexes(engine)

@@ -102,7 +102,7 @@ class Reconciler:
         try:
             scheduler = Scheduler.from_object(body)
             async with limit:
-                database = await self._store.open()
+                database = await self._store.open(make_table=scheduler.spec.source.wants_default_table)
                 observation = await self._observe(database, scheduler)
                 before, scheduler = scheduler, await save_guard_state(self._api, scheduler, observation.decision)
                 self._races = 0

@@ -85,10 +85,18 @@ class Columns(_Model):
 
 
 class Source(_Model):
-    """The table or view with the regions. `table` is `name` or `schema.name`."""
+    """The table or view with the regions. `table` is `name` or `schema.name`. `create` says whether region_index may be
+    made.
+    """
 
     table: str = "region_index"
+    create: bool = True
     columns: Columns = Columns()
+
+    @property
+    def wants_default_table(self) -> bool:
+        """Whether the table that the operator can make is the table to be read."""
+        return self == Source()
 
 
 class TickSpec(_Model):

@@ -13,8 +13,9 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from region_operator.database.default_table import RegionTable
 from region_operator.database.migrate import MigrationError, SchemaState, migrate, newest_revision
-from region_operator.database.region_table import RegionTable, Trigger
+from region_operator.database.region_table import Trigger
 from region_tick.database_url import DatabaseUrl
 from tests.database.notifying import make_triggers, state_of_triggers
 from tests.database.schema import run, state, value

@@ -1,20 +1,20 @@
-"""database/region_table.py on a real Postgres: the user's table in any shape and with any rights, or created."""
+"""database/region_table.py on a real Postgres: the triggers of the user's table, in any shape and with any rights."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
-from region_operator.database.migrate import SchemaState, migrate
-from region_operator.database.region_table import RegionTable, Trigger
+from region_operator.database.default_table import RegionTable
+from region_operator.database.migrate import migrate
+from region_operator.database.region_table import Trigger
 from region_operator.scheduler import Columns
 from region_tick.database_url import DatabaseUrl
 from tests.database.notifying import heard, make_triggers, state_of_triggers
-from tests.database.schema import run, state, value
+from tests.database.schema import run, value
 from tests.harness.regions import ROW_TRIGGER
 
 if TYPE_CHECKING:
@@ -44,19 +44,6 @@ async def test_a_table_that_is_there_is_left_as_it_is(empty_database: str, relat
     assert value(empty_database, "SELECT pg_typeof((SELECT max(id) FROM region_index))::text") == "bigint"
 
 
-@pytest.mark.parametrize("schema", ["app", 'Odd " name: %s'])
-async def test_the_schema_of_the_url(empty_database: str, schema: str) -> None:
-    report = await migrate(replace(DatabaseUrl.parse(empty_database), schema=schema))
-    assert (report.region_table, report.trigger) == (RegionTable.CREATED, Trigger.CREATED)
-    assert value(empty_database, "SELECT schemaname FROM pg_tables WHERE tablename = 'region_index'") == schema
-
-
-async def test_a_dropped_table_is_not_made_again(database: str) -> None:
-    run(database, "ALTER TABLE region_index RENAME TO away")
-    report = await migrate(DatabaseUrl.parse(database))
-    assert (report.region_table, report.trigger) == (RegionTable.MISSING, Trigger.NO_TABLE)
-
-
 async def test_a_locked_table_gets_its_trigger_another_time(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("region_operator.database.migrate.LOCK_TIMEOUT_SECONDS", 0.1)
     run(database, f"DROP TRIGGER {ROW_TRIGGER} ON region_index")
@@ -77,18 +64,6 @@ async def test_without_rights_on_the_users_table(stranger: Callable[[str], str],
     assert (report.region_table, report.trigger) == (RegionTable.FOUND, Trigger.REFUSED)
     run(empty_database, f"GRANT TRIGGER ON region_index TO {urlsplit(url).username}")
     assert (await migrate(DatabaseUrl.parse(url))).trigger is Trigger.CREATED
-
-
-async def test_without_the_right_to_make_the_users_table(stranger: Callable[[str], str], empty_database: str) -> None:
-    url = stranger(empty_database)
-    run(
-        empty_database,
-        "REVOKE CREATE ON SCHEMA public FROM public",  # as it is from Postgres 15 on
-        f"CREATE SCHEMA region_tick AUTHORIZATION {urlsplit(url).username}",
-    )
-    report = await migrate(DatabaseUrl.parse(url))
-    assert (report.region_table, report.trigger) == (RegionTable.MISSING, Trigger.NO_TABLE)
-    assert await state(url) is SchemaState.CURRENT
 
 
 LIKE = "CREATE TABLE areas (LIKE region_index INCLUDING DEFAULTS)"

@@ -3,9 +3,9 @@
 A migration is one transaction under an advisory lock. So concurrent migrations wait for each other, and a failed
 migration changes nothing. The user's table is made together with our first tables and never again. If somebody renames
 the table for an hour, a new empty table in its place would mean "no regions". There is no way back to an older schema.
-The comments are left to `comments`, the partitions to `partitions`, and the user's table and its triggers to
-`region_table`. A migration knows nothing of spec.source: it makes the triggers of region_index, if that has the default
-columns. The operator makes all others.
+The comments are left to `comments`, the partitions to `partitions`, the user's table to `default_table` and its
+triggers to `region_table`. A migration knows nothing of spec.source: it makes the triggers of region_index, if that has
+the default columns. The operator makes all others.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from sqlalchemy.schema import CreateSchema
 
 from region_operator.database.comments import ensure_comments
 from region_operator.database.compatibility import may_use
+from region_operator.database.default_table import RegionTable, ensure_region_table
 from region_operator.database.engine import first_line, is_away, make_engine, set_up, transaction
 from region_operator.database.partitions import LOCK, ensure_partitions
-from region_operator.database.region_table import RegionTable, Trigger, ensure_region_table, ensure_trigger, has_schema
+from region_operator.database.region_table import Trigger, ensure_trigger, has_schema
 from region_operator.database.tables import REGION_INDEX, compatibility
 from region_operator.scheduler import Columns
 from region_tick.contract import SCHEMA
@@ -101,10 +102,11 @@ class MigrationReport:
     """The UTC days for which the migration made a partition of job_run."""
 
 
-async def migrate(url: DatabaseUrl, *, today: date | None = None) -> MigrationReport:
+async def migrate(url: DatabaseUrl, *, make_table: bool = True, today: date | None = None) -> MigrationReport:
     """Bring a database to the schema of this release, with comments, partitions, and the user's table with its trigger.
     Harmless to repeat.
 
+    `make_table` says whether region_index may be made, in a new database that has no other table.
     job_run gets partitions from the UTC day `today` on. The default is the day of the database's clock.
 
     Raises MigrationError, TimeoutError, and sqlalchemy.exc.DBAPIError if the database is away (engine.is_away).
@@ -114,7 +116,7 @@ async def migrate(url: DatabaseUrl, *, today: date | None = None) -> MigrationRe
         async with transaction(
             engine, timeout_seconds=TIMEOUT_SECONDS, lock_timeout_seconds=TIMEOUT_SECONDS
         ) as connection:
-            return await _migrate(connection, url.schema, today)
+            return await _migrate(connection, url.schema, today, make_table=make_table)
     except DBAPIError as error:
         if isinstance(error.orig, errors.InsufficientPrivilege):
             raise MigrationError(
@@ -156,7 +158,9 @@ def _state(revision: str | None) -> SchemaState:
     return SchemaState.OLDER if revision in _known_revisions() else SchemaState.NEWER
 
 
-async def _migrate(connection: AsyncConnection, schema: str, today: date | None) -> MigrationReport:
+async def _migrate(
+    connection: AsyncConnection, schema: str, today: date | None, *, make_table: bool
+) -> MigrationReport:
     await connection.execute(LOCK)
     await set_up(connection, statement_seconds=TIMEOUT_SECONDS, lock_seconds=LOCK_TIMEOUT_SECONDS)
     before = await _revision(connection)
@@ -168,7 +172,7 @@ async def _migrate(connection: AsyncConnection, schema: str, today: date | None)
     if state is not SchemaState.CURRENT:
         await _upgrade(connection)
     await ensure_comments(connection)
-    make = before is None and schema != SCHEMA  # in our schema nobody would look for a table of the user's
+    make = make_table and before is None and schema != SCHEMA  # in our schema nobody would look for a table of the user's
     region_table = await ensure_region_table(connection, schema=schema, make=make)
     now = (await connection.execute(text("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date"))).scalar_one()
     return MigrationReport(

@@ -1,8 +1,8 @@
-"""Creates the user's table of regions if missing, and the triggers that notify the operator of edits.
+"""Creates the triggers on the user's table of regions that notify the operator of edits.
 
 The user's table may be a view, have an id of another type, or belong to another role. So the operator never alters the
 table, except for the triggers. The triggers are a luxury: without them, the operator sees an edit at the next refresh.
-So a trigger or a table that cannot be made is reported, not raised. When the triggers are made is left to `triggers`,
+So a trigger that cannot be made is reported, not raised. When the triggers are made is left to `triggers`,
 what they tell of to `row_trigger`.
 
 Several installations may read one table by different columns, and each has a trigger of its own. So nobody drops a
@@ -15,12 +15,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from psycopg import errors
-from sqlalchemy import MetaData, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.schema import CreateSchema, CreateTable
 
 from region_operator.database.row_trigger import STATEMENT_FUNCTION, STATEMENT_TRIGGER, TRUNCATE_TRIGGER, RowTrigger
-from region_operator.database.tables import region_index
 from region_tick.contract import SCHEMA
 
 if TYPE_CHECKING:
@@ -31,10 +29,8 @@ if TYPE_CHECKING:
 
     from region_operator.scheduler import Columns
 
-_REFUSED = (errors.InsufficientPrivilege, errors.LockNotAvailable)
-
 _NOT_MADE = (
-    *(*_REFUSED, errors.DeadlockDetected, errors.ReadOnlySqlTransaction),
+    *(errors.InsufficientPrivilege, errors.LockNotAvailable, errors.DeadlockDetected, errors.ReadOnlySqlTransaction),
     *(errors.DuplicateObject, errors.DuplicateFunction, errors.UniqueViolation),  # another installation was first
 )
 
@@ -44,11 +40,6 @@ _ALWAYS = "A"
 _FIRES = ("O", _ALWAYS)
 """The values of pg_trigger.tgenabled for a trigger that ordinary sessions fire, neither disabled nor for replicas only.
 """
-
-_RELATION = text(
-    "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE n.nspname = :schema AND c.relname = :table AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))"
-)
 
 _LOOK = text("""
 WITH source AS (
@@ -96,15 +87,6 @@ of release 0.1, and null without it. That trigger is mute if a trigger for each 
 """
 
 
-class RegionTable(StrEnum):
-    """The state of region_index in the URL's schema."""
-
-    CREATED = "created"
-    FOUND = "found"
-    MISSING = "missing"
-    """The table does not exist and was not created, because the right is missing, or because the table existed once."""
-
-
 class Trigger(StrEnum):
     """The state of the triggers that notify of edits: one for each row, one for TRUNCATE."""
 
@@ -133,28 +115,6 @@ class Trigger(StrEnum):
     def fires(self) -> bool:
         """Whether every edit of the table notifies the operator."""
         return self in (Trigger.CREATED, Trigger.FOUND, Trigger.STATEMENT)
-
-
-async def ensure_region_table(connection: AsyncConnection, *, schema: str, make: bool) -> RegionTable:
-    """Return the state of region_index in `schema`. Create the default table if missing, and if `make` is true.
-
-    Raises sqlalchemy.exc.DBAPIError, except for a missing right or a lock held for too long.
-    """
-    if (await connection.execute(_RELATION, {"schema": schema, "table": region_index.name})).scalar_one():
-        return RegionTable.FOUND
-    if not make:
-        return RegionTable.MISSING
-    table = region_index.to_metadata(MetaData(naming_convention=region_index.metadata.naming_convention), schema=schema)
-    try:
-        async with connection.begin_nested():
-            if not await has_schema(connection, schema):
-                await connection.execute(CreateSchema(schema))
-            await connection.execute(CreateTable(table))
-    except DBAPIError as error:
-        if isinstance(error.orig, _REFUSED):
-            return RegionTable.MISSING
-        raise
-    return RegionTable.CREATED
 
 
 async def look_at_trigger(connection: AsyncConnection, *, schema: str, table: str, columns: Columns) -> Trigger:

@@ -107,9 +107,9 @@ class Store:
         """How far the database's clock is ahead of the API server's. None: one of them has not been read."""
         return self._database_clock.ahead_of(self._api_clock) if self._api_clock else None
 
-    async def open(self) -> Database:
+    async def open(self, *, make_table: bool = True) -> Database:
         """Return the database. If the schema may be used, make today's partitions, and begin to forget old days and to
-        build missing indexes.
+        build missing indexes. `make_table` says whether a migration may make region_index.
 
         Raises MissingDatabaseUrlError, DatabaseUrlError, SchemaError, and what SQLAlchemy raises if the database is
         away.
@@ -117,10 +117,10 @@ class Store:
         url = self._read_url()
         if self._database is None or url != self._url:
             await self.close()
-            database = await self._open(DatabaseUrl.parse(url))
+            database = await self._open(DatabaseUrl.parse(url), make_table=make_table)
             self._url = url
         else:
-            database = await self._look_again(self._database, url)
+            database = await self._look_again(self._database, url, make_table=make_table)
         self._database = database
         history = await read_history(database.engine)
         async with transaction(database.engine) as connection:
@@ -138,9 +138,9 @@ class Store:
         if database is not None:
             await database.engine.dispose()
 
-    async def _open(self, url: DatabaseUrl) -> Database:
+    async def _open(self, url: DatabaseUrl, *, make_table: bool) -> Database:
         if self._may_migrate:
-            await _migrate(url)
+            await _migrate(url, make_table=make_table)
         database = Database(make_engine(url), url.schema)
         try:
             found = await find_schema(database.engine)
@@ -152,7 +152,7 @@ class Store:
         log.info("database opened", extra={"address": url.address, "revision": found.revision})
         return self._go_by(found, database)
 
-    async def _look_again(self, database: Database, url: str) -> Database:
+    async def _look_again(self, database: Database, url: str, *, make_table: bool) -> Database:
         """Look at the schema again, and follow a change. If an older schema replaced a newer schema, open anew.
 
         A lost schema is left to the queries: their errors name what is missing.
@@ -165,7 +165,7 @@ class Store:
             return self._go_by(found, database)
         if database.schema_conflict and found.state in (SchemaState.MISSING, SchemaState.OLDER):
             await self.close()  # a backup was brought back in the place of the newer schema
-            return await self._open(DatabaseUrl.parse(url))
+            return await self._open(DatabaseUrl.parse(url), make_table=make_table)
         return database
 
     def _go_by(self, found: FoundSchema, database: Database) -> Database:
@@ -182,10 +182,10 @@ class Store:
         return replace(database, schema_conflict=schema_conflict)
 
 
-async def _migrate(url: DatabaseUrl) -> None:
+async def _migrate(url: DatabaseUrl, *, make_table: bool) -> None:
     """Bring a database to this release's schema. Leave a newer schema as it is. Raises SchemaError."""
     try:
-        report = await migrate(url)
+        report = await migrate(url, make_table=make_table)
     except NewerSchemaError:
         return
     except MigrationError as error:
