@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import secrets
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -45,6 +46,9 @@ NO_DOCKER = "no Docker engine for kind"
 NO_CURRENT_CLUSTER = "no cluster named for CLUSTER=current"
 TIME_ZONE = "Asia/Kolkata"
 """Of the tests' databases: UTC+5:30, so that not even the minutes of the hour are those of UTC."""
+
+POSTGRES = "postgres"
+"""The property of a test's report that has the version of Postgres that the test ran on."""
 
 EXCUSES = (NO_DOCKER, NO_CURRENT_CLUSTER, NO_HISTORY)
 """Why a test may be skipped in CI: what a machine cannot give. Everything else could run, so it must."""
@@ -96,6 +100,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests ran on which version of Postgres."""
+    reports = terminalreporter.stats.get("passed", [])
+    versions = Counter(value for report in reports for name, value in report.user_properties if name == POSTGRES)
+    if versions:
+        ran = ", ".join(f"{version} ({tests} tests)" for version, tests in sorted(versions.items()))
+        terminalreporter.write_line(f"Postgres: {ran}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def collected_garbage() -> Iterator[None]:
     """What only a garbage collection finds, a coroutine that nobody awaited for example, fails the last test."""
@@ -127,6 +140,17 @@ def postgres() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def postgres_version(postgres: Server) -> str:
+    """The version of Postgres, such as 18.6."""
+    with psycopg.connect(DatabaseUrl.parse(postgres.url()).conninfo) as connection:
+        return version_of(connection)
+
+
+def version_of(connection: psycopg.Connection) -> str:
+    return (connection.info.parameter_status("server_version") or "unknown").split()[0]
+
+
+@pytest.fixture(scope="session")
 def migrated_template(postgres: Server) -> Iterator[str]:
     """The name of a migrated database that others are copied from."""
     with new_database(postgres) as name:
@@ -150,15 +174,21 @@ def stranger(postgres: Server) -> Iterator[Callable[[str], str]]:
 
 
 @pytest.fixture
-def empty_database(postgres: Server) -> Iterator[str]:
+def empty_database(
+    postgres: Server, postgres_version: str, record_property: Callable[[str, object], None]
+) -> Iterator[str]:
     """The URL of a fresh database with nothing in it."""
+    record_property(POSTGRES, postgres_version)
     with new_database(postgres) as name:
         yield postgres.url(name)
 
 
 @pytest.fixture
-def database(postgres: Server, migrated_template: str) -> Iterator[str]:
+def database(
+    postgres: Server, migrated_template: str, postgres_version: str, record_property: Callable[[str, object], None]
+) -> Iterator[str]:
     """The URL of a fresh migrated database."""
+    record_property(POSTGRES, postgres_version)
     with new_database(postgres, template=migrated_template) as name:
         yield postgres.url(name)
 

@@ -88,9 +88,7 @@ async def test_an_older_schema(database: str, next_revision: Callable[[str], Non
 
 async def test_a_failed_migration_leaves_nothing(empty_database: str, next_revision: Callable[[str], None]) -> None:
     next_revision("SELECT 1 / 0")
-    with pytest.raises(
-        MigrationError, match=r"migration to revision 9999 failed, and changed nothing: division by"
-    ):
+    with pytest.raises(MigrationError, match=r"migration to revision 9999 failed, and changed nothing: division by"):
         await migrate(DatabaseUrl.parse(empty_database))
     assert await state(empty_database) is SchemaState.MISSING
     assert value(empty_database, "SELECT count(*) FROM pg_namespace WHERE nspname = 'region_tick'") == 0

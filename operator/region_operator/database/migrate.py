@@ -172,7 +172,9 @@ async def _migrate(
     if state is not SchemaState.CURRENT:
         await _upgrade(connection)
     await ensure_comments(connection)
-    make = make_table and before is None and schema != SCHEMA  # in our schema nobody would look for a table of the user's
+    make = (
+        make_table and before is None and schema != SCHEMA
+    )  # in our schema nobody would look for a table of the user's
     region_table = await ensure_region_table(connection, schema=schema, make=make)
     now = (await connection.execute(text("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date"))).scalar_one()
     return MigrationReport(
