@@ -156,7 +156,7 @@ async def test_a_schema_that_is_migrated_under_a_running_operator_is_noticed(
     caplog.set_level(logging.INFO)
     async with Store(lambda: database, may_migrate=True) as store:
         first = await store.open()
-        assert await store.open() is first
+        assert await store.open() == first
         run(database, NEWER, TOO_NEW)
         second = await store.open()
         assert second.schema_conflict
@@ -170,7 +170,7 @@ async def test_a_schema_that_is_lost_under_a_running_operator_is_left_to_who_nee
     async with Store(lambda: database, may_migrate=False) as store:
         first = await store.open()
         run(database, "DROP SCHEMA region_tick CASCADE")
-        assert await store.open() is first
+        assert await store.open() == first
 
 
 async def test_the_ledger_leaves_alone_what_is_to_be_left_alone(
