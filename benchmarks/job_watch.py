@@ -87,7 +87,7 @@ async def fill(jobs: int) -> None:
 def make_bodies(jobs: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield Jobs and their pods."""
     cronjob = render_cronjob(
-        PARIS, parse_schedule(PARIS.cron_schedule), scheduler(), name="r", tick_image="t", suspend=False
+        PARIS, parse_schedule(PARIS.cron_schedule), scheduler(), name="r", tick_image="t", suspended_by=None
     )
     template = cronjob["spec"]["jobTemplate"]
     pod_spec = {key: value for key, value in template["spec"]["template"]["spec"].items() if key != "priorityClassName"}

@@ -57,7 +57,7 @@ PAGES = (
         "status.md",
         "Conditions, reasons and Events",
         "what a RegionScheduler says of itself",
-        (f"{_OPERATOR}/plan/status.py", f"{_OPERATOR}/kube/events.py", f"{_OPERATOR}/plan/changes.py"),
+        (f"{_OPERATOR}/plan/conditions.py", f"{_OPERATOR}/kube/events.py", f"{_OPERATOR}/plan/changes.py"),
         status_page,
     ),
     Page("ledger.md", "The ledger", "states and reasons of `job_run`", (_CONTRACT,), ledger_page),

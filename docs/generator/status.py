@@ -8,9 +8,9 @@ from docs.generator.markdown import code, join, section, table, wrap
 from docs.generator.source import Texts
 from region_operator.kube import events
 from region_operator.kube.events import EventReason
-from region_operator.plan import changes, status
+from region_operator.plan import changes, conditions
 from region_operator.plan.changes import ChangeReason
-from region_operator.plan.status import ConditionType, ReadyReason
+from region_operator.plan.conditions import ConditionType, ReadyReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def status_page() -> str:
     """Return the page without its head."""
     return join(
-        section("Conditions", table(("condition", "meaning"), _rows(status, ConditionType))),
-        section("Reasons of Ready", table(("reason", "meaning"), _rows(status, ReadyReason))),
+        section("Conditions", table(("condition", "meaning"), _rows(conditions, ConditionType))),
+        section("Reasons of Ready", table(("reason", "meaning"), _rows(conditions, ReadyReason))),
         section(
             "Events",
             "Each Event is a Warning on the RegionScheduler, when something begins.",

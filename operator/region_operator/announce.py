@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from region_operator.database.history import explain_change
 from region_operator.kube import events
+from region_operator.plan.changes import Guarded
 from region_operator.plan.clock_skew import explain_skew
-from region_operator.plan.deletion_guard import GuardState, explain_hold
+from region_operator.plan.guard_memory import GuardState
+from region_operator.plan.hold_report import explain_hold
 from region_operator.plan.status import HISTORY_FIELD
 from region_operator.runtime import metrics
 
@@ -30,6 +32,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+_EVENTS = {
+    Guarded.DELETION: events.EventReason.DELETIONS_HELD,
+    Guarded.QUARANTINE: events.EventReason.QUARANTINES_HELD,
+    Guarded.SLOWDOWN: events.EventReason.SLOWDOWNS_HELD,
+    Guarded.SPEEDUP: events.EventReason.SPEEDUPS_HELD,
+    Guarded.CREATION: events.EventReason.CREATIONS_HELD,
+}
+
+
 class Announcer:
     """Announces the begin and the end of what a RegionScheduler's reconciles find."""
 
@@ -41,20 +52,24 @@ class Announcer:
         self._deafness = ""
         self._clock_skew = ""
 
-    async def announce_hold(self, before: Scheduler, after: Scheduler, decision: Decision) -> None:
-        """Announce a hold that begins, and log a hold that ends.
+    async def announce_holds(self, before: Scheduler, after: Scheduler, decision: Decision) -> None:
+        """Announce each hold that begins, and log each hold that ends.
 
-        `before` and `after` are the RegionScheduler before and after the guard's decision was saved in the status.
+        `before` and `after` are the RegionScheduler before and after the guards' decision was saved in the status.
         """
-        metrics.HELD_DELETIONS.set(len(decision.held))
-        hold, hold_before = decision.state.hold, GuardState.from_status(before.status).hold
-        if hold and hold != hold_before:
-            message = explain_hold(hold, decision.held, after)
-            log.warning("deletions held", extra={"held": len(decision.held), "reason": message})
-            if not hold_before:
-                await events.post_warning(self._api, after, reason=events.EventReason.DELETIONS_HELD, message=message)
-        if hold_before and not hold:
-            log.info("hold ended", extra={"approved": len(decision.state.approved)})
+        metrics.HELD_DELETIONS.set(len(decision.held_of(Guarded.DELETION)))
+        holds_before = GuardState.from_status(before.status).holds
+        for kind in Guarded:
+            held = decision.held_of(kind)
+            metrics.HELD_CHANGES.labels(kind).set(len(held))
+            hold, hold_before = decision.state.holds.get(kind), holds_before.get(kind)
+            if hold and hold != hold_before:
+                message = explain_hold(hold, held, after)
+                log.warning("changes held", extra={"kind": kind, "held": len(held), "reason": message})
+                if not hold_before:
+                    await events.post_warning(self._api, after, reason=_EVENTS[kind], message=message)
+            if hold_before and not hold:
+                log.info("hold ended", extra={"kind": kind, "approved": len(decision.state.approved.get(kind, ()))})
 
     async def announce_quarantines(self, scheduler: Scheduler, quarantined: Sequence[Quarantined]) -> None:
         """Announce every quarantine that begins or changes its reason. Log every quarantine that ends."""
@@ -142,5 +157,5 @@ def log_reconciled(observation: Observation) -> None:
     }
     for state, count in counts.items():
         metrics.REGIONS.labels(state).set(count)
-    extra = {**counts, "held": summary.held, "unchanged": observation.decision.plan.unchanged}
+    extra = {**counts, "held": sum(summary.held.values()), "unchanged": observation.decision.plan.unchanged}
     log.log(logging.INFO if summary.changed else logging.DEBUG, "reconciled", extra=extra)

@@ -23,8 +23,9 @@ from region_operator.kube.leader_election import new_identity
 from region_operator.kube.nudge import Nudger
 from region_operator.loop import ReconcileLoop
 from region_operator.observe import Observer
+from region_operator.plan.conditions import ReadyReason
 from region_operator.plan.report import Report, make_report
-from region_operator.plan.status import ReadyReason
+from region_operator.plan.speedup_guard import guard_speedups
 from region_operator.reconcile import Reconciler
 from region_operator.regions.listen import listen
 from region_operator.runtime.garbage import freeze_memory
@@ -70,11 +71,12 @@ async def plan_once(settings: Settings) -> Report:
             observer = Observer(api, CronJobWatch(api), tick_image=settings.tick_image)
             observation = await observer.observe(database, scheduler, now=datetime.now(UTC))
             forecast = await forecast_now(database, scheduler, observation.rows)
+    decision = guard_speedups(
+        observation.decision, overcommitted=not forecast.fits, approval=scheduler.approval, now=datetime.now(UTC)
+    )
     quota = observation.quota.concurrency if observation.quota.drifted else None
     summary = observation.summary
-    return make_report(
-        observation.decision, summary.quarantined, scheduler, forecast, quota=quota, problem=summary.quota_conflict
-    )
+    return make_report(decision, summary.quarantined, scheduler, forecast, quota=quota, problem=summary.quota_conflict)
 
 
 async def reconcile_once(settings: Settings) -> None:

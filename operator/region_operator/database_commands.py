@@ -19,7 +19,7 @@ from region_operator.database.retention import Forgotten, find_old_days, forget
 from region_operator.database.tables import REGION_INDEX
 from region_operator.errors import explain
 from region_operator.exits import give_up, read_settings
-from region_operator.plan.status import ReadyReason
+from region_operator.plan.conditions import ReadyReason
 from region_tick.contract import SCHEMA
 from region_tick.database_url import DatabaseUrl
 

@@ -16,7 +16,7 @@ from region_operator.database.engine import first_line, is_away
 from region_operator.database.store import SchemaError
 from region_operator.kube.api_errors import describe
 from region_operator.kube.apply import ApplyError
-from region_operator.plan.status import ReadyReason
+from region_operator.plan.conditions import ReadyReason
 from region_operator.regions.source import SlowSourceError, UnreadableSourceError
 from region_operator.settings import MissingDatabaseUrlError
 from region_tick.contract import SCHEMA

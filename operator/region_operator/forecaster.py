@@ -3,7 +3,8 @@
 A forecast is computed in a thread, so that no forecast holds the event loop, and only if something changed: the
 schedules, the spec, how long ticks take, or the hour. Forecasts get at most a twentieth of the time, however often the
 table changes; until then the forecast before stands. A small change of how long ticks take changes no forecast, so an
-idle operator writes nothing. No reconcile depends on a forecast: after an error, what was known before stands.
+idle operator writes nothing. Only the guard against speedups depends on a forecast, and gets one at once. After an
+error, what was known before stands.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from region_operator.ledger.tick_time import read_tick_time
 from region_operator.plan.demand import DemandGroups, group_regions
 from region_operator.plan.forecast import ASSUMED_TICK_TIME, Forecast, TickTime, make_forecast
 from region_operator.plan.forecast_report import explain_overcommitment
+from region_operator.plan.speedup_guard import guard_speedups, needs_forecast
 from region_operator.regions.cron_field import ScheduleError
 from region_operator.regions.region import Quarantined, RegionRow
 from region_operator.regions.schedule import parse_schedule
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from region_operator.database.store import Database
+    from region_operator.observe import Observation
     from region_operator.regions.schedule import Schedule
     from region_operator.scheduler import Scheduler, Spec
 
@@ -84,14 +87,17 @@ class Forecaster:
         self._measure_from = self._forecast_from = clock()
         self._measure_log, self._forecast_log = LogLimiter(), LogLimiter()
 
-    async def explain_overcommitment(self, database: Database, scheduler: Scheduler, rows: Sequence[Row]) -> str:
+    async def explain_overcommitment(
+        self, database: Database, scheduler: Scheduler, rows: Sequence[Row], *, at_once: bool = False
+    ) -> str:
         """Return why the ticks of the next 24 hours do not fit, for people; "" if they fit.
 
-        `rows` are all active rows. Raises nothing but cancellation.
+        `rows` are all active rows. With `at_once` no older forecast will do, however much time forecasts took.
+        Raises nothing but cancellation.
         """
         try:
             await self._measure_now_and_then(database, scheduler)
-            if self._clock() >= self._forecast_from:
+            if at_once or self._clock() >= self._forecast_from:
                 await self._forecast_anew(scheduler.spec, rows)
         except Exception as error:
             if keys := self._forecast_log.record_failure(repr(error)):
@@ -99,6 +105,17 @@ class Forecaster:
         else:
             self._forecast_log.record_success()
         return explain_overcommitment(self._forecast) if self._forecast else ""
+
+    async def guard_speedups(
+        self, database: Database, scheduler: Scheduler, observation: Observation, *, now: datetime
+    ) -> Observation:
+        """Return the observation with what the guard against speedups decides, by a forecast if one is needed."""
+        if not needs_forecast(observation.decision):
+            return observation
+        rows, approval = observation.rows, scheduler.approval
+        overcommitted = bool(await self.explain_overcommitment(database, scheduler, rows, at_once=True))
+        decision = guard_speedups(observation.decision, overcommitted=overcommitted, approval=approval, now=now)
+        return observation.with_decision(decision)
 
     async def _forecast_anew(self, spec: Spec, rows: Sequence[Row]) -> None:
         began = self._clock()

@@ -1,4 +1,4 @@
-"""Saves what the deletion guard must remember, in the RegionScheduler's status, before anything is deleted.
+"""Saves what the guards must remember, in the RegionScheduler's status, before anything is changed.
 
 A deletion with an unknown outcome is then counted too, and a new leader decides by what the last leader did.
 """
@@ -13,7 +13,8 @@ from kubernetes.aio.client import ApiException
 
 from region_operator.errors import ReconcileError
 from region_operator.kube.status_writer import write_status
-from region_operator.plan.status import ReadyReason, status_with_guard
+from region_operator.plan.conditions import ReadyReason
+from region_operator.plan.status import status_with_guard
 
 if TYPE_CHECKING:
     from region_operator.kube.api import Api
@@ -44,7 +45,7 @@ async def save_guard_state(api: Api, scheduler: Scheduler, decision: Decision) -
     if saved.status != wanted:
         raise ReconcileError(
             ReadyReason.OUTDATED_CRD,
-            "the RegionScheduler does not keep what the deletion guard must remember, so nothing is deleted:"
+            "the RegionScheduler does not keep what the deletion guard must remember, so nothing is changed:"
             " its CustomResourceDefinition is older than the operator; run kubectl apply -f crds",
         )
     return saved

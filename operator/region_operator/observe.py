@@ -8,33 +8,31 @@ interval an observation is a full look: the CronJobs are listed, whatever the wa
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING
 
-from region_operator.cronjobs.render import render_cronjob
 from region_operator.kube.quota import Quota, explain_name_conflict, read_quota
-from region_operator.plan.deletion_guard import Decision, GuardState, guard_deletions
-from region_operator.plan.plan import ticking_ids_by_code
-from region_operator.plan.planner import Planner
+from region_operator.plan.changes import Delete
+from region_operator.plan.decide import Decider
+from region_operator.plan.growth_guard import explain_room
+from region_operator.plan.status import count_held
 from region_operator.plan.summary import ReconcileSummary
-from region_operator.regions.row_parser import RowParser
-from region_operator.regions.source import Table, read_regions
+from region_operator.regions.source import ROWS_BEYOND, Table, read_regions
 from region_operator.runtime.slices import run_in_slices
-from region_operator.scheduler import InvalidSchedule, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.database.region_table import Trigger
     from region_operator.database.store import Database
     from region_operator.kube.api import Api
     from region_operator.kube.cronjob_watch import CronJobWatch
-    from region_operator.plan.changes import Desired, Render
+    from region_operator.plan.changes import Render
+    from region_operator.plan.deletion_guard import Decision
     from region_operator.regions.region import Quarantined, RegionRow
+    from region_operator.scheduler import Scheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +51,11 @@ class Observation:
     look: int
     rows: Sequence[RegionRow | Quarantined]
 
+    def with_decision(self, decision: Decision) -> Observation:
+        """Return the observation with another decision on the same plan."""
+        summary = replace(self.summary, held=count_held(decision), changed=_changes(self.quota, decision))
+        return replace(self, decision=decision, summary=summary)
+
 
 class Observer:
     """Observes one namespace. `watch` knows the CronJobs; `tick_image` is used if the spec names no image; `clock`
@@ -64,12 +67,10 @@ class Observer:
     ) -> None:
         self._api = api
         self._watch = watch
-        self._tick_image = tick_image
         self._clock = clock
         self._looked_at: float | None = None
         self._looks = 0
-        self._parser = RowParser()
-        self._planner = Planner()
+        self._decider = Decider(tick_image=tick_image)
 
     def full_look_in(self, scheduler: Scheduler) -> timedelta:
         """Return the time until a full look is due, 0 if a full look is due now."""
@@ -84,53 +85,38 @@ class Observer:
         """
         spec = scheduler.spec
         table = Table.parse(spec.source.table, default_schema=database.schema)
-        reading = await read_regions(database.engine, spec.source, default_schema=database.schema)
+        max_rows = spec.max_regions + ROWS_BEYOND
+        reading = await read_regions(database.engine, spec.source, default_schema=database.schema, max_rows=max_rows)
         full = not self.full_look_in(scheduler)
         await self._watch.catch_up(scheduler.namespace, full=full)
         if full:
             self._looked_at, self._looks = self._clock(), self._looks + 1
-        cronjobs = self._watch.cache.cronjobs
-        current = [live for live in cronjobs if live.ours]
-        parsing = self._parser.parse(reading.rows, source=str(table), ticking_ids=partial(ticking_ids_by_code, current))
-        regions = await run_in_slices(parsing)
         quota = await read_quota(self._api, scheduler)
-        render = partial(_render, scheduler, self._tick_image)
-        planning = self._planner.plan(
-            regions,
-            current,
-            render=render,
-            keep_last=spec.invalid_schedule is InvalidSchedule.KEEP_LAST,
-            foreign_names={live.name for live in cronjobs if not live.ours},
-            common=(scheduler.uid, scheduler.name, scheduler.namespace, spec.model_dump_json(), self._tick_image),
-        )
-        plan = await run_in_slices(planning)
-        decision = guard_deletions(
-            plan,
-            current,
-            guard=spec.deletion_guard,
-            state=GuardState.from_status(scheduler.status),
-            approval=scheduler.approval,
+        deciding = self._decider.decide(
+            reading.rows,
+            self._watch.cache.cronjobs,
+            scheduler,
+            source=str(table),
+            complete=reading.complete,
             now=now,
         )
+        decided = await run_in_slices(deciding)
+        decision, plan, regions = decided.decision, decided.plan, decided.regions
+        waiting = sum(bool(change.successor) for change in decision.held if isinstance(change, Delete))
         summary = ReconcileSummary(
             active=len(regions),
-            scheduled=len(regions) - len(plan.quarantined),
+            scheduled=len(regions) - len(plan.quarantined) - waiting,
             quarantined=plan.quarantined,
-            held=len(decision.held),
+            held=count_held(decision),
+            waiting=waiting,
             paused=plan.paused,
-            changed=quota.drifted or len(decision.plan) > 0,
+            changed=_changes(quota, decision),
             history=database.history,
             quota_conflict=explain_name_conflict(quota) if quota.taken else "",
+            excess=explain_room(decided.room, complete=reading.complete),
         )
-        return Observation(summary, quota, decision, reading.trigger, render, self._looks, regions)
+        return Observation(summary, quota, decision, reading.trigger, decided.render, self._looks, regions)
 
 
-def _render(scheduler: Scheduler, tick_image: str, desired: Desired, name: str) -> Manifest:
-    return render_cronjob(
-        desired.region,
-        desired.schedule,
-        scheduler,
-        name=name,
-        tick_image=tick_image,
-        suspend=desired.suspend or scheduler.spec.suspend,
-    )
+def _changes(quota: Quota, decision: Decision) -> bool:
+    return quota.drifted or len(decision.plan) > 0

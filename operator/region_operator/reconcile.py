@@ -24,14 +24,15 @@ from region_operator.kube.apply import PlanApplier
 from region_operator.kube.cronjob_watch import CronJobWatch
 from region_operator.kube.quota import apply_quota
 from region_operator.kube.status_writer import try_to_write_status, write_status
+from region_operator.ledger.handover import Handover
 from region_operator.ledger.service import LedgerService
 from region_operator.observe import Observation, Observer
 from region_operator.plan import status
-from region_operator.plan.status import ReadyReason
+from region_operator.plan.conditions import ReadyReason
 from region_operator.progress import Progress
 from region_operator.regions.hearing import Hearing
 from region_operator.regions.source import Table
-from region_operator.runtime.garbage import freeze_memory
+from region_operator.runtime.garbage import Freezer
 from region_operator.scheduler import Scheduler, scheduler_path
 
 if TYPE_CHECKING:
@@ -41,12 +42,8 @@ if TYPE_CHECKING:
 
 RECONCILE_LIMIT_SECONDS = 600
 """The longest that a reconcile may take. A reconcile that hangs must not prevent all reconciles that follow."""
-
 STATUS_LIMIT_SECONDS = 20
 """The longest that writing the final status may take. A failure is then reported without the status."""
-
-MANY_CHANGES = 1000
-"""After so many changes most of what is remembered is new."""
 RACES_BEFORE_FAILURE = 8
 """How many lost races in succession are no failure. So many back-offs take half a minute together."""
 
@@ -68,7 +65,7 @@ class Reconciler:
         self._announcer = Announcer(api)
         self._forecaster = Forecaster()
         self._races = 0
-        self._frozen = False
+        self._freezer = Freezer()
         self._one_at_a_time = asyncio.Lock()
         self.watch = CronJobWatch(api)
         self.observer = Observer(api, self.watch, tick_image=tick_image)
@@ -104,9 +101,10 @@ class Reconciler:
             async with limit:
                 database = await self._store.open(make_table=scheduler.spec.source.wants_default_table)
                 observation = await self._observe(database, scheduler)
+                observation = await self._forecaster.guard_speedups(database, scheduler, observation, now=_now())
                 before, scheduler = scheduler, await save_guard_state(self._api, scheduler, observation.decision)
                 self._races = 0
-                await self._announcer.announce_hold(before, scheduler, observation.decision)
+                await self._announcer.announce_holds(before, scheduler, observation.decision)
                 await self._announcer.announce_quarantines(scheduler, observation.summary.quarantined)
                 await self._announcer.announce_quota_conflict(scheduler, observation.summary.quota_conflict)
                 await self._announcer.announce_deafness(scheduler, self.hearing.explain_deafness())
@@ -173,13 +171,15 @@ class Reconciler:
         if observation.quota.drifted:
             await apply_quota(self._api, observation.quota)
         plan, namespace = observation.decision.plan, scheduler.namespace
-        applier = PlanApplier(self._api, self.watch, plan, namespace=namespace, render=observation.render)
+        handover = Handover(database)
+        await handover.by_code(plan, observation.rows)
+        applier = PlanApplier(
+            self._api, self.watch, plan, namespace=namespace, render=observation.render, hand_over=handover.to_successor
+        )
         async with progress.reporting(scheduler, applier):
             applied = await applier.run()
         await self.ledger.save_schedules(database, scheduler, self.watch.cache.cronjobs, look=observation.look)
-        if len(plan) >= MANY_CHANGES or not self._frozen:
-            self._frozen = True
-            freeze_memory()
+        self._freezer.freeze_after(len(plan))
         if applied.error:
             raise applied.error
         log_reconciled(observation)

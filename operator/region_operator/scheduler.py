@@ -25,7 +25,7 @@ DEFAULT_NAME = "default"
 INITIAL_STATUS = {"observedGeneration": -1}
 """The status before the first write: the schema's default. With no status at all kstatus would report success."""
 APPROVAL_ANNOTATION = f"{GROUP}/approve-deletions"
-"""On a RegionScheduler: a person sets it to the value of status.heldDeletions.approval to approve the deletions."""
+"""On a RegionScheduler: a person sets it to the approval of a hold in the status, and approves what the hold names."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
@@ -122,7 +122,7 @@ class TickSpec(_Model):
 
 
 class DeletionGuard(_Model):
-    """How many regions may be deleted within the window: `max_count`, or `max_percent` of all regions if greater."""
+    """How many regions may stop within the window: `max_count`, or `max_percent` of all regions if greater."""
 
     max_count: int = 10
     max_percent: int = 10
@@ -144,6 +144,7 @@ class Spec(_Model):
     capacity: Capacity = Capacity()
     suspend: bool = False
     invalid_schedule: InvalidSchedule = InvalidSchedule.SUSPEND
+    max_regions: int = 10_000
     deletion_guard: DeletionGuard = DeletionGuard()
     tick: TickSpec = TickSpec()
 

@@ -284,7 +284,7 @@ async def test_a_creation_adopts_nothing_that_was_made_since_the_listing(
     kubectl("create", "cronjob", name, "--image", "busybox", "--schedule", "@yearly")
     desired = Desired(PARIS, parse_schedule(PARIS.cron_schedule))
     here = scheduler().model_copy(update={"namespace": kubectl.namespace})
-    manifest = render_cronjob(PARIS, desired.schedule, here, name=name, tick_image="tick", suspend=False)
+    manifest = render_cronjob(PARIS, desired.schedule, here, name=name, tick_image="tick", suspended_by=None)
     manifest["metadata"].pop("ownerReferences")  # the owner is none, so it would be collected
     plan = Plan(writes=(Write(ChangeReason.ADDED, desired, name),))
 

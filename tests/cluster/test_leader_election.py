@@ -22,6 +22,7 @@ from tests.harness.leaders import (
 )
 from tests.harness.long import rounds
 from tests.harness.proxy import Proxy
+from tests.harness.regions import ONCE_A_YEAR
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def test_leaders_that_are_killed_again_and_again_follow_each_other(
             leader = eventually(
                 lambda: next(filter(leads, replicas), None), what=f"leader {time}", seconds=TAKE_OVER_SECONDS
             )
-            sql("UPDATE region_index SET cron_schedule = %s", f"{time} * * * *")
+            sql("UPDATE region_index SET cron_schedule = %s", at_minute(time))
             wait_until_it_writes(leader)
             leader.signal(signal.SIGKILL)
             leader.wait()
@@ -117,10 +118,15 @@ def test_leaders_that_are_killed_again_and_again_follow_each_other(
         last = eventually(lambda: next(filter(leads, replicas), None), what="the last one", seconds=TAKE_OVER_SECONDS)
         eventually(lambda: kubectl.ready().get("status") == "True" and last.reconciles, what="it did all", seconds=60)
         schedules = [item["spec"]["schedule"] for item in kubectl.cronjobs().values()]
-        assert schedules == [f"{KILLS - 1} * * * *"] * REGIONS
+        assert schedules == [at_minute(KILLS - 1)] * REGIONS
         assert holder(kubectl) == identity(last)
     written = assert_they_wrote_in_turn(control_plane, kubectl, [*led, last])
     assert [line for line in written if line["verb"] == "delete"] == []
+
+
+def at_minute(minute: int) -> str:
+    """Return a schedule that ticks as seldom as the regions' own, so that no guard minds the change."""
+    return ONCE_A_YEAR.replace("0", str(minute), 1)
 
 
 def wait_until_it_writes(operator: OperatorProcess) -> None:

@@ -48,7 +48,7 @@ def test_a_truncated_table_deletes_nothing_until_it_is_approved(
         assert operator.metric("region_operator_held_deletions") == 500
         events = [event for event in kubectl.get("events")["items"] if event["reason"] == "DeletionsHeld"]
         assert [(event["type"], event["message"]) for event in events] == [("Warning", message)]
-        [line] = operator.logged("deletions held")
+        [line] = operator.logged("changes held")
         assert line["reason"] == message
         printed = [line.split()[4] for line in kubectl("get", "rsched", "--output", "wide").splitlines()]
         assert printed == ["HELD", "500"]

@@ -13,7 +13,7 @@ from region_operator.kube.connect import connect
 from region_operator.kube.cronjob_watch import CronJobWatch
 from region_operator.observe import Observation, Observer
 from region_operator.plan.changes import ChangeReason
-from region_operator.plan.deletion_guard import region_code
+from region_operator.plan.hold_report import region_code
 from region_operator.reconcile import Reconciler
 from region_operator.regions.source import UnreadableSourceError
 from region_operator.scheduler import Scheduler

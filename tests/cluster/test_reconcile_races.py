@@ -13,7 +13,7 @@ from region_operator import reconcile
 from region_operator.database.store import Store
 from region_operator.errors import ReconcileError
 from region_operator.kube.connect import connect
-from region_operator.plan.status import ReadyReason
+from region_operator.plan.conditions import ReadyReason
 from region_operator.reconcile import Reconciler
 from tests.harness.audit import audit_lines, sent_by
 

@@ -71,7 +71,7 @@ def test_rows_that_go_are_seen_as_those_that_change(
         sql("DELETE FROM region_index WHERE code = 'R1'")
         eventually(lambda: kubectl.cronjobs().keys() == {"R2", "R3"}, what="DELETE")
         sql("TRUNCATE region_index")
-        eventually(lambda: operator.logged("deletions held"), what="TRUNCATE")
+        eventually(lambda: operator.logged("changes held"), what="TRUNCATE")
 
 
 def test_what_changed_while_nobody_listened_is_found_on_the_next_connection(

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from region_operator.database.store import Store
 from region_operator.errors import explain
-from region_operator.plan.status import ReadyReason
+from region_operator.plan.conditions import ReadyReason
 from region_operator.regions.source import read_regions
 from region_operator.scheduler import Columns, Source
 

@@ -27,7 +27,7 @@ SOURCE = PARIS.source
 def live(number: int, *, cron: str = "@daily", source: str = SOURCE) -> LiveCronJob:
     region = replace(PARIS, source=source, id=str(number), code=f"R{number}")
     name = cronjob_name(region)
-    manifest = render_cronjob(region, parse_schedule(cron), scheduler(), name=name, tick_image="t", suspend=False)
+    manifest = render_cronjob(region, parse_schedule(cron), scheduler(), name=name, tick_image="t", suspended_by=None)
     created = {"creationTimestamp": "2026-11-24T10:00:00Z"}
     return LiveCronJob.from_object(applied(manifest | {"metadata": manifest["metadata"] | created}))
 

@@ -121,3 +121,17 @@ async def test_a_table_that_stays_locked_says_so(engine: AsyncEngine, monkeypatc
 def test_a_tables_schema_is_its_own_or_the_urls() -> None:
     assert str(Table.parse("regions", default_schema="app")) == "app.regions"
     assert str(Table.parse("geo.regions", default_schema="app")) == "geo.regions"
+
+
+async def test_no_more_rows_are_read_than_asked_for(engine: AsyncEngine) -> None:
+    """A view that joins wrongly has millions of rows."""
+    await execute(
+        engine,
+        "INSERT INTO region_index (code, name, cron_schedule)"
+        " SELECT 'R' || n, 'R', '@daily' FROM generate_series(1, 30) n",
+    )
+    some = await read_regions(engine, Source(), default_schema="public", max_rows=29)
+    assert (len(some.rows), some.complete) == (29, False)
+    every = await read_regions(engine, Source(), default_schema="public", max_rows=30)
+    assert (len(every.rows), every.complete) == (30, True)
+    assert list(some.rows) == list(every.rows)[:29]

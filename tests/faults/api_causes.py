@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from devcluster.controlplane import certificate, key
 from region_operator.kube.cronjob_watch import cronjobs_path
-from region_operator.plan.status import ReadyReason
+from region_operator.plan.conditions import ReadyReason
 from tests.faults.ground import MERGE
 from tests.harness.frozen import frozen as frozen_process
 from tests.harness.waiting import eventually

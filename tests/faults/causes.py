@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from devcluster.postgres import StopMode
 from region_operator.database.migrate import migrate
-from region_operator.plan.status import ReadyReason
+from region_operator.plan.conditions import ReadyReason
 from region_tick.database_url import DatabaseUrl
 from tests.harness.pgbouncer import PgBouncer
 from tests.harness.proxy import Proxy

@@ -47,7 +47,7 @@ _CAUSES = {
     "lease not released": _API,
     "no standby": _API,
     "leadership lost": _API,
-    "deletions held": frozenset({Lane.TABLE}),
+    "changes held": frozenset({Lane.TABLE}),
     "query cancellation failed": _DATABASE,  # psycopg
     "query not terminated after cancellation": _DATABASE,
     "Request attempt #": _API,  # kopf

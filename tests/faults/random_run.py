@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 
+from region_operator.plan.guard_memory import STATUS_FIELDS
 from region_operator.scheduler import APPROVAL_ANNOTATION
 from tests.faults import causes
 from tests.faults.checker import differences
@@ -51,6 +52,9 @@ _SCHEDULER = {
         "deletionGuard": {"maxCount": ALLOWANCE, "maxPercent": 0, "window": f"{WINDOW_SECONDS}s"},
     },
 }
+_HELD = ("heldDeletions", "heldQuarantines", "heldSlowdowns", "heldCreations")
+_UNSETTLED = frozenset(STATUS_FIELDS) - {"recentDeletions"}
+"""What the status has only while something is held, or approved and not done yet, or filled."""
 _PUT = (
     "INSERT INTO region_index (id, code, name, cron_schedule, active) VALUES (%s, %s, 'Region', %s, %s)"
     " ON CONFLICT (id) DO UPDATE SET code = excluded.code, cron_schedule = excluded.cron_schedule,"
@@ -239,13 +243,16 @@ class Run:
         return ""
 
     def _approve(self) -> None:
-        """Approve the deletions that are held, as a person does who reads the status."""
+        """Approve one kind of what is held, as a person does who reads the status: deletions first."""
         scheduler = json.loads(self._asked("get", "regionscheduler", "default", "--output=json") or "{}")
-        hold = scheduler.get("status", {}).get("heldDeletions")
-        if hold:
-            self._records.approvals.append(Approval(time.time(), frozenset(hold["regions"].split())))
-            annotation = f"{APPROVAL_ANNOTATION}={hold['approval']}"
-            self._asked("annotate", "regionscheduler", "default", "--overwrite", annotation)
+        status = scheduler.get("status", {})
+        held = next((name for name in _HELD if name in status), None)
+        if held is None:
+            return
+        if held == "heldDeletions":
+            self._records.approvals.append(Approval(time.time(), frozenset(status[held]["regions"].split())))
+        annotation = f"{APPROVAL_ANNOTATION}={status[held]['approval']}"
+        self._asked("annotate", "regionscheduler", "default", "--overwrite", annotation)
 
     @contextmanager
     def _edits(self, action: Action) -> Iterator[str]:
@@ -280,7 +287,7 @@ class Run:
     def quiet_end(self) -> tuple[float, float] | None:
         """Wait until cluster and table are equal, and a while longer; return when that while was, None if never.
 
-        What is held then is what somebody wants to go, so somebody approves it.
+        What is held then is what somebody wants, so somebody approves it.
         """
         deadline = time.monotonic() + QUIET_END_SECONDS
         while time.monotonic() < deadline:
@@ -298,7 +305,7 @@ class Run:
         return (
             ready
             and not self._differences()
-            and "heldDeletions" not in self._kubectl.scheduler()["status"]
+            and not self._kubectl.scheduler()["status"].keys() & _UNSETTLED
             and sorted(slot.readiness for slot in self._slots.values()) == ["ok", "standby", "standby"]
         )
 

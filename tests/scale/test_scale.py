@@ -119,8 +119,8 @@ def test_many_regions_have_one_writer_and_follow_their_table(
         assert schedules(kubectl) == wanted
 
         edit(connection, "TRUNCATE region_index")
-        eventually(lambda: standby.logged("deletions held"), what="nothing is deleted", seconds=60)
-        assert standby.logged("deletions held")[0]["held"] == REGIONS
+        eventually(lambda: standby.logged("changes held"), what="nothing is deleted", seconds=60)
+        assert standby.logged("changes held")[0]["held"] == REGIONS
         assert schedules(kubectl) == wanted
         assert leads(standby)
         assert standby.logged("lease not renewed") == leader.logged("lease not renewed") == []

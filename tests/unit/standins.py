@@ -15,7 +15,7 @@ from region_operator.errors import ReconcileError
 from region_operator.kube.api import Api
 from region_operator.ledger.service import LedgerService
 from region_operator.loop import ReconcileLoop
-from region_operator.plan.status import ReadyReason
+from region_operator.plan.conditions import ReadyReason
 from region_operator.reconcile import ReconcileResult
 from region_operator.runtime.health import Health
 from region_operator.runtime.reconcile_timer import ReconcileTimer

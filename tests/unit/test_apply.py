@@ -6,7 +6,7 @@ What an apply does to a real cluster: tests/cluster.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from kubernetes.aio import client
@@ -15,12 +15,15 @@ from region_operator.cronjobs.cache import News
 from region_operator.cronjobs.live import LiveCronJob
 from region_operator.cronjobs.wire import encode
 from region_operator.kube.api import Api
-from region_operator.kube.apply import GIVE_UP_AFTER, Applied, ApplyError, PlanApplier
+from region_operator.kube.apply import GIVE_UP_AFTER, Applied, ApplyError, HandOverError, PlanApplier
 from region_operator.kube.cronjob_watch import CronJobWatch
 from region_operator.kube.put import ATTEMPTS
 from region_operator.plan.changes import ChangeReason, Delete, Desired, Plan, Write
 from region_operator.regions.schedule import parse_schedule
-from tests.harness.examples import PARIS
+from tests.harness.examples import PARIS, live_cronjob
+
+if TYPE_CHECKING:
+    from region_operator.regions.region import RegionRow
 
 LEFT: dict[str, Any] = {
     "metadata": {
@@ -172,3 +175,56 @@ async def test_a_deletion_that_was_answered_is_going_until_it_is_gone() -> None:
     assert applied.error is None
     assert [known.terminating for known in watch.cache.cronjobs] == [True]
     assert watch.cache.remove(live.name, live.uid) is News.NOTHING
+
+
+class Recording(Refusing):
+    """An API server that takes applies and deletions, or refuses deletions with a status, if one is given."""
+
+    def __init__(self, *, refusal: int = 0) -> None:
+        super().__init__(200)
+        self.refusal = refusal
+        self.steps: list[str] = []
+
+    async def apply(self, path: str, body: dict[str, Any], *, manager: str, force: bool = True) -> bytes:
+        self.steps.append(f"apply {path.rpartition('/')[2]}")
+        return await super().apply(path, body, manager=manager, force=force)
+
+    async def delete(self, path: str, **_: Any) -> bool:
+        if self.refusal:
+            raise client.ApiException(status=self.refusal, reason="no")
+        self.steps.append(f"delete {path.rpartition('/')[2]}")
+        return True
+
+
+async def replace_one(api: Recording, *, fails: bool = False) -> Applied:
+    """Replace a CronJob by that of its successor."""
+
+    async def hand_over(live: LiveCronJob, successor: RegionRow) -> None:
+        if fails:
+            raise HandOverError("the creators are not handed over")
+        api.steps.append(f"hand over {live.name} to {successor.code}")
+
+    successor = writes(1).writes[0]
+    plan = Plan(deletes=(Delete(live_cronjob("old"), ChangeReason.REPLACED, successor=successor),))
+    applier = PlanApplier(api, CronJobWatch(api), plan, namespace="n", render=render, hand_over=hand_over)
+    return await applier.run()
+
+
+async def test_a_successor_begins_when_the_old_one_is_gone_and_all_is_handed_over() -> None:
+    api = Recording()
+    assert (await replace_one(api)).error is None
+    assert api.steps[:3] == ["delete old", f"hand over old to {PARIS.code}", "apply n0"]
+
+
+async def test_a_successor_that_was_given_nothing_waits_for_the_next_reconcile() -> None:
+    api = Recording()
+    applied = await replace_one(api, fails=True)
+    assert api.steps == ["delete old"]
+    assert "the creators are not handed over" in str(applied.error)
+
+
+@pytest.mark.parametrize(("refusal", "stale"), [(409, 1), (403, 0)])
+async def test_while_the_old_one_stands_its_successor_does_not_begin(refusal: int, stale: int) -> None:
+    api = Recording(refusal=refusal)
+    assert (await replace_one(api)).stale == stale
+    assert api.steps == []

@@ -10,21 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region_operator.plan.changes import ChangeReason, Delete, Plan
-from region_operator.plan.deletion_guard import (
-    STATUS_FIELDS,
-    Decision,
-    GuardState,
-    Hold,
-    RecentDeletion,
-    RegionKeys,
-    guard_deletions,
-)
+from region_operator.cronjobs.labels import region_key
+from region_operator.plan.changes import ChangeReason, Delete, Desired, Guarded, Plan, Write
+from region_operator.plan.deletion_guard import Decision, guard_stops
+from region_operator.plan.guard_memory import GuardState, Hold, RecentStop, RegionKeys
+from region_operator.regions.region import Quarantined
+from region_operator.regions.schedule import parse_schedule
 from region_operator.scheduler import DeletionGuard
-from tests.harness.examples import live_cronjob
+from tests.harness.examples import PARIS, live_cronjob
 
 if TYPE_CHECKING:
     from region_operator.cronjobs.live import LiveCronJob
+    from region_operator.plan.changes import Change
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -47,7 +44,7 @@ def decide(
     """Decide on the deletion of regions with keys of one letter each; `standing` are others."""
     current = [live(key) for key in deleted + standing]
     plan = Plan(deletes=tuple(Delete(item) for item in current[: len(deleted)]))
-    return guard_deletions(plan, current, guard=guard, state=state or GuardState(), approval=approval, now=now)
+    return guard_stops(plan, current, guard=guard, state=state or GuardState(), approval=approval, now=now)
 
 
 def goes(decision: Decision) -> str:
@@ -55,15 +52,31 @@ def goes(decision: Decision) -> str:
 
 
 def held(decision: Decision) -> str:
-    return "".join(delete.live.key for delete in decision.held)
+    return "".join(change.key for change in decision.held)
 
 
 def gone(regions: str, *, ago: timedelta = MINUTE) -> GuardState:
-    return GuardState(recent=(RecentDeletion(NOW - ago, frozenset(regions)),))
+    return GuardState(recent=(RecentStop(NOW - ago, frozenset(regions)),))
+
+
+def holding(hold: Hold) -> GuardState:
+    return GuardState(holds={hold.kind: hold})
+
+
+def approval_of(state: GuardState) -> str:
+    return state.holds[Guarded.DELETION].approval
+
+
+def hold_of(state: GuardState) -> Hold | None:
+    return state.holds.get(Guarded.DELETION)
+
+
+def approve(regions: str) -> GuardState:
+    return GuardState(approved={Guarded.DELETION: frozenset(regions)})
 
 
 def on_hold(regions: str, *, ago: timedelta = MINUTE) -> GuardState:
-    return GuardState(hold=Hold(NOW - ago, frozenset(regions)))
+    return holding(Hold(NOW - ago, frozenset(regions)))
 
 
 @pytest.mark.parametrize(
@@ -100,9 +113,9 @@ def test_few_go_and_too_many_are_held(deleted: str, state: GuardState, let_go: s
         pytest.param("b", "a", gone("a"), "b", "", id="the other, the one being back"),
         pytest.param("a", "", gone("a"), "a", "", id="the only one again, as its deletion failed"),
         pytest.param("ab", "", gone("a"), "", "ab", id="two, of which one was let go and did not"),
-        pytest.param("b", "", GuardState(approved=frozenset("a")), "b", "", id="the other, the one approved and gone"),
-        pytest.param("ab", "", GuardState(approved=frozenset("a")), "a", "b", id="the other, the one approved"),
-        pytest.param("ab", "", GuardState(approved=frozenset("ab")), "ab", "", id="all, approved"),
+        pytest.param("b", "", approve("a"), "b", "", id="the other, the one approved and gone"),
+        pytest.param("ab", "", approve("a"), "a", "b", id="the other, the one approved"),
+        pytest.param("ab", "", approve("ab"), "ab", "", id="all, approved"),
         pytest.param("ab", "xyz", on_hold("ab"), "", "ab", id="all that stood, and others were created since"),
     ],
 )
@@ -125,16 +138,16 @@ def test_a_guard_of_a_hundred_percent_is_off() -> None:
     off = DeletionGuard(max_count=0, max_percent=100)
     assert goes(decide("ab", standing="", guard=off)) == "ab"
     one_was_deleted_by_hand = decide("abcd", standing="", guard=off, state=on_hold("abcde"))
-    assert (goes(one_was_deleted_by_hand), one_was_deleted_by_hand.state.hold) == ("abcd", None)
+    assert (goes(one_was_deleted_by_hand), hold_of(one_was_deleted_by_hand.state)) == ("abcd", None)
 
 
 def test_while_its_deletion_is_held_a_cronjob_is_kept_true() -> None:
     current = [live("a"), live("b")]
     write: Any = object()
     plan = Plan(deletes=(Delete(current[0], replacement=write), Delete(current[1])))
-    assert guard_deletions(plan, current, guard=GUARD, state=GuardState(), approval="", now=NOW).plan.writes == (write,)
+    assert guard_stops(plan, current, guard=GUARD, state=GuardState(), approval="", now=NOW).plan.writes == (write,)
     off = DeletionGuard(max_percent=100)
-    assert guard_deletions(plan, current, guard=off, state=GuardState(), approval="", now=NOW).plan.writes == ()
+    assert guard_stops(plan, current, guard=off, state=GuardState(), approval="", now=NOW).plan.writes == ()
 
 
 @pytest.mark.parametrize(
@@ -150,9 +163,7 @@ def test_while_its_deletion_is_held_a_cronjob_is_kept_true() -> None:
 )
 def test_the_allowance_is_the_greater_of_count_and_percent(guard: DeletionGuard, standing: int, allowance: int) -> None:
     current = [live(str(number)) for number in range(standing)]
-    assert (
-        guard_deletions(Plan(), current, guard=guard, state=GuardState(), approval="", now=NOW).allowance == allowance
-    )
+    assert guard_stops(Plan(), current, guard=guard, state=GuardState(), approval="", now=NOW).allowance == allowance
 
 
 def test_percent_is_of_those_that_stood_within_the_window() -> None:
@@ -161,31 +172,31 @@ def test_percent_is_of_those_that_stood_within_the_window() -> None:
     assert decide("", standing="abcdef", guard=half, state=gone("abcd")).allowance == 3  # they came back
     assert decide("", standing="abcdef", guard=half, state=gone("wxyz", ago=11 * MINUTE)).allowance == 3
     going = [live(key, terminating=True) for key in "ab"]
-    assert guard_deletions(Plan(), going, guard=half, state=GuardState(), approval="", now=NOW).allowance == 0
+    assert guard_stops(Plan(), going, guard=half, state=GuardState(), approval="", now=NOW).allowance == 0
 
 
 def test_cronjobs_without_the_label_count_one_by_one() -> None:
     current = [live("", name=f"r-{number}") for number in range(4)]
     plan = Plan(deletes=tuple(map(Delete, current)))
-    decision = guard_deletions(plan, current, guard=GUARD, state=GuardState(), approval="", now=NOW)
+    decision = guard_stops(plan, current, guard=GUARD, state=GuardState(), approval="", now=NOW)
     assert len(decision.held) == 4
 
 
 def test_two_cronjobs_of_one_region_count_once() -> None:
     current = [live(key, name=f"{key}-{number}") for key in "abcd" for number in range(2)]
     plan = Plan(deletes=tuple(map(Delete, current[:6])))
-    assert len(guard_deletions(plan, current, guard=GUARD, state=GuardState(), approval="", now=NOW).plan.deletes) == 6
+    assert len(guard_stops(plan, current, guard=GUARD, state=GuardState(), approval="", now=NOW).plan.deletes) == 6
 
 
 def test_what_goes_is_remembered_from_its_last_try_on() -> None:
     state = decide("ab", state=gone("bx")).state
-    assert state.recent == (RecentDeletion(NOW - MINUTE, frozenset("x")), RecentDeletion(NOW, frozenset("ab")))
+    assert state.recent == (RecentStop(NOW - MINUTE, frozenset("x")), RecentStop(NOW, frozenset("ab")))
 
 
 def test_nothing_to_do_changes_nothing_that_is_remembered() -> None:
-    old = gone("x", ago=timedelta(days=1))
+    old = gone("x", ago=timedelta(days=1, seconds=1))
     assert decide("", state=old).state == old
-    assert decide("a", state=old).state == GuardState(recent=(RecentDeletion(NOW, frozenset("a")),))
+    assert decide("a", state=old).state == GuardState(recent=(RecentStop(NOW, frozenset("a")),))
 
 
 def test_a_hold_that_lasts_changes_nothing_that_is_remembered() -> None:
@@ -195,17 +206,16 @@ def test_a_hold_that_lasts_changes_nothing_that_is_remembered() -> None:
 
 def test_a_hold_is_approved_by_its_name_and_goes_at_once() -> None:
     state = decide("abcde").state
-    assert state.hold
-    decision = decide("abcde", state=state, approval=state.hold.approval, now=NOW + MINUTE)
+    decision = decide("abcde", state=state, approval=approval_of(state), now=NOW + MINUTE)
     assert (goes(decision), held(decision)) == ("abcde", "")
-    assert decision.state == GuardState(approved=frozenset("abcde"))
+    assert decision.state == approve("abcde")
 
 
 def test_a_subset_of_what_was_approved_stays_approved() -> None:
-    approved = GuardState(approved=frozenset("abcde"))
+    approved = approve("abcde")
     decision = decide("cde", state=approved)
     assert goes(decision) == "cde"
-    assert decision.state == GuardState(approved=frozenset("cde"))
+    assert decision.state == approve("cde")
     assert decide("", state=decision.state).state == GuardState()
 
 
@@ -213,43 +223,31 @@ def test_a_row_that_is_back_does_not_outdate_the_approval_but_is_not_covered_by_
     first = decide("abcde").state
     fewer = decide("abcd", state=first, now=NOW + MINUTE)
     assert fewer.state == first
-    assert first.hold
-    decision = decide("abcd", state=fewer.state, approval=first.hold.approval)
+    decision = decide("abcd", state=fewer.state, approval=approval_of(first))
     assert goes(decision) == "abcd"
-    assert decision.state.approved == frozenset("abcd")
+    assert decision.state == approve("abcd")
 
 
 def test_an_approval_does_not_cover_who_joined_since() -> None:
     first = decide("abcde").state
-    assert first.hold
     more = decide("abcdef", state=first, now=NOW + MINUTE)
-    assert more.state.hold == Hold(NOW + MINUTE, frozenset("abcdef"))
-    assert held(decide("abcdef", state=more.state, approval=first.hold.approval)) == "abcdef"
-    at_once = decide("abcdevwxyz", state=first, approval=first.hold.approval)
+    assert hold_of(more.state) == Hold(NOW + MINUTE, frozenset("abcdef"))
+    assert held(decide("abcdef", state=more.state, approval=approval_of(first))) == "abcdef"
+    at_once = decide("abcdevwxyz", state=first, approval=approval_of(first))
     assert (goes(at_once), held(at_once)) == ("abcde", "vwxyz")
 
 
 def test_an_approval_that_is_left_there_approves_no_later_hold_of_the_same_regions() -> None:
     first = decide("abcde").state
-    assert first.hold
-    over = decide("", state=first, approval=first.hold.approval).state
+    over = decide("", state=first, approval=approval_of(first)).state
     assert over == GuardState()
-    again = decide("abcde", state=over, approval=first.hold.approval, now=NOW + MINUTE)
+    again = decide("abcde", state=over, approval=approval_of(first), now=NOW + MINUTE)
     assert held(again) == "abcde"
-    assert held(decide("abcde", state=again.state, approval=first.hold.approval)) == "abcde"
+    assert held(decide("abcde", state=again.state, approval=approval_of(first))) == "abcde"
 
 
 def test_approved_deletions_use_up_no_allowance() -> None:
-    assert goes(decide("abcdefgh"[:3], state=decide("vwxyz", state=GuardState(approved=frozenset("vwxyz"))).state))
-
-
-@pytest.mark.parametrize(
-    "state", [GuardState(), GuardState((RecentDeletion(NOW, frozenset("ab")),), Hold(NOW, frozenset("cde")))]
-)
-def test_a_status_remembers_all(state: GuardState) -> None:
-    full = replace(state, approved=frozenset("f")) if state.hold else state
-    assert GuardState.from_status(full.to_status()) == full
-    assert full.to_status().keys() <= set(STATUS_FIELDS)
+    assert goes(decide("abcdefgh"[:3], state=decide("vwxyz", state=approve("vwxyz")).state))
 
 
 regions = st.frozensets(st.sampled_from("abcdefghijklmnop"))
@@ -274,7 +272,7 @@ def test_no_order_of_events_gets_more_past_the_guard_than_it_allows(
         moment += passed
         current = [live(key) for key in sorted(cluster)]
         plan = Plan(deletes=tuple(Delete(item) for item in current if item.key not in rows))
-        decision = guard_deletions(
+        decision = guard_stops(
             plan, current, guard=guard, state=GuardState.from_status(status), approval="", now=moment
         )
         assert set(goes(decision)) | set(held(decision)) == cluster - rows
@@ -295,17 +293,134 @@ def test_an_approval_lets_go_what_was_named_and_nothing_else(
 ) -> None:
     guard = DeletionGuard(max_count=0, max_percent=0)
     missing = now_missing - back
-    state = GuardState(hold=Hold(NOW, named))
-    assert state.hold
-    decision = decide("".join(missing), guard=guard, state=state, approval=state.hold.approval)
+    state = holding(Hold(NOW, named))
+    decision = decide("".join(missing), guard=guard, state=state, approval=approval_of(state))
     assert set(goes(decision)) == named & missing
     assert set(held(decision)) == missing - named
-    later = decide("".join(now_missing), guard=guard, state=decision.state, approval=state.hold.approval)
+    later = decide("".join(now_missing), guard=guard, state=decision.state, approval=approval_of(state))
     assert set(goes(later)) == named & missing
 
 
 def test_a_duplicate_goes_and_is_no_region_that_goes() -> None:
     current = [live(key) for key in "abcdefgh"]
     plan = Plan(deletes=tuple(Delete(item, ChangeReason.DUPLICATE) for item in current))
-    decision = guard_deletions(plan, current, guard=GUARD, state=GuardState(), approval="", now=NOW)
+    decision = guard_stops(plan, current, guard=GUARD, state=GuardState(), approval="", now=NOW)
     assert (goes(decision), held(decision), decision.state) == ("abcdefgh", "", GuardState())
+
+
+def stop(key: str, kind: Guarded) -> Write:
+    """Return the write that stops a region, with what is written in its place while it is held."""
+    desired = Desired(PARIS, parse_schedule("@daily"))
+    instead = Write(ChangeReason.RESTORED, desired, f"r-{key}", live(key))
+    return replace(instead, guarded=kind, replacement=instead)
+
+
+def decide_all(
+    deleted: str = "",
+    spoiled: str = "",
+    slowed: str = "",
+    *,
+    standing: str = "vwxyz",
+    state: GuardState | None = None,
+    approval: str = "",
+    now: datetime = NOW,
+) -> Decision:
+    """Decide on a plan that deletes, suspends and slows down regions. The rows of `spoiled` stay bad."""
+    plan = Plan(
+        writes=tuple(
+            stop(key, kind)
+            for kind, keys in ((Guarded.QUARANTINE, spoiled), (Guarded.SLOWDOWN, slowed))
+            for key in keys
+        ),
+        deletes=tuple(Delete(live(key)) for key in deleted),
+        quarantined=tuple(Quarantined(key, key, "bad") for key in spoiled),
+    )
+    current = [live(key) for key in deleted + spoiled + slowed + standing]
+    return guard_stops(plan, current, guard=GUARD, state=state or GuardState(), approval=approval, now=now)
+
+
+def stops(decision: Decision) -> str:
+    changes: list[Change] = [*decision.plan.deletes, *(write for write in decision.plan.writes if write.guarded)]
+    return "".join(sorted(change.key for change in changes))
+
+
+@pytest.mark.parametrize(
+    ("deleted", "spoiled", "slowed", "let_stop"),
+    [
+        ("a", "b", "c", "abc"),
+        ("a", "b", "cd", ""),
+        ("", "abc", "", "abc"),
+        ("", "abcd", "", ""),
+        ("", "", "abcd", ""),
+        ("abcd", "", "", ""),
+    ],
+)
+def test_what_stops_counts_whatever_the_way_and_none_stops_beyond_the_allowance(
+    deleted: str, spoiled: str, slowed: str, let_stop: str
+) -> None:
+    decision = decide_all(deleted, spoiled, slowed)
+    assert stops(decision) == let_stop
+    kept = "" if let_stop else spoiled + slowed
+    assert "".join(write.key for write in decision.plan.writes if not write.guarded) == kept, "they run on"
+    asked = {Guarded.DELETION: deleted, Guarded.QUARANTINE: spoiled, Guarded.SLOWDOWN: slowed}
+    assert decision.state.holds.keys() == {kind for kind, keys in asked.items() if keys and not let_stop}
+
+
+def test_rows_that_stay_bad_freeze_no_deletion() -> None:
+    state = decide_all(spoiled="abcdefghij").state
+    for number, key in enumerate("klm"):
+        decision = decide_all(key, "abcdefghij", state=state, now=NOW + number * MINUTE)
+        assert (stops(decision), len(decision.held)) == (key, 10)
+        state = decision.state
+    assert stops(decide_all("n", "abcdefghij", state=state, now=NOW + 3 * MINUTE)) == "", "those count as ever"
+
+
+def test_an_approval_is_of_one_kind() -> None:
+    first = decide_all(spoiled="abcd").state
+    approval = first.holds[Guarded.QUARANTINE].approval
+    assert approval != Hold(NOW, frozenset("abcd")).approval
+    assert stops(decide_all(spoiled="abcd", state=first, approval=approval)) == "abcd"
+    assert stops(decide_all("abcd", state=first, approval=approval)) == ""
+
+
+def test_a_row_that_is_mended_leaves_the_count_at_once() -> None:
+    spoiled = decide_all(spoiled="abc").state
+    assert stops(decide_all("d", state=spoiled, standing="abcxyz")) == "d"
+    assert stops(decide_all("de", state=spoiled, standing="abcxyz")) == "de"
+    still_bad = Plan(deletes=(Delete(live("d")),), quarantined=tuple(Quarantined(key, key, "bad") for key in "abc"))
+    by_key = replace(spoiled, recent=(RecentStop(NOW, frozenset(map(region_key, "abc")), Guarded.QUARANTINE),))
+    decision = guard_stops(still_bad, [live(key) for key in "dxyz"], guard=GUARD, state=by_key, approval="", now=NOW)
+    assert stops(decision) == ""
+
+
+def test_within_a_day_three_allowances_may_stop() -> None:
+    """One region a quarter of an hour is never too many for the window."""
+    state, regions_left, at = GuardState(), [chr(0x4E00 + number) for number in range(40)], NOW
+    gone_within_a_day = 0
+    while at < NOW + timedelta(hours=23):
+        key = regions_left[0]
+        decision = decide(key, standing="".join(regions_left[1:]), state=state, now=at)
+        state = decision.state
+        if goes(decision):
+            gone_within_a_day += 1
+            regions_left.pop(0)
+        at += 15 * MINUTE
+    assert gone_within_a_day == 3 * GUARD.max_count
+    assert state.holds
+
+
+def test_what_went_more_than_a_day_ago_is_forgotten_and_the_status_keeps_hours_not_minutes() -> None:
+    state, at = GuardState(), NOW
+    for number in range(400):
+        at += 11 * MINUTE
+        state = guard_stops(
+            Plan(deletes=(Delete(live(str(number))),)),
+            [live(str(number)), live("x"), live("y")],
+            guard=DeletionGuard(max_count=300),
+            state=state,
+            approval="",
+            now=at,
+        ).state
+    assert len(state.recent) <= 27
+    assert min(item.at for item in state.recent) >= at - timedelta(days=1)
+    assert sum(len(item.regions) for item in state.recent) >= 24 * 60 // 11

@@ -13,8 +13,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from region_operator.plan.changes import Delete, Plan
-from region_operator.plan.deletion_guard import Decision, GuardState, RegionKeys, guard_deletions
+from region_operator.plan.changes import Delete, Guarded, Plan
+from region_operator.plan.deletion_guard import Decision, guard_stops
+from region_operator.plan.guard_memory import NONE, GuardState, RegionKeys
 from region_operator.scheduler import DeletionGuard
 from tests.harness.examples import live_cronjob
 
@@ -34,7 +35,7 @@ class Past:
     key: str
 
 
-class Guarded(RuleBasedStateMachine):
+class GuardMachine(RuleBasedStateMachine):
     """A table, a cluster and a status, and an operator that reconciles with nothing else to go by.
 
     What it should never do is computed here from what it did, not from what it remembers.
@@ -112,11 +113,11 @@ class Guarded(RuleBasedStateMachine):
 
     def decide(self) -> Decision:
         decision = self.plan_and_policy()
-        held_before = GuardState.from_status(self.status).hold
+        held_before = GuardState.from_status(self.status).holds.get(Guarded.DELETION)
         if held_before and held_before.approval == self.annotation:
             self.may_go |= held_before.regions - self.rows
         self.may_go -= self.rows
-        self.on_hold = (self.on_hold - self.rows - self.may_go) | {delete.live.key for delete in decision.held}
+        self.on_hold = (self.on_hold - self.rows - self.may_go) | {change.key for change in decision.held}
         self.status = decision.state.to_status()
         return decision
 
@@ -125,9 +126,9 @@ class Guarded(RuleBasedStateMachine):
         current = [live(key) for key in sorted(self.cluster)]
         plan = Plan(deletes=tuple(Delete(item) for item in current if item.key not in self.rows))
         state = GuardState.from_status(self.status)
-        decision = guard_deletions(plan, current, guard=self.guard, state=state, approval=self.annotation, now=self.now)
+        decision = guard_stops(plan, current, guard=self.guard, state=state, approval=self.annotation, now=self.now)
         asked = {delete.live.key for delete in plan.deletes}
-        let_go, held = ({delete.live.key for delete in some} for some in (decision.plan.deletes, decision.held))
+        let_go, held = ({change.key for change in some} for some in (decision.plan.deletes, decision.held))
         assert let_go | held == asked
         assert not let_go & held
         return decision
@@ -149,12 +150,12 @@ class Guarded(RuleBasedStateMachine):
 
     @invariant()
     def an_approval_is_of_what_it_names(self) -> None:
-        assert GuardState.from_status(self.status).approved <= self.may_go
+        assert GuardState.from_status(self.status).approved.get(Guarded.DELETION, NONE) <= self.may_go
 
 
 def live(key: str) -> LiveCronJob:
     return replace(live_cronjob(f"r-{key}", uid=key), key=key)
 
 
-TestGuarded = Guarded.TestCase
-TestGuarded.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestGuardMachine = GuardMachine.TestCase
+TestGuardMachine.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)

@@ -12,7 +12,7 @@ from region_operator.database.migrate import find_schema
 from region_operator.errors import explain
 from region_operator.kube.api import ApiUnavailableError
 from region_operator.kube.apply import ApplyError
-from region_operator.plan.status import ReadyReason
+from region_operator.plan.conditions import ReadyReason
 from region_tick.database_url import DatabaseUrl
 
 

@@ -24,7 +24,7 @@ SCHEDULE = ("f:spec", "f:schedule")
 
 def rendered(region: RegionRow = PARIS, schedule: Schedule | None = None, **spec: Any) -> dict[str, Any]:
     schedule = schedule or parse_schedule(region.cron_schedule, code=region.code)
-    manifest = render_cronjob(region, schedule, scheduler(**spec), name="x", tick_image="tick:1", suspend=False)
+    manifest = render_cronjob(region, schedule, scheduler(**spec), name="x", tick_image="tick:1", suspended_by=None)
     return manifest | {"metadata": manifest["metadata"] | {"uid": "u", "resourceVersion": "1"}}
 
 

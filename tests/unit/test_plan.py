@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region_operator.cronjobs.labels import DIGEST_ANNOTATION, PAUSED_ANNOTATION, cronjob_name, region_key
+from region_operator.cronjobs.labels import DIGEST_ANNOTATION, PAUSED_ANNOTATION, SuspendedBy, cronjob_name, region_key
 from region_operator.cronjobs.live import LiveCronJob
 from region_operator.cronjobs.render import render_cronjob
-from region_operator.plan.changes import ChangeReason, Delete, Desired, Plan, Write
+from region_operator.plan.changes import ChangeReason, Delete, Desired, Guarded, Plan, Write
 from region_operator.plan.plan import ticking_ids_by_code
 from region_operator.plan.planner import Planner
 from region_operator.regions.region import Quarantined, RegionRow
@@ -23,10 +23,10 @@ from tests.harness.examples import PARIS, applied, finish, scheduler, variable
 
 def render(desired: Desired, name: str) -> dict[str, Any]:
     """Stand in for the real manifest by all that may differ between two of them."""
-    digest = f"{name}|{desired.schedule.source}|{desired.schedule.written}|{desired.region.name}|{desired.suspend}"
+    digest = f"{name}|{desired.schedule.source}|{desired.schedule.written}|{desired.region.name}|{desired.suspended_by}"
     return {
         "metadata": {"name": name, "annotations": {DIGEST_ANNOTATION: digest}},
-        "spec": {"suspend": desired.suspend},
+        "spec": {"suspend": bool(desired.suspended_by)},
     }
 
 
@@ -42,9 +42,17 @@ def live(
     created: str = "2026-11-24T01:00:00Z",
 ) -> LiveCronJob:
     """Return the CronJob as it was applied for `region`, and perhaps edited since, so that it is `unknown` for what."""
-    desired = Desired(region, parse_schedule(region.cron_schedule, code=region.code), suspend=suspended)
+    why = (SuspendedBy.PAUSED if paused else SuspendedBy.QUARANTINE) if suspended else None
+    desired = Desired(region, parse_schedule(region.cron_schedule, code=region.code), suspended_by=why)
     manifest = render(desired, name)
-    real = render_cronjob(region, desired.schedule, scheduler(), name=name, tick_image="tick:1", suspend=suspended)
+    real = render_cronjob(
+        region,
+        desired.schedule,
+        scheduler(),
+        name=name,
+        tick_image="tick:1",
+        suspended_by=why,
+    )
     meta = real["metadata"] | {"creationTimestamp": created}
     meta["annotations"] = real["metadata"]["annotations"] | manifest["metadata"]["annotations"]
     if paused:
@@ -124,7 +132,7 @@ def test_an_update_keeps_the_name_that_the_cronjob_has() -> None:
 @pytest.mark.parametrize("row", [BAD, replace(BAD, name="Lutetia", bbox=None), NO_CODE])
 def test_a_quarantined_region_keeps_its_last_good_state(row: RegionRow | Quarantined) -> None:
     [write] = plan([row], [live(PARIS)]).writes
-    assert (write.desired.region, write.desired.suspend) == (PARIS, True)
+    assert (write.desired.region, write.desired.suspended_by) == (PARIS, SuspendedBy.QUARANTINE)
     assert write.desired.schedule == parse_schedule(PARIS.cron_schedule)
 
 
@@ -149,7 +157,7 @@ def test_of_duplicates_the_oldest_stays() -> None:
 def test_a_quarantined_region_that_is_known_no_more_is_suspended_and_reported(keep_last: bool) -> None:
     outcome = plan([BAD], [live(PARIS, unknown=True)], keep_last=keep_last)
     [write] = outcome.writes
-    assert (write.desired.suspend, write.desired.region.source) == (True, "")
+    assert (write.desired.suspended_by, write.desired.region.source) == (SuspendedBy.QUARANTINE, "")
     [row] = outcome.quarantined
     assert row.reason.endswith(
         "; its CronJob was changed by somebody, and what it last was is not known: it stays suspended"
@@ -172,7 +180,54 @@ def test_while_its_deletion_is_held_a_cronjob_that_is_known_no_more_is_left_alon
     assert delete.replacement is None
     [delete] = plan([], [live(PARIS, unknown=True, paused=True)]).deletes
     assert delete.replacement
-    assert delete.replacement.desired.suspend
+    assert delete.replacement.desired.suspended_by
+
+
+@pytest.mark.parametrize(
+    ("row", "current", "guarded"),
+    [
+        pytest.param(PARIS, None, Guarded.CREATION, id="a new region"),
+        pytest.param(BAD, live(PARIS), Guarded.QUARANTINE, id="a region that ticks is suspended"),
+        pytest.param(BAD, live(PARIS, suspended=True, edited=True), None, id="a region that stands still stays so"),
+        pytest.param(BAD, live(PARIS, paused=True, suspended=True), Guarded.QUARANTINE, id="a paused region is bad"),
+        pytest.param(replace(PARIS, cron_schedule="*/50 * * * *"), live(PARIS), None, id="few ticks fewer"),
+        pytest.param(HOURLY, live(PARIS), Guarded.SLOWDOWN, id="a twelfth of the ticks"),
+        pytest.param(PARIS, live(HOURLY), Guarded.SPEEDUP, id="twelve times the ticks"),
+        pytest.param(PARIS, live(replace(PARIS, cron_schedule="*/45 * * * *")), None, id="some ticks more"),
+        pytest.param(HOURLY, live(PARIS, suspended=True), None, id="a region that stands still is mended"),
+        pytest.param(replace(PARIS, name="Lutetia"), live(PARIS), None, id="another name"),
+    ],
+)
+def test_what_a_guard_counts(
+    row: RegionRow | Quarantined, current: LiveCronJob | None, guarded: Guarded | None
+) -> None:
+    [write] = plan([row], [current] if current else []).writes
+    assert write.guarded is guarded
+
+
+def test_what_an_older_release_suspended_is_not_counted() -> None:
+    suspended = live(PARIS, suspended=True)
+    older = replace(suspended, suspended_by="", digest="older")
+    [write] = plan([BAD], [older]).writes
+    assert write.guarded is None
+
+
+def test_while_a_slowdown_is_held_all_else_of_the_row_is_followed() -> None:
+    [write] = plan([replace(HOURLY, name="Lutetia")], [live(PARIS)]).writes
+    assert write.replacement
+    assert write.replacement.desired.region == replace(PARIS, name="Lutetia")
+    assert write.replacement.desired.schedule.source == PARIS.cron_schedule
+    assert write.replacement.guarded is None
+    [write] = plan([HOURLY], [live(PARIS)]).writes
+    assert write.replacement is None, "nothing to write"
+
+
+def test_while_a_quarantine_is_held_the_region_runs_on_as_it_last_was() -> None:
+    [write] = plan([BAD], [live(PARIS)]).writes
+    assert write.replacement is None
+    [write] = plan([BAD], [live(PARIS, edited=True)]).writes
+    assert write.replacement
+    assert (write.replacement.desired.region, write.replacement.desired.suspended_by) == (PARIS, None)
 
 
 def test_who_ticks_for_a_code() -> None:
@@ -191,12 +246,12 @@ def test_paused_regions_are_counted() -> None:
 def test_keep_last_lets_it_run_on(row: RegionRow | Quarantined) -> None:
     assert len(plan([row], [live(PARIS)], keep_last=True)) == 0
     [write] = plan([row], [live(PARIS, suspended=True)], keep_last=True).writes
-    assert write.desired.suspend is False
+    assert write.desired.suspended_by is None
 
 
 def test_a_repaired_row_leaves_quarantine() -> None:
     [write] = plan([PARIS], [live(PARIS, suspended=True)]).writes
-    assert write.desired.suspend is False
+    assert write.desired.suspended_by is None
 
 
 def test_quarantine_names_row_value_and_remedy() -> None:

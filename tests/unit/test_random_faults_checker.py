@@ -37,7 +37,7 @@ A, B = "host_a", "host_b"
 def cronjob(row: Row, **spec: Any) -> dict[str, Any]:
     region = RegionRow("public.region_index", row.id, row.code, "Region", None, row.cron)
     body = render_cronjob(
-        region, parse_schedule(row.cron), scheduler(), name=name(row), tick_image="tick", suspend=False
+        region, parse_schedule(row.cron), scheduler(), name=name(row), tick_image="tick", suspended_by=None
     )
     return body | {"spec": body["spec"] | spec}
 

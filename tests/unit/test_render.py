@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region_operator.cronjobs.labels import DIGEST_ANNOTATION, cronjob_name, region_key
+from region_operator.cronjobs.labels import DIGEST_ANNOTATION, SuspendedBy, cronjob_name, region_key
 from region_operator.cronjobs.render import render_cronjob
 from region_operator.regions.schedule import parse_schedule
 from region_tick.contract import Variable, job_name
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 def render(region: RegionRow = PARIS, *, suspend: bool = False, **spec: Any) -> dict[str, Any]:
     schedule = parse_schedule(region.cron_schedule, code=region.code)
-    return render_cronjob(region, schedule, scheduler(**spec), name="fr-75-x", tick_image="tick:1", suspend=suspend)
+    return render_cronjob(
+        region,
+        schedule,
+        scheduler(**spec),
+        name="fr-75-x",
+        tick_image="tick:1",
+        suspended_by=SuspendedBy.SPEC if suspend else None,
+    )
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
@@ -116,7 +123,7 @@ def test_the_tick_is_told_its_region_and_where_its_job_name_stands() -> None:
 def test_a_name_is_not_read_as_a_reference_to_another_variable() -> None:
     schedule = parse_schedule(PARIS.cron_schedule)
     region = replace(PARIS, code="US$$", name="$(TICK_SOURCE)")
-    manifest = render_cronjob(region, schedule, scheduler(), name="us-x", tick_image="tick:1", suspend=False)
+    manifest = render_cronjob(region, schedule, scheduler(), name="us-x", tick_image="tick:1", suspended_by=None)
     container = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
     values = {item["name"]: item.get("value") for item in container["env"]}
     assert values[Variable.REGION_CODE] == "US$$$$"

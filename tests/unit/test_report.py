@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.labels import region_key
-from region_operator.plan.changes import ChangeReason, Delete, Desired, Plan, Write
-from region_operator.plan.deletion_guard import Decision, GuardState, Hold
+from region_operator.plan.changes import ChangeReason, Delete, Desired, Guarded, Plan, Write
+from region_operator.plan.deletion_guard import Decision
 from region_operator.plan.forecast import ASSUMED_TICK_TIME, Forecast, Minute
+from region_operator.plan.guard_memory import GuardState, Hold
 from region_operator.plan.report import ACTIONS, Report, make_report
 from region_operator.plan.tick_queues import Capacity
 from region_operator.regions.region import Quarantined, RegionRow
@@ -53,7 +54,9 @@ PLAN = Plan(
 HOLD = Hold(NOW, frozenset({region_key("5"), region_key("6")}))
 CAPACITY = Capacity(slots=4, jobs_per_second=8, start_seconds=3, slot_seconds=5)
 FORECAST = Forecast(NOW, CAPACITY, ASSUMED_TICK_TIME, [Minute(NOW, 90, 8, 7)], 9, 2.1)
-DECISION = Decision(PLAN, (Delete(live(5)), Delete(live(6))), allowance=1, state=GuardState(hold=HOLD))
+DECISION = Decision(
+    PLAN, (Delete(live(5)), Delete(live(6))), allowance=1, state=GuardState(holds={Guarded.DELETION: HOLD})
+)
 
 
 def report(
@@ -79,7 +82,7 @@ def test_people_see_each_change_with_its_reason_and_the_counts() -> None:
         "quota                         at most 8 ticks at once",
         "quarantined  8                code is empty",
         (
-            "deletions would be held: the guard lets 1 go within its window, and not all of them;"
+            "deletions would be held: the guard lets 1 regions stop within its window, and not all of them;"
             " how to approve them is said once the operator holds them"
         ),
         "the next 24 h have 90 ticks: 7 are lost, 8 start a minute late or more",
@@ -96,8 +99,31 @@ def test_the_text_of_the_row_is_shown_beside_what_its_hash_becomes() -> None:
     assert line.reason == "an active row without a CronJob; the row says H/10 * * * *"
 
 
+def test_a_replacement_names_both_ids_also_while_it_is_held() -> None:
+    new = replace(region(4), id="new")
+    added = Write(ChangeReason.ADDED, Desired(new, parse_schedule("@daily")), "r-new", guarded=Guarded.CREATION)
+    replaced = Delete(live(4), ChangeReason.REPLACED, successor=added)
+    why = "id 4 has no active row, id new has its code"
+    [line] = report(Decision(Plan(deletes=(replaced,)), (), allowance=10, state=GuardState())).lines
+    assert (line.action, line.code, line.reason) == ("replace", "R4", why)
+    [line] = report(Decision(Plan(), (replaced,), allowance=10, state=GuardState())).lines
+    assert (line.action, line.reason) == ("hold", f"{why}, but too many or all would go")
+
+
+def test_a_held_write_says_what_it_would_do() -> None:
+    new = Write(ChangeReason.ADDED, Desired(region(1), parse_schedule("@daily")), "r1", guarded=Guarded.CREATION)
+    bad = Write(
+        ChangeReason.SUSPENDED, Desired(region(7), parse_schedule("@daily")), "r7", live(7), guarded=Guarded.QUARANTINE
+    )
+    lines = report(Decision(Plan(), (new, bad), allowance=10, state=GuardState()), BAD).lines
+    assert [(line.action, line.reason) for line in lines] == [
+        ("hold", "create: an active row without a CronJob, but too many new regions"),
+        ("hold", f"suspend: {BAD.reason}, but too many or all would stop"),
+    ]
+
+
 def test_how_to_approve_a_hold_is_said_once_the_status_names_it() -> None:
-    of = scheduler(status=GuardState(hold=HOLD).to_status())
+    of = scheduler(status=GuardState(holds={Guarded.DELETION: HOLD}).to_status())
     assert f"approve-deletions={HOLD.approval}" in report(DECISION, of=of).as_text()
 
 

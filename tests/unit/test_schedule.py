@@ -439,3 +439,25 @@ def test_start_deadline_is_a_third_of_the_shortest_interval_up_to_five_minutes(t
 def test_a_moment_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="2026-01-01T00:00:00 has no time zone"):
         parse_schedule("* * * * *").next_after(NEW_YEAR.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [
+        ("* * * * *", 1),
+        ("*/45 * * * *", 30),
+        ("0 3 * * *", 24 * 60),
+        ("@yearly", 366 * 24 * 60),
+        ("0 0 29 2 *", 366 * 24 * 60),
+        ("0 8-17 * * *", 144),
+    ],
+)
+def test_the_mean_interval_counts_the_ticks_of_a_leap_year(text: str, minutes: int) -> None:
+    assert parse_schedule(text).mean_interval() == timedelta(minutes=minutes)
+
+
+@settings(deadline=None, max_examples=30)
+@given(schedules.filter(accepted))
+def test_every_schedule_has_a_mean_interval(fields: tuple[Written, ...]) -> None:
+    schedule = parse_schedule(text_of(fields))
+    assert schedule.shortest_interval() <= schedule.mean_interval() <= timedelta(days=366)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region_operator.cronjobs.labels import cronjob_name
+from region_operator.cronjobs.labels import SuspendedBy, cronjob_name
 from region_operator.cronjobs.live import LiveCronJob
 from region_operator.cronjobs.render import render_cronjob
 from region_operator.ledger.schedule_versions import (
@@ -48,7 +48,12 @@ def cronjob(
     """Return a CronJob as the API server has it after an apply."""
     schedule = parse_schedule(region.cron_schedule)
     body = render_cronjob(
-        region, schedule, scheduler(), name=cronjob_name(region), tick_image="tick:1", suspend=suspend
+        region,
+        schedule,
+        scheduler(),
+        name=cronjob_name(region),
+        tick_image="tick:1",
+        suspended_by=SuspendedBy.SPEC if suspend else None,
     )
     entry = {"manager": "region-operator", "operation": "Apply", "time": stamp(applied or created), "fieldsV1": {}}
     ticked = {"manager": "kube-controller-manager", "operation": "Update", "time": stamp(NOW), "subresource": "status"}

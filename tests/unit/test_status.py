@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from region_operator.plan.changes import Delete, Plan
-from region_operator.plan.deletion_guard import Decision, GuardState, guard_deletions
+from region_operator.plan.changes import Delete, Guarded, Plan
+from region_operator.plan.conditions import ReadyReason
+from region_operator.plan.deletion_guard import Decision, guard_stops
+from region_operator.plan.guard_memory import GuardState
 from region_operator.plan.status import (
-    ReadyReason,
     Status,
     status_after_failure,
     status_after_success,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
-UNCHANGED = ReconcileSummary(active=2, scheduled=2, quarantined=(), held=0, changed=False)
+UNCHANGED = ReconcileSummary(active=2, scheduled=2, quarantined=(), held={}, changed=False)
 
 
 def ready(status: Status) -> dict[str, str]:
@@ -41,7 +42,7 @@ def test_the_second_of_two_equal_outcomes_gives_an_equal_status() -> None:
 
 
 def test_only_a_change_moves_the_time_of_the_last_change() -> None:
-    changed = ReconcileSummary(active=2, scheduled=2, quarantined=(), held=0, changed=True)
+    changed = ReconcileSummary(active=2, scheduled=2, quarantined=(), held={}, changed=True)
     first = status_after_success(scheduler(), changed, now=NOW)
     assert first["lastChangeTime"] == "2026-11-24T10:40:00Z"
     assert (
@@ -64,7 +65,7 @@ def test_a_failure_keeps_the_counts_and_says_since_when() -> None:
 
 def test_a_transition_is_one_of_status_not_of_reason() -> None:
     quarantined = ReconcileSummary(
-        active=2, scheduled=1, quarantined=[Quarantined("1", "R1", "bad")], held=0, changed=False
+        active=2, scheduled=1, quarantined=[Quarantined("1", "R1", "bad")], held={}, changed=False
     )
     first = status_after_success(scheduler(), UNCHANGED, now=NOW)
     second = ready(status_after_success(scheduler(status=first), quarantined, now=LATER))
@@ -75,7 +76,7 @@ def test_the_message_names_a_few_quarantined_regions_and_counts_the_rest() -> No
     rows = [Quarantined(str(n), f"R{n}" if n else "", "bad cron") for n in range(5)]
     message = ready(
         status_after_success(
-            scheduler(), ReconcileSummary(active=9, scheduled=4, quarantined=rows, held=0, changed=False), now=NOW
+            scheduler(), ReconcileSummary(active=9, scheduled=4, quarantined=rows, held={}, changed=False), now=NOW
         )
     )["message"]
     assert message == (
@@ -95,7 +96,7 @@ def test_the_message_says_that_the_operators_own_tables_are_left_alone(suspend: 
 def test_a_message_has_a_limit() -> None:
     rows = [Quarantined("1", "R1", "x" * 5000)]
     status = status_after_success(
-        scheduler(), ReconcileSummary(active=1, scheduled=0, quarantined=rows, held=0, changed=False), now=NOW
+        scheduler(), ReconcileSummary(active=1, scheduled=0, quarantined=rows, held={}, changed=False), now=NOW
     )
     assert len(ready(status)["message"]) == 1024
 
@@ -150,7 +151,7 @@ def lost(names: str) -> Decision:
     current = [live(name) for name in names]
     plan = Plan(deletes=tuple(map(Delete, current)))
     guard = DeletionGuard(max_count=0, max_percent=0)
-    return guard_deletions(plan, current, guard=guard, state=GuardState(), approval="", now=NOW)
+    return guard_stops(plan, current, guard=guard, state=GuardState(), approval="", now=NOW)
 
 
 def live(name: str) -> LiveCronJob:
@@ -179,7 +180,9 @@ def test_a_hold_outlasts_failures_and_ends_with_its_cause() -> None:
         scheduler(status=on_hold), ReadyReason.DATABASE_UNAVAILABLE, "no route to host", now=LATER
     )
     well = status_after_success(
-        scheduler(status=ill), ReconcileSummary(active=0, scheduled=0, quarantined=(), held=5, changed=False), now=LATER
+        scheduler(status=ill),
+        ReconcileSummary(active=0, scheduled=0, quarantined=(), held={Guarded.DELETION: 5}, changed=False),
+        now=LATER,
     )
     assert held(ill) == held(well) == held(on_hold)
     assert ready(well)["reason"] == "DeletionsHeld"

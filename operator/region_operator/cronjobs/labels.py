@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ SCHEDULE_ANNOTATION = "region-tick.dev/schedule"
 """On a CronJob: the schedule as the row has it, if the row's schedule has an `H`. `spec.schedule` has fixed values."""
 PAUSED_ANNOTATION = "region-tick.dev/paused"
 """On a CronJob: a person sets it to "true" to suspend the region, and removes it to resume the region."""
+SUSPENDED_BY_ANNOTATION = "region-tick.dev/suspended-by"
+"""On a suspended CronJob: a SuspendedBy. A CronJob that releases up to 0.1 suspended has none."""
 OUR_LABELS = {"app": APP, "app.kubernetes.io/managed-by": FIELD_MANAGER}
 """The labels of every object that we make. `ownership` recognises our objects by these labels too."""
 OUR_PREFIXES = ("app", "app.kubernetes.io/", "region-tick.dev/")
@@ -46,6 +49,17 @@ CONTAINER = "tick"
 
 NAME_LIMIT = 52  # 63 minus "-" and ten digits of minutes in a Job's name (apis/batch/validation, ValidateCronJobCreate)
 _NAME = re.compile(r"[a-z0-9-]+-(?P<key>[0-9a-f]{12})")
+
+
+class SuspendedBy(StrEnum):
+    """What suspends a CronJob. If several things do, the first of these counts."""
+
+    QUARANTINE = "quarantine"
+    """The region's row cannot be scheduled."""
+    PAUSED = "paused"
+    """A person paused the region."""
+    SPEC = "spec.suspend"
+    """The RegionScheduler suspends all regions."""
 
 
 @lru_cache(maxsize=2**17)

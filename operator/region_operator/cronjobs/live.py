@@ -23,6 +23,8 @@ from region_operator.cronjobs.labels import (
     OUR_LABELS,
     OUR_PREFIXES,
     PAUSED_ANNOTATION,
+    SUSPENDED_BY_ANNOTATION,
+    SuspendedBy,
     key_in_name,
 )
 from region_operator.cronjobs.ownership import concerns_us
@@ -55,6 +57,8 @@ class LiveCronJob:
     terminating: bool
     paused: bool
     suspended: bool
+    suspended_by: str
+    """The SuspendedBy of our last write, "" if none."""
     schedule: str
     start_deadline_seconds: int
     digest: str
@@ -73,6 +77,11 @@ class LiveCronJob:
     """When a tick last succeeded; "" before the first success."""
     body: bytes | None = field(compare=False, repr=False)
     """The object as JSON. None: nobody else owns a field that matters to us."""
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether the region stands still because of its row. Releases up to 0.1 do not say what suspends a CronJob."""
+        return self.suspended_by == SuspendedBy.QUARANTINE or (self.suspended and not self.suspended_by)
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -93,6 +102,7 @@ class LiveCronJob:
             terminating=meta.deletion_timestamp is not None,
             paused=meta.annotations.get(PAUSED_ANNOTATION) == "true",
             suspended=bool(spec.suspend),
+            suspended_by=meta.annotations.get(SUSPENDED_BY_ANNOTATION, ""),
             schedule=intern(spec.schedule),
             start_deadline_seconds=spec.starting_deadline_seconds or 0,
             digest=meta.annotations.get(DIGEST_ANNOTATION, ""),

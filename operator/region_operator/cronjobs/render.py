@@ -19,6 +19,7 @@ from region_operator.cronjobs.labels import (
     NAME_ANNOTATION,
     REGION_LABEL,
     SCHEDULE_ANNOTATION,
+    SUSPENDED_BY_ANNOTATION,
     TIMEOUT_ANNOTATION,
     region_key,
 )
@@ -30,6 +31,7 @@ from region_tick.contract import PERMANENT, TERMINATION_GRACE_SECONDS
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from region_operator.cronjobs.labels import SuspendedBy
     from region_operator.regions.region import RegionRow
     from region_operator.regions.schedule import Schedule
 
@@ -37,7 +39,13 @@ POD_START_SECONDS = 15
 
 
 def render_cronjob(
-    region: RegionRow, schedule: Schedule, scheduler: Scheduler, *, name: str, tick_image: str, suspend: bool
+    region: RegionRow,
+    schedule: Schedule,
+    scheduler: Scheduler,
+    *,
+    name: str,
+    tick_image: str,
+    suspended_by: SuspendedBy | None,
 ) -> Manifest:
     """Return a region's CronJob, digest included. `tick_image` is used if the spec names no image."""
     tick = scheduler.spec.tick
@@ -50,7 +58,7 @@ def render_cronjob(
             "name": name,
             "namespace": scheduler.namespace,
             "labels": labels,
-            "annotations": _annotations(region, schedule),
+            "annotations": _annotations(region, schedule, suspended_by),
             "ownerReferences": [owner_reference(scheduler)],
         },
         "spec": {
@@ -58,7 +66,7 @@ def render_cronjob(
             "timeZone": "UTC",
             "concurrencyPolicy": "Forbid",
             "startingDeadlineSeconds": int(start_deadline.total_seconds()),
-            "suspend": suspend,
+            "suspend": suspended_by is not None,
             "successfulJobsHistoryLimit": 1,
             "failedJobsHistoryLimit": tick.failed_jobs_history_limit,
             "jobTemplate": {
@@ -99,7 +107,7 @@ def _job_spec(
     }
 
 
-def _annotations(region: RegionRow, schedule: Schedule) -> dict[str, str]:
+def _annotations(region: RegionRow, schedule: Schedule, suspended_by: SuspendedBy | None) -> dict[str, str]:
     texts = {
         ID_ANNOTATION: region.id,
         CODE_ANNOTATION: region.code,
@@ -108,8 +116,9 @@ def _annotations(region: RegionRow, schedule: Schedule) -> dict[str, str]:
         HANDLER_ANNOTATION: region.handler,
         TIMEOUT_ANNOTATION: format_duration(region.timeout) if region.timeout else None,
         SCHEDULE_ANNOTATION: schedule.written if schedule.written != schedule.source else None,
+        SUSPENDED_BY_ANNOTATION: suspended_by,
     }
-    return {name: text for name, text in texts.items() if text is not None}
+    return {name: str(text) for name, text in texts.items() if text is not None}
 
 
 def _active_deadline(start_deadline: timedelta, timeout: timedelta, retries: int) -> int:

@@ -29,15 +29,24 @@ from region_operator.plan.changes import ChangeReason, Delete, Write
 from region_operator.runtime import metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from region_operator.cronjobs.live import LiveCronJob
     from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.kube.cronjob_watch import CronJobWatch
     from region_operator.plan.changes import Plan, Render
+    from region_operator.regions.region import RegionRow
+
+    HandOver = Callable[[LiveCronJob, RegionRow], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
 GIVE_UP_AFTER = CONCURRENT_REQUESTS
 """After so many consecutive overload errors, the rest of the plan is left to the next reconcile."""
+
+
+class HandOverError(Exception):
+    """What belongs to a deleted region could not be given to the region that has its code. The message says why."""
 
 
 class ApplyError(Exception):
@@ -65,11 +74,23 @@ class Applied:
 
 
 class PlanApplier:
-    """Carries out one plan. `watch` holds the cache of the namespace's CronJobs; `render` gives the manifests."""
+    """Carries out one plan. `watch` holds the cache of the namespace's CronJobs; `render` gives the manifests.
 
-    def __init__(self, api: Api, watch: CronJobWatch, plan: Plan, *, namespace: str, render: Render) -> None:
+    `hand_over` is called between the deletion of a CronJob and the creation of its successor. It raises HandOverError.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        watch: CronJobWatch,
+        plan: Plan,
+        *,
+        namespace: str,
+        render: Render,
+        hand_over: HandOver | None = None,
+    ) -> None:
         self._api, self._watch, self._cache = api, watch, watch.cache
-        self._namespace, self._render = namespace, render
+        self._namespace, self._render, self._hand_over = namespace, render, hand_over
         self._changes: list[Write | Delete] = [*plan.writes, *plan.deletes]
         self._next = iter(enumerate(self._changes))
         self._failures: dict[int, Exception] = {}
@@ -102,7 +123,7 @@ class PlanApplier:
             self.tried += 1
             try:
                 await self._carry_out(change)
-            except ERRORS as error:
+            except (*ERRORS, HandOverError) as error:
                 if is_conflict(error):
                     await self._decide_anew(change)
                     continue
@@ -116,14 +137,16 @@ class PlanApplier:
     async def _carry_out(self, change: Write | Delete) -> None:
         """Carry out one change and log the change. Raises what `api.ERRORS` lists."""
         if isinstance(change, Write):
-            extra = await self._write(change)
-        elif await self._delete(change.live):
-            extra = _log_keys(change)
+            _record(change, await self._write(change))
+            return
+        if await self._delete(change.live):
+            _record(change, _log_keys(change))
         else:
             log.info("gone already", extra=_log_keys(change))
-            return
-        metrics.CHANGES.labels(change.reason).inc()
-        log.info(change.reason, extra=extra)
+        if change.successor:
+            if self._hand_over:
+                await self._hand_over(change.live, change.successor.desired.region)
+            await self._carry_out(change.successor)
 
     async def _write(self, write: Write) -> dict[str, str]:
         """Write a CronJob, and return the log's keys."""
@@ -169,6 +192,11 @@ class PlanApplier:
                 self._cache.end_deletion(name, change.live.uid, done=False)
 
 
+def _record(change: Write | Delete, extra: dict[str, str]) -> None:
+    metrics.CHANGES.labels(change.reason).inc()
+    log.info(change.reason, extra=extra)
+
+
 def _is_overload(error: Exception) -> bool:
     """Whether the error is about the API server and not about the change: the next change would probably fail too."""
     return not isinstance(error, ApiException) or error.status == HTTPStatus.TOO_MANY_REQUESTS or error.status >= 500
@@ -182,7 +210,8 @@ def _log_keys(change: Write | Delete) -> dict[str, str]:
     """Return the log's keys for a change."""
     if isinstance(change, Delete):
         live = change.live
-        return {"cronjob": live.name, "region.id": live.region_id, "region.code": live.code}
+        keys = {"cronjob": live.name, "region.id": live.region_id, "region.code": live.code}
+        return keys | ({"successor": change.successor.desired.region.id} if change.successor else {})
     region = change.desired.region
     keys = {
         "cronjob": change.name,

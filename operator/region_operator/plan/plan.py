@@ -11,36 +11,48 @@
 | missing or not active | any         | delete; while the deletion is held: keep the last good state               |
 | any                   | terminating | nothing now; the next reconcile after the deletion looks again             |
 
-A region's part of the plan depends on the region's row and CronJobs alone. A CronJob is found by the hash of the
-region's id, because the CronJob's name ends with the hash. Anybody can change a label; nobody can change a name. A held
-deletion follows `spec.suspend` like every other CronJob. Which deletions are held is left to `deletion_guard`, what "in
-sync" means to `ownership`, and which regions need a look at all to `planner`.
+If another CronJob has the code of an active row (`code_owners`):
+
+| the region's CronJob | the other CronJob's row | outcome                                                            |
+|----------------------|-------------------------|--------------------------------------------------------------------|
+| none                 | none                    | replace: create when the other CronJob is deleted                  |
+| none                 | any                     | quarantine: wait for the code                                      |
+| any                  | any or none             | quarantine: keep the old code, and follow the row in all else      |
+
+A region's part of the plan depends on the region's row, its CronJobs and the CronJobs that have its code. A CronJob is
+found by the hash of the region's id, because the CronJob's name ends with the hash. Anybody can change a label; nobody
+can change a name. A held deletion follows `spec.suspend` like every other CronJob. Which changes are held is left to
+`deletion_guard`, what "in sync" means to `ownership`, and which regions need a look at all to `planner`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from region_operator.cronjobs.labels import DIGEST_ANNOTATION, cronjob_name, region_key
+from region_operator.cronjobs.labels import SuspendedBy, cronjob_name
 from region_operator.cronjobs.last_good import last_good, placeholder
-from region_operator.cronjobs.ownership import foreign_fields, has_additions, owns_all
-from region_operator.plan.changes import ChangeReason, Delete, Desired, Plan, Render, Write
+from region_operator.plan.changes import ChangeReason, Delete, Desired, Guarded, Plan, Render, Wait, Write
+from region_operator.plan.comparison import write_for, write_last_good
 from region_operator.regions.cron_field import ScheduleError
-from region_operator.regions.region import Quarantined, RegionRow, printable
+from region_operator.regions.region import MAX_NAMED_REGIONS, Quarantined, RegionRow, printable
 from region_operator.regions.schedule import parse_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from region_operator.cronjobs.live import LiveCronJob
-    from region_operator.cronjobs.manifest_parts import Manifest
+    from region_operator.plan.code_owners import Owners
+    from region_operator.regions.schedule import Schedule
 
 Row = RegionRow | Quarantined
 """An active row, or the reason why the row cannot be scheduled."""
+
+FACTOR = 10
+"""A region whose mean interval grows by more than this factor counts as a region that stops. If the interval shrinks by
+more, the region counts as one that speeds up.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,9 @@ class RegionPlan:
     paused: bool = False
     pending: bool = False
     """Whether the region must wait for a terminating CronJob before it gets a new CronJob."""
+    wait: Wait | None = None
+    replaces: str = ""
+    """The name of the CronJob that must be deleted before `write` creates one for the same code."""
 
 
 def ticking_ids_by_code(current: Iterable[LiveCronJob], codes: Collection[str]) -> dict[str, set[str]]:
@@ -80,38 +95,60 @@ def group_by_region(current: Iterable[LiveCronJob]) -> dict[str, tuple[LiveCronJ
 
 
 def plan_region(
-    row: Row | None, lives: Sequence[LiveCronJob], *, render: Render, keep_last: bool, foreign_names: Collection[str]
+    row: Row | None,
+    lives: Sequence[LiveCronJob],
+    *,
+    render: Render,
+    keep_last: bool,
+    foreign_names: Collection[str],
+    owners: Owners = (),
+    replaces: bool = False,
 ) -> RegionPlan:
     """Compare one region's row with the region's CronJobs, the one to keep first.
 
     `row` is None if the region has no active row. With `keep_last` the CronJob of a quarantined row runs on; otherwise
-    the CronJob is suspended.
+    the CronJob is suspended. `owners` are the CronJobs of other regions that have the row's code; `replaces` says that
+    there is one, without a row, and that the region takes its place.
     """
     live = lives[0] if lives else None
     if row is None:
         return RegionPlan(deletes=tuple(_delete(gone, render) for gone in lives if not gone.terminating))
     quarantined, desired = _wanted(row, live, keep_last=keep_last, foreign_names=foreign_names)
-    write = _write(desired, live, render) if desired else None
+    wait = None
+    if owners and not quarantined and not replaces:
+        wait = Wait(quarantined := _lacks_code(row, owners), frozenset(owner.name for owner in owners))
+        desired = _with_its_code(row, live)
+    write = write_for(desired, live, render) if desired else None
     return RegionPlan(
-        write=write,
+        write=_guard(write, live, render, is_bad=bool(quarantined and not wait)) if write else None,
         deletes=tuple(Delete(copy, ChangeReason.DUPLICATE) for copy in lives[1:] if not copy.terminating),
         quarantined=quarantined,
         unchanged=desired is not None and write is None,
         paused=live is not None and live.paused,
         pending=desired is not None and live is not None and live.terminating,
+        wait=wait,
+        replaces=owners[0].name if write and replaces else "",
     )
 
 
 def sum_up(regions: Collection[RegionPlan]) -> Plan:
     """Put the parts of all regions together."""
+    successors = {region.replaces: region.write for region in regions if region.replaces}
+    deletes = chain.from_iterable(region.deletes for region in regions if region.deletes)
     return Plan(
-        writes=tuple(region.write for region in regions if region.write),
-        deletes=tuple(chain.from_iterable(region.deletes for region in regions if region.deletes)),
+        writes=tuple(region.write for region in regions if region.write and not region.replaces),
+        deletes=tuple(_with_successor(delete, successors) if successors else delete for delete in deletes),
         quarantined=tuple(region.quarantined for region in regions if region.quarantined),
         unchanged=sum(region.unchanged for region in regions),
         paused=sum(region.paused for region in regions),
         pending=sum(region.pending for region in regions),
+        waits=tuple(region.wait for region in regions if region.wait),
     )
+
+
+def _with_successor(delete: Delete, successors: Mapping[str, Write | None]) -> Delete:
+    successor = successors.get(delete.live.name)
+    return replace(delete, reason=ChangeReason.REPLACED, successor=successor) if successor else delete
 
 
 def _age(live: LiveCronJob) -> tuple[bool, str, str]:
@@ -144,6 +181,23 @@ def _blocked(region: RegionRow, foreign_names: Collection[str]) -> Quarantined |
     return Quarantined(region.id, region.code, reason)
 
 
+def _lacks_code(row: Row, owners: Owners) -> Quarantined:
+    """Quarantine a region whose code other CronJobs have."""
+    ids = ", ".join(printable(owner.region_id) for owner in owners[:MAX_NAMED_REGIONS])
+    reason = (
+        f"code is still that of id {ids}, which ticks for it: it gets the code when that region has another or is gone"
+    )
+    return Quarantined(row.id, printable(row.code), reason)
+
+
+def _with_its_code(row: Row, live: LiveCronJob | None) -> Desired | None:
+    """Return what the CronJob of a region that waits for its code stays as: the row, with the CronJob's code."""
+    if live is None or not isinstance(row, RegionRow):
+        return None
+    kept = replace(row, code=live.told_code or live.code)
+    return Desired(kept, parse_schedule(kept.cron_schedule, code=kept.code))
+
+
 def _keep_quarantined(
     row: Quarantined, live: LiveCronJob | None, *, keep_last: bool
 ) -> tuple[Quarantined, Desired | None]:
@@ -154,66 +208,37 @@ def _keep_quarantined(
     if live is None:
         return row, None
     if good := last_good(row.id, live):
-        return row, Desired(*good, suspend=not keep_last)
+        return row, Desired(*good, suspended_by=None if keep_last else SuspendedBy.QUARANTINE)
     reason = f"{row.reason}; its CronJob was changed by somebody, and what it last was is not known: it stays suspended"
-    return replace(row, reason=reason), Desired(*placeholder(row.id, row.code, live), suspend=True)
-
-
-def _delete(live: LiveCronJob, render: Render) -> Delete:
-    return Delete(live, replacement=_replacement(live, render))
-
-
-def _replacement(live: LiveCronJob, render: Render) -> Write | None:
-    """Return what to write while the deletion of a CronJob is held. None: there is nothing to write.
-
-    A CronJob whose last good state is unknown is left alone, unless `spec.suspend` suspends all CronJobs.
-    """
-    if region_key(live.region_id) != live.key:
-        return None
-    good = last_good(live.region_id, live)
-    desired = Desired(*(good or placeholder(live.region_id, live.code, live)))
-    write = _write(desired, live, render)
-    return write if write and (good or _suspends(desired, live, render)) else None
-
-
-def _suspends(desired: Desired, live: LiveCronJob, render: Render) -> bool:
-    return bool(live.paused or render(desired, live.name)["spec"]["suspend"])
-
-
-def _write(desired: Desired, live: LiveCronJob | None, render: Render) -> Write | None:
-    """Return the write that a region's CronJob needs. None: in sync, or terminating."""
-    if live is None:
-        return Write(ChangeReason.ADDED, desired, cronjob_name(desired.region))
-    if live.paused:
-        desired = replace(desired, suspend=True)
-    if live.terminating:
-        return None
-    manifest = render(desired, live.name)
-    body = None if live.body is None else msgspec.json.decode(live.body)
-    if _in_sync(manifest, live, body):
-        return None
-    others = () if body is None else tuple(sorted({other.manager for other in foreign_fields(manifest, body)}))
-    return Write(_reason(desired, manifest, live), desired, live.name, live, changed_by=others)
-
-
-def _in_sync(manifest: Manifest, live: LiveCronJob, body: Mapping[str, Any] | None) -> bool:
-    return (
-        _has_digest(manifest, live)
-        and owns_all(live.applied, manifest)
-        and not (body is not None and has_additions(manifest, body))
+    return replace(row, reason=reason), Desired(
+        *placeholder(row.id, row.code, live), suspended_by=SuspendedBy.QUARANTINE
     )
 
 
-def _has_digest(manifest: Manifest, live: LiveCronJob) -> bool:
-    return bool(manifest["metadata"]["annotations"][DIGEST_ANNOTATION] == live.digest)
+def _delete(live: LiveCronJob, render: Render) -> Delete:
+    return Delete(live, replacement=write_last_good(live, render))
 
 
-def _reason(desired: Desired, manifest: Manifest, live: LiveCronJob) -> ChangeReason:
-    if _has_digest(manifest, live):
-        return ChangeReason.RESTORED
-    suspend = manifest["spec"]["suspend"]
-    if suspend and not live.suspended:
-        return ChangeReason.PAUSED if live.paused else ChangeReason.SUSPENDED
-    if live.suspended and not suspend:
-        return ChangeReason.RESUMED
-    return ChangeReason.UPDATED if live.schedule == desired.schedule.source else ChangeReason.RESCHEDULED
+def _guard(write: Write, live: LiveCronJob | None, render: Render, *, is_bad: bool) -> Write:
+    """Say what a guard counts a write as, and what is written while the write is held."""
+    if live is None:
+        return replace(write, guarded=Guarded.CREATION)
+    if live.quarantined:
+        return write  # the region does not tick, and that was counted, or was so before an upgrade
+    if is_bad and write.desired.suspended_by is SuspendedBy.QUARANTINE:
+        return replace(write, guarded=Guarded.QUARANTINE, replacement=write_last_good(live, render))
+    good = None if is_bad else last_good(write.desired.region.id, live)
+    if good and (kind := _kind_of_reschedule(before := good[1], write.desired.schedule)):
+        region = replace(write.desired.region, cron_schedule=before.written)
+        return replace(write, guarded=kind, replacement=write_for(Desired(region, before), live, render))
+    return write
+
+
+def _kind_of_reschedule(before: Schedule, after: Schedule) -> Guarded | None:
+    """Return what a guard counts another schedule as. None: nothing, both have about as many ticks."""
+    if before.source == after.source:
+        return None
+    intervals = before.mean_interval(), after.mean_interval()
+    if intervals[1] > FACTOR * intervals[0]:
+        return Guarded.SLOWDOWN
+    return Guarded.SPEEDUP if intervals[0] > FACTOR * intervals[1] else None

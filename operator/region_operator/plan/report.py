@@ -6,18 +6,20 @@ Pure. The decision itself comes from `plan` and `deletion_guard`.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from region_operator.cronjobs.labels import PAUSED_ANNOTATION
-from region_operator.plan.changes import ChangeReason
-from region_operator.plan.deletion_guard import GuardState, explain_hold, region_code
+from region_operator.plan.changes import ChangeReason, Delete, Guarded
 from region_operator.plan.forecast_report import summarize
+from region_operator.plan.guard_memory import GuardState
+from region_operator.plan.hold_report import explain_hold, region_code
+from region_operator.regions.region import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from region_operator.plan.changes import Delete, Write
+    from region_operator.plan.changes import Change, Write
     from region_operator.plan.deletion_guard import Decision
     from region_operator.plan.forecast import Forecast
     from region_operator.regions.region import Quarantined
@@ -34,6 +36,7 @@ ACTIONS = {
     ChangeReason.RESUMED: "resume",
     ChangeReason.REMOVED: "delete",
     ChangeReason.DUPLICATE: "delete",
+    ChangeReason.REPLACED: "replace",
 }
 HOLD = "hold"
 
@@ -138,10 +141,35 @@ def _lines(decision: Decision, quarantined: Mapping[str, str]) -> Iterator[Line]
     for write in decision.plan.writes:
         yield _write(write, quarantined)
     for delete in decision.plan.deletes:
-        why = "the region has an older one" if delete.reason is ChangeReason.DUPLICATE else "no active row"
-        yield _delete(ACTIONS[delete.reason], delete, why)
-    for delete in decision.held:
-        yield _delete(HOLD, delete, "no active row, but too many or all would go")
+        yield _delete(ACTIONS[delete.reason], delete, _why_deleted(delete))
+    for change in decision.held:
+        yield _held(change, quarantined)
+
+
+def _held(change: Change, quarantined: Mapping[str, str]) -> Line:
+    if isinstance(change, Delete):
+        return _delete(HOLD, change, f"{_why_deleted(change)}, but too many or all would go")
+    line = _write(change, quarantined)
+    return replace(line, action=HOLD, reason=f"{line.action}: {line.reason}, but {_why_held(change.guarded)}")
+
+
+def _why_held(kind: Guarded | None) -> str:
+    match kind:
+        case Guarded.CREATION:
+            return "too many new regions"
+        case Guarded.SPEEDUP:
+            return "ticks would be lost"
+        case _:
+            return "too many or all would stop"
+
+
+def _why_deleted(delete: Delete) -> str:
+    if delete.reason is ChangeReason.DUPLICATE:
+        return "the region has an older one"
+    if delete.successor is None:
+        return "no active row"
+    old, new = delete.live.region_id, delete.successor.desired.region.id
+    return f"id {printable(old)} has no active row, id {printable(new)} has its code"
 
 
 def _sort_key(line: Line) -> tuple[int, str]:
@@ -176,16 +204,17 @@ def _delete(action: str, delete: Delete, reason: str) -> Line:
 
 
 def _notes(decision: Decision, scheduler: Scheduler) -> Iterator[str]:
-    hold = decision.state.hold
-    if hold is None:
-        return
-    if hold == GuardState.from_status(scheduler.status).hold:
-        yield explain_hold(hold, decision.held, scheduler)
-    else:
-        yield (
-            f"deletions would be held: the guard lets {decision.allowance} go within its window, and not all of them;"
-            " how to approve them is said once the operator holds them"
-        )
+    before = GuardState.from_status(scheduler.status).holds
+    for kind, hold in decision.state.holds.items():
+        if hold == before.get(kind):
+            yield explain_hold(hold, decision.held_of(kind), scheduler)
+        elif kind in (Guarded.SPEEDUP, Guarded.CREATION):
+            yield f"{kind}s would be held, {_why_held(kind)}: how to approve them is said once the operator holds them"
+        else:
+            yield (
+                f"{kind}s would be held: the guard lets {decision.allowance} regions stop within its window, and not"
+                " all of them; how to approve them is said once the operator holds them"
+            )
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -8,15 +8,17 @@ the first few quarantined regions; the log and the Events name all quarantined r
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from region_operator.plan.deletion_guard import STATUS_FIELDS, explain_hold
+from region_operator.plan.conditions import HELD, NOT_FOLLOWED, STALLED, ConditionType, ReadyReason
+from region_operator.plan.guard_memory import STATUS_FIELDS
+from region_operator.plan.hold_report import explain_hold
 from region_operator.scheduler import format_time
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from region_operator.plan.changes import Guarded
     from region_operator.plan.deletion_guard import Decision
     from region_operator.plan.summary import ReconcileSummary
     from region_operator.scheduler import Scheduler
@@ -28,81 +30,23 @@ HISTORY_FIELD = "databaseHistory"
 Status = dict[str, Any]
 
 
-class ConditionType(StrEnum):
-    """The conditions of a RegionScheduler."""
-
-    READY = "Ready"
-    """Always present. True: the last reconcile came to its end. The reasons of Ready are below."""
-    RECONCILING = "Reconciling"
-    """Present while a long plan is carried out, or something is left for the next reconcile. The reason is
-    `Unfinished`."""
-    STALLED = "Stalled"
-    """Present while only an edit of the RegionScheduler helps. The reason is that of Ready."""
-    HELD = "DeletionsHeld"
-    """Present while the deletion guard holds deletions. The reason is `TooMany`; the message says how to approve."""
-    OVERCOMMITTED = "Overcommitted"
-    """Present while ticks of the next 24 hours will be lost, by the forecast. The reason is `TicksLost`; the message
-    names the worst minutes and says what would be enough."""
-    DEAF = "EditsUnheard"
-    """Present while edits of the table show at the refresh interval only. The reason is `NoNotifications`; the message
-    says why, and what to do."""
-    CLOCK_SKEW = "ClockSkew"
-    """Present while database and API server are over 10 s apart (`ClocksDiffer`). The message says what follows."""
-
-
-class ReadyReason(StrEnum):
-    """Why a RegionScheduler is ready or not ready."""
-
-    IN_SYNC = "InSync"
-    """Ready is True: every active row has its CronJob, and nothing else is to be said."""
-    QUARANTINED = "RegionsQuarantined"
-    """Ready is True: some rows cannot be scheduled, and all others are in sync."""
-    QUOTA_TAKEN = "QuotaTaken"
-    """Ready is True: another ResourceQuota has our name, so the number of ticks at once is not limited."""
-    HELD = "DeletionsHeld"
-    """Ready is True: the deletion guard holds deletions, and all else is in sync."""
-    SUSPENDED = "Suspended"
-    """Ready is True: spec.suspend suspends all regions."""
-    INVALID_SPEC = "InvalidSpec"
-    """The spec cannot be followed. Only an edit of the RegionScheduler helps."""
-    DATABASE_NOT_CONFIGURED = "DatabaseNotConfigured"
-    """There is no database URL, or the URL cannot be used."""
-    DATABASE_UNAVAILABLE = "DatabaseUnavailable"
-    """The database does not answer, or refuses connections."""
-    SCHEMA_MISMATCH = "SchemaMismatch"
-    """The operator's own schema is missing, of another release, or damaged."""
-    SOURCE_UNREADABLE = "SourceUnreadable"
-    """The region table cannot be read: it is missing, lacks a column, or refuses the right."""
-    SOURCE_SLOW = "SourceSlow"
-    """Reading the region table takes too long."""
-    APPLY_FAILED = "ApplyFailed"
-    """The API server refused a change or did not answer."""
-    FORBIDDEN = "Forbidden"
-    """The operator lacks a right in Kubernetes. The message says which."""
-    THROTTLED = "Throttled"
-    """The API server has no time for the operator's requests."""
-    OUTDATED_CRD = "OutdatedCustomResourceDefinition"
-    """The CustomResourceDefinition is of an older release."""
-    TIMED_OUT = "TimedOut"
-    """The reconcile took longer than it may, and starts again."""
-    INTERNAL = "InternalError"
-    """An error of the operator itself. The log has the traceback."""
-
-
-STALLED = frozenset({ReadyReason.INVALID_SPEC})
-"""The problems that only an edit of the RegionScheduler can solve."""
+def count_held(decision: Decision) -> dict[Guarded, int]:
+    """Count the regions that the guards hold, by kind, in the order of HELD."""
+    counts = {kind: len({change.key for change in decision.held_of(kind)}) for kind in HELD}
+    return {kind: count for kind, count in counts.items() if count}
 
 
 def status_with_guard(scheduler: Scheduler, decision: Decision, *, now: datetime) -> Status:
-    """Return the status with the guard's new state and the condition DeletionsHeld.
+    """Return the status with the guards' new state and the conditions HELD.
 
     This status must be written before any CronJob is deleted. A deletion with an unknown outcome is then counted too.
     """
     status = {key: value for key, value in scheduler.status.items() if key not in STATUS_FIELDS}
-    conditions = [condition for condition in status.get("conditions", []) if condition["type"] != ConditionType.HELD]
-    if decision.state.hold:
-        message = explain_hold(decision.state.hold, decision.held, scheduler)
-        conditions.append(_condition(scheduler, ConditionType.HELD, True, reason="TooMany", message=message, now=now))
+    conditions = [item for item in status.get("conditions", []) if item["type"] not in HELD.values()]
+    for kind, held_condition in HELD.items():
+        if hold := decision.state.holds.get(kind):
+            message = explain_hold(hold, decision.held_of(kind), scheduler)
+            conditions += _present(scheduler, held_condition, "TooMany", message, now)
     if conditions != status.get("conditions", []):
         status["conditions"] = conditions
     return status | decision.state.to_status()
@@ -120,12 +64,18 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
         message += f"; quarantined: {summary.first_reasons}"
     if summary.paused:
         message += f"; {summary.paused} paused by annotation"
-    if summary.held:
-        reason = ReadyReason.HELD
-        message += f"; {summary.held} deletions are held"
     if scheduler.spec.suspend:
         reason = ReadyReason.SUSPENDED
         message = f"all {summary.active} active regions are suspended by spec.suspend"
+    for kind, count in summary.held.items():
+        reason = ReadyReason(HELD[kind].value)
+        message += f"; {count} {kind}s are held"
+    if summary.waiting:
+        reason = ReadyReason.WAITING
+        message += f"; {summary.waiting} rows with new ids wait for their codes"
+    if summary.excess:
+        reason = ReadyReason.TOO_MANY_REGIONS
+        message += f"; {summary.excess}"
     if summary.schema_conflict:
         message += f"; {summary.schema_conflict}"
     if summary.unfinished:
@@ -136,15 +86,15 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
             "active": summary.active,
             "scheduled": summary.scheduled,
             "quarantined": len(summary.quarantined),
-            "held": summary.held,
+            "held": sum(summary.held.values()),
             "paused": summary.paused,
         },
-        "conditions": _conditions(scheduler, ready=True, reason=reason, message=message, now=now)
+        "conditions": _conditions(scheduler, ready=reason not in NOT_FOLLOWED, reason=reason, message=message, now=now)
         + _present(scheduler, ConditionType.RECONCILING, "Unfinished", summary.unfinished, now)
         + _present(scheduler, ConditionType.OVERCOMMITTED, "TicksLost", summary.overcommitment, now)
         + _present(scheduler, ConditionType.DEAF, "NoNotifications", summary.deafness, now)
         + _present(scheduler, ConditionType.CLOCK_SKEW, "ClocksDiffer", summary.clock_skew, now)
-        + _kept(scheduler, ConditionType.HELD),
+        + _kept(scheduler, *HELD.values()),
     }
     known = {HISTORY_FIELD: summary.history} if summary.history else {}
     return status | known | ({"lastChangeTime": format_time(now)} if summary.changed else {})
@@ -178,7 +128,7 @@ def status_after_failure(scheduler: Scheduler, reason: ReadyReason, message: str
         + _kept(scheduler, ConditionType.OVERCOMMITTED)
         + _kept(scheduler, ConditionType.DEAF)
         + _kept(scheduler, ConditionType.CLOCK_SKEW)
-        + _kept(scheduler, ConditionType.HELD),
+        + _kept(scheduler, *HELD.values()),
     }
 
 
@@ -193,9 +143,9 @@ def _conditions(
     ]
 
 
-def _kept(scheduler: Scheduler, kind: ConditionType) -> list[dict[str, Any]]:
-    """Return the condition as the status has it. Only `status_with_guard` changes DeletionsHeld, and puts it last."""
-    return [condition for condition in scheduler.status.get("conditions", []) if condition["type"] == kind]
+def _kept(scheduler: Scheduler, *kinds: ConditionType) -> list[dict[str, Any]]:
+    """Return conditions as the status has them. Only `status_with_guard` changes those of HELD, and puts them last."""
+    return [condition for condition in scheduler.status.get("conditions", []) if condition["type"] in kinds]
 
 
 def _present(

@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING
 from region_operator.regions.region import MAX_NAMED_REGIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from region_operator.plan.changes import Guarded
     from region_operator.regions.region import Quarantined
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileSummary:
-    """The counts and texts of a reconcile that was completed. All counts are regions."""
+    """The counts and texts of a reconcile that was completed. All counts are regions; `held` is by kind, without 0."""
 
     active: int
     scheduled: int
     quarantined: Sequence[Quarantined]
-    held: int
+    held: Mapping[Guarded, int]
     changed: bool
     paused: int = 0
+    waiting: int = 0
+    """How many rows wait for the code of a region whose deletion is held."""
+    excess: str = ""
+    """Why regions are not created, in words. Empty: there is room."""
     quota_conflict: str = ""
     """Why the number of ticks at once is not limited, in words. Empty: the quota is ours."""
     schema_conflict: str = ""

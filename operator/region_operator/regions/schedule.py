@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from croniter import croniter
 
@@ -25,8 +24,7 @@ from region_operator.regions.cron_field import DAY, FIELDS, WEEKDAY, ScheduleErr
 from region_operator.regions.dialects import Foreign, read_dialect
 from region_operator.regions.hashed_field import compile_hashes
 
-if TYPE_CHECKING:
-    from datetime import date
+_LEAP_YEAR = [date(2028, 1, 1) + timedelta(days=number) for number in range(366)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +68,11 @@ class Schedule:
         across_hours = hours_apart * 60 - (self.minutes[-1] - self.minutes[0])
         within_hour = (later - earlier for earlier, later in pairwise(self.minutes))
         return timedelta(minutes=min((across_hours, *within_hour)))
+
+    def mean_interval(self) -> timedelta:
+        """Return the mean time between two ticks, over a leap year."""
+        days = sum(map(self.ticks_on, _LEAP_YEAR))
+        return timedelta(days=len(_LEAP_YEAR)) / (days * len(self.hours) * len(self.minutes))
 
     def start_deadline(self) -> timedelta:
         """Return how late a tick may start: a third of the shortest interval, at most 5 minutes, in whole seconds.

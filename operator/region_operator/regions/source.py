@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 READ_TIMEOUT_SECONDS = 30
 LOCK_TIMEOUT_SECONDS = 5
 ROWS_AT_ONCE = 1000
+ROWS_BEYOND = 1000
+"""How many rows more than spec.maxRegions are read. So a table that is a little too large is followed as a whole."""
 
 _PREPARE = sa.text("""
 WITH policy AS (
@@ -95,16 +97,19 @@ class Table:
 class Reading:
     """The result of reading the table.
 
-    `rows` are the active rows, sorted by id; a row's keys are the field names of `scheduler.Columns`. `trigger` says
-    whether a change after the reading causes a notification.
+    `rows` are the active rows, sorted by id; a row's keys are the field names of `scheduler.Columns`. `complete` says
+    that the table has no more active rows. `trigger` says whether a change after the reading causes a notification.
     """
 
     rows: Sequence[Mapping[str, Any]]
     trigger: Trigger
+    complete: bool = True
 
 
-async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: str) -> Reading:
-    """Look at the table's triggers, then read the table.
+async def read_regions(
+    engine: AsyncEngine, source: Source, *, default_schema: str, max_rows: int = 10_000 + ROWS_BEYOND
+) -> Reading:
+    """Look at the table's triggers, then read the table, at most the first `max_rows` active rows.
 
     Raises UnreadableSourceError, SlowSourceError, and SQLAlchemy's errors if the database is away.
     """
@@ -114,7 +119,7 @@ async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: s
             f"the region table {table} is in the operator's own schema, which migrations change: move it to another"
             " schema, and name that in spec.source.table or in DATABASE_URL's ?schema="
         )
-    select = _select(table, source.columns)
+    select = _select(table, source.columns).limit(max_rows + 1)
     names = {"schema": table.schema, "table": table.name}
     try:
         async with transaction(
@@ -126,7 +131,7 @@ async def read_regions(engine: AsyncEngine, source: Source, *, default_schema: s
             rows = await run_in_slices(_as_dicts(result))
     except DBAPIError as error:
         raise (_timeout_error(table, error.orig) or _unreadable_error(table, error) or error) from error
-    return Reading(rows, trigger)
+    return Reading(rows[:max_rows], trigger, complete=len(rows) <= max_rows)
 
 
 def _as_dicts(result: sa.CursorResult[Any]) -> Generator[None, None, list[dict[str, Any]]]:

@@ -9,8 +9,24 @@ from __future__ import annotations
 
 import gc
 
+MANY_CHANGES = 1000
+"""After so many changes most of what is remembered is new."""
+
 
 def freeze_memory() -> None:
     """Collect the garbage, and leave everything else out of all later collections."""
     gc.collect()
     gc.freeze()
+
+
+class Freezer:
+    """Freezes memory after the first reconcile, and after each that changed much."""
+
+    def __init__(self) -> None:
+        self._frozen = False
+
+    def freeze_after(self, changes: int) -> None:
+        """Freeze memory, unless a reconcile made few changes."""
+        if changes >= MANY_CHANGES or not self._frozen:
+            self._frozen = True
+            freeze_memory()

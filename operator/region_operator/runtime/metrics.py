@@ -18,6 +18,9 @@ LAST_SUCCESS = Gauge(
 CHANGES = Counter("region_operator_cronjob_changes_total", "CronJobs written or deleted, by reason.", ["reason"])
 PENDING_CHANGES = Gauge("region_operator_pending_changes", "Changes of the reconcile under way that are not made yet.")
 HELD_DELETIONS = Gauge("region_operator_held_deletions", "Deletions that spec.deletionGuard holds.")
+HELD_CHANGES = Gauge(
+    "region_operator_held_changes", "Changes that wait for an approval: deletions, quarantines and others.", ["kind"]
+)
 REGIONS = Gauge("region_operator_regions", "Active regions by state.", ["state"])
 EVENT_LOOP_LAG = Histogram(
     "region_operator_event_loop_lag_seconds",

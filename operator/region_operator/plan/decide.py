@@ -1,0 +1,119 @@
+"""Decides what one reconcile does: parses the rows, plans, and asks the guards. Pure.
+
+A Decider is fed with what was read and returns what to do. It remembers what it saw last, so that a look costs what has
+changed since; what must outlive the process is in the RegionScheduler's status.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from region_operator.cronjobs.labels import SuspendedBy
+from region_operator.cronjobs.render import render_cronjob
+from region_operator.plan.changes import Guarded
+from region_operator.plan.deletion_guard import Decision, guard_stops
+from region_operator.plan.growth_guard import Room, guard_growth, without_deletions
+from region_operator.plan.guard_memory import NONE, GuardState
+from region_operator.plan.plan import ticking_ids_by_code
+from region_operator.plan.planner import Planner
+from region_operator.regions.row_parser import RowParser
+from region_operator.scheduler import InvalidSchedule, Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from datetime import datetime
+
+    from region_operator.cronjobs.live import LiveCronJob
+    from region_operator.cronjobs.manifest_parts import Manifest
+    from region_operator.plan.changes import Desired, Plan, Render
+    from region_operator.regions.region import Quarantined, RegionRow
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a reconcile does. `plan` is the plan before the guards, `regions` are the active rows."""
+
+    decision: Decision
+    plan: Plan
+    room: Room
+    regions: Sequence[RegionRow | Quarantined]
+    render: Render
+
+
+class Decider:
+    """Decides for one namespace. `tick_image` is used if the spec names no image."""
+
+    def __init__(self, *, tick_image: str) -> None:
+        self._tick_image = tick_image
+        self._parser = RowParser()
+        self._planner = Planner()
+        self._current: Sequence[LiveCronJob] = ()
+
+    def decide(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        cronjobs: Sequence[LiveCronJob],
+        scheduler: Scheduler,
+        *,
+        source: str,
+        complete: bool,
+        now: datetime,
+    ) -> Generator[None, None, Decided]:
+        """Compare the active rows with all CronJobs of the namespace. Yield now and then.
+
+        `source` is the table's qualified name. `complete` says that `rows` are all active rows. `now` has a time zone.
+        """
+        spec = scheduler.spec
+        current = [live for live in cronjobs if live.ours]
+        regions = yield from self._parser.parse(rows, source=source, ticking_ids=partial(ticking_ids_by_code, current))
+        render = partial(_render, scheduler, self._tick_image)
+        plan = yield from self._planner.plan(
+            regions,
+            current,
+            render=render,
+            keep_last=spec.invalid_schedule is InvalidSchedule.KEEP_LAST,
+            foreign_names={live.name for live in cronjobs if not live.ours},
+            common=(scheduler.uid, scheduler.name, scheduler.namespace, spec.model_dump_json(), self._tick_image),
+        )
+        state = GuardState.from_status(scheduler.status)
+        decision = guard_stops(
+            plan if complete else without_deletions(plan),
+            current,
+            guard=spec.deletion_guard,
+            state=state,
+            approval=scheduler.approval,
+            now=now,
+        )
+        if not complete:
+            decision = replace(decision, state=_with_deletions_of(decision.state, state))
+        decision, room = guard_growth(
+            decision,
+            current,
+            max_regions=spec.max_regions,
+            known={live.key for live in self._current},
+            approval=scheduler.approval,
+            now=now,
+        )
+        self._current = current
+        return Decided(decision, plan, room, regions, render)
+
+
+def _with_deletions_of(state: GuardState, before: GuardState) -> GuardState:
+    """Return a state with the deletions that another state holds or approves."""
+    kind = Guarded.DELETION
+    holds = dict(state.holds) | ({kind: before.holds[kind]} if kind in before.holds else {})
+    approved = dict(state.approved) | ({kind: before.approved[kind]} if before.approved.get(kind, NONE) else {})
+    return replace(state, holds=holds, approved=approved)
+
+
+def _render(scheduler: Scheduler, tick_image: str, desired: Desired, name: str) -> Manifest:
+    return render_cronjob(
+        desired.region,
+        desired.schedule,
+        scheduler,
+        name=name,
+        tick_image=tick_image,
+        suspended_by=desired.suspended_by or (SuspendedBy.SPEC if scheduler.spec.suspend else None),
+    )

@@ -1,0 +1,59 @@
+"""plan/guard_memory.py: what a status says, and what an approval is of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from region_operator.plan.changes import Guarded
+from region_operator.plan.guard_memory import NONE, STATUS_FIELDS, GuardState, Hold, RecentStop, update_hold
+
+NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
+KIND = Guarded.QUARANTINE
+AB = frozenset("ab")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        GuardState(),
+        GuardState(filling=True),
+        GuardState(
+            recent=(RecentStop(NOW, AB), RecentStop(NOW, frozenset("x"), KIND)),
+            holds={kind: Hold(NOW, frozenset("cde"), kind) for kind in Guarded},
+            approved={kind: frozenset("f") for kind in Guarded},
+        ),
+    ],
+)
+def test_a_status_remembers_all(state: GuardState) -> None:
+    assert GuardState.from_status(state.to_status()) == state
+    assert state.to_status().keys() <= set(STATUS_FIELDS)
+
+
+def test_what_an_older_release_wrote_are_deletions() -> None:
+    status = {"recentDeletions": [{"at": "2026-11-24T10:40:00Z", "regions": "a b"}]}
+    assert GuardState.from_status(status).recent == (RecentStop(NOW, AB, Guarded.DELETION),)
+
+
+def test_an_approval_is_of_the_kind_the_regions_and_the_moment() -> None:
+    holds = [
+        Hold(NOW, AB, KIND),
+        Hold(NOW, AB, Guarded.DELETION),
+        Hold(NOW + timedelta(seconds=1), AB, KIND),
+        Hold(NOW, frozenset("a"), KIND),
+    ]
+    assert len({hold.approval for hold in holds}) == len(holds)
+    state = GuardState(holds={KIND: holds[0]}, approved={KIND: frozenset("x")})
+    assert state.is_approved(KIND, holds[0].approval) == frozenset("abx")
+    assert state.is_approved(KIND, holds[1].approval) == frozenset("x")
+    assert state.is_approved(Guarded.DELETION, holds[0].approval) == NONE
+
+
+def test_a_hold_stays_the_same_until_a_region_joins() -> None:
+    hold = update_hold(None, AB, KIND, NOW)
+    assert hold == Hold(NOW, AB, KIND)
+    later = NOW + timedelta(hours=1)
+    assert update_hold(hold, frozenset("a"), KIND, later) is hold
+    assert update_hold(hold, frozenset("abc"), KIND, later) == Hold(later, frozenset("abc"), KIND)
+    assert update_hold(hold, NONE, KIND, later) is None
