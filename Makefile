@@ -11,7 +11,7 @@ OLDER_KUBERNETES := 1.31 1.33
 TOGETHER := -n auto --dist loadgroup
 FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/cluster/test_status.py
 
-.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-midnight check format reference lock cluster clean
+.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight check format reference lock cluster clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ test-kubernetes: $(STAMP) ## Run the tests of tests/cluster on older versions of
 test-long: $(STAMP) ## Run the tests that have a long form in that form, one by one (half an hour), then test-kubernetes
 	@TESTS=long $(PYTEST) -m long -s
 	@$(MAKE) test-kubernetes
+
+test-model: $(STAMP) ## Run the model of the guards with 200,000 steps (a quarter of an hour)
+	@GUARD_MODEL_STEPS=200000 $(PYTEST) -o timeout=0 tests/unit/test_guard_model.py -k promises
 
 test-midnight: $(STAMP) ## Run the tests of unit and database while days, months and leap years end
 	@$(BIN)/python -m tests.harness.midnight $(TOGETHER) tests/unit tests/database
