@@ -19,10 +19,12 @@ import devcluster.ports
 from devcluster.postgres import Postgres
 from devcluster.server import Server
 from region_operator.database.engine import make_engine
+from region_operator.database.grants import Kind
 from region_operator.database.migrate import migrate
 from region_tick.database_url import DatabaseUrl
 from tests.harness.cluster import control_plane, kubectl, operator_environment, run_operator
 from tests.harness.earlier_release import NO_HISTORY
+from tests.harness.roles import Roles
 from tests.harness.side_by_side import SideBySide, set_groups
 from tests.harness.upstream import server
 
@@ -171,6 +173,18 @@ def stranger(postgres: Server) -> Iterator[Callable[[str], str]]:
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'".encode())
         yield url
         connection.execute(f"DROP ROLE {name}".encode())
+
+
+@pytest.fixture
+def roles(postgres: Server) -> Iterator[Roles]:
+    """Roles of each kind, without rights yet; ask for them before the database."""
+    roles = Roles()
+    with psycopg.connect(DatabaseUrl.parse(postgres.url()).conninfo, autocommit=True) as connection:
+        for kind in Kind:
+            connection.execute(f"CREATE ROLE {roles.name(kind)} LOGIN PASSWORD '{roles.name(kind)}'".encode())
+        yield roles
+        for kind in Kind:
+            connection.execute(f"DROP ROLE {roles.name(kind)}".encode())
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Defines the command `region-operator`: run the operator, plan, forecast or reconcile once.
 
-The commands that work on the database alone are left to `database_commands`. Exit codes follow sysexits.h:
+The commands that work on the database alone are left to `database_commands` and `grants`. Exit codes follow sysexits.h:
 
 - 78: the environment is unusable.
 - 69: the database or the API server does not answer.
@@ -28,6 +28,7 @@ from region_operator import assembly
 from region_operator.database_commands import migrate_command, retention_command
 from region_operator.errors import explain
 from region_operator.exits import give_up, read_settings
+from region_operator.grants import grants_command
 from region_operator.kube.api import ERRORS, ApiUnavailableError
 from region_operator.kube.leader_election import NotLeadingError
 from region_operator.plan.forecast_report import as_json, as_text
@@ -52,6 +53,9 @@ click.UsageError.exit_code = os.EX_USAGE  # click's own code 2 has other meaning
 @click.version_option(VERSION)
 def main() -> None:
     """Keep one CronJob per active row of a Postgres table."""
+
+
+main.add_command(grants_command)
 
 
 @main.command()

@@ -15,6 +15,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from region_tick.contract import DATABASE_SECRET
+
 GROUP = "region-tick.dev"
 VERSION = "v1alpha1"
 KIND = "RegionScheduler"
@@ -108,6 +110,7 @@ class TickSpec(_Model):
 
     image: str | None = None
     handler: str = "poke"
+    database_secret: str = DATABASE_SECRET
     timeout: Duration = timedelta(minutes=10)
     retries: int = 2
     start_deadline: Duration | None = None

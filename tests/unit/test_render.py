@@ -120,6 +120,16 @@ def test_the_tick_is_told_its_region_and_where_its_job_name_stands() -> None:
     assert path == "metadata.labels['batch.kubernetes.io/job-name']"
 
 
+def test_ticks_may_have_a_database_role_of_their_own() -> None:
+    def secret(**tick: Any) -> dict[str, str]:
+        container = render(tick=tick)["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+        [found] = [item["valueFrom"] for item in container["env"] if item["name"] == Variable.DATABASE_URL]
+        return dict(found["secretKeyRef"])
+
+    assert secret() == {"name": "region-tick-database", "key": "DATABASE_URL"}
+    assert secret(databaseSecret="tick-database") == {"name": "tick-database", "key": "DATABASE_URL"}
+
+
 def test_a_name_is_not_read_as_a_reference_to_another_variable() -> None:
     schedule = parse_schedule(PARIS.cron_schedule)
     region = replace(PARIS, code="US$$", name="$(TICK_SOURCE)")

@@ -18,7 +18,8 @@ SCHEMA = "region_tick"
 """The Postgres schema with the project's own tables."""
 
 DATABASE_SECRET = "region-tick-database"  # noqa: S105 - the Secret's name, not a secret
-"""The Secret in the operator's namespace that holds the database's URL under the key DATABASE_URL."""
+"""The Secret in the operator's namespace that holds the database's URL under the key DATABASE_URL. Ticks read the same
+Secret, unless spec.tick.databaseSecret names another one."""
 
 CHANGES_CHANNEL = "region_tick_changes"
 """NOTIFY channel for changes of a region table. The payload is the table's qualified name, `public.region_index`."""
@@ -37,7 +38,7 @@ class Variable(StrEnum):
     """The environment variables of a tick's pod."""
 
     DATABASE_URL = "DATABASE_URL"
-    """The database's URL, from the Secret `region-tick-database`."""
+    """The database's URL, from the Secret that `spec.tick.databaseSecret` names."""
     CRONJOB_NAME = "CRONJOB_NAME"
     """The CronJob's name. A Job of another name is a manual run."""
     JOB_NAME = "JOB_NAME"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.labels import CONTAINER, PRIORITY_CLASS
-from region_tick.contract import DATABASE_SECRET, TERMINATION_GRACE_SECONDS, Variable
+from region_tick.contract import TERMINATION_GRACE_SECONDS, Variable
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -83,7 +83,7 @@ def _environment(
         Variable.REGION_CRON: schedule.source,
     }
     referred = {
-        Variable.DATABASE_URL: {"secretKeyRef": {"name": DATABASE_SECRET, "key": "DATABASE_URL"}},
+        Variable.DATABASE_URL: {"secretKeyRef": {"name": tick.database_secret, "key": "DATABASE_URL"}},
         Variable.JOB_NAME: from_field("metadata.labels['batch.kubernetes.io/job-name']"),
         Variable.JOB_UID: from_field("metadata.labels['batch.kubernetes.io/controller-uid']"),
         Variable.POD_NAME: from_field("metadata.name"),
