@@ -7,14 +7,14 @@ may have more fields.
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from region_operator.durations import Duration  # noqa: TC001 - pydantic needs the type
 from region_tick.contract import DATABASE_SECRET
 
 GROUP = "region-tick.dev"
@@ -29,34 +29,17 @@ INITIAL_STATUS = {"observedGeneration": -1}
 APPROVAL_ANNOTATION = f"{GROUP}/approve-deletions"
 """On a RegionScheduler: a person sets it to the approval of a hold in the status, and approves what the hold names."""
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
-
-
-def parse_duration(text: object) -> object:
-    """Parse a Go duration (`90s`, `1h30m`) into a timedelta. Return anything but text unchanged. Raises ValueError."""
-    if not isinstance(text, str):
-        return text
-    parts = _PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(
-            f'duration "{text}" is not one: write a number and a unit (ms, s, m, h), e.g. "90s" or "1h30m"'
-        )
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
-
-
-def format_duration(value: timedelta) -> str:
-    """Write a timedelta as a Go duration: in seconds if the seconds are whole, otherwise in milliseconds."""
-    milliseconds = round(value / timedelta(milliseconds=1))
-    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+_UNPRIVILEGED = {
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "runAsGroup": 65532,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 
 
 def format_time(moment: datetime) -> str:
     """Write a moment like the API server: UTC, whole seconds (apimachinery, metav1.Time)."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
 class _Model(BaseModel):
@@ -101,11 +84,19 @@ class Source(_Model):
         return self == Source()
 
 
+class ExtraMetadata(_Model):
+    """Labels and annotations beside the operator's own."""
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
 class TickSpec(_Model):
     """The settings of every tick's Job and pod.
 
     Without `image` the tick image of the operator's release is used. Without `start_deadline` the schedule decides. A
-    Job is kept for `ttl` after its end.
+    Job is kept for `ttl` after its end. The fields from `env` on go into the pod as they are; the schema keeps what the
+    operator sets itself out of them.
     """
 
     image: str | None = None
@@ -119,8 +110,19 @@ class TickSpec(_Model):
     env: list[dict[str, Any]] = Field(default_factory=list)
     env_from: list[dict[str, Any]] = Field(default_factory=list)
     resources: dict[str, Any] = Field(default_factory=dict)
+    volumes: list[dict[str, Any]] = Field(default_factory=list)
+    volume_mounts: list[dict[str, Any]] = Field(default_factory=list)
+    init_containers: list[dict[str, Any]] = Field(default_factory=list)
+    image_pull_secrets: list[dict[str, Any]] = Field(default_factory=list)
+    image_pull_policy: str | None = None
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: list[dict[str, Any]] = Field(default_factory=list)
+    affinity: dict[str, Any] = Field(default_factory=dict)
+    topology_spread_constraints: list[dict[str, Any]] = Field(default_factory=list)
+    security_context: dict[str, Any] = Field(default_factory=lambda: dict(_UNPRIVILEGED))
+    host_aliases: list[dict[str, Any]] = Field(default_factory=list)
+    job_metadata: ExtraMetadata = ExtraMetadata()
+    pod_metadata: ExtraMetadata = ExtraMetadata()
     service_account_name: str | None = None
 
 

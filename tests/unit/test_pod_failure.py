@@ -55,6 +55,36 @@ def test_what_a_pod_says(status: dict[str, Any], reason: Reason | None) -> None:
     assert (failure.reason if failure else None) == reason
 
 
+def before_tick(tick: dict[str, Any], **state: Any) -> dict[str, Any]:
+    ticks, others = [{"name": "tick", "state": tick}], [{"name": "proxy", "state": state}]
+    return {"phase": "Pending", "containerStatuses": ticks, "initContainerStatuses": others}
+
+
+WAITS = {"waiting": {"reason": "PodInitializing"}}
+
+
+@pytest.mark.parametrize(
+    ("status", "failure"),
+    [
+        (
+            before_tick(WAITS, waiting={"reason": "ErrImagePull", "message": "m"}),
+            PodFailure(Reason.IMAGE, "container proxy: ErrImagePull: m"),
+        ),
+        (
+            before_tick(WAITS, terminated={"reason": "Error", "exitCode": 75}),
+            PodFailure(Reason.POD_FAILED, "container proxy: exit code 75"),
+        ),
+        (before_tick(WAITS, running={}), PodFailure(Reason.NOT_STARTED, "its pod stays pending")),
+        (before_tick({"running": {}}, terminated={"reason": "Error", "exitCode": 1}) | {"phase": "Running"}, None),
+        (before_tick({"terminated": {"exitCode": 0}}, terminated={"exitCode": 143}) | {"phase": "Succeeded"}, None),
+    ],
+)
+def test_an_init_container_is_to_blame_only_for_a_tick_that_did_not_start(
+    status: dict[str, Any], failure: PodFailure | None
+) -> None:
+    assert failure_of_pod(pod(status)) == failure
+
+
 CHANGED = "the object has been modified; please apply your changes to the latest version and try again"
 
 WEBHOOK = 'Internal error occurred: failed calling webhook "a.b.c": context deadline exceeded'

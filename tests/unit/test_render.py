@@ -151,6 +151,33 @@ def test_users_additions_come_after_ours() -> None:
     assert pod["nodeSelector"] == {"pool": "ticks"}
 
 
+def test_a_users_mount_at_tmp_takes_the_place_of_the_operators() -> None:
+    def mounts(*paths: str) -> list[tuple[str, str]]:
+        own = [{"name": "own", "mountPath": path} for path in paths]
+        pod = render(tick={"volumes": [{"name": "own"}], "volumeMounts": own})["spec"]["jobTemplate"]["spec"][
+            "template"
+        ]
+        [container] = pod["spec"]["containers"]
+        return [(mount["name"], mount["mountPath"]) for mount in container["volumeMounts"]]
+
+    assert mounts("/tmp/own") == [("region-tick-tmp", "/tmp"), ("own", "/tmp/own")]
+    assert mounts("/tmp/") == [("own", "/tmp/")]
+
+
+def test_what_a_user_adds_to_the_metadata_never_takes_a_label_of_ours() -> None:
+    extra = {"labels": {"app": "mine", "team": "geo"}, "annotations": {"note": "x"}}
+    job = render(tick={"jobMetadata": extra, "podMetadata": extra})["spec"]["jobTemplate"]
+    for metadata in (job["metadata"], job["spec"]["template"]["metadata"]):
+        assert (metadata["labels"]["app"], metadata["labels"]["team"]) == ("region-tick", "geo")
+        assert metadata["annotations"] == {"note": "x"}
+
+
+def test_a_security_context_replaces_the_default_as_a_whole_and_the_containers_stays() -> None:
+    pod = render(tick={"securityContext": {"fsGroup": 7}})["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {"fsGroup": 7}
+    assert pod["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
 def test_the_longest_name_leaves_room_for_the_controllers_suffix() -> None:
     from datetime import UTC, datetime
 

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
-from region_operator.scheduler import InvalidSchedule, Spec, format_duration, parse_duration
+from region_operator.cronjobs.labels import CONTAINER
+from region_operator.cronjobs.pod_spec import TMP_VOLUME
+from region_operator.cronjobs.render import render_cronjob
+from region_operator.regions.schedule import parse_schedule
+from region_operator.scheduler import InvalidSchedule, Spec
+from region_tick.contract import Variable
+from tests.harness.examples import PARIS, scheduler
 
 CRD = Path(__file__).parents[2] / "crds" / "regionscheduler.yaml"
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("5m", 300), ("90s", 90), ("1h30m", 5400), ("300ms", 0.3), ("1.5h", 5400), ("0s", 0)]
-)
-def test_durations_are_those_of_go(text: str, seconds: float) -> None:
-    assert parse_duration(text) == timedelta(seconds=seconds)
-
-
-@pytest.mark.parametrize("text", ["", "5", "m", "5 m", "-5m", "5d", "5m!", "\uff11m"])
-def test_what_is_no_duration_is_refused_by_name_and_remedy(text: str) -> None:
-    with pytest.raises(ValueError, match=r"write a number and a unit") as caught:
-        parse_duration(text)
-    assert f'"{text}"' in str(caught.value)
-
-
-@given(st.integers(min_value=0, max_value=10**9))
-def test_a_formatted_duration_parses_to_the_same(milliseconds: int) -> None:
-    value = timedelta(milliseconds=milliseconds)
-    assert parse_duration(format_duration(value)) == value
 
 
 def test_fields_are_read_as_users_write_them() -> None:
@@ -65,6 +49,29 @@ def test_the_schema_has_the_same_fields_and_defaults() -> None:
     ours = Spec.model_json_schema(by_alias=True)
     assert _fields(schema) == _fields_of_model(ours, ours)
     assert Spec.model_validate(_defaults(schema)) == Spec()
+
+
+def test_the_schema_keeps_what_the_operator_sets_out_of_what_a_user_sets() -> None:
+    """The names in the rules are those of the code: variables, labels, the volume, the container."""
+    schema = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    tick = schema["properties"]["spec"]["properties"]["tick"]["properties"]
+
+    def quoted(*path: str) -> list[str]:
+        within = tick
+        for step in path:
+            within = within[step]
+        return re.findall("'([^']*)'", within["x-kubernetes-validations"][0]["rule"])
+
+    assert quoted("env", "items") == [str(variable) for variable in Variable]
+    assert quoted("volumes", "items") == [TMP_VOLUME]
+    assert quoted("initContainers", "items") == [CONTAINER]
+    assert tick["jobMetadata"]["properties"] == tick["podMetadata"]["properties"]
+    job = render_cronjob(
+        PARIS, parse_schedule(PARIS.cron_schedule), scheduler(), name="x", tick_image="i", suspend=False
+    )["spec"]["jobTemplate"]
+    names = quoted("jobMetadata", "properties", "labels")
+    labels = job["metadata"]["labels"] | job["spec"]["template"]["metadata"]["labels"]
+    assert [label for label in labels if label not in names and not label.startswith(names[0])] == []
 
 
 def _fields(schema: dict[str, Any], prefix: str = "") -> set[str]:

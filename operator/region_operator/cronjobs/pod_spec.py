@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.regions.region import RegionRow
     from region_operator.regions.schedule import Schedule
-    from region_operator.scheduler import Scheduler
+    from region_operator.scheduler import Scheduler, TickSpec
 
+TMP_VOLUME = "region-tick-tmp"
+"""The name of the volume at /tmp. The root file system is read-only, and programs want a place for temporary files."""
+_TMP = "/tmp"  # noqa: S108 - a path in the tick's pod
 _DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
 
 
@@ -23,44 +26,54 @@ def pod_spec(
 ) -> Manifest:
     """Return the pod's spec. `name` is the CronJob's; `tick_image` is used if the spec names no image."""
     tick = scheduler.spec.tick
-    spec: Manifest = {
+    optional = {
+        "initContainers": tick.init_containers,
+        "imagePullSecrets": tick.image_pull_secrets,
+        "nodeSelector": tick.node_selector,
+        "affinity": tick.affinity,
+        "topologySpreadConstraints": tick.topology_spread_constraints,
+        "hostAliases": tick.host_aliases,
+        "serviceAccountName": tick.service_account_name,
+    }
+    return {
         "restartPolicy": "Never",
         "priorityClassName": PRIORITY_CLASS,
         "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": tick.security_context,
         "tolerations": [
             # A lost node must not block the region's next tick for Kubernetes' default of five minutes.
             {"key": f"node.kubernetes.io/{state}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
             for state in ("not-ready", "unreachable")
         ]
         + tick.tolerations,
-        "containers": [
-            {
-                "name": CONTAINER,
-                "image": tick.image or tick_image,
-                "env": _environment(region, schedule, scheduler, name, start_deadline) + tick.env,
-                "envFrom": tick.env_from,
-                "resources": tick.resources or _DEFAULT_RESOURCES,
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-            }
-        ],
+        "volumes": [{"name": TMP_VOLUME, "emptyDir": {}}, *tick.volumes],
+        "containers": [_container(tick, tick_image, _environment(region, schedule, scheduler, name, start_deadline))],
+        **{field: value for field, value in optional.items() if value},
     }
-    if tick.node_selector:
-        spec["nodeSelector"] = tick.node_selector
-    if tick.service_account_name:
-        spec["serviceAccountName"] = tick.service_account_name
-    return spec
+
+
+def _container(tick: TickSpec, tick_image: str, environment: list[Manifest]) -> Manifest:
+    mounts = tick.volume_mounts
+    if not any(mount["mountPath"].rstrip("/") == _TMP for mount in mounts):
+        mounts = [{"name": TMP_VOLUME, "mountPath": _TMP}, *mounts]
+    container: Manifest = {
+        "name": CONTAINER,
+        "image": tick.image or tick_image,
+        "env": environment + tick.env,
+        "envFrom": tick.env_from,
+        "resources": tick.resources or _DEFAULT_RESOURCES,
+        "volumeMounts": mounts,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    if tick.image_pull_policy:
+        container["imagePullPolicy"] = tick.image_pull_policy
+    return container
 
 
 def _environment(

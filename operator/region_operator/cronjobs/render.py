@@ -25,7 +25,7 @@ from region_operator.cronjobs.labels import (
 )
 from region_operator.cronjobs.manifest_parts import COMMON_LABELS, Manifest, owner_reference, with_digest
 from region_operator.cronjobs.pod_spec import pod_spec
-from region_operator.scheduler import Scheduler, format_duration
+from region_operator.durations import format_duration
 from region_tick.contract import PERMANENT, TERMINATION_GRACE_SECONDS
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from region_operator.cronjobs.labels import SuspendedBy
     from region_operator.regions.region import RegionRow
     from region_operator.regions.schedule import Schedule
+    from region_operator.scheduler import ExtraMetadata, Scheduler
 
 POD_START_SECONDS = 15
 
@@ -70,7 +71,7 @@ def render_cronjob(
             "successfulJobsHistoryLimit": 1,
             "failedJobsHistoryLimit": tick.failed_jobs_history_limit,
             "jobTemplate": {
-                "metadata": {"labels": labels},
+                "metadata": _metadata(tick.job_metadata, labels),
                 "spec": _job_spec(region, schedule, scheduler, name, tick_image, start_deadline, labels),
             },
         },
@@ -101,10 +102,15 @@ def _job_spec(
             ]
         },
         "template": {
-            "metadata": {"labels": labels},
+            "metadata": _metadata(tick.pod_metadata, labels),
             "spec": pod_spec(region, schedule, scheduler, name, tick_image, start_deadline),
         },
     }
+
+
+def _metadata(extra: ExtraMetadata, labels: dict[str, str]) -> Manifest:
+    metadata: Manifest = {"labels": extra.labels | labels}
+    return metadata | {"annotations": extra.annotations} if extra.annotations else metadata
 
 
 def _annotations(region: RegionRow, schedule: Schedule, suspended_by: SuspendedBy | None) -> dict[str, str]:

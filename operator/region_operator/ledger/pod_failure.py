@@ -48,9 +48,14 @@ def failure_of_pod(pod: Pod) -> PodFailure | None:
     disrupted = _condition(status, "DisruptionTarget", "True")
     if disrupted or status.reason in ("Evicted", "NodeLost", "Preempting"):
         return PodFailure(Reason.NODE_LOST, _quote(disrupted or status))
-    for container in status.container_statuses:
-        if container.name == CONTAINER and (failure := _failure_of_container(container)):
+    ticks = [container for container in status.container_statuses if container.name == CONTAINER]
+    for container in ticks:
+        if failure := _failure_of_container(container):
             return failure
+    if all(container.state.waiting for container in ticks):
+        for container in status.init_container_statuses:
+            if failure := _failure_of_container(container):
+                return _failure_before_tick(container.name, failure)
     unscheduled = _condition(status, "PodScheduled", "False")
     if unscheduled:
         return PodFailure(Reason.NO_NODE, _quote(unscheduled))
@@ -113,6 +118,12 @@ def _failure_of_container(container: ContainerStatus) -> PodFailure | None:
         if state.terminated:
             return _failure_of_end(state.terminated)
     return None
+
+
+def _failure_before_tick(name: str, failure: PodFailure) -> PodFailure:
+    """Return the failure of an init container, which kept the tick from starting. Its exit code is not a tick's."""
+    reason = Reason.POD_FAILED if failure.reason is Reason.DATABASE else failure.reason
+    return PodFailure(reason, f"container {name}: {failure.detail}")
 
 
 def _failure_of_end(ended: Terminated) -> PodFailure | None:

@@ -49,6 +49,7 @@ class PodStatus(Struct, rename="camel"):
     message: str = ""
     conditions: list[Condition] = []
     container_statuses: list[ContainerStatus] = []
+    init_container_statuses: list[ContainerStatus] = []
 
 
 class PodMeta(Struct):

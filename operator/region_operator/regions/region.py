@@ -23,7 +23,7 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Self
 
-from region_operator.scheduler import parse_duration
+from region_operator.durations import parse_duration
 from region_tick.text_encoding import Unreadable
 
 if TYPE_CHECKING:
