@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from region_operator.kube.api import Api
     from region_operator.observe import Observation
     from region_operator.plan.deletion_guard import Decision
+    from region_operator.plan.summary import ReconcileSummary
     from region_operator.regions.region import Quarantined
     from region_operator.runtime.remote_clock import Skew
     from region_operator.scheduler import Scheduler
@@ -70,6 +71,12 @@ class Announcer:
                     await events.post_warning(self._api, after, reason=_EVENTS[kind], message=message)
             if hold_before and not hold:
                 log.info("hold ended", extra={"kind": kind, "approved": len(decision.state.approved.get(kind, ()))})
+
+    async def announce_findings(self, scheduler: Scheduler, summary: ReconcileSummary, deafness: str) -> None:
+        """Announce what an observation found of rows and of the quota, and whether edits are heard."""
+        await self.announce_quarantines(scheduler, summary.quarantined)
+        await self.announce_quota_conflict(scheduler, summary.quota_conflict)
+        await self.announce_deafness(scheduler, deafness)
 
     async def announce_quarantines(self, scheduler: Scheduler, quarantined: Sequence[Quarantined]) -> None:
         """Announce every quarantine that begins or changes its reason. Log every quarantine that ends."""

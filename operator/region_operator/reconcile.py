@@ -34,6 +34,7 @@ from region_operator.regions.hearing import Hearing
 from region_operator.regions.source import Table
 from region_operator.runtime.garbage import Freezer
 from region_operator.scheduler import Scheduler, scheduler_path
+from region_operator.spec_trial import SpecTrial
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -64,13 +65,13 @@ class Reconciler:
         self._store = store
         self._announcer = Announcer(api)
         self._forecaster = Forecaster()
-        self._races = 0
-        self._freezer = Freezer()
+        self._races, self._freezer = 0, Freezer()
         self._one_at_a_time = asyncio.Lock()
         self.watch = CronJobWatch(api)
         self.observer = Observer(api, self.watch, tick_image=tick_image)
         self.ledger = LedgerService(api, retention=store.retention)
         self.hearing = Hearing(store.triggers)
+        self._trial = SpecTrial(api)
 
     @property
     def schema(self) -> str:
@@ -99,15 +100,14 @@ class Reconciler:
         try:
             scheduler = Scheduler.from_object(body)
             async with limit:
+                scheduler = await self._trial.choose(scheduler, again=not self.observer.full_look_in(scheduler))
                 database = await self._store.open(make_table=scheduler.spec.source.wants_default_table)
                 observation = await self._observe(database, scheduler)
                 observation = await self._forecaster.guard_speedups(database, scheduler, observation, now=_now())
                 before, scheduler = scheduler, await save_guard_state(self._api, scheduler, observation.decision)
                 self._races = 0
                 await self._announcer.announce_holds(before, scheduler, observation.decision)
-                await self._announcer.announce_quarantines(scheduler, observation.summary.quarantined)
-                await self._announcer.announce_quota_conflict(scheduler, observation.summary.quota_conflict)
-                await self._announcer.announce_deafness(scheduler, self.hearing.explain_deafness())
+                await self._announcer.announce_findings(scheduler, observation.summary, self.hearing.explain_deafness())
                 stale = await self._apply(scheduler, observation, database, progress)
                 overcommitment = await self._forecast(database, scheduler, observation)
                 clock_skew = await self._announcer.announce_server(scheduler, database.history, self._store.skew)
@@ -121,14 +121,14 @@ class Reconciler:
             if failure is None:
                 raise
             raise failure from error
-        unfinished = status.explain_unfinished(stale=stale, pending=observation.decision.plan.pending)
         summary = replace(
             observation.summary,
-            unfinished=unfinished,
+            unfinished=status.explain_unfinished(stale=stale, pending=observation.decision.plan.pending),
             schema_conflict=database.schema_conflict,
             overcommitment=overcommitment,
             deafness=self.hearing.explain_deafness(),
             clock_skew=clock_skew,
+            refusal=self._trial.refusal,
         )
         scheduler = progress.reported or scheduler
         writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))
@@ -168,14 +168,14 @@ class Reconciler:
         self, scheduler: Scheduler, observation: Observation, database: Database, progress: Progress
     ) -> int:
         """Make the decided changes. Return how many changes the next reconcile must decide again. Raises ApplyError."""
-        if observation.quota.drifted:
-            await apply_quota(self._api, observation.quota)
         plan, namespace = observation.decision.plan, scheduler.namespace
         handover = Handover(database)
         await handover.by_code(plan, observation.rows)
         applier = PlanApplier(
             self._api, self.watch, plan, namespace=namespace, render=observation.render, hand_over=handover.to_successor
         )
+        await self._trial.prove(scheduler, plan, applier)
+        await apply_quota(self._api, observation.quota)
         async with progress.reporting(scheduler, applier):
             applied = await applier.run()
         await self.ledger.save_schedules(database, scheduler, self.watch.cache.cronjobs, look=observation.look)

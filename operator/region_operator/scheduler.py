@@ -162,8 +162,8 @@ def scheduler_path(namespace: str, name: str) -> str:
 class Scheduler(_Model):
     """A RegionScheduler as the API server returned it.
 
-    `status` stays unparsed, because the next status is compared with the unparsed status. `approval` is the value of
-    APPROVAL_ANNOTATION, or "".
+    `status` stays unparsed, because the next status is compared with the unparsed status. `tick_as_written` is
+    spec.tick unparsed, to be kept. `approval` is the value of APPROVAL_ANNOTATION, or "".
     """
 
     name: str
@@ -173,6 +173,7 @@ class Scheduler(_Model):
     resource_version: str
     approval: str
     spec: Spec
+    tick_as_written: dict[str, Any]
     status: dict[str, Any]
 
     @classmethod
@@ -187,6 +188,7 @@ class Scheduler(_Model):
             resource_version=meta["resourceVersion"],
             approval=meta.get("annotations", {}).get(APPROVAL_ANNOTATION, ""),
             spec=Spec.model_validate(body.get("spec", {})),
+            tick_as_written=body.get("spec", {}).get("tick", {}),
             status=body.get("status", {}),
         )
 

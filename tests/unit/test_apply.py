@@ -126,6 +126,26 @@ async def test_one_change_that_fails_keeps_no_other_from_being_tried(statuses: t
     assert api.asked == 100
 
 
+@pytest.mark.parametrize(
+    ("statuses", "tried"), [((200,), 1), ((409, 409, 200), 3), ((409,) * 5, 5)], ids=["done", "raced", "all raced"]
+)
+async def test_one_write_is_tried_and_the_others_follow(statuses: tuple[int, ...], tried: int) -> None:
+    api = Refusing(*statuses, *(200,) * 10)
+    applier = PlanApplier(api, CronJobWatch(api), writes(5), namespace="namespace", render=render)
+    assert await applier.try_one() is (200 in statuses)
+    assert api.asked == applier.tried == tried
+    applied = await applier.run()
+    assert (applied.error, applier.tried, applied.stale) == (None, 5, statuses.count(409))
+
+
+async def test_a_write_that_fails_is_the_only_one() -> None:
+    api = Refusing(422)
+    applier = PlanApplier(api, CronJobWatch(api), writes(5), namespace="namespace", render=render)
+    with pytest.raises(ApplyError, match="1 of 5 changes failed and 4 were not tried"):
+        await applier.try_one()
+    assert api.asked == 1
+
+
 async def test_one_that_was_changed_meanwhile_is_the_next_reconciles_and_no_failure() -> None:
     api = Refusing(409)
     applied = await apply_plan(api, writes(1))

@@ -67,7 +67,7 @@ def test_the_schema_keeps_what_the_operator_sets_out_of_what_a_user_sets() -> No
     assert quoted("initContainers", "items") == [CONTAINER]
     assert tick["jobMetadata"]["properties"] == tick["podMetadata"]["properties"]
     job = render_cronjob(
-        PARIS, parse_schedule(PARIS.cron_schedule), scheduler(), name="x", tick_image="i", suspend=False
+        PARIS, parse_schedule(PARIS.cron_schedule), scheduler(), name="x", tick_image="i", suspended_by=None
     )["spec"]["jobTemplate"]
     names = quoted("jobMetadata", "properties", "labels")
     labels = job["metadata"]["labels"] | job["spec"]["template"]["metadata"]["labels"]

@@ -51,6 +51,19 @@ def test_only_a_change_moves_the_time_of_the_last_change() -> None:
     assert status_after_success(scheduler(status=first), changed, now=LATER)["lastChangeTime"] == "2026-11-24T10:45:00Z"
 
 
+def test_while_spec_tick_is_refused_rows_are_counted_and_only_an_edit_helps() -> None:
+    refused = status_after_success(scheduler(), replace(UNCHANGED, refusal="no such volume"), now=NOW)
+    assert ready(refused) == {
+        "status": "False",
+        "reason": "InvalidSpec",
+        "message": "no such volume; with the last good spec.tick 2 of 2 active regions are scheduled",
+        "lastTransitionTime": "2026-11-24T10:40:00Z",
+    }
+    assert [condition["type"] for condition in refused["conditions"]] == ["Ready", "Stalled"]
+    well = status_after_success(scheduler(status=refused), UNCHANGED, now=LATER)
+    assert [condition["type"] for condition in well["conditions"]] == ["Ready"]
+
+
 def test_a_failure_keeps_the_counts_and_says_since_when() -> None:
     well = status_after_success(scheduler(), UNCHANGED, now=NOW)
     ill = status_after_failure(scheduler(status=well), ReadyReason.DATABASE_UNAVAILABLE, "no route to host", now=LATER)

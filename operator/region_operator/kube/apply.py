@@ -13,6 +13,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -92,6 +93,7 @@ class PlanApplier:
         self._api, self._watch, self._cache = api, watch, watch.cache
         self._namespace, self._render, self._hand_over = namespace, render, hand_over
         self._changes: list[Write | Delete] = [*plan.writes, *plan.deletes]
+        self._writes = len(plan.writes)
         self._next = iter(enumerate(self._changes))
         self._failures: dict[int, Exception] = {}
         self._stale = self._consecutive_overloads = 0
@@ -101,6 +103,18 @@ class PlanApplier:
     def total(self) -> int:
         """How many changes the plan has."""
         return len(self._changes)
+
+    async def try_one(self) -> bool:
+        """Carry out writes one by one until one succeeds, and return whether one did. `run` carries out the others.
+
+        A write whose CronJob changed meanwhile is passed over. Raises ApplyError at the first write that fails.
+        """
+        for number, change in islice(self._next, self._writes):
+            if await self._try(number, change):
+                return True
+            if self._failures:
+                raise ApplyError(failed=1, untried=self.total - self.tried, of=self.total, first=self._failures[number])
+        return False
 
     async def run(self) -> Applied:
         """Carry out the plan and return the result, also if some changes failed.
@@ -120,19 +134,24 @@ class PlanApplier:
         for number, change in self._next:
             if self._consecutive_overloads >= GIVE_UP_AFTER:
                 return
-            self.tried += 1
-            try:
-                await self._carry_out(change)
-            except (*ERRORS, HandOverError) as error:
-                if is_conflict(error):
-                    await self._decide_anew(change)
-                    continue
-                extra = _log_keys(change) | {"change": change.reason, "error": _words(error)}
-                log.error("change failed", extra=extra)
-                self._failures[number] = error
-                self._consecutive_overloads = self._consecutive_overloads + 1 if _is_overload(error) else 0
-            else:
-                self._consecutive_overloads = 0
+            await self._try(number, change)
+
+    async def _try(self, number: int, change: Write | Delete) -> bool:
+        """Carry out one change, and return whether that succeeded. Remember an error."""
+        self.tried += 1
+        try:
+            await self._carry_out(change)
+        except (*ERRORS, HandOverError) as error:
+            if is_conflict(error):
+                await self._decide_anew(change)
+                return False
+            extra = _log_keys(change) | {"change": change.reason, "error": _words(error)}
+            log.error("change failed", extra=extra)
+            self._failures[number] = error
+            self._consecutive_overloads = self._consecutive_overloads + 1 if _is_overload(error) else 0
+            return False
+        self._consecutive_overloads = 0
+        return True
 
     async def _carry_out(self, change: Write | Delete) -> None:
         """Carry out one change and log the change. Raises what `api.ERRORS` lists."""

@@ -73,7 +73,8 @@ class ReadyReason(StrEnum):
     SUSPENDED = "Suspended"
     """Ready is True: spec.suspend suspends all regions."""
     INVALID_SPEC = "InvalidSpec"
-    """The spec cannot be followed. Only an edit of the RegionScheduler helps."""
+    """The spec cannot be followed, and only an edit of the RegionScheduler helps. If the API server refuses a CronJob
+    with spec.tick, rows go on with the last good spec.tick."""
     DATABASE_NOT_CONFIGURED = "DatabaseNotConfigured"
     """There is no database URL, or the URL cannot be used."""
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
@@ -110,6 +111,7 @@ NOT_FOLLOWED = frozenset(
         ReadyReason.SPEEDUPS_HELD,
         ReadyReason.CREATIONS_HELD,
         ReadyReason.TOO_MANY_REGIONS,
+        ReadyReason.INVALID_SPEC,
     }
 )
-"""The reasons of a reconcile that came to its end, and left the table and the cluster apart."""
+"""The reasons of a reconcile that came to its end, and left the cluster apart from the table or the spec."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from region_operator.durations import format_duration
 from region_operator.plan.changes import Change, Delete, Guarded
 from region_operator.plan.growth_guard import LEAST_GROWTH
 from region_operator.plan.plan import FACTOR
 from region_operator.regions.region import MAX_NAMED_REGIONS, printable
-from region_operator.durations import format_duration
 from region_operator.scheduler import APPROVAL_ANNOTATION, KIND
 
 if TYPE_CHECKING:

@@ -76,10 +76,10 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
     if summary.excess:
         reason = ReadyReason.TOO_MANY_REGIONS
         message += f"; {summary.excess}"
-    if summary.schema_conflict:
-        message += f"; {summary.schema_conflict}"
-    if summary.unfinished:
-        message += f"; {summary.unfinished}"
+    if summary.refusal:
+        reason = ReadyReason.INVALID_SPEC
+        message = f"{summary.refusal}; with the last good spec.tick {message}"
+    message = "; ".join(filter(None, (message, summary.schema_conflict, summary.unfinished)))
     status = scheduler.status | {
         "observedGeneration": scheduler.generation,
         "regions": {
@@ -170,8 +170,6 @@ def _condition(
 
 def _since(status: Status, kind: ConditionType, state: str) -> str | None:
     """Return since when a condition has been in a state. None: the condition is absent, or in another state."""
-    for condition in status.get("conditions", []):
-        if condition["type"] == kind and condition["status"] == state:
-            since: str = condition["lastTransitionTime"]
-            return since
-    return None
+    conditions = status.get("conditions", [])
+    times = (found["lastTransitionTime"] for found in conditions if (found["type"], found["status"]) == (kind, state))
+    return next(times, None)

@@ -40,6 +40,8 @@ class ReconcileSummary:
     """What the skew of the database's clock does to ticks, in words. Empty: the clocks agree."""
     history: str = ""
     """Which server the database is, and its timeline. Empty: the server does not tell."""
+    refusal: str = ""
+    """Why the last good spec.tick is followed, in words. Empty: the RegionScheduler's own is followed."""
     unfinished: str = ""
     """What the next reconcile must do at once, in words. Empty: nothing is left."""
 

@@ -1,0 +1,106 @@
+"""spec_trial.py: which answers are about the object, and a Role of an older release. The rest is in tests/cluster."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kubernetes.aio.client import ApiException
+
+from region_operator.errors import ReconcileError
+from region_operator.kube.api import Api, ApiUnavailableError
+from region_operator.kube.apply import ApplyError
+from region_operator.plan.changes import Plan
+from region_operator.plan.conditions import ReadyReason
+from region_operator.spec_trial import SpecTrial
+from tests.harness.examples import scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class WithoutRight(Api):
+    """An API server that lets nobody see or make ControllerRevisions. That they exist is news to an older Role."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def items(self, path: str) -> AsyncIterator[dict[str, Any]]:
+        raise answer(403, f"cannot list {path}")
+        yield {}
+
+    async def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
+        raise answer(403, f"cannot {method} {path}")
+
+
+class Applier:
+    """A PlanApplier whose first write has one outcome."""
+
+    def __init__(self, outcome: Exception | None) -> None:
+        self.outcome = outcome
+        self.tried = 0
+
+    async def try_one(self) -> bool:
+        self.tried += 1
+        if self.outcome:
+            raise ApplyError(failed=1, untried=1, of=2, first=self.outcome)
+        return True
+
+
+def answer(status: int, message: str) -> ApiException:
+    error = ApiException(status=status, reason="Because")
+    error.body = json.dumps({"message": message})
+    return error
+
+
+async def prove(trial: SpecTrial, outcome: Exception | None, **tick: Any) -> int:
+    applier = Applier(outcome)
+    await trial.prove(scheduler(tick=tick), Plan(), applier)  # type: ignore[arg-type]
+    return applier.tried
+
+
+DENIED = 'admission webhook "a.b.c" denied the request: no sidecars'
+NOT_TYPED = "failed to create typed patch object (a/b; batch/v1, Kind=CronJob): .spec.x: field not declared in schema"
+RIGHT = 'cronjobs.batch "a" is forbidden: User "u" cannot patch resource "cronjobs"'
+
+
+@pytest.mark.parametrize(
+    ("error", "of_the_spec"),
+    [
+        (answer(422, "Invalid value"), True),
+        (answer(400, "no JSON"), True),
+        (answer(413, "too large"), True),
+        (answer(403, DENIED), True),
+        (answer(500, NOT_TYPED), True),
+        (answer(403, RIGHT), False),
+        (answer(403, "exceeded quota: theirs, requested: count/cronjobs.batch=1"), False),
+        (answer(422, "the server rejected our request due to an error in our request"), False),
+        (answer(401, "who are you"), False),
+        (answer(404, "no namespace"), False),
+        (answer(429, "later"), False),
+        (answer(500, "failed calling webhook"), False),
+        (answer(503, "away"), False),
+        (ApiUnavailableError("away"), False),
+    ],
+)
+async def test_only_an_answer_about_the_object_is_the_specs_fault(error: Exception, of_the_spec: bool) -> None:
+    trial = SpecTrial(WithoutRight())
+    with pytest.raises(ReconcileError if of_the_spec else ApplyError) as raised:
+        await prove(trial, error)
+    assert bool(trial.refusal) is of_the_spec
+    if isinstance(raised.value, ReconcileError):
+        assert raised.value.reason is ReadyReason.INVALID_SPEC
+
+
+async def test_an_older_role_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    trial = SpecTrial(WithoutRight())
+    assert [await prove(trial, None), await prove(trial, None)] == [1, 0]
+    assert {record.message for record in caplog.records} == {"last good spec.tick unknown"}
+    with pytest.raises(ReconcileError):
+        await prove(trial, answer(422, "bad"), handler="b")
+    refused, again = scheduler(tick={"handler": "b"}), scheduler(tick={"handler": "c"})
+    with pytest.raises(ReconcileError, match="bad; the last good one is lost, no ControllerRevision is there"):
+        await trial.choose(refused, again=False)
+    assert await trial.choose(again, again=False) is again
+    assert await trial.choose(refused, again=True) is refused
