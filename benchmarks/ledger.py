@@ -97,7 +97,7 @@ async def measure(url: str) -> dict[str, list[float]]:
     }
     seconds: defaultdict[str, list[float]] = defaultdict(list)
     try:
-        await save_versions(engine, versions, source=SOURCE, scheduler="uid")
+        await save_versions(engine, versions, installation="uid")
         for _ in range(ROUNDS):
             async with transaction(engine) as connection:
                 await connection.execute(text("TRUNCATE region_tick.job_run"))
@@ -120,7 +120,7 @@ async def insert(engine: AsyncEngine) -> int:
 
 async def finalize_missing(engine: AsyncEngine, now: datetime) -> int:
     """Write the missing final rows of the last SLICE of time, and return how many rows were written."""
-    _, [period] = await read_periods(engine, scheduler="uid", retention=timedelta(days=30))
+    _, [period] = await read_periods(engine, installation="uid", retention=timedelta(days=30))
     ticks = expected_ticks(period.versions, after=now - SLICE, until=now)
     missing = await find_missing(engine, SOURCE, ticks, Batches())
     await find_long_runs(engine, SOURCE, missing, Batches())
@@ -134,7 +134,7 @@ async def look_again(engine: AsyncEngine, now: datetime, since: timedelta) -> in
 
     `since` is a span of time before `now`.
     """
-    _, [period] = await read_periods(engine, scheduler="uid", retention=timedelta(days=30))
+    _, [period] = await read_periods(engine, installation="uid", retention=timedelta(days=30))
     hanging = expected_ticks(period.versions, after=now - HOUR, until=now - HOUR + 5 * MINUTE)
     ticks = recompute(period.versions, [tick.key for tick in hanging])
     await find_missing(engine, SOURCE, ticks, Batches())

@@ -114,7 +114,7 @@ async def fill(engine: AsyncEngine, now: datetime) -> list[Figure]:
         await connection.execute(text("VACUUM (ANALYZE) region_tick.job_run"))
     for source, count, cron in ((EVERY_FIVE, REGIONS, "*/5 * * * *"), (EVERY_MINUTE, BUSY_REGIONS, "* * * * *")):
         versions = [version(source, number, cron, since=now - 3 * DAY) for number in range(1, count + 1)]
-        await save_versions(engine, {row.key: row for row in versions}, source=source, scheduler=source)
+        await save_versions(engine, {row.key: row for row in versions}, installation=source)
     rows = await value(engine, "SELECT count(*) FROM region_tick.job_run")
     return [Figure("rows of history, in millions", rows / 1e6, "", 6.5)]
 
@@ -208,7 +208,7 @@ async def lose(engine: AsyncEngine, source: str, since: datetime) -> None:
 
 
 async def account_from(engine: AsyncEngine, source: str, since: datetime) -> None:
-    statement = "UPDATE region_tick.ledger SET accounted_until = :since WHERE source = :source"
+    statement = "UPDATE region_tick.installation SET accounted_until = :since WHERE source = :source"
     await execute(engine, statement, source=source, since=since)
 
 

@@ -27,12 +27,14 @@ from region_operator.plan.conditions import ReadyReason
 from region_operator.plan.report import Report, make_report
 from region_operator.plan.speedup_guard import guard_speedups
 from region_operator.reconcile import Reconciler
+from region_operator.regions.handover import explain_takeover
 from region_operator.regions.listen import listen
 from region_operator.runtime.garbage import freeze_memory
 from region_operator.runtime.health import Health, serve
 from region_operator.runtime.reconcile_timer import ReconcileTimer
 from region_operator.runtime.shutdown import exit_now
 from region_operator.scheduler import DEFAULT_NAME, Scheduler, scheduler_path
+from region_operator.table_owner import identify, look_at_owners
 from region_operator.wiring import Memo, make_registry, run_kopf
 from region_tick.database_url import DatabaseUrl
 
@@ -66,17 +68,20 @@ async def plan_once(settings: Settings) -> Report:
         body = await api.get(scheduler_path(settings.namespace, DEFAULT_NAME))
         if body is None:
             raise MissingSchedulerError(settings.namespace)
-        scheduler = Scheduler.from_object(body)
+        installation = await identify(api, settings.namespace, name=settings.installation)
+        scheduler = Scheduler.from_object(body, installation=installation)
         async with look_at(DatabaseUrl.parse(settings.read_database_url())) as database:
             observer = Observer(api, CronJobWatch(api), tick_image=settings.tick_image)
-            observation = await observer.observe(database, scheduler, now=datetime.now(UTC))
+            handover = await look_at_owners(database, scheduler)
+            observation = await observer.observe(database, scheduler, handover, now=datetime.now(UTC))
             forecast = await forecast_now(database, scheduler, observation.rows)
     decision = guard_speedups(
         observation.decision, overcommitted=not forecast.fits, approval=scheduler.approval, now=datetime.now(UTC)
     )
-    quota = observation.quota.concurrency if observation.quota.drifted else None
+    quota = observation.quota.concurrency if observation.quota_due else None
     summary = observation.summary
-    return make_report(decision, summary.quarantined, scheduler, forecast, quota=quota, problem=summary.quota_conflict)
+    problems = filter(None, (summary.quota_conflict, explain_takeover(handover), summary.taken))
+    return make_report(decision, summary.quarantined, scheduler, forecast, quota=quota, problems=problems)
 
 
 async def reconcile_once(settings: Settings) -> None:
@@ -95,6 +100,8 @@ async def reconcile_once(settings: Settings) -> None:
     beating.cancel()
     if result is None:
         raise MissingSchedulerError(settings.namespace)
+    if result.taken:
+        raise ReconcileError(ReadyReason.SOURCE_TAKEN, result.taken)
     if result.unfinished:
         raise ReconcileError(ReadyReason.APPLY_FAILED, f"not finished: {result.unfinished}; run it again")
 
@@ -113,7 +120,7 @@ async def open_reconciler(settings: Settings, leader: ElectionThread) -> AsyncIt
     ):
         if settings.bootstrap:
             await bootstrap(api, settings.namespace, settings.bootstrap_spec())
-        yield api, Reconciler(api, store, tick_image=settings.tick_image)
+        yield api, Reconciler(api, store, tick_image=settings.tick_image, installation=settings.installation)
 
 
 async def run_operator(settings: Settings) -> NoReturn:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from region_operator.errors import ReconcileError
 from region_operator.kube.api import ApiUnavailableError
+from region_operator.plan.conditions import ReadyReason
 from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
 from region_operator.runtime import metrics
 from region_operator.runtime.log_limiter import LogLimiter
@@ -66,7 +67,7 @@ class ReconcileLoop:
             reason = "Error"
             delay = self._fail(f"an error of the operator itself, see its log: {error!r}", own_error=error)
         else:
-            reason = "Unfinished" if result and result.unfinished else "Succeeded"
+            reason = _reason(result)
             delay = self._succeed(result)
         self.expect_progress(uid, delay)
         if not self._standing:
@@ -102,16 +103,23 @@ class ReconcileLoop:
             self._tell_of_loss()
             self.timer.schedule_after_success(IDLE_INTERVAL)
             return IDLE_INTERVAL.total_seconds()
-        self.health.mark_ready(self.reconciler.schema)
+        if result.taken:
+            self.health.mark_unready(result.taken)
+        else:
+            self.health.mark_ready(self.reconciler.schema)
         if result.unfinished:
             delay = self.timer.schedule_after_unfinished()
             self._log("not finished", result.unfinished, delay, level=logging.INFO)
             return delay
+        seconds = result.look_in.total_seconds()
+        self.timer.schedule_after_success(result.look_in)
+        if result.taken:
+            self._log("source taken", result.taken, seconds, level=logging.WARNING)
+            return seconds
         metrics.LAST_SUCCESS.set_to_current_time()
         if keys := self._log_limiter.record_success():
             log.info("reconciled again", extra=keys)
-        self.timer.schedule_after_success(result.full_look_in)
-        return result.full_look_in.total_seconds()
+        return seconds
 
     def _tell_of_loss(self) -> None:
         """Say by readiness, metrics and log that there is no RegionScheduler."""
@@ -136,3 +144,10 @@ class ReconcileLoop:
         if keys := self._log_limiter.record_failure(reason):
             extra = {"reason": reason, "retry_in_seconds": round(delay, 1)} | keys
             log.log(level, event, extra=extra, exc_info=error)
+
+
+def _reason(result: ReconcileResult | None) -> str:
+    """Return the label of a completed reconcile."""
+    if result and result.unfinished:
+        return "Unfinished"
+    return ReadyReason.SOURCE_TAKEN.value if result and result.taken else "Succeeded"

@@ -13,11 +13,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from region_operator.kube.quota import Quota, explain_name_conflict, read_quota
-from region_operator.plan.changes import Delete
+from region_operator.plan.changes import Delete, Guarded
 from region_operator.plan.decide import Decider
 from region_operator.plan.growth_guard import explain_room
+from region_operator.plan.handed_over import divide
 from region_operator.plan.status import count_held
 from region_operator.plan.summary import ReconcileSummary
+from region_operator.regions.handover import explain_refusal
 from region_operator.regions.source import ROWS_BEYOND, Table, read_regions
 from region_operator.runtime.slices import run_in_slices
 
@@ -31,29 +33,37 @@ if TYPE_CHECKING:
     from region_operator.kube.cronjob_watch import CronJobWatch
     from region_operator.plan.changes import Render
     from region_operator.plan.deletion_guard import Decision
+    from region_operator.regions.handover import SlotHandover
     from region_operator.regions.region import Quarantined, RegionRow
     from region_operator.scheduler import Scheduler
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What a reconcile found, and what the guard decided.
 
-    `render` gives the manifests of the decided writes. `look` is the number of the last full look. `rows` are the
-    active rows.
+    `quota_due` says whether the quota must be applied. `render` gives the manifests of the decided writes. `look` is
+    the number of the last full look. `rows` are the active rows. `handover` says which slots the plan is for.
+    `let_go_in` is when the next CronJob may be deleted that another installation has taken over; None if there is none.
+    `unmade` says that some active rows get no CronJob yet, because a guard holds them.
     """
 
     summary: ReconcileSummary
     quota: Quota
+    quota_due: bool
     decision: Decision
     trigger: Trigger
     render: Render
     look: int
     rows: Sequence[RegionRow | Quarantined]
+    handover: SlotHandover
+    let_go_in: timedelta | None
+    unmade: bool
 
     def with_decision(self, decision: Decision) -> Observation:
         """Return the observation with another decision on the same plan."""
-        summary = replace(self.summary, held=count_held(decision), changed=_changes(self.quota, decision))
+        changed = self.quota_due or len(decision.plan) > 0
+        summary = replace(self.summary, held=count_held(decision), changed=changed)
         return replace(self, decision=decision, summary=summary)
 
 
@@ -78,31 +88,44 @@ class Observer:
             return timedelta()
         return max(timedelta(), scheduler.spec.refresh_interval - timedelta(seconds=self._clock() - self._looked_at))
 
-    async def observe(self, database: Database, scheduler: Scheduler, *, now: datetime) -> Observation:
-        """Read the table and the cluster, and decide what to change. Nothing is changed here.
+    async def observe(
+        self, database: Database, scheduler: Scheduler, handover: SlotHandover, *, now: datetime
+    ) -> Observation:
+        """Read the table and the cluster, and decide what to change in the slots of `handover`. Change nothing.
 
         Raises the errors of `regions.source`, SQLAlchemy's errors, and the errors in `api.ERRORS`.
         """
         spec = scheduler.spec
         table = Table.parse(spec.source.table, default_schema=database.schema)
-        max_rows = spec.max_regions + ROWS_BEYOND
-        reading = await read_regions(database.engine, spec.source, default_schema=database.schema, max_rows=max_rows)
+        reading = await read_regions(
+            database.engine,
+            spec.source,
+            default_schema=database.schema,
+            slots=handover.slots,
+            max_rows=spec.max_regions + ROWS_BEYOND,
+        )
         full = not self.full_look_in(scheduler)
         await self._watch.catch_up(scheduler.namespace, full=full)
         if full:
             self._looked_at, self._looks = self._clock(), self._looks + 1
         quota = await read_quota(self._api, scheduler)
+        quota_due = quota.drifted and bool(handover.slots)
+        division = divide(self._watch.cache.cronjobs, handover)
         deciding = self._decider.decide(
             reading.rows,
-            self._watch.cache.cronjobs,
+            division.current,
             scheduler,
             source=str(table),
+            taking=handover.taking,
             complete=reading.complete,
             now=now,
         )
         decided = await run_in_slices(deciding)
         decision, plan, regions = decided.decision, decided.plan, decided.regions
         waiting = sum(bool(change.successor) for change in decision.held if isinstance(change, Delete))
+        unmade = not reading.complete or bool(decided.room.excess or decision.held_of(Guarded.CREATION))
+        deletes = (*decision.plan.deletes, *division.handed_over)
+        decision = replace(decision, plan=replace(decision.plan, deletes=deletes))
         summary = ReconcileSummary(
             active=len(regions),
             scheduled=len(regions) - len(plan.quarantined) - waiting,
@@ -110,13 +133,23 @@ class Observer:
             held=count_held(decision),
             waiting=waiting,
             paused=plan.paused,
-            changed=_changes(quota, decision),
+            changed=quota_due or len(decision.plan) > 0,
             history=database.history,
+            offered_slots=handover.offered,
+            taken=explain_refusal(handover, scheduler),
             quota_conflict=explain_name_conflict(quota) if quota.taken else "",
             excess=explain_room(decided.room, complete=reading.complete),
         )
-        return Observation(summary, quota, decision, reading.trigger, decided.render, self._looks, regions)
-
-
-def _changes(quota: Quota, decision: Decision) -> bool:
-    return quota.drifted or len(decision.plan) > 0
+        return Observation(
+            summary=summary,
+            quota=quota,
+            quota_due=quota_due,
+            decision=decision,
+            trigger=reading.trigger,
+            render=decided.render,
+            look=self._looks,
+            rows=regions,
+            handover=handover,
+            let_go_in=division.wait,
+            unmade=unmade,
+        )

@@ -18,7 +18,7 @@ from region_operator.announce import Announcer, log_reconciled
 from region_operator.database.region_table import Trigger
 from region_operator.errors import ReconcileError, explain, explain_internal, explain_refusal, explain_timeout
 from region_operator.forecaster import Forecaster
-from region_operator.guard_state import RaceError, save_guard_state
+from region_operator.guard_state import GuardStateSaver, RaceError
 from region_operator.kube.api import Api, ApiUnavailableError, answer_within
 from region_operator.kube.apply import PlanApplier
 from region_operator.kube.cronjob_watch import CronJobWatch
@@ -28,44 +28,50 @@ from region_operator.ledger.handover import Handover
 from region_operator.ledger.service import LedgerService
 from region_operator.observe import Observation, Observer
 from region_operator.plan import status
-from region_operator.plan.conditions import ReadyReason
 from region_operator.progress import Progress
 from region_operator.regions.hearing import Hearing
 from region_operator.regions.source import Table
 from region_operator.runtime.garbage import Freezer
 from region_operator.scheduler import Scheduler, scheduler_path
 from region_operator.spec_trial import SpecTrial
+from region_operator.table_owner import TableOwner
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from region_operator.database.store import Database, Store
+    from region_operator.regions.handover import SlotHandover
 
 RECONCILE_LIMIT_SECONDS = 600
 """The longest that a reconcile may take. A reconcile that hangs must not prevent all reconciles that follow."""
 STATUS_LIMIT_SECONDS = 20
 """The longest that writing the final status may take. A failure is then reported without the status."""
-RACES_BEFORE_FAILURE = 8
-"""How many lost races in succession are no failure. So many back-offs take half a minute together."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileResult:
-    """A completed reconcile. `unfinished` says what the next reconcile must do at once; "" means nothing."""
+    """A completed reconcile. `unfinished` says what the next reconcile must do at once; "" means nothing.
 
-    full_look_in: timedelta
+    `look_in` is when the next reconcile begins at the latest. `taken` says why wanted regions are left to another
+    installation; "" means that none is.
+    """
+
+    look_in: timedelta
     unfinished: str
+    taken: str = ""
 
 
 class Reconciler:
     """Makes the cluster match the table, one reconcile at a time: a second caller waits. Somebody runs `watch`."""
 
-    def __init__(self, api: Api, store: Store, *, tick_image: str) -> None:
+    def __init__(self, api: Api, store: Store, *, tick_image: str, installation: str = "") -> None:
         self._api = api
         self._store = store
         self._announcer = Announcer(api)
         self._forecaster = Forecaster()
-        self._races, self._freezer = 0, Freezer()
+        self._guard_state = GuardStateSaver(api)
+        self._freezer = Freezer()
+        self._owner = TableOwner(api, name=installation)
         self._one_at_a_time = asyncio.Lock()
         self.watch = CronJobWatch(api)
         self.observer = Observer(api, self.watch, tick_image=tick_image)
@@ -98,14 +104,14 @@ class Reconciler:
             return None
         scheduler = Scheduler.from_object(body | {"spec": {}})  # enough to write the status if the spec is invalid
         try:
-            scheduler = Scheduler.from_object(body)
+            scheduler = await self._owner.identify(Scheduler.from_object(body))
             async with limit:
                 scheduler = await self._trial.choose(scheduler, again=not self.observer.full_look_in(scheduler))
                 database = await self._store.open(make_table=scheduler.spec.source.wants_default_table)
-                observation = await self._observe(database, scheduler)
+                handover = await self._owner.settle(database, scheduler, full=not self.observer.full_look_in(scheduler))
+                observation = await self._observe(database, scheduler, handover)
                 observation = await self._forecaster.guard_speedups(database, scheduler, observation, now=_now())
-                before, scheduler = scheduler, await save_guard_state(self._api, scheduler, observation.decision)
-                self._races = 0
+                before, scheduler = scheduler, await self._guard_state.save(scheduler, observation.decision)
                 await self._announcer.announce_holds(before, scheduler, observation.decision)
                 await self._announcer.announce_findings(scheduler, observation.summary, self.hearing.explain_deafness())
                 stale = await self._apply(scheduler, observation, database, progress)
@@ -114,7 +120,7 @@ class Reconciler:
         except ApiUnavailableError:
             raise
         except RaceError as race:
-            return await self._lose_race(scheduler, race)
+            return ReconcileResult(self.observer.full_look_in(scheduler), str(race))
         except Exception as error:
             failure = explain_timeout(RECONCILE_LIMIT_SECONDS) if limit.expired() else explain(error)
             await self._write_failure(progress.reported or scheduler, failure or explain_internal(error))
@@ -133,41 +139,33 @@ class Reconciler:
         scheduler = progress.reported or scheduler
         writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))
         await answer_within(writing, seconds=STATUS_LIMIT_SECONDS)
-        return ReconcileResult(self.observer.full_look_in(scheduler), summary.unfinished)
+        look_in = self.observer.full_look_in(scheduler)
+        return ReconcileResult(min(look_in, observation.let_go_in or look_in), summary.unfinished, summary.taken)
 
-    async def _observe(self, database: Database, scheduler: Scheduler) -> Observation:
-        """Read the table and the cluster, and make sure that the table has our trigger."""
+    async def _observe(self, database: Database, scheduler: Scheduler, handover: SlotHandover) -> Observation:
+        """Read the table and the cluster, and make sure that the table has our trigger, if any of it is ours."""
         source = scheduler.spec.source
         table = Table.parse(source.table, default_schema=database.schema)
         self._store.triggers.follow(schema=table.schema, table=table.name)
-        observation = await self.observer.observe(database, scheduler, now=_now())
+        observation = await self.observer.observe(database, scheduler, handover, now=_now())
         trigger = await self._store.triggers.keep(
             database.engine,
             schema=table.schema,
             table=table.name,
             columns=source.columns,
             found=observation.trigger,
-            make=not database.schema_conflict,  # the trigger's function is in the schema that is left alone
+            make=bool(handover.slots) and not database.schema_conflict,  # its function is in the schema left alone
         )
         if trigger is Trigger.CREATED:  # a change between the reading and the new trigger caused no notification
-            return await self.observer.observe(database, scheduler, now=_now())
+            return await self.observer.observe(database, scheduler, handover, now=_now())
         return observation
-
-    async def _lose_race(self, scheduler: Scheduler, race: RaceError) -> ReconcileResult:
-        """Return an unfinished result: the next reconcile begins at once. Raises ReconcileError if races go on."""
-        self._races += 1
-        if self._races <= RACES_BEFORE_FAILURE:
-            return ReconcileResult(self.observer.full_look_in(scheduler), str(race))
-        failure = ReconcileError(
-            ReadyReason.APPLY_FAILED, f"{race}, {self._races} times in a row: its managedFields say by whom"
-        )
-        await self._write_failure(scheduler, failure)
-        raise failure from race
 
     async def _apply(
         self, scheduler: Scheduler, observation: Observation, database: Database, progress: Progress
     ) -> int:
-        """Make the decided changes. Return how many changes the next reconcile must decide again. Raises ApplyError."""
+        """Make the decided changes, then take over the slots whose CronJobs are made. Return how many changes the next
+        reconcile must decide again. Raises ApplyError.
+        """
         plan, namespace = observation.decision.plan, scheduler.namespace
         handover = Handover(database)
         await handover.by_code(plan, observation.rows)
@@ -175,10 +173,14 @@ class Reconciler:
             self._api, self.watch, plan, namespace=namespace, render=observation.render, hand_over=handover.to_successor
         )
         await self._trial.prove(scheduler, plan, applier)
-        await apply_quota(self._api, observation.quota)
+        if observation.quota_due:
+            await apply_quota(self._api, observation.quota)
         async with progress.reporting(scheduler, applier):
             applied = await applier.run()
-        await self.ledger.save_schedules(database, scheduler, self.watch.cache.cronjobs, look=observation.look)
+        complete = not (applied.error or applied.stale or plan.pending or observation.unmade)
+        owned = await self._owner.take_over(database, scheduler, observation.handover, complete=complete)
+        cronjobs = self.watch.cache.cronjobs
+        await self.ledger.save_schedules(database, scheduler, cronjobs, slots=owned, look=observation.look)
         self._freezer.freeze_after(len(plan))
         if applied.error:
             raise applied.error

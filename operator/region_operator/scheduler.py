@@ -28,6 +28,9 @@ INITIAL_STATUS = {"observedGeneration": -1}
 """The status before the first write: the schema's default. With no status at all kstatus would report success."""
 APPROVAL_ANNOTATION = f"{GROUP}/approve-deletions"
 """On a RegionScheduler: a person sets it to the approval of a hold in the status, and approves what the hold names."""
+TAKE_OVER_ANNOTATION = f"{GROUP}/take-over"
+"""On a RegionScheduler: a person sets it to the installations, separated by commas, that are to lose their regions to
+this one."""
 
 _UNPRIVILEGED = {
     "runAsNonRoot": True,
@@ -69,14 +72,22 @@ class Columns(_Model):
     timeout: str | None = None
 
 
+class Shard(_Model):
+    """One of `count` parts of a table. `count` divides 256, and `index` counts from 0."""
+
+    index: int
+    count: int
+
+
 class Source(_Model):
     """The table or view with the regions. `table` is `name` or `schema.name`. `create` says whether region_index may be
-    made.
+    made. Without a `shard`: all regions.
     """
 
     table: str = "region_index"
     create: bool = True
     columns: Columns = Columns()
+    shard: Shard | None = None
 
     @property
     def wants_default_table(self) -> bool:
@@ -163,7 +174,9 @@ class Scheduler(_Model):
     """A RegionScheduler as the API server returned it.
 
     `status` stays unparsed, because the next status is compared with the unparsed status. `tick_as_written` is
-    spec.tick unparsed, to be kept. `approval` is the value of APPROVAL_ANNOTATION, or "".
+    spec.tick unparsed, to be kept. `approval` is the value of APPROVAL_ANNOTATION, or ""; `take_over` are the names in
+    TAKE_OVER_ANNOTATION. `installation` is who this operator is to others on the same database, and is not the API
+    server's; "" if unknown.
     """
 
     name: str
@@ -172,21 +185,27 @@ class Scheduler(_Model):
     generation: int
     resource_version: str
     approval: str
+    take_over: frozenset[str] = frozenset()
+    installation: str = ""
     spec: Spec
     tick_as_written: dict[str, Any]
     status: dict[str, Any]
 
     @classmethod
-    def from_object(cls, body: dict[str, Any]) -> Scheduler:
+    def from_object(cls, body: dict[str, Any], *, installation: str = "") -> Scheduler:
         """Parse the API server's object. Raises pydantic.ValidationError if the spec is invalid for this release."""
         meta = body["metadata"]
+        annotations = meta.get("annotations", {})
+        named = annotations.get(TAKE_OVER_ANNOTATION, "").split(",")
         return cls(
             name=meta["name"],
             namespace=meta["namespace"],
             uid=meta["uid"],
             generation=meta["generation"],
             resource_version=meta["resourceVersion"],
-            approval=meta.get("annotations", {}).get(APPROVAL_ANNOTATION, ""),
+            approval=annotations.get(APPROVAL_ANNOTATION, ""),
+            take_over=frozenset(name.strip() for name in named if name.strip()),
+            installation=installation,
             spec=Spec.model_validate(body.get("spec", {})),
             tick_as_written=body.get("spec", {}).get("tick", {}),
             status=body.get("status", {}),

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     """Whether the operator makes RegionScheduler `default` from these settings. False: GitOps makes it."""
     namespace: str = Field(default_factory=_own_namespace, validation_alias="POD_NAMESPACE")
     """The namespace that the operator works in. Unset: the pod's own namespace, else `region-tick`."""
+    installation: str = Field(default="", max_length=63, pattern="^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$")
+    """Who this installation is to others that read the same table. Unset: the uid of the namespace. Set it where a
+    rebuilt or restored cluster must be the same installation; no two that are alive may have the same."""
     tick_image: str = f"region-tick/tick:{VERSION}"
     """The image of the ticks, where spec.tick.image is unset."""
     health_port: int = Field(default=8080, ge=0, le=65535)

@@ -21,7 +21,7 @@ from kopf._core.engines.peering import Identity
 
 from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
 from region_operator.runtime.backoff import Backoffs
-from region_operator.scheduler import APPROVAL_ANNOTATION, GROUP, PLURAL, VERSION
+from region_operator.scheduler import APPROVAL_ANNOTATION, GROUP, PLURAL, TAKE_OVER_ANNOTATION, VERSION
 
 if TYPE_CHECKING:
     from region_operator.kube.nudge import Nudger
@@ -34,12 +34,12 @@ log = logging.getLogger(__name__)
 class Memo:
     """The objects that kopf passes to every handler.
 
-    `last_seen` has the generation and the approval of each RegionScheduler's last event, by uid.
+    `last_seen` has the generation and a person's annotations of each RegionScheduler's last event, by uid.
     """
 
     loop: ReconcileLoop
     nudger: Nudger
-    last_seen: dict[str, tuple[int, str | None]] = dataclasses.field(default_factory=dict)
+    last_seen: dict[str, tuple[object, ...]] = dataclasses.field(default_factory=dict)
 
     def __copy__(self) -> Memo:
         return self  # kopf copies the memo for each object; our memo is shared
@@ -147,7 +147,8 @@ async def _on_event(type: str | None, uid: str, meta: kopf.Meta, memo: Memo, **_
         return
     if uid not in memo.last_seen:
         memo.loop.expect_progress(uid, RECONCILE_LIMIT_SECONDS)
-    seen = (meta["generation"], meta.annotations.get(APPROVAL_ANNOTATION))  # a new annotation keeps the generation
+    annotations = [meta.annotations.get(name) for name in (APPROVAL_ANNOTATION, TAKE_OVER_ANNOTATION)]
+    seen = (meta["generation"], *annotations)  # a new annotation keeps the generation
     if memo.last_seen.get(uid) != seen:
         memo.last_seen[uid] = seen
         memo.loop.timer.end_back_off()

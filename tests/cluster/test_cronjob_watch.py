@@ -97,10 +97,10 @@ async def test_what_no_event_told_of_a_full_look_finds(
             clock.now += 299
             ended = await reconciler.reconcile(kubectl.namespace, "default")
             assert ended is not None
-            assert ended.full_look_in.total_seconds() == 1
+            assert ended.look_in.total_seconds() == 1
             assert kubectl.cronjobs()["R1"]["spec"]["suspend"], "nothing told of the edit"
             clock.now += 1
             ended = await reconciler.reconcile(kubectl.namespace, "default")
             assert ended is not None
-            assert ended.full_look_in.total_seconds() == 300
+            assert ended.look_in.total_seconds() == 300
             assert not kubectl.cronjobs()["R1"]["spec"]["suspend"]

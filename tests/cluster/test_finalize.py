@@ -83,7 +83,7 @@ async def execute(engine: AsyncEngine, statement: str, **values: Any) -> list[An
 
 async def save_version(engine: AsyncEngine, spec: ScheduleSpec, since: datetime, *, source: str = SOURCE) -> None:
     row = ScheduleVersion(source=source, region_id="1", spec=spec, valid_from=since)
-    await save_versions(engine, {row.key: row}, source=source, scheduler=scheduler().uid)
+    await save_versions(engine, {row.key: row}, installation=scheduler().installation)
 
 
 async def rows(engine: AsyncEngine, *, source: str = SOURCE) -> dict[datetime, str]:

@@ -17,6 +17,7 @@ from region_operator.plan.hold_report import region_code
 from region_operator.reconcile import Reconciler
 from region_operator.regions.source import UnreadableSourceError
 from region_operator.scheduler import Scheduler
+from region_operator.table_owner import identify, look_at_owners
 from tests.harness.audit import audit_lines, sent_by
 
 if TYPE_CHECKING:
@@ -39,9 +40,11 @@ class Look:
         self._observer = Observer(api, self.watch, tick_image="tick:1")
 
     async def observe(self) -> Observation:
-        scheduler = Scheduler.from_object(self._kubectl.scheduler())
+        installation = await identify(self._api, self._kubectl.namespace, name="")
+        scheduler = Scheduler.from_object(self._kubectl.scheduler(), installation=installation)
         database = await self._store.open()
-        return await self._observer.observe(database, scheduler, now=datetime.now(UTC))
+        handover = await look_at_owners(database, scheduler)
+        return await self._observer.observe(database, scheduler, handover, now=datetime.now(UTC))
 
     async def reconcile(self) -> None:
         await Reconciler(self._api, self._store, tick_image="tick:1").reconcile(self._kubectl.namespace, "default")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator import reconcile
+from region_operator import guard_state, reconcile
 from region_operator.database.store import Store
 from region_operator.errors import ReconcileError
 from region_operator.kube.connect import connect
@@ -59,7 +59,7 @@ async def test_an_edit_amid_a_reconcile_has_it_begun_anew_and_is_no_failure(
     before = kubectl.scheduler()["status"]
     with monkeypatch.context() as patch:
         patch.setattr(reconciler.observer, "observe", observe_while_somebody_edits)
-        for _ in range(reconcile.RACES_BEFORE_FAILURE):
+        for _ in range(guard_state.RACES_BEFORE_FAILURE):
             ended = await reconciler.reconcile(kubectl.namespace, "default")
             assert ended is not None
             assert ended.unfinished == "the RegionScheduler was changed meanwhile"

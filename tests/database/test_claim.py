@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from region_tick.claim import Claimed, Final, Leased, RunKey, claim
+from region_operator.regions.slots import slot_of
+from region_tick.claim import Claimed, Final, Leased, Refused, RunKey, claim
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, RUNS_CHANNEL, Reason, State, job_name
 from region_tick.fence import Ending, finish, is_finished, renew
 from region_tick.session import connect
@@ -149,6 +150,92 @@ def test_a_suspension_is_of_its_own_region_and_time_and_of_no_manual_run(
     first(database, connection, tick_at=ago(hours=1))
     first(database, connection, JOB_NAME="by-hand")
     assert len(observer.rows()) == 4
+
+
+class Slot:
+    """Who owns the slot of region 42."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def belongs_to(self, installation: str, *, since: datetime, successor: str | None = None) -> None:
+        self._connection.execute("DELETE FROM region_tick.slot_owner")
+        self._connection.execute(
+            "INSERT INTO region_tick.slot_owner (source, slot, installation, since, successor)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            (SOURCE, slot_of("42"), installation, since, successor),
+        )
+
+
+@pytest.fixture
+def slot(observer: Observer) -> Slot:
+    return Slot(observer.connection)
+
+
+@pytest.mark.parametrize("job", [job_name(CRONJOB, TICK_AT), "by-hand"], ids=["scheduled", "manual"])
+def test_a_tick_of_what_another_installation_owns_is_refused_and_leaves_no_row(
+    job: str, database: str, connection: psycopg.Connection, observer: Observer, slot: Slot
+) -> None:
+    """A row would be the tick's end, and the owner's own Job would do nothing."""
+    since = ago(minutes=1)
+    slot.belongs_to("theirs", since=since)
+    for _ in range(2):
+        verdict = claim(
+            connection, environment(database, JOB_NAME=job, START_DEADLINE_SECONDS="1"), lease_seconds=LEASE
+        )
+        assert verdict == Refused(verdict.key, "theirs", since)
+    assert observer.rows() == []
+    assert first(database, connection, INSTALLATION="theirs").attempt == 1
+
+
+@pytest.mark.parametrize("tick_after", [timedelta(), timedelta(minutes=-1)])
+def test_a_tick_from_before_the_slot_changed_hands_is_done_by_who_comes_first(
+    tick_after: timedelta, database: str, connection: psycopg.Connection, slot: Slot
+) -> None:
+    slot.belongs_to("theirs", since=TICK_AT - tick_after)
+    assert first(database, connection).attempt == 1
+    assert isinstance(claim(connection, environment(database, INSTALLATION="theirs"), lease_seconds=LEASE), Leased)
+
+
+def test_the_successor_and_a_cronjob_of_an_older_release_are_not_refused(
+    database: str, connection: psycopg.Connection, slot: Slot
+) -> None:
+    slot.belongs_to("theirs", since=ago(days=1), successor="ours")
+    first(database, connection)
+    slot.belongs_to("theirs", since=ago(days=1))
+    first(database, connection, tick_at=ago(minutes=1), INSTALLATION="")
+
+
+def test_who_owns_another_slot_or_another_table_refuses_nothing(
+    database: str, connection: psycopg.Connection, slot: Slot
+) -> None:
+    slot.belongs_to("theirs", since=ago(days=1))
+    first(database, connection, REGION_ID="43")
+    first(database, connection, SOURCE="public.other")
+
+
+def test_a_tick_that_has_a_row_goes_on_although_its_slot_has_changed_hands(
+    database: str, connection: psycopg.Connection, observer: Observer, slot: Slot
+) -> None:
+    """By its own installation and by the new owner, who may have a Job of the same minute."""
+    claimed = first(database, connection)
+    slot.belongs_to("theirs", since=ago(days=1))
+    assert isinstance(claim(connection, environment(database), lease_seconds=LEASE), Leased)
+    observer.expire()
+    assert first(database, connection).attempt == 2
+    observer.expire()
+    assert first(database, connection, INSTALLATION="theirs").attempt == 3
+    observer.change(state=State.SUCCEEDED, reason=Reason.OK)
+    verdict = claim(connection, environment(database), lease_seconds=LEASE)
+    assert verdict == Final(claimed.key, State.SUCCEEDED, Reason.OK)
+
+
+def test_what_is_counted_in_a_suspension_is_final_whoever_asks(
+    database: str, connection: psycopg.Connection, observer: Observer, slot: Slot
+) -> None:
+    suspend(observer.connection, counted_until=TICK_AT)
+    slot.belongs_to("theirs", since=ago(days=1))
+    assert isinstance(claim(connection, environment(database), lease_seconds=LEASE), Final)
 
 
 def test_a_retry_is_never_late(database: str, connection: psycopg.Connection, observer: Observer) -> None:

@@ -166,7 +166,7 @@ async def test_the_ledger_holds_what_the_database_can(encoded: str) -> None:
     )  # fmt: skip
     engine = make_engine(DatabaseUrl.parse(encoded))
     try:
-        assert await save_versions(engine, {(SOURCE, "1"): version}, source=SOURCE, scheduler="uid") == 1
+        assert await save_versions(engine, {(SOURCE, "1"): version}, installation="uid") == 1
         async with engine.connect() as connection:
             row = (await connection.execute(text("SELECT code, suspended_by FROM region_tick.region_schedule"))).one()
     finally:

@@ -50,7 +50,7 @@ class NoJobs(Api):
 
 async def reasons(engine: AsyncEngine, watch: JobWatch, *ticks: ExpectedTick) -> dict[str, Reason]:
     verdicts = await judge_ticks(
-        engine, SOURCE, ticks, job_watch=watch, namespace="n", watched_since=AT, batches=Batches()
+        engine, SOURCE, ticks, job_watch=watch, namespace="n", watched_since=AT, taken_over_at={}, batches=Batches()
     )
     return {tick.region_id: verdict.reason for tick, verdict in verdicts}
 

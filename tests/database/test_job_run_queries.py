@@ -90,7 +90,7 @@ async def save_version(
     engine: AsyncEngine, since: datetime, *, source: str = SOURCE, scheduler: str = "uid", end: datetime | None = None
 ) -> None:
     row = ScheduleVersion(source=source, region_id="1", spec=SPEC, valid_from=since)
-    await save_versions(engine, {row.key: row}, source=source, scheduler=scheduler)
+    await save_versions(engine, {row.key: row}, installation=scheduler)
     if end is not None:
         await execute(
             engine,
@@ -101,7 +101,7 @@ async def save_version(
 
 
 async def periods(engine: AsyncEngine, *, retention: timedelta = MONTH) -> list[Period]:
-    return (await read_periods(engine, scheduler="uid", retention=retention))[1]
+    return (await read_periods(engine, installation="uid", retention=retention))[1]
 
 
 async def test_ticks_without_a_row_are_found(engine: AsyncEngine, ago: Ago) -> None:
@@ -208,7 +208,7 @@ async def test_open_rows_are_closed_by_attempt(engine: AsyncEngine, ago: Ago, st
     await run(engine, ago(9), state=state, source="public.other")
     await run(engine, ago(8), state=state, lease_until=ago(0) + timedelta(hours=1))
     await run(engine, ago(7))
-    [row] = await find_open_runs(engine, scheduler="uid")
+    [row] = await find_open_runs(engine, installation="uid")
     assert (row.source, row.tick_at, row.attempt, row.recorded_reason, row.job) == (
         SOURCE,
         ago(9),
@@ -222,6 +222,23 @@ async def test_open_rows_are_closed_by_attempt(engine: AsyncEngine, ago: Ago, st
     assert await close_runs(engine, [(row, verdict)]) == []
     [(finished,)] = await execute(engine, "SELECT finished_at FROM region_tick.job_run WHERE state = 'failed'")
     assert finished >= ago(9)
+
+
+async def test_a_run_that_began_under_another_owner_is_left_to_its_retries_for_an_hour(
+    engine: AsyncEngine, ago: Ago
+) -> None:
+    """Its Job is in another cluster, and nobody here sees whether the Job goes on."""
+    await save_version(engine, ago(99))
+    for minutes in (9, 80):
+        await run(engine, ago(minutes), state="interrupted", finished_at=None, reason="terminated")
+    begun = "UPDATE region_tick.job_run SET started_at = :at, lease_until = :at WHERE tick_at = :at"
+    for minutes in (9, 80):
+        await execute(engine, begun, at=ago(minutes))
+    await execute(engine, "UPDATE region_tick.slot_owner SET epoch = 2, since = :since", since=ago(5))
+    assert [row.tick_at for row in await find_open_runs(engine, installation="uid")] == [ago(80)]
+    await execute(engine, "UPDATE region_tick.slot_owner SET since = :since", since=ago(10))
+    assert [row.tick_at for row in await find_open_runs(engine, installation="uid")] == [ago(80), ago(9)]
+    assert await find_open_runs(engine, installation="another") == []
 
 
 async def test_what_expected_gives_is_what_missing_takes(engine: AsyncEngine, ago: Ago) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from region_operator.database.store import Database
 from region_operator.kube.api import Api
 from region_operator.ledger.service import FINALIZE_EVERY_SECONDS, LedgerService
+from region_operator.regions.slots import ALL_SLOTS
 from region_operator.runtime.backoff import LAST_RETRY_SECONDS
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS
 from tests.harness.clock import Clock
@@ -46,7 +47,7 @@ async def test_what_is_in_force_is_in_doubt_from_a_reconciles_begin_to_its_note(
         ledger.start_reconcile()
         clock.now += 30
     assert stale_seconds(ledger) == 60
-    await ledger.save_schedules(database, scheduler(), [], look=1)
+    await ledger.save_schedules(database, scheduler(), [], slots=ALL_SLOTS, look=1)
     clock.now += 100
     assert stale_seconds(ledger) == 0
 
@@ -59,18 +60,18 @@ async def test_news_amid_a_reconcile_are_left_to_the_next(
         ledger.start_reconcile()
         clock.now += 30
         ledger.mark_stale()
-        await ledger.save_schedules(database, scheduler(), [], look=1)
+        await ledger.save_schedules(database, scheduler(), [], slots=ALL_SLOTS, look=1)
         assert stale_seconds(ledger) == 30
     clock.now += 1
     ledger.start_reconcile()
-    await ledger.save_schedules(database, scheduler(), [], look=1)
+    await ledger.save_schedules(database, scheduler(), [], slots=ALL_SLOTS, look=1)
     assert stale_seconds(ledger) == 0
 
 
 async def test_a_note_that_failed_leaves_the_doubt(engine: AsyncEngine, clock: Clock, ledger: LedgerService) -> None:
     ledger.start_reconcile()
     await execute(engine, "ALTER TABLE region_tick.region_schedule RENAME TO away")
-    await ledger.save_schedules(Database(engine, "public"), scheduler(), [], look=1)
+    await ledger.save_schedules(Database(engine, "public"), scheduler(), [], slots=ALL_SLOTS, look=1)
     clock.now += 30
     assert stale_seconds(ledger) == 30
 
@@ -79,7 +80,7 @@ async def test_a_settling_that_fails_is_told_once_and_tried_again_later_each_tim
     engine: AsyncEngine, ledger: LedgerService, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await ledger.finalize() == FINALIZE_EVERY_SECONDS  # nothing was saved yet, so no tick is expected
-    await ledger.save_schedules(Database(engine, "public"), scheduler(), [], look=1)
+    await ledger.save_schedules(Database(engine, "public"), scheduler(), [], slots=ALL_SLOTS, look=1)
     await execute(engine, "ALTER TABLE region_tick.ledger RENAME TO away")
     with caplog.at_level(logging.WARNING):
         delays = [await ledger.finalize() for _ in range(9)]

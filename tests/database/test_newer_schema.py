@@ -14,6 +14,7 @@ from region_operator.database.migrate import SchemaState, newest_revision
 from region_operator.database.store import Database, SchemaError, Store
 from region_operator.kube.api import Api
 from region_operator.ledger.service import FINALIZE_EVERY_SECONDS, LedgerService
+from region_operator.regions.slots import ALL_SLOTS
 from region_operator.regions.source import read_regions
 from region_operator.scheduler import Source
 from region_tick.contract import VERSION
@@ -178,8 +179,10 @@ async def test_the_ledger_leaves_alone_what_is_to_be_left_alone(
 ) -> None:
     """Both would fail, and be tried again sooner, if they asked for a table."""
     ledger = LedgerService(Api(client.ApiClient(client.Configuration())), retention=timedelta(days=30))
-    await ledger.save_schedules(Database(engine, "public"), scheduler(), [], look=1)
+    await ledger.save_schedules(Database(engine, "public"), scheduler(), [], slots=ALL_SLOTS, look=1)
     run(database, "DROP SCHEMA region_tick CASCADE")
-    await ledger.save_schedules(Database(engine, "public", schema_conflict="too new"), scheduler(), [], look=1)
+    await ledger.save_schedules(
+        Database(engine, "public", schema_conflict="too new"), scheduler(), [], slots=ALL_SLOTS, look=1
+    )
     assert await ledger.finalize() == FINALIZE_EVERY_SECONDS
     assert [record.message for record in caplog.records] == []

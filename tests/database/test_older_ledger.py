@@ -17,6 +17,8 @@ from region_operator.database.indexes import build_indexes
 from region_operator.database.migrate import MIGRATIONS, migrate, newest_revision
 from region_operator.database.partitions import ensure_partitions
 from region_operator.ledger.period_queries import read_periods
+from region_operator.ledger.region_schedule_queries import save_versions
+from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion
 from region_operator.ledger.suspension_queries import count_ticks
 from region_operator.ledger.suspensions import ticks_to_count
 from region_tick.database_url import DatabaseUrl
@@ -71,8 +73,13 @@ async def older(empty_database: str) -> str:
 
 
 async def count(database: str) -> None:
+    """Count as the first operator of this release does: nobody owns the region's slot yet, but its CronJob stands."""
     engine = make_engine(DatabaseUrl.parse(database))
-    _, [period] = await read_periods(engine, scheduler="uid", retention=timedelta(days=30))
+    spec = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20, suspended=True)
+    version = ScheduleVersion(source="s", region_id="1", spec=spec, valid_from=STARTED)
+    assert await save_versions(engine, {version.key: version}, installation="uid") == 0
+    _, [period] = await read_periods(engine, installation="uid", retention=timedelta(days=30))
+    assert period.finalized_until == ACCOUNTED
     ticks = ticks_to_count(period.versions, period.suspensions, after=period.after, judged_until=NOW)
     await count_ticks(engine, "s", ticks)
     await engine.dispose()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from region_operator.ledger.region_schedule_queries import save_versions
+from region_operator.ledger.region_schedule_queries import save_changed_versions, save_versions
 from region_operator.ledger.schedule_versions import RegionKey, ScheduleSpec, ScheduleVersion
 
 if TYPE_CHECKING:
@@ -35,10 +35,8 @@ def found(
     return {row.key: row for row in rows}
 
 
-async def write(
-    engine: AsyncEngine, what: dict[RegionKey, ScheduleVersion], *, source: str = SOURCE, scheduler: str = "uid"
-) -> int:
-    return await save_versions(engine, what, source=source, scheduler=scheduler)
+async def write(engine: AsyncEngine, what: dict[RegionKey, ScheduleVersion], *, installation: str = "uid") -> int:
+    return await save_versions(engine, what, installation=installation)
 
 
 async def rows(engine: AsyncEngine) -> list[tuple[Any, ...]]:
@@ -48,10 +46,10 @@ async def rows(engine: AsyncEngine) -> list[tuple[Any, ...]]:
 
 
 async def owners(engine: AsyncEngine) -> dict[str, str]:
-    """Return the owner of each source in the ledger."""
+    """Return the owner of each source's slots."""
     async with engine.begin() as connection:
-        rows = await connection.execute(text("SELECT source, scheduler FROM region_tick.ledger"))
-        return {row.source: row.scheduler for row in rows}
+        rows = await connection.execute(text("SELECT DISTINCT source, installation FROM region_tick.slot_owner"))
+        return {row.source: row.installation for row in rows}
 
 
 async def test_rows_follow_what_is_found(engine: AsyncEngine) -> None:
@@ -89,14 +87,14 @@ async def test_what_is_gone_ends_now(engine: AsyncEngine) -> None:
 
 
 async def test_another_schedulers_sources_are_left_alone(engine: AsyncEngine) -> None:
-    await write(engine, found("1", source="public.other"), source="public.other", scheduler="another")
+    await write(engine, found("1", source="public.other"), installation="another")
     assert await write(engine, found("1")) == 1
     assert [row[3] for row in await rows(engine)] == [None, None]
     assert await owners(engine) == {"public.other": "another", SOURCE: "uid"}
 
 
 async def test_a_source_that_is_left_ends_also_where_nobody_saw_it_go(engine: AsyncEngine) -> None:
-    await write(engine, found("1", "2", source="public.left"), source="public.left")
+    await write(engine, found("1", "2", source="public.left"))
     later = AT + timedelta(minutes=1)
     assert await write(engine, found("1", since=later)) == 3
     ends = {row[0]: row[3] for row in await rows(engine) if row[3]}
@@ -105,28 +103,35 @@ async def test_a_source_that_is_left_ends_also_where_nobody_saw_it_go(engine: As
     assert await owners(engine) == {"public.left": "uid", SOURCE: "uid"}
 
 
-async def test_a_source_belongs_to_who_wrote_it_last(engine: AsyncEngine) -> None:
-    await write(engine, found("1"), scheduler="before")
-    await write(engine, found("1"))
-    assert await owners(engine) == {SOURCE: "uid"}
-    [(_, _, began, ended, _), (_, _, then, now, _)] = await rows(engine)
-    assert began == AT < ended == then  # a CronJob that outlived its RegionScheduler ticked all the time
-    assert now is None
+async def test_what_another_installation_owns_is_never_written_whatever_ticks_here(engine: AsyncEngine) -> None:
+    """Two installations on one table wrote each other's versions anew with every reconcile."""
+    await write(engine, found("1", "2"), installation="before")
+    before = await rows(engine)
+    for _ in range(3):
+        assert await write(engine, found("1", "2", since=AT + timedelta(hours=1), cron="@daily")) == 0
+        assert await save_changed_versions(engine, {}, found("1", "2"), installation="uid") == 0
+        assert await write(engine, found("1", "2"), installation="before") == 0
+    assert await rows(engine) == before
+    assert await owners(engine) == {SOURCE: "before"}
 
 
-async def test_between_two_installations_nothing_was_in_force(engine: AsyncEngine) -> None:
-    await write(engine, found("1", "2"), scheduler="before")
-    again = datetime.now(UTC)
-    await write(engine, found("1", since=again))
-    ends = {row[0]: row[3] for row in await rows(engine) if row[3]}
-    assert ends.keys() == {"1", "2"}
-    assert max(ends.values()) < again - timedelta(minutes=9)
-    assert [row[:3] for row in await rows(engine) if row[3] is None] == [("1", SPEC.cron, again)]
+async def test_a_slot_that_changes_hands_keeps_its_versions(engine: AsyncEngine) -> None:
+    await write(engine, found("1", "2", "3"), installation="before")
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE region_tick.slot_owner SET installation = 'uid', epoch = 2"))
+    later = AT + timedelta(hours=1)
+    assert await write(engine, found("1", since=later) | found("2", since=later, cron="@daily")) == 3
+    assert [row[:4] for row in await rows(engine) if row[0] != "3"] == [
+        ("1", SPEC.cron, AT, None),
+        ("2", SPEC.cron, AT, later),
+        ("2", "@daily", later, None),
+    ]
+    assert [row[3] for row in await rows(engine) if row[0] == "3"] != [None]
 
 
 async def test_what_ticks_for_the_table_of_another_is_not_ours_to_account_for(engine: AsyncEngine) -> None:
     """As where deletions are held of a table that is left, and another has taken it over."""
-    await write(engine, found("1", source="public.other"), source="public.other", scheduler="another")
+    await write(engine, found("1", source="public.other"), installation="another")
     before = await rows(engine)
     assert await write(engine, found("2", source="public.other")) == 0
     assert await rows(engine) == before

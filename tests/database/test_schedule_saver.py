@@ -16,6 +16,7 @@ from region_operator.ledger import schedule_saver
 from region_operator.ledger.region_schedule_queries import save_changed_versions, save_versions
 from region_operator.ledger.schedule_saver import ScheduleSaver
 from region_operator.regions.schedule import parse_schedule
+from region_operator.regions.slots import ALL_SLOTS
 from tests.harness.examples import PARIS, applied, scheduler
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         asked.append("all")
         return await save_versions(*arguments, **keywords)
 
-    async def recorded_some(engine: AsyncEngine, found: Any, regions: Any) -> int:
+    async def recorded_some(engine: AsyncEngine, found: Any, regions: Any, *, installation: str) -> int:
         asked.append(sorted(region for _, region in regions))
-        return await save_changed_versions(engine, found, regions)
+        return await save_changed_versions(engine, found, regions, installation=installation)
 
     monkeypatch.setattr(schedule_saver, "save_versions", recorded_all)
     monkeypatch.setattr(schedule_saver, "save_changed_versions", recorded_some)
@@ -59,32 +60,32 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 async def test_only_what_changed_is_written_and_a_full_look_compares_all(engine: AsyncEngine, asked: list[Any]) -> None:
     saver, database = ScheduleSaver(), Database(engine, "public")
     lives = [live(1), live(2), live(3)]
-    await saver.save(database, scheduler(), lives, look=1)
+    await saver.save(database, scheduler(), lives, slots=ALL_SLOTS, look=1)
     assert await current(engine) == {"1": "@daily", "2": "@daily", "3": "@daily"}
-    await saver.save(database, scheduler(), lives, look=1)
+    await saver.save(database, scheduler(), lives, slots=ALL_SLOTS, look=1)
     lives = [live(1), live(2, cron="@hourly"), live(4)]
-    await saver.save(database, scheduler(), lives, look=1)
+    await saver.save(database, scheduler(), lives, slots=ALL_SLOTS, look=1)
     assert await current(engine) == {"1": "@daily", "2": "@hourly", "4": "@daily"}
     assert asked == ["all", ["2", "3", "4"]]
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM region_tick.region_schedule WHERE region_id = '1'"))
-    await saver.save(database, scheduler(), lives, look=1)
+    await saver.save(database, scheduler(), lives, slots=ALL_SLOTS, look=1)
     assert "1" not in await current(engine)
-    await saver.save(database, scheduler(), lives, look=2)
+    await saver.save(database, scheduler(), lives, slots=ALL_SLOTS, look=2)
     assert await current(engine) == {"1": "@daily", "2": "@hourly", "4": "@daily"}
 
 
 async def test_after_a_failure_and_for_another_table_all_are_compared(engine: AsyncEngine, asked: list[Any]) -> None:
     saver, database = ScheduleSaver(), Database(engine, "public")
     lives = [live(1), live(2)]
-    await saver.save(database, scheduler(), lives, look=1)
+    await saver.save(database, scheduler(), lives, slots=ALL_SLOTS, look=1)
     async with engine.begin() as connection:
         await connection.execute(text("ALTER TABLE region_tick.region_schedule RENAME TO away"))
     with pytest.raises(Exception, match="does not exist"):
-        await saver.save(database, scheduler(), [live(1)], look=1)
+        await saver.save(database, scheduler(), [live(1)], slots=ALL_SLOTS, look=1)
     async with engine.begin() as connection:
         await connection.execute(text("ALTER TABLE region_tick.away RENAME TO region_schedule"))
-    await saver.save(database, scheduler(), [live(1)], look=1)
+    await saver.save(database, scheduler(), [live(1)], slots=ALL_SLOTS, look=1)
     assert await current(engine) == {"1": "@daily"}
-    await saver.save(database, scheduler(), [live(1), live(5, source="public.other")], look=1)
+    await saver.save(database, scheduler(), [live(1), live(5, source="public.other")], slots=ALL_SLOTS, look=1)
     assert asked == ["all", ["2"], "all", "all"]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from region_operator.regions.region import Bbox, Quarantined, RegionRow
+from region_operator.regions.region import Bbox, Quarantined, RegionRow, text_of
 from region_operator.regions.row_parser import RowParser
+from region_operator.regions.slots import ALL_SLOTS, slot_of, slots_of_shard
 from region_operator.regions.source import Reading, SlowSourceError, Table, UnreadableSourceError, read_regions
-from region_operator.scheduler import Columns, Source
+from region_operator.scheduler import Columns, Shard, Source
 from region_tick.contract import SCHEMA
 from tests.harness.examples import finish
 
@@ -135,3 +136,37 @@ async def test_no_more_rows_are_read_than_asked_for(engine: AsyncEngine) -> None
     every = await read_regions(engine, Source(), default_schema="public", max_rows=30)
     assert (len(every.rows), every.complete) == (30, True)
     assert list(some.rows) == list(every.rows)[:29]
+
+
+async def make_areas(engine: AsyncEngine, region_id: str, *, rows: int) -> Source:
+    """Make a table of regions with ids by an expression of n, in the column "The Id"."""
+    boxes = ", ".join(f"NULL::numeric AS {name}" for name in Columns.model_fields if name.startswith("bbox"))
+    await execute(
+        engine,
+        f"CREATE TABLE areas AS SELECT {region_id} AS \"The Id\", 'c' || n AS code, 'a' AS name, {boxes},"
+        f" '@daily' AS cron_schedule, true AS active FROM generate_series(1, {rows}) AS n",
+    )
+    return Source(table="areas", columns=Columns(id="The Id"))
+
+
+@pytest.mark.parametrize("region_id", ["md5(n::text)::uuid", "n::bigint", "'é' || n", "nullif(n, 7)"])
+async def test_the_shards_of_a_table_have_each_row_once(region_id: str, engine: AsyncEngine) -> None:
+    source = await make_areas(engine, region_id, rows=600)
+    ids: list[str] = []
+    for index in range(4):
+        slots = slots_of_shard(Shard(index=index, count=4))
+        rows = (await read_regions(engine, source, default_schema="public", slots=slots)).rows
+        assert {slot_of(text_of(row["id"])) for row in rows} <= slots
+        assert 100 < len(rows) < 200
+        ids += [text_of(row["id"]) for row in rows]
+    assert len(ids) == len(set(ids)) == 600
+    assert (await read_regions(engine, source, default_schema="public", slots=frozenset())).rows == []
+
+
+async def test_ids_whose_text_is_ambiguous_cannot_be_divided(engine: AsyncEngine) -> None:
+    """Postgres writes 1 where Python writes 1.0: a row would be in two shards, or in none."""
+    source = await make_areas(engine, "n::float8", rows=50)
+    slots = slots_of_shard(Shard(index=0, count=2))
+    with pytest.raises(UnreadableSourceError, match="cannot be divided into shards: its ids have a type"):
+        await read_regions(engine, source, default_schema="public", slots=slots)
+    assert len((await read_regions(engine, source, default_schema="public", slots=ALL_SLOTS)).rows) == 50

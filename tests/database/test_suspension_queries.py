@@ -109,19 +109,20 @@ async def test_many_regions_are_written_in_batches(engine: AsyncEngine) -> None:
 
 
 async def test_a_period_knows_the_rows_of_its_suspensions(engine: AsyncEngine) -> None:
-    await save_versions(engine, {VERSION.key: VERSION}, source=SOURCE, scheduler="uid")
+    await save_versions(engine, {VERSION.key: VERSION}, installation="uid")
     await count_ticks(engine, SOURCE, [ticks(60, 50, new=True)])
-    _, [period] = await read_periods(engine, scheduler="uid", retention=timedelta(days=30))
+    _, [period] = await read_periods(engine, installation="uid", retention=timedelta(days=30))
     assert period.versions == [VERSION]
     assert period.suspensions == {("1", ago(60)): Suspension(ago(50), ended=False)}
 
 
 async def test_a_suspension_whose_end_was_noticed_late_is_ended_all_the_same(engine: AsyncEngine) -> None:
-    await save_versions(engine, {VERSION.key: VERSION}, source=SOURCE, scheduler="uid")
+    await save_versions(engine, {VERSION.key: VERSION}, installation="uid")
     await count_ticks(engine, SOURCE, [ticks(60, 50, new=True)])
     await execute(engine, "UPDATE region_tick.region_schedule SET valid_to = :end", end=ago(40))
-    await advance(engine, SOURCE, NOW)
-    _, [period] = await read_periods(engine, scheduler="uid", retention=timedelta(days=30))
+    _, [period] = await read_periods(engine, installation="uid", retention=timedelta(days=30))
+    await advance(engine, period, NOW, installation="uid")
+    _, [period] = await read_periods(engine, installation="uid", retention=timedelta(days=30))
     assert [version.valid_to for version in period.versions] == [ago(40)]
     await count_ticks(engine, SOURCE, [ticks(50, 40, ended=True)])
-    assert (await read_periods(engine, scheduler="uid", retention=timedelta(days=30)))[1] == []
+    assert (await read_periods(engine, installation="uid", retention=timedelta(days=30)))[1] == []

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from region_tick.contract import ExitCode, State
-from tests.harness.ticks import CRONJOB, Observer, ago
+from tests.harness.ticks import CRONJOB, SOURCE, Observer, ago
 
 if TYPE_CHECKING:
     from tests.database.tick_process import Ticks
@@ -43,6 +43,20 @@ def test_a_late_tick_is_skipped(ticks: Ticks, observer: Observer) -> None:
     assert process.exit_code() == ExitCode.FINAL
     assert process.event("final")["reason"] == "late"
     assert observer.row()["state"] == "skipped"
+
+
+def test_a_tick_of_what_another_installation_owns_ends_for_good_and_says_why(ticks: Ticks, observer: Observer) -> None:
+    observer.connection.execute(
+        "INSERT INTO region_tick.slot_owner (source, slot, installation, since)"
+        " SELECT %s, slot, 'theirs', %s FROM generate_series(0, 255) AS slot",
+        (SOURCE, ago(days=1)),
+    )
+    process = ticks.start()
+    assert process.exit_code() == ExitCode.NOT_PERMITTED
+    refused = process.event("refused")
+    assert (refused["owner"], refused["reason"]) == ("theirs", "another installation owns the region")
+    assert refused["since"].endswith("Z")
+    assert observer.rows() == []
 
 
 def test_a_handler_sees_its_tick(ticks: Ticks) -> None:

@@ -68,7 +68,7 @@ async def account(url: DatabaseUrl) -> int:
     ticks = [ExpectedTick("42", SPEC, TICK_AT - minutes, None) for minutes in (timedelta(minutes=1), timedelta(0))]
     engine = make_engine(url)
     try:
-        await save_versions(engine, {(SOURCE, "42"): version}, source=SOURCE, scheduler="uid")
+        await save_versions(engine, {(SOURCE, "42"): version}, installation="uid")
         missing = await find_missing(engine, SOURCE, ticks, Batches())
         verdicts = [(tick, Verdict(Reason.NOT_CREATED, "")) for tick in missing]
         return len(await write_final_rows(engine, SOURCE, verdicts, Batches()))

@@ -43,7 +43,8 @@ def scheduler(*, status: dict[str, Any] | None = None, **spec: Any) -> Scheduler
             },
             "spec": spec,
             "status": status or {},
-        }
+        },
+        installation="uid",
     )
 
 

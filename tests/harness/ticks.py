@@ -35,6 +35,7 @@ def variables(database: str, *, tick_at: datetime | None = None, **changes: str)
         Variable.POD_NAME: "pod-1",
         Variable.NODE_NAME: "node-1",
         Variable.SOURCE: SOURCE,
+        Variable.INSTALLATION: "ours",
         Variable.HANDLER: "poke",
         Variable.TIMEOUT_SECONDS: "60",
         Variable.START_DEADLINE_SECONDS: "36000",

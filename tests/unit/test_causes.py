@@ -79,6 +79,18 @@ def test_the_table(
 
 
 @pytest.mark.parametrize(
+    ("taken_over", "reason"),
+    [(AT, Reason.UNOBSERVED), (LATER, Reason.UNOBSERVED), (AT - timedelta(seconds=1), Reason.NOT_CREATED)],
+)
+def test_nobody_here_saw_the_jobs_of_the_owner_before(taken_over: datetime, reason: Reason) -> None:
+    """Not to have seen a Job of another cluster is no evidence that there was none."""
+    evidence = Evidence(job=None, failure=None, overlapped=False, watched_since=AT, taken_over_at=taken_over)
+    verdict = judge(TICK, evidence)
+    assert verdict is not None
+    assert (verdict.state, verdict.reason) == (State.MISSED, reason)
+
+
+@pytest.mark.parametrize(
     ("minutes_before", "began", "ended", "was"),
     [
         (1, -60, 1, True),

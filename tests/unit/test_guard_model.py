@@ -279,6 +279,7 @@ class GuardModel(RuleBasedStateMachine):
             self.namespace.cronjobs(),
             scheduler,
             source=SOURCE,
+            taking=frozenset(),
             complete=complete,
             now=self.namespace.now,
         )

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from region_operator.loop import GONE
-from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
+from region_operator.reconcile import RECONCILE_LIMIT_SECONDS, ReconcileResult
 from region_operator.runtime import metrics
 from region_operator.runtime.health import PATIENCE_SECONDS
 from tests.harness.clock import Clock
@@ -69,6 +69,25 @@ async def test_readiness_tells_the_public_message_and_the_log_the_whole(caplog: 
     await attempt_when_due(loop)
     assert loop.health.answer("/readyz")[::2] == (503, b"no answer\n")
     assert [record.reason for record in caplog.records] == ["no answer from 10.0.0.1"]  # type: ignore[attr-defined]
+
+
+async def find_taken() -> ReconcileResult:
+    return ReconcileResult(timedelta(seconds=7), "", "theirs is the owner")
+
+
+async def test_a_table_that_another_installation_owns_is_no_readiness_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    acts, clock = [find_taken, find_taken, succeed], Clock()
+    loop = make_loop(clock, lambda: acts.pop(0)())
+    await attempt_when_due(loop)
+    assert loop.health.answer("/readyz")[::2] == (503, b"theirs is the owner\n")
+    assert await live_after(loop, clock, 7 + PATIENCE_SECONDS)
+    await attempt_when_due(loop)
+    await attempt_when_due(loop)
+    assert loop.health.answer("/readyz")[0] == 200
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == ["source taken"]
+    assert REGISTRY.get_sample_value("region_operator_reconciles_total", {"reason": "SourceTaken"}) is not None
 
 
 async def gone() -> None:

@@ -66,7 +66,9 @@ def report(
     of: Scheduler | None = None,
     problem: str = "",
 ) -> Report:
-    return make_report(decision, quarantined, of or scheduler(), FORECAST, quota=quota, problem=problem)
+    return make_report(
+        decision, quarantined, of or scheduler(), FORECAST, quota=quota, problems=[problem] if problem else []
+    )
 
 
 def test_people_see_each_change_with_its_reason_and_the_counts() -> None:

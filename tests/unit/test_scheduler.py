@@ -85,7 +85,7 @@ def _fields_of_model(model: dict[str, Any], root: dict[str, Any], prefix: str = 
     found = set()
     for name, child in model["properties"].items():
         found.add(f"{prefix}{name}")
-        reference = child.get("$ref", "")
+        reference = next((choice["$ref"] for choice in child.get("anyOf", [child]) if "$ref" in choice), "")
         nested = root["$defs"][reference.rpartition("/")[2]] if reference else {}
         if "properties" in nested:
             found |= _fields_of_model(nested, root, f"{prefix}{name}.")

@@ -106,6 +106,19 @@ def test_the_message_says_that_the_operators_own_tables_are_left_alone(suspend: 
     assert condition["message"].endswith("; too new: run 9")
 
 
+def test_what_another_installation_owns_is_no_readiness_and_said_first() -> None:
+    taken = replace(UNCHANGED, taken="theirs is the owner")
+    status = status_after_success(scheduler(), taken, now=NOW)
+    assert (ready(status)["status"], ready(status)["reason"]) == ("False", "SourceTaken")
+    assert ready(status)["message"].startswith("theirs is the owner; ")
+
+
+def test_what_is_offered_to_other_shards_is_said_and_does_no_harm() -> None:
+    status = status_after_success(scheduler(), replace(UNCHANGED, offered_slots=192), now=NOW)
+    assert (ready(status)["status"], ready(status)["reason"]) == ("True", "InSync")
+    assert "192 of 256 slots are offered to other shards" in ready(status)["message"]
+
+
 def test_a_message_has_a_limit() -> None:
     rows = [Quarantined("1", "R1", "x" * 5000)]
     status = status_after_success(

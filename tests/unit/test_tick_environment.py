@@ -22,6 +22,7 @@ COMPLETE: dict[str, str] = {
     Variable.POD_NAME: "zurich-x",
     Variable.NODE_NAME: "node-1",
     Variable.SOURCE: "public.region_index",
+    Variable.INSTALLATION: "cluster-a",
     Variable.HANDLER: "poke",
     Variable.TIMEOUT_SECONDS: "600",
     Variable.START_DEADLINE_SECONDS: "100",
@@ -31,6 +32,7 @@ COMPLETE: dict[str, str] = {
     Variable.REGION_BBOX: "8.440000,47.320000,8.630000,47.440000",
     Variable.REGION_CRON: "*/5 * * * *",
 }
+OPTIONAL = {Variable.REGION_NAME, Variable.REGION_BBOX, Variable.INSTALLATION}
 
 
 def test_complete() -> None:
@@ -38,6 +40,7 @@ def test_complete() -> None:
     assert environment.scheduled_at == TICK_AT
     assert environment.region.bbox == BoundingBox(Decimal("8.44"), Decimal("47.32"), Decimal("8.63"), Decimal("47.44"))
     assert (environment.region.id, environment.region.code, environment.region.name) == ("42", "ch-zrh", "Zürich")
+    assert environment.installation == "cluster-a"
     assert (environment.timeout_seconds, environment.start_deadline_seconds) == (600, 100)
     assert "pa55word" not in repr(environment)
 
@@ -47,7 +50,7 @@ def test_a_job_that_the_controller_did_not_name_has_no_scheduled_minute(job: str
     assert Environment.read(COMPLETE | {Variable.JOB_NAME: job}).scheduled_at is None
 
 
-@pytest.mark.parametrize("variable", [v for v in Variable if v not in (Variable.REGION_NAME, Variable.REGION_BBOX)])
+@pytest.mark.parametrize("variable", sorted(set(Variable) - OPTIONAL))
 @pytest.mark.parametrize("missing", [True, False])
 def test_a_missing_or_empty_variable_is_named(variable: Variable, missing: bool) -> None:
     variables = {name: value for name, value in COMPLETE.items() if name != variable} | (
@@ -55,6 +58,11 @@ def test_a_missing_or_empty_variable_is_named(variable: Variable, missing: bool)
     )
     with pytest.raises(EnvironmentVariableError, match=f"{variable} .*is {'missing' if missing else 'empty'}"):
         Environment.read(variables)
+
+
+def test_a_cronjob_of_an_older_release_names_no_installation() -> None:
+    older = {name: value for name, value in COMPLETE.items() if name != Variable.INSTALLATION}
+    assert Environment.read(older).installation == ""
 
 
 @pytest.mark.parametrize("bbox", [{}, {Variable.REGION_BBOX: ""}])

@@ -2,9 +2,9 @@
 
 A claim has an attempt number, which is the fencing token, and a lease. A later attempt finds the tick in one of three
 states: final (nothing is to be done), leased (the later attempt waits), or with an expired lease (the later attempt
-takes over as attempt + 1). The database refuses the writes of a stale attempt: every write names its attempt and needs
-a valid lease (see fence). A connection is trusted only to execute statements, because the handler may have changed the
-connection's settings.
+takes over as attempt + 1). The first attempt is refused if the region belongs to another installation. The database
+refuses the writes of a stale attempt: every write names its attempt and needs a valid lease (see fence). A connection
+is trusted only to execute statements, because the handler may have changed the connection's settings.
 """
 
 from __future__ import annotations
@@ -17,12 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, State
 from region_tick.handlers import Window
 from region_tick.session import bound, cursor, notify
-from region_tick.statements import (
-    CLAIM,
-    MANUAL_LOCK,
-    MANUAL_TICK_AT,
-    ROW_OF_JOB,
-)
+from region_tick.statements import CLAIM, MANUAL_LOCK, MANUAL_TICK_AT, ROW_OF_JOB
 
 if TYPE_CHECKING:
     import psycopg
@@ -78,14 +73,23 @@ class Leased:
     until: datetime
 
 
-ClaimResult: TypeAlias = Claimed | Final | Leased
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Another installation has owned the region since before the tick was due, and its own CronJob does the tick."""
+
+    key: RunKey
+    owner: str
+    since: datetime
+
+
+ClaimResult: TypeAlias = Claimed | Final | Leased | Refused
 
 
 def claim(connection: psycopg.Connection, environment: Environment, *, lease_seconds: float) -> ClaimResult:
     """Try to claim the tick for `lease_seconds`, counted on the database's clock.
 
-    Lateness is judged in this function only, and only for a tick that has no row yet: a retry is never late. Raises
-    psycopg.Error.
+    Lateness and the region's owner are judged in this function only, and only for a tick that has no row yet: a retry
+    is never late and never refused. Raises psycopg.Error.
     """
     asked = time.monotonic()
     with connection.transaction():
@@ -96,6 +100,7 @@ def claim(connection: psycopg.Connection, environment: Environment, *, lease_sec
             "region_code": environment.region.code,
             "cron": environment.cron,
             "handler": environment.handler,
+            "installation": environment.installation,
             "job_name": environment.job_name,
             "pod": environment.pod,
             "node": environment.node,
@@ -105,6 +110,8 @@ def claim(connection: psycopg.Connection, environment: Environment, *, lease_sec
         row = cursor(connection).execute(CLAIM, parameters).fetchone()
         if row is None:  # another attempt inserted the row after this statement's snapshot: the next claim sees the row
             return Leased(key, attempt=0, until=now)
+        if row[1] is None:
+            return Refused(key, owner=row[2], since=row[4].astimezone(UTC))
         mine, state, reason, attempt, lease_until, window_start = row[0], State(row[1]), *row[2:]
         if mine and state.final:
             notify(connection, environment.job_name)

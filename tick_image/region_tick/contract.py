@@ -51,6 +51,8 @@ class Variable(StrEnum):
     """The node's name, for job_run."""
     SOURCE = "TICK_SOURCE"
     """The region table's qualified name, e.g. `public.region_index`."""
+    INSTALLATION = "TICK_INSTALLATION"
+    """The installation that made the CronJob. A tick is refused if another installation owns the region."""
     HANDLER = "TICK_HANDLER"
     """The handler: a built-in name, a registered name, or `module:function`."""
     TIMEOUT_SECONDS = "TICK_TIMEOUT_SECONDS"
@@ -83,7 +85,7 @@ class ExitCode(IntEnum):
     AGAIN = 75
     """The attempt ended without a success, and another attempt may succeed."""
     NOT_PERMITTED = 77
-    """The database refused a right that the tick needs."""
+    """The database refused a right that the tick needs, or the region belongs to another installation."""
     CONFIGURATION = 78
     """A variable or the handler's name cannot be used. The log says which."""
 

@@ -31,6 +31,8 @@ class Environment:
     database: DatabaseUrl
     source: str
     """The region table's qualified name, e.g. `public.region_index`."""
+    installation: str
+    """Who made the CronJob; "" if an older release did."""
     region: Region
     cron: str
     handler: str
@@ -52,6 +54,7 @@ class Environment:
         return cls(
             database=_database(variables),
             source=_text(variables, Variable.SOURCE),
+            installation=variables.get(Variable.INSTALLATION, ""),
             region=Region(
                 id=_text(variables, Variable.REGION_ID),
                 code=_text(variables, Variable.REGION_CODE),

@@ -19,7 +19,7 @@ import psycopg
 
 from region_tick import logs, supervise
 from region_tick.answer_deadline import answer_deadline
-from region_tick.claim import Claimed, Final, Leased, claim
+from region_tick.claim import Claimed, Final, Leased, Refused, claim
 from region_tick.contract import ExitCode, Reason
 from region_tick.effects import Effects
 from region_tick.environment import Environment, EnvironmentVariableError
@@ -84,6 +84,10 @@ def run(
                 case Final(key, state, reason):
                     log.info("final", extra={"tick_at": key.tick_at, "state": state, "reason": reason})
                     return ExitCode.FINAL
+                case Refused(key, owner, since):
+                    fields = {"tick_at": key.tick_at, "owner": owner, "since": since}
+                    log.error("refused", extra=fields | {"reason": "another installation owns the region"})
+                    return ExitCode.NOT_PERMITTED
                 case None:
                     return ExitCode.AGAIN
     except psycopg.Error as error:
@@ -106,7 +110,7 @@ def _await_claim(
     *,
     deadline: float,
     lease_seconds: float,
-) -> Claimed | Final | None:
+) -> Claimed | Final | Refused | None:
     """Claim the tick; wait while another attempt holds the lease or another session holds a lock.
 
     Return None if a signal or the deadline ends the wait.

@@ -44,6 +44,15 @@ WITH since AS (
         WHERE source = %(source)s::text AND region_id = %(region_id)s::text
           AND tick_at = %(tick_at)s::timestamptz AND manual_uid = '')
     LIMIT 1
+), foreign_owner AS (
+    SELECT installation, since FROM region_tick.slot_owner
+    WHERE source = %(source)s::text
+      AND slot = pg_catalog.get_byte(pg_catalog.sha256(pg_catalog.convert_to(%(region_id)s::text, 'UTF8')), 0)
+      AND %(installation)s::text NOT IN ('', installation, coalesce(successor, '')) AND since < %(tick_at)s::timestamptz
+      AND NOT EXISTS (
+        SELECT FROM region_tick.job_run
+        WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+          AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text)
 ), mine AS (
     INSERT INTO region_tick.job_run AS run (
         source, region_id, tick_at, manual_uid, region_code, cron, handler, job_name, pod, node,
@@ -63,7 +72,7 @@ WITH since AS (
         SELECT now, coalesce(now > %(tick_at)s::timestamptz + make_interval(secs => %(late_after)s::float8), false)
         FROM (SELECT clock_timestamp()) AS clock (now)
     ) AS judged (now, late)
-    WHERE NOT EXISTS (SELECT FROM counted)
+    WHERE NOT EXISTS (SELECT FROM counted) AND NOT EXISTS (SELECT FROM foreign_owner)
     ON CONFLICT (source, region_id, tick_at, manual_uid) DO UPDATE SET
         attempt = run.attempt + 1, state = 'running', reason = NULL,
         lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s::float8),
@@ -82,8 +91,13 @@ WHERE source = %(source)s::text AND region_id = %(region_id)s::text
   AND NOT EXISTS (SELECT FROM mine)
 UNION ALL
 SELECT false, 'skipped', 'suspended', 0, NULL, NULL FROM counted
+UNION ALL
+SELECT false, NULL, installation, 0, since, NULL FROM foreign_owner
 """
-"""A tick without a row is final if the ledger has counted the tick in a suspension."""
+"""A tick without a row is final if the ledger has counted the tick in a suspension, and is refused if another
+installation owned the region's slot when the tick was due. The line of a refusal has no state; it has the owner and the
+time since when. A tick with a row goes on: whoever made the row was in the right.
+"""
 
 RENEW = """
 UPDATE region_tick.job_run SET lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s::float8)

@@ -43,7 +43,7 @@ class LiveCronJob:
 
     `key` is the hash of the region's id at the end of the name, "" if the name has another form than ours. `ours` says
     whether the operator made the CronJob, whatever others changed since. Anybody can change `region_id` and `code`,
-    which are annotations, and the source and code of which the tick is told.
+    which are annotations, and the source, installation and code of which the tick is told.
     """
 
     name: str
@@ -65,6 +65,7 @@ class LiveCronJob:
     region_id: str
     code: str
     told_source: str
+    told_installation: str
     told_code: str
     rendered: Rendered
     applied: FieldSet | None = field(repr=False)
@@ -109,6 +110,7 @@ class LiveCronJob:
             region_id=meta.annotations.get(ID_ANNOTATION, ""),
             code=meta.annotations.get(CODE_ANNOTATION, ""),
             told_source=intern(unescape_dollars(variables.get(Variable.SOURCE, ""))),
+            told_installation=intern(unescape_dollars(variables.get(Variable.INSTALLATION, ""))),
             told_code=unescape_dollars(variables.get(Variable.REGION_CODE, "")),
             rendered=read_rendered(cronjob, applied, variables),
             applied=applied,

@@ -86,6 +86,7 @@ def _environment(
     plain = {
         Variable.CRONJOB_NAME: name,
         Variable.SOURCE: region.source,
+        Variable.INSTALLATION: scheduler.installation,
         Variable.HANDLER: region.handler or tick.handler,
         Variable.TIMEOUT_SECONDS: str(int((region.timeout or tick.timeout).total_seconds())),
         Variable.START_DEADLINE_SECONDS: str(int(start_deadline.total_seconds())),

@@ -1,13 +1,22 @@
-"""The kinds of columns that `tables` is written in. Every time is a timestamptz."""
+"""What `tables` is written in: the kinds of columns, and the names of constraints. Every time is a timestamptz."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, DateTime, Numeric, Text, text
+from sqlalchemy import Column, DateTime, MetaData, Numeric, Text, text
 
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
+
+metadata = MetaData(
+    naming_convention={  # the names that Postgres gives by itself
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    }
+)
 
 TIME = DateTime(timezone=True)
 

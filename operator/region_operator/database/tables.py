@@ -1,22 +1,22 @@
 """The tables: the user's region_index as it is by default, and our own in the schema region_tick.
 
-Queries use these definitions. The migrations make the tables in a database. A test checks that both agree. The
-description of each table and column stands here and nowhere else: `comments` writes the descriptions into the database.
-Every time is a timestamptz; a default time comes from the database's own clock.
+The tables of the handler `poll` are in `poll_tables`. Queries use these definitions. The migrations make the tables in
+a database. A test checks that both agree. The description of each table and column stands here and nowhere else:
+`comments` writes the descriptions into the database. Every time is a timestamptz; a default time comes from the
+database's own clock.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    ForeignKey,
-    Identity,
+    Double,
     Index,
     Integer,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -26,20 +26,23 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from region_operator.database.columns import TIME, column, degrees, region_id, source, stamp, text_column, time_column
+from region_operator.database.columns import (
+    TIME,
+    column,
+    degrees,
+    region_id,
+    source,
+    stamp,
+    text_column,
+    time_column,
+)
+from region_operator.database.columns import metadata as metadata
+from region_operator.database.poll_tables import creator as creator
+from region_operator.database.poll_tables import item as item
 from region_tick.contract import SCHEMA, State
 
 REGION_INDEX = "region_index"
 """The default name of the table of regions."""
-
-metadata = MetaData(
-    naming_convention={  # the names that Postgres gives by itself
-        "pk": "%(table_name)s_pkey",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-    }
-)
 
 _OPEN = text("state IN ({})".format(", ".join(f"'{state}'" for state in State if not state.final)))
 
@@ -191,11 +194,42 @@ ledger = Table(
         TIME,
         "Every tick that was expected up to then has its row in job_run, or lies in a suspension.",
     ),
-    text_column("scheduler", "The uid of the RegionScheduler that accounts for the table: the last that followed it."),
+    text_column("scheduler", "The RegionScheduler that accounts for the table in an older release; see slot_owner."),
     schema=SCHEMA,
     comment="Up to when the ticks of each table of regions are accounted for.",
 )
-"""`scheduler` last saved the schedule versions of the table of regions. It may read another table by now."""
+
+slot_owner = Table(
+    "slot_owner",
+    metadata,
+    source(),
+    column("slot", Integer, "The slot, 0 to 255: the first byte of the SHA-256 of a region's id."),
+    column("installation", Text, "The installation that owns the slot: INSTALLATION, or the uid of its namespace."),
+    stamp("since", "Since when. A later tick is refused to everybody else, but for the successor."),
+    column("epoch", BigInteger, "How many owners the slot has had. A new owner must know it.", default="1"),
+    column("offered", Boolean, "Whether another shard may take the slot over without being asked.", default="false"),
+    text_column("successor", "The installation that makes the CronJobs now, and then becomes the owner."),
+    time_column("accounted_until", "The slot's own account, while it differs from its owner's; null: it does not."),
+    PrimaryKeyConstraint("source", "slot"),
+    CheckConstraint(text("slot >= 0 AND slot < 256"), name="slot"),
+    schema=SCHEMA,
+    comment="Which installation owns which part of a table of regions, and ticks and accounts for it.",
+)
+
+installation = Table(
+    "installation",
+    metadata,
+    source(),
+    column("installation", Text, "The installation's name, as in slot_owner."),
+    column("namespace", Text, "The namespace that it works in."),
+    stamp("seen_at", "When it last looked at everything."),
+    column("interval_seconds", Double, "How often it does that: spec.refreshInterval."),
+    column("took_over", ARRAY(Text), "The names in the annotation of its last take-over.", default="'{}'"),
+    stamp("accounted_until", "Up to then every expected tick of its slots has its row in job_run, or is suspended."),
+    PrimaryKeyConstraint("source", "installation"),
+    schema=SCHEMA,
+    comment="When each installation that owned a part of a table of regions was last seen.",
+)
 
 compatibility = Table(
     "compatibility",
@@ -205,45 +239,4 @@ compatibility = Table(
     CheckConstraint(text("only_row"), name="only_row"),
     schema=SCHEMA,
     comment="Which releases may use this schema: an older release leaves it alone.",
-)
-
-creator = Table(
-    "creator",
-    metadata,
-    Column("id", BigInteger, Identity(), primary_key=True, comment="Says which creator it is."),
-    source(),
-    region_id(),
-    column("platform", Text, "How to ask the creator: http, youtube or tiktok."),
-    text_column("handle", "The creator's name on the platform, for youtube and tiktok."),
-    text_column("url", "The address to ask, for http."),
-    text_column("etag", "The ETag of the last answer, as it came."),
-    text_column("last_modified", "The Last-Modified of the last answer, as it came."),
-    time_column(
-        "not_before", "Until when the creator is left alone. Set it to null to have it asked at the next tick."
-    ),
-    stamp("created_at", "When the row was made."),
-    stamp("updated_at", "When platform, handle or url were last changed; a trigger sets it."),
-    text_column("platform_id", "What the platform calls what is asked for, once that was looked up."),
-    time_column("last_polled_at", "When the creator last answered."),
-    text_column("last_error", "What went wrong since the last answer; null where nothing did."),
-    column("failures", Integer, "How many refusals there were in a row.", default="0"),
-    UniqueConstraint("source", "region_id", "platform", "handle"),
-    UniqueConstraint("source", "region_id", "platform", "url"),
-    CheckConstraint(text("handle IS NOT NULL OR url IS NOT NULL"), name="address"),
-    schema=SCHEMA,
-    comment="Whom a region polls, and what the last answer said. Fill it: a new address empties what was known.",
-)
-
-item = Table(
-    "item",
-    metadata,
-    Column("creator_id", ForeignKey(creator.c.id, ondelete="CASCADE"), nullable=False, comment="The item's creator."),
-    column("item_id", Text, "What the platform calls the item; of more than 512 characters, their hash."),
-    text_column("url", "Where the item is."),
-    text_column("title", "The item's title."),
-    time_column("published_at", "When the item was published, as the platform says."),
-    stamp("first_seen_at", "When a tick or a worker first saw the item."),
-    PrimaryKeyConstraint("creator_id", "item_id"),
-    schema=SCHEMA,
-    comment="What creators published, as it was when it was first seen. Delete what is no longer wanted.",
 )

@@ -16,6 +16,7 @@ Which ticks are due to be judged is left to `finalize`. What is known of Jobs an
 | never existed       | an earlier Job of the region was active        | skipped: still running           |
 | never existed       | suspended within the start deadline            | skipped: suspended               |
 | never existed       | schedule changed within the start deadline     | skipped: schedule changed        |
+| never existed       | another installation owned the region          | missed: operator or cluster away |
 | never existed       | Jobs were watched at the latest start          | missed: not created              |
 | never existed       | Jobs were not watched at the latest start      | missed: operator or cluster away |
 """
@@ -77,13 +78,15 @@ class Evidence:
     """What is known about a tick that has no row.
 
     `job` is None if nobody saw a Job. `overlapped` says whether an earlier tick of the region ran when the tick was
-    due. `watched_since` is the moment since which Jobs have been watched without a gap.
+    due. `watched_since` is the moment since which Jobs have been watched without a gap. `taken_over_at` is when the
+    region's slot was taken over from another installation, which made the Jobs of earlier ticks; None if never.
     """
 
     job: Job | None
     failure: PodFailure | None
     overlapped: bool
     watched_since: datetime
+    taken_over_at: datetime | None = None
 
 
 def judge(tick: ExpectedTick, evidence: Evidence) -> Verdict | None:
@@ -121,6 +124,8 @@ def _without_job(tick: ExpectedTick, evidence: Evidence) -> Reason:
         return Reason.STILL_RUNNING
     if tick.ended_in_time:
         return Reason.SUSPENDED if tick.ended_by_suspension else Reason.CHANGED
+    if evidence.taken_over_at and tick.tick_at <= evidence.taken_over_at:
+        return Reason.UNOBSERVED
     return Reason.NOT_CREATED if tick.latest_start >= evidence.watched_since else Reason.UNOBSERVED
 
 

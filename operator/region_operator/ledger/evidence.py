@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from region_operator.cronjobs.labels import region_key
 from region_operator.ledger.causes import Evidence, Verdict, judge, judge_open
 from region_operator.ledger.job_run_queries import find_long_runs
+from region_operator.regions.slots import slot_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -36,9 +37,10 @@ async def judge_ticks(
     job_watch: JobWatch,
     namespace: str,
     watched_since: datetime,
+    taken_over_at: Mapping[int, datetime],
     batches: Batches,
 ) -> list[tuple[ExpectedTick, Verdict]]:
-    """Judge due ticks without a row; leave out the ticks without a verdict.
+    """Judge due ticks without a row; leave out the ticks without a verdict. `taken_over_at` is by slot.
 
     Raises sqlalchemy.exc.DBAPIError and what `api.ERRORS` lists.
     """
@@ -60,6 +62,7 @@ async def judge_ticks(
                 failure=job_watch.jobs.failure_of(tick.job),
                 overlapped=any(run.was_in_the_way_of(tick) for run in runs) or _was_blocked(tick, others),
                 watched_since=watched_since,
+                taken_over_at=taken_over_at.get(slot_of(tick.region_id)) if taken_over_at else None,
             )
             if verdict := judge(tick, evidence):
                 verdicts.append((tick, verdict))

@@ -1,4 +1,4 @@
-"""Finalizes the ledger: one pass gives every due tick of every source a final row, judged by what the cluster shows.
+"""Finalizes the ledger: a pass gives every due tick of this installation a final row, by what the cluster shows.
 
 A tick with a hanging Job stays pending for as long as the Job may live, up to a day. The ledger's `accounted_until`
 cannot pass a pending tick. So the Finalizer remembers which later ticks are final: each pass looks at pending ticks and
@@ -70,7 +70,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the ticks of a source are final.
+    """How far the ticks of a source's slots are final.
 
     `finalized_until` is what the database's ledger says: all ticks up to then are final. `looked_until` is what the
     memory adds: all ticks up to then are final except the `pending` ticks.
@@ -82,7 +82,7 @@ class Progress:
 
 
 class Finalizer:
-    """Finalizes the ticks of all sources of one RegionScheduler in one database, pass by pass.
+    """Finalizes the ticks of the slots that one installation owns in one database, pass by pass.
 
     The caller runs one pass at a time.
     """
@@ -98,18 +98,19 @@ class Finalizer:
     ) -> None:
         self._engine = engine
         self._namespace = scheduler.namespace
-        self._uid = scheduler.uid
+        self._installation = scheduler.installation
         self._job_watch = job_watch
         self._job_cleanup = job_cleanup
         self._retention = retention
-        self._progress: dict[str, Progress] = {}
+        self._progress: dict[tuple[str, tuple[int, ...]], Progress] = {}
         self._caught_up_at = self._watched_since = _LONG_AGO
         self._batches = Batches()
         self.slice_length = SLICE
 
     def is_for(self, engine: AsyncEngine, scheduler: Scheduler) -> bool:
         """Whether this Finalizer works with this database for this RegionScheduler."""
-        return (engine, scheduler.namespace, scheduler.uid) == (self._engine, self._namespace, self._uid)
+        wanted = engine, scheduler.namespace, scheduler.installation
+        return wanted == (self._engine, self._namespace, self._installation)
 
     async def finalize(self, lag: timedelta) -> None:
         """Run one pass. Leave out the last `lag` before now, for which region_schedule may be stale.
@@ -126,7 +127,7 @@ class Finalizer:
 
     async def _finalize(self, lag: timedelta) -> None:
         started = time.monotonic()
-        now, periods = await read_periods(self._engine, scheduler=self._uid, retention=self._retention)
+        now, periods = await read_periods(self._engine, installation=self._installation, retention=self._retention)
         until = judged_until(now, lag + timedelta(seconds=time.monotonic() - started))
         caught_up_at = await self._job_watch.catch_up(self._namespace)
         if caught_up_at - self._caught_up_at > LONGEST_GAP:
@@ -134,7 +135,7 @@ class Finalizer:
         self._caught_up_at = caught_up_at
         await self._job_cleanup.delete_overdue(self._namespace)
         await self._close_open_runs()
-        self._progress = {period.source: self._progress_of(period) for period in periods}
+        self._progress = {period.key: self._progress_of(period) for period in periods}
         for period in periods:
             await self._count_suspended(period, until)
             await self._finalize_source(period, until)
@@ -145,8 +146,8 @@ class Finalizer:
         self._job_watch.jobs.forget(oldest - JOBS_KEPT_FOR)
 
     def _progress_of(self, period: Period) -> Progress:
-        """Return the remembered progress of a source; start anew if another process has advanced the source."""
-        progress = self._progress.get(period.source)
+        """Return the remembered progress; start anew if another process advanced the slots, or other slots joined."""
+        progress = self._progress.get(period.key)
         if progress is None or progress.finalized_until != period.finalized_until:
             return Progress(period.finalized_until, period.after, frozenset())
         return progress
@@ -161,12 +162,13 @@ class Finalizer:
 
     async def _finalize_source(self, period: Period, until: datetime) -> None:
         """Finalize a source's pending ticks, then the source's new ticks up to `until`, slice by slice."""
-        progress = self._progress[period.source]
+        progress = self._progress[period.key]
         one_by_one = looked_at_from(period.versions, period.suspensions, after=period.after, judged_until=until)
         pending_before = [key for key in progress.pending if key[1] > period.after]
         ticks = await asyncio.to_thread(recompute, period.versions, pending_before, one_by_one)
         pending = await self._finalize_ticks(period, ticks, frozenset(), until, progress.looked_until)
-        for start, end in slices(progress.looked_until, until, self.slice_length):
+        length = self.slice_length if period.versions else until - progress.looked_until
+        for start, end in slices(progress.looked_until, until, length):
             ticks = await asyncio.to_thread(
                 expected_ticks, period.versions, after=start, until=end, looked_at_from=one_by_one
             )
@@ -192,18 +194,19 @@ class Finalizer:
             job_watch=self._job_watch,
             namespace=self._namespace,
             watched_since=self._watched_since,
+            taken_over_at=period.taken_over_at,
             batches=self._batches,
         )
         pending |= {tick.key for tick in missing} - {tick.key for tick, _ in verdicts}
         final_until = finalized_until(pending, looked_until)
         _report(_count(await write_final_rows(self._engine, period.source, verdicts, self._batches)))
-        await advance(self._engine, period.source, final_until)
-        self._progress[period.source] = Progress(max(final_until, period.finalized_until), looked_until, pending)
+        await advance(self._engine, period, final_until, installation=self._installation)
+        self._progress[period.key] = Progress(max(final_until, period.finalized_until), looked_until, pending)
         return pending
 
     async def _close_open_runs(self) -> None:
         """Close the rows of attempts that ended without recording an end, unless the Job may still try again."""
-        rows = await find_open_runs(self._engine, scheduler=self._uid)
+        rows = await find_open_runs(self._engine, installation=self._installation)
         verdicts = await judge_open_runs(rows, job_watch=self._job_watch, namespace=self._namespace)
         if verdicts:
             _report(_count(await close_runs(self._engine, verdicts)))

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from region_operator.database.engine import transaction
 from region_operator.ledger.batches import MOST
 from region_operator.ledger.job_run_queries import read_written_rows
+from region_operator.regions.slots import slot_in_sql
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,13 +27,21 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 60
 """How long after the lease's end an open row is left to a retry, which may take over the row."""
 
-_OPEN = text("""
-SELECT source, region_id, tick_at, manual_uid, attempt, reason, job_name FROM region_tick.job_run
-WHERE source IN (SELECT source FROM region_tick.ledger WHERE scheduler = :scheduler)
-    AND state IN ('running', 'interrupted')
-    AND lease_until < clock_timestamp() - make_interval(secs => :patience)
+PATIENCE_WITH_OTHERS_SECONDS = 3600
+"""The same for a run that began under another owner: its Job is out of sight, and may try again for so long. A Job
+waits 10 minutes at most between two attempts (job_controller.go, MaxJobPodFailureBackOff).
+"""
+
+_OPEN = text(f"""
+SELECT run.source, region_id, tick_at, manual_uid, attempt, reason, job_name
+FROM region_tick.job_run AS run JOIN region_tick.slot_owner AS owner
+    ON owner.source = run.source AND owner.slot = {slot_in_sql("run.region_id")} AND installation = :installation
+WHERE state IN ('running', 'interrupted')
+    AND lease_until < clock_timestamp() - make_interval(secs => CASE
+        WHEN epoch > 1 AND started_at <= since THEN CAST(:patience_with_others AS double precision)
+        ELSE :patience END)
 ORDER BY tick_at LIMIT :batch
-""")
+""")  # noqa: S608 - constants
 
 _CLOSE = text("""
 UPDATE region_tick.job_run AS run SET
@@ -66,12 +75,17 @@ class OpenRun:
     job: str
 
 
-async def find_open_runs(engine: AsyncEngine, *, scheduler: str) -> list[OpenRun]:
+async def find_open_runs(engine: AsyncEngine, *, installation: str) -> list[OpenRun]:
     """Return the oldest rows with a lease over for PATIENCE_SECONDS, at most batches.MOST rows.
 
-    The rows are of all sources that `scheduler` (a uid) owns. Raises sqlalchemy.exc.DBAPIError.
+    The rows are of all slots that `installation` owns. Raises sqlalchemy.exc.DBAPIError.
     """
-    parameters = {"scheduler": scheduler, "patience": PATIENCE_SECONDS, "batch": MOST}
+    parameters = {
+        "installation": installation,
+        "patience": PATIENCE_SECONDS,
+        "patience_with_others": PATIENCE_WITH_OTHERS_SECONDS,
+        "batch": MOST,
+    }
     async with transaction(engine) as connection:
         rows = (await connection.execute(_OPEN, parameters)).all()
     return [

@@ -1,10 +1,12 @@
-"""Reads and writes region_schedule, the table of schedule versions, and the owners of sources in the ledger.
+"""Reads and writes region_schedule, the table of schedule versions, in the slots that an installation owns.
 
-Which versions end or begin is left to `schedule_versions`.
+A slot that changes hands keeps its schedule versions: the new owner's CronJobs say the same, or the versions end. Which
+versions end or begin is left to `schedule_versions`.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ from sqlalchemy import text
 from region_operator.database.clock import database_now
 from region_operator.database.engine import transaction
 from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion, diff_versions
+from region_operator.regions.slot_owners import take_free
+from region_operator.regions.slots import slot_in_sql, slot_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,26 +31,23 @@ COLUMNS = (
 )
 
 _OWNERS = text("""
-SELECT source, scheduler FROM region_tick.ledger
-WHERE scheduler = :scheduler OR source = ANY(CAST(:sources AS text[]))
+SELECT source, installation, array_agg(slot) AS slots FROM region_tick.slot_owner
+WHERE installation = :installation OR source = ANY(CAST(:sources AS text[]))
+GROUP BY source, installation
 """)
 
-_END_PREVIOUS_OWNERS = text("""
-UPDATE region_tick.region_schedule AS row
-SET valid_to = greatest(ledger.accounted_until, row.valid_from + interval '1 microsecond')
-FROM region_tick.ledger
-WHERE row.source = :source AND ledger.source = row.source AND row.valid_to IS NULL
-""")
-"""The versions of a previous owner ended with that RegionScheduler. Only the time up to accounted_until is certain."""
+_OWN = f"""
+JOIN region_tick.slot_owner AS owner
+    ON owner.source = row.source AND owner.slot = {slot_in_sql("row.region_id")} AND owner.installation = :installation
+"""
 
 _CURRENT = text(
-    f"SELECT {COLUMNS} FROM region_tick.region_schedule"  # noqa: S608 - a constant
-    " WHERE source = ANY(CAST(:sources AS text[])) AND valid_to IS NULL"
+    f"SELECT row.* FROM region_tick.region_schedule AS row {_OWN} WHERE valid_to IS NULL"  # noqa: S608 - constants
 )
 
 _CURRENT_OF = text(
-    f"SELECT {COLUMNS} FROM region_tick.region_schedule"  # noqa: S608 - a constant
-    " WHERE (source, region_id) IN (SELECT * FROM unnest(CAST(:source AS text[]), CAST(:region_id AS text[])))"
+    f"SELECT row.* FROM region_tick.region_schedule AS row {_OWN}"  # noqa: S608 - constants
+    " WHERE (row.source, region_id) IN (SELECT * FROM unnest(CAST(:source AS text[]), CAST(:region_id AS text[])))"
     " AND valid_to IS NULL"
 )
 
@@ -71,55 +72,60 @@ FROM unnest(
 ON CONFLICT DO NOTHING
 """)
 
-_OWN_SOURCES = text("""
-INSERT INTO region_tick.ledger (source, accounted_until, scheduler)
-SELECT source, greatest(min(valid_from), clock_timestamp() - interval '10 minutes'), :scheduler
-FROM region_tick.region_schedule WHERE source = ANY(CAST(:sources AS text[])) GROUP BY source
-ON CONFLICT (source) DO UPDATE SET scheduler = excluded.scheduler
-""")
-"""The ledger begins with the first schedule version, at most 10 minutes ago: nothing is known of the time before."""
-
 
 async def save_changed_versions(
-    engine: AsyncEngine, found: Mapping[RegionKey, ScheduleVersion], regions: Iterable[RegionKey]
+    engine: AsyncEngine,
+    found: Mapping[RegionKey, ScheduleVersion],
+    regions: Iterable[RegionKey],
+    *,
+    installation: str,
 ) -> int:
-    """Update region_schedule for some regions of sources that are owned already; return how many rows were written.
+    """Update region_schedule for some regions that `installation` owns; return how many rows were written.
 
     A region that is not in `found` ticks no more. Raises sqlalchemy.exc.DBAPIError.
     """
     keys = [*regions]
     async with transaction(engine) as connection:
         parameters = {"source": [source for source, _ in keys], "region_id": [region for _, region in keys]}
-        rows = (await connection.execute(_CURRENT_OF, parameters)).mappings()
+        rows = (await connection.execute(_CURRENT_OF, parameters | {"installation": installation})).mappings()
         current = [version_of_row(row) for row in rows]
         return await _save_changes(connection, current, {key: found[key] for key in keys if key in found})
 
 
-async def save_versions(
-    engine: AsyncEngine, found: Mapping[RegionKey, ScheduleVersion], *, source: str, scheduler: str
-) -> int:
+async def save_versions(engine: AsyncEngine, found: Mapping[RegionKey, ScheduleVersion], *, installation: str) -> int:
     """Update region_schedule to the versions found; return how many rows were written, 0 if nothing changed.
 
-    `source` is the table that the RegionScheduler with uid `scheduler` reads. The RegionScheduler becomes the owner of
-    `source`, also if another RegionScheduler was the owner, and of every found source without an owner. Versions found
-    for another owner's source are ignored. In all sources of this owner, current versions that were not found end.
-    Raises sqlalchemy.exc.DBAPIError.
+    Only the slots that `installation` owns count. `installation` becomes the owner of a slot for which a version was
+    found, if nobody else owns any part of the source: a CronJob of ours ticks there. In all slots of `installation`,
+    current versions that were not found end. Raises sqlalchemy.exc.DBAPIError.
     """
     async with transaction(engine) as connection:
-        mentioned = {source} | {source for source, _ in found}
-        rows = await connection.execute(_OWNERS, {"scheduler": scheduler, "sources": list(mentioned)})
-        owners = {row.source: row.scheduler for row in rows}
-        owned = {source for source, owner in owners.items() if owner == scheduler}
-        sources = owned | {source} | {other for other in mentioned if owners.get(other) is None}
-        found = {key: version for key, version in found.items() if version.source in sources}
-        if owners.get(source) not in (None, scheduler):
-            await connection.execute(_END_PREVIOUS_OWNERS, {"source": source})
-        current_rows = (await connection.execute(_CURRENT, {"sources": list(sources)})).mappings()
-        current = [version_of_row(row) for row in current_rows]
-        written = await _save_changes(connection, current, found)
-        if new := sources - owned:
-            await connection.execute(_OWN_SOURCES, {"sources": list(new), "scheduler": scheduler})
-        return written
+        owned = await _own(connection, found, installation)
+        found = {key: version for key, version in found.items() if (key[0], slot_of(key[1])) in owned}
+        rows = (await connection.execute(_CURRENT, {"installation": installation})).mappings()
+        return await _save_changes(connection, [version_of_row(row) for row in rows], found)
+
+
+async def _own(
+    connection: AsyncConnection, found: Mapping[RegionKey, ScheduleVersion], installation: str
+) -> set[tuple[str, int]]:
+    """Return the slots that `installation` owns, each with its source.
+
+    Before that it takes the free slots of `found`, in sources of which nobody else owns a part.
+    """
+    parameters = {"installation": installation, "sources": list({source for source, _ in found})}
+    rows = (await connection.execute(_OWNERS, parameters)).all()
+    owners = {(row.source, slot): row.installation for row in rows for slot in row.slots}
+    owned = {place for place, owner in owners.items() if owner == installation}
+    foreign = {source for source, _ in owners.keys() - owned}
+    free: defaultdict[str, set[int]] = defaultdict(set)
+    for source, region_id in found:
+        if source not in foreign and (source, slot_of(region_id)) not in owners:
+            free[source].add(slot_of(region_id))
+    for source, slots in free.items():
+        since = min(version.valid_from for version in found.values() if version.source == source)
+        await take_free(connection, source=source, installation=installation, slots=slots, ticking_since=since)
+    return await _own(connection, {}, installation) if free else owned
 
 
 async def _save_changes(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from region_operator.ledger.region_schedule_queries import save_changed_versions, save_versions
 from region_operator.ledger.schedule_versions import VersionReader
+from region_operator.regions.slots import slot_of
 from region_operator.regions.source import Table
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from region_operator.cronjobs.live import LiveCronJob
     from region_operator.database.store import Database
     from region_operator.ledger.schedule_versions import RegionKey, ScheduleVersion
+    from region_operator.regions.slots import Slots
     from region_operator.scheduler import Scheduler
 
 
@@ -28,28 +30,34 @@ class ScheduleSaver:
     def __init__(self) -> None:
         self._reader = VersionReader()
         self._saved: dict[RegionKey, ScheduleVersion] = {}
-        self._saved_for: tuple[AsyncEngine, str, str, int] | None = None
+        self._saved_for: tuple[AsyncEngine, str, str, Slots, int] | None = None
 
     async def save(
-        self, database: Database, scheduler: Scheduler, cronjobs: Collection[LiveCronJob], *, look: int
+        self,
+        database: Database,
+        scheduler: Scheduler,
+        cronjobs: Collection[LiveCronJob],
+        *,
+        slots: Slots,
+        look: int,
     ) -> None:
-        """Save the versions that the CronJobs say.
+        """Save the versions that the CronJobs say, in the `slots` that this installation owns.
 
-        All versions are compared after another full look (`look` is its number), for another database or table, and if
-        a CronJob ticks for another table: then it matters who owns that table's rows.
+        All versions are compared after another full look (`look` is its number), for another database, table or other
+        slots, and if a CronJob ticks for another table: then it matters who owns that table's rows.
 
         Raises sqlalchemy.exc.DBAPIError.
         """
         source = str(Table.parse(scheduler.spec.source.table, default_schema=database.schema))
         found = self._reader.read(cronjobs, all_suspended=scheduler.spec.suspend)
-        saved_for = database.engine, scheduler.uid, source, look
+        saved_for = database.engine, scheduler.installation, source, slots, look
         before, known_for = self._saved, self._saved_for
         changed = []
         if found is not before:
             changed = [key for key in before | found if before.get(key) is not found.get(key)]
         self._saved_for = None  # until the save has succeeded, nothing is known
         if saved_for != known_for or any(other != source for other, _ in changed):
-            await save_versions(database.engine, found, source=source, scheduler=scheduler.uid)
-        elif changed:
-            await save_changed_versions(database.engine, found, changed)
+            await save_versions(database.engine, found, installation=scheduler.installation)
+        elif own := [key for key in changed if slot_of(key[1]) in slots]:
+            await save_changed_versions(database.engine, found, own, installation=scheduler.installation)
         self._saved, self._saved_for = found, saved_for

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from region_operator.cronjobs.live import LiveCronJob
     from region_operator.database.store import Database
     from region_operator.kube.api import Api
+    from region_operator.regions.slots import Slots
     from region_operator.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -84,9 +85,17 @@ class LedgerService:
             self._stale_since = self._clock()
 
     async def save_schedules(
-        self, database: Database, scheduler: Scheduler, cronjobs: Collection[LiveCronJob], *, look: int
+        self,
+        database: Database,
+        scheduler: Scheduler,
+        cronjobs: Collection[LiveCronJob],
+        *,
+        slots: Slots,
+        look: int,
     ) -> None:
         """Save the current schedule versions, by all CronJobs as the reconcile left the CronJobs.
+
+        The ledger is kept in the `slots` that this installation owns.
 
         After another full look (`look` is its number) all versions are compared with the database, otherwise those that
         changed since the last save.
@@ -97,7 +106,7 @@ class LedgerService:
         if database.schema_conflict:
             self._finalizer = None
             return
-        saving = self._saver.save(database, scheduler, cronjobs, look=look)
+        saving = self._saver.save(database, scheduler, cronjobs, slots=slots, look=look)
         if not await _attempt(saving, self._save_log, seconds=SAVE_LIMIT_SECONDS):
             return
         if self._finalizer is None or not self._finalizer.is_for(database.engine, scheduler):

@@ -43,6 +43,8 @@ class ChangeReason(StrEnum):
     """The region has no active row any more, and its code is that of a row with another id."""
     DUPLICATE = "duplicate"
     """The region has another CronJob already."""
+    HANDED_OVER = "handed over"
+    """Another installation owns the region now, and has made its own CronJob."""
 
 
 class Guarded(StrEnum):

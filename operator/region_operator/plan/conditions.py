@@ -85,6 +85,9 @@ class ReadyReason(StrEnum):
     """The region table cannot be read: it is missing, lacks a column, or refuses the right."""
     SOURCE_SLOW = "SourceSlow"
     """Reading the region table takes too long."""
+    SOURCE_TAKEN = "SourceTaken"
+    """Another installation owns the region table, or a part of what the spec wants. The message says who, since when,
+    and how a person takes over."""
     APPLY_FAILED = "ApplyFailed"
     """The API server refused a change or did not answer."""
     FORBIDDEN = "Forbidden"
@@ -112,6 +115,7 @@ NOT_FOLLOWED = frozenset(
         ReadyReason.CREATIONS_HELD,
         ReadyReason.TOO_MANY_REGIONS,
         ReadyReason.INVALID_SPEC,
+        ReadyReason.SOURCE_TAKEN,
     }
 )
 """The reasons of a reconcile that came to its end, and left the cluster apart from the table or the spec."""

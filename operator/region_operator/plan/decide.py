@@ -19,6 +19,7 @@ from region_operator.plan.guard_memory import NONE, GuardState
 from region_operator.plan.plan import ticking_ids_by_code
 from region_operator.plan.planner import Planner
 from region_operator.regions.row_parser import RowParser
+from region_operator.regions.slots import slot_of_key
 from region_operator.scheduler import InvalidSchedule, Scheduler
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.plan.changes import Desired, Plan, Render
     from region_operator.regions.region import Quarantined, RegionRow
+    from region_operator.regions.slots import Slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,14 @@ class Decider:
         scheduler: Scheduler,
         *,
         source: str,
+        taking: Slots,
         complete: bool,
         now: datetime,
     ) -> Generator[None, None, Decided]:
         """Compare the active rows with all CronJobs of the namespace. Yield now and then.
 
-        `source` is the table's qualified name. `complete` says that `rows` are all active rows. `now` has a time zone.
+        `source` is the table's qualified name. The regions in the slots `taking` tick elsewhere, so their CronJobs here
+        are no growth. `complete` says that `rows` are all active rows. `now` has a time zone.
         """
         spec = scheduler.spec
         current = [live for live in cronjobs if live.ours]
@@ -75,7 +79,10 @@ class Decider:
             render=render,
             keep_last=spec.invalid_schedule is InvalidSchedule.KEEP_LAST,
             foreign_names={live.name for live in cronjobs if not live.ours},
-            common=(scheduler.uid, scheduler.name, scheduler.namespace, spec.model_dump_json(), self._tick_image),
+            common=(
+                *(scheduler.uid, scheduler.name, scheduler.namespace, scheduler.installation),
+                *(spec.model_dump_json(), self._tick_image),
+            ),
         )
         state = GuardState.from_status(scheduler.status)
         decision = guard_stops(
@@ -88,11 +95,12 @@ class Decider:
         )
         if not complete:
             decision = replace(decision, state=_with_deletions_of(decision.state, state))
+        created = (write.key for write in plan.writes) if taking else ()
         decision, room = guard_growth(
             decision,
             current,
             max_regions=spec.max_regions,
-            known={live.key for live in self._current},
+            known={live.key for live in self._current} | {key for key in created if slot_of_key(key) in taking},
             approval=scheduler.approval,
             now=now,
         )

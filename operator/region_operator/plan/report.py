@@ -17,7 +17,7 @@ from region_operator.plan.hold_report import explain_hold, region_code
 from region_operator.regions.region import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from region_operator.plan.changes import Change, Write
     from region_operator.plan.deletion_guard import Decision
@@ -37,6 +37,7 @@ ACTIONS = {
     ChangeReason.REMOVED: "delete",
     ChangeReason.DUPLICATE: "delete",
     ChangeReason.REPLACED: "replace",
+    ChangeReason.HANDED_OVER: "delete",
 }
 HOLD = "hold"
 
@@ -123,16 +124,16 @@ def make_report(
     forecast: Forecast,
     *,
     quota: int | None = None,
-    problem: str = "",
+    problems: Iterable[str] = (),
 ) -> Report:
-    """Put a decision into words. `quota` is the Report's `quota`; `problem` becomes the last note, unless empty."""
+    """Put a decision into words. `quota` is the Report's `quota`; `problems` become the last notes."""
     reasons = {row.id: row.reason for row in quarantined}
     return Report(
         lines=tuple(sorted(_lines(decision, reasons), key=_sort_key)),
         unchanged=decision.plan.unchanged,
         quota=quota,
         quarantined=tuple(quarantined),
-        notes=(*_notes(decision, scheduler), *([problem] if problem else [])),
+        notes=(*_notes(decision, scheduler), *problems),
         forecast=forecast,
     )
 
@@ -166,6 +167,8 @@ def _why_held(kind: Guarded | None) -> str:
 def _why_deleted(delete: Delete) -> str:
     if delete.reason is ChangeReason.DUPLICATE:
         return "the region has an older one"
+    if delete.reason is ChangeReason.HANDED_OVER:
+        return "another installation owns the region"
     if delete.successor is None:
         return "no active row"
     old, new = delete.live.region_id, delete.successor.desired.region.id

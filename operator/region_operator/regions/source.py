@@ -16,6 +16,8 @@ from sqlalchemy.exc import DataError, DBAPIError, ProgrammingError
 
 from region_operator.database.engine import first_line, is_away, transaction
 from region_operator.database.region_table import Trigger, look_at_trigger
+from region_operator.regions.region import text_of
+from region_operator.regions.slots import ALL_SLOTS, slot_of
 from region_operator.runtime.slices import run_in_slices
 from region_tick.contract import SCHEMA
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from region_operator.regions.slots import Slots
     from region_operator.scheduler import Columns, Source
 
 READ_TIMEOUT_SECONDS = 30
@@ -107,9 +110,14 @@ class Reading:
 
 
 async def read_regions(
-    engine: AsyncEngine, source: Source, *, default_schema: str, max_rows: int = 10_000 + ROWS_BEYOND
+    engine: AsyncEngine,
+    source: Source,
+    *,
+    default_schema: str,
+    slots: Slots = ALL_SLOTS,
+    max_rows: int = 10_000 + ROWS_BEYOND,
 ) -> Reading:
-    """Look at the table's triggers, then read the table, at most the first `max_rows` active rows.
+    """Look at the table's triggers, then read the table's regions in `slots`, at most the first `max_rows` active rows.
 
     Raises UnreadableSourceError, SlowSourceError, and SQLAlchemy's errors if the database is away.
     """
@@ -119,7 +127,7 @@ async def read_regions(
             f"the region table {table} is in the operator's own schema, which migrations change: move it to another"
             " schema, and name that in spec.source.table or in DATABASE_URL's ?schema="
         )
-    select = _select(table, source.columns).limit(max_rows + 1)
+    select = _select(table, source.columns, slots).limit(max_rows + 1)
     names = {"schema": table.schema, "table": table.name}
     try:
         async with transaction(
@@ -131,6 +139,7 @@ async def read_regions(
             rows = await run_in_slices(_as_dicts(result))
     except DBAPIError as error:
         raise (_timeout_error(table, error.orig) or _unreadable_error(table, error) or error) from error
+    _check_slots(table, rows, slots)
     return Reading(rows[:max_rows], trigger, complete=len(rows) <= max_rows)
 
 
@@ -171,10 +180,33 @@ def _unreadable_error(table: Table, error: DBAPIError) -> UnreadableSourceError 
     return UnreadableSourceError(f"the region table {table} cannot be read: {': '.join(said)}")
 
 
-def _select(table: Table, columns: Columns) -> sa.Select[Any]:
+def _check_slots(table: Table, rows: Sequence[Mapping[str, Any]], slots: Slots) -> None:
+    """Refuse ids whose texts differ between Postgres and Python: the slots differ too. Raises UnreadableSourceError."""
+    if slots == ALL_SLOTS:
+        return
+    for row in rows:
+        if slot_of(text_of(row["id"])) not in slots:
+            raise UnreadableSourceError(
+                f"the region table {table} cannot be divided into shards: its ids have a type whose text is ambiguous,"
+                f" e.g. {text_of(row['id'])}: use uuid, bigint or text, by a view if need be"
+            )
+
+
+def _select(table: Table, columns: Columns, slots: Slots) -> sa.Select[Any]:
     names = columns.model_dump(exclude_none=True)
     active = sa.column(names.pop("active"), sa.Boolean)
     selected: list[sa.Label[Any]] = [sa.column(name).label(key) for key, name in names.items()]
-    return (
-        sa.select(*selected).select_from(sa.table(table.name, schema=table.schema)).where(active).order_by(selected[0])
-    )
+    query = sa.select(*selected).select_from(sa.table(table.name, schema=table.schema)).where(active)
+    if slots != ALL_SLOTS:
+        wanted = sa.any_(sa.literal(sorted(slots), sa.ARRAY(sa.Integer)))
+        query = query.where(_slot(selected[0].element) == wanted if slots else sa.false())
+    return query.order_by(selected[0])
+
+
+def _slot(region_id: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
+    """Return the slot of a region as `slots.slot_in_sql` does, from a column whose name may need quotes.
+
+    A row without an id has a slot too, so that one of the shards says what is wrong with the row.
+    """
+    text = sa.func.coalesce(sa.cast(region_id, sa.Text), "")
+    return sa.func.get_byte(sa.func.sha256(sa.func.convert_to(text, "UTF8")), 0)
