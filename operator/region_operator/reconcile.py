@@ -163,9 +163,7 @@ class Reconciler:
     async def _apply(
         self, scheduler: Scheduler, observation: Observation, database: Database, progress: Progress
     ) -> int:
-        """Make the decided changes, then take over the slots whose CronJobs are made. Return how many changes the next
-        reconcile must decide again. Raises ApplyError.
-        """
+        """Make the decided changes, and take over the slots. Return how many changes are left. Raises ApplyError."""
         plan, namespace = observation.decision.plan, scheduler.namespace
         handover = Handover(database)
         await handover.by_code(plan, observation.rows)

@@ -11,11 +11,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
-
 from region_operator.durations import Duration  # noqa: TC001 - pydantic needs the type
-from region_tick.contract import DATABASE_SECRET
+from region_operator.tick_spec import Model, TickSpec
 
 GROUP = "region-tick.dev"
 VERSION = "v1alpha1"
@@ -32,21 +29,10 @@ TAKE_OVER_ANNOTATION = f"{GROUP}/take-over"
 """On a RegionScheduler: a person sets it to the installations, separated by commas, that are to lose their regions to
 this one."""
 
-_UNPRIVILEGED = {
-    "runAsNonRoot": True,
-    "runAsUser": 65532,
-    "runAsGroup": 65532,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-
 
 def format_time(moment: datetime) -> str:
     """Write a moment like the API server: UTC, whole seconds (apimachinery, metav1.Time)."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
 
 class InvalidSchedule(StrEnum):
@@ -56,7 +42,7 @@ class InvalidSchedule(StrEnum):
     KEEP_LAST = "KeepLast"
 
 
-class Columns(_Model):
+class Columns(Model):
     """The names of the table's columns. `handler` and `timeout` are None if the table has no such column."""
 
     id: str = "id"
@@ -72,14 +58,14 @@ class Columns(_Model):
     timeout: str | None = None
 
 
-class Shard(_Model):
+class Shard(Model):
     """One of `count` parts of a table. `count` divides 256, and `index` counts from 0."""
 
     index: int
     count: int
 
 
-class Source(_Model):
+class Source(Model):
     """The table or view with the regions. `table` is `name` or `schema.name`. `create` says whether region_index may be
     made. Without a `shard`: all regions.
     """
@@ -95,49 +81,7 @@ class Source(_Model):
         return self == Source()
 
 
-class ExtraMetadata(_Model):
-    """Labels and annotations beside the operator's own."""
-
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
-
-
-class TickSpec(_Model):
-    """The settings of every tick's Job and pod.
-
-    Without `image` the tick image of the operator's release is used. Without `start_deadline` the schedule decides. A
-    Job is kept for `ttl` after its end. The fields from `env` on go into the pod as they are; the schema keeps what the
-    operator sets itself out of them.
-    """
-
-    image: str | None = None
-    handler: str = "poke"
-    database_secret: str = DATABASE_SECRET
-    timeout: Duration = timedelta(minutes=10)
-    retries: int = 2
-    start_deadline: Duration | None = None
-    failed_jobs_history_limit: int = 1
-    ttl: Duration = timedelta(hours=24)
-    env: list[dict[str, Any]] = Field(default_factory=list)
-    env_from: list[dict[str, Any]] = Field(default_factory=list)
-    resources: dict[str, Any] = Field(default_factory=dict)
-    volumes: list[dict[str, Any]] = Field(default_factory=list)
-    volume_mounts: list[dict[str, Any]] = Field(default_factory=list)
-    init_containers: list[dict[str, Any]] = Field(default_factory=list)
-    image_pull_secrets: list[dict[str, Any]] = Field(default_factory=list)
-    image_pull_policy: str | None = None
-    node_selector: dict[str, str] = Field(default_factory=dict)
-    tolerations: list[dict[str, Any]] = Field(default_factory=list)
-    affinity: dict[str, Any] = Field(default_factory=dict)
-    topology_spread_constraints: list[dict[str, Any]] = Field(default_factory=list)
-    security_context: dict[str, Any] = Field(default_factory=lambda: dict(_UNPRIVILEGED))
-    host_aliases: list[dict[str, Any]] = Field(default_factory=list)
-    job_metadata: ExtraMetadata = ExtraMetadata()
-    pod_metadata: ExtraMetadata = ExtraMetadata()
-    service_account_name: str | None = None
-
-
-class DeletionGuard(_Model):
+class DeletionGuard(Model):
     """How many regions may stop within the window: `max_count`, or `max_percent` of all regions if greater."""
 
     max_count: int = 10
@@ -145,13 +89,13 @@ class DeletionGuard(_Model):
     window: Duration = timedelta(minutes=10)
 
 
-class Capacity(_Model):
+class Capacity(Model):
     """What the cluster can do, as far as nobody can ask the cluster. Only the forecast uses it."""
 
     jobs_per_second: float = 8
 
 
-class Spec(_Model):
+class Spec(Model):
     """A RegionScheduler's spec."""
 
     source: Source = Source()
@@ -170,7 +114,7 @@ def scheduler_path(namespace: str, name: str) -> str:
     return f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
 
 
-class Scheduler(_Model):
+class Scheduler(Model):
     """A RegionScheduler as the API server returned it.
 
     `status` stays unparsed, because the next status is compared with the unparsed status. `tick_as_written` is

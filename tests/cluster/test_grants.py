@@ -72,7 +72,7 @@ async def test_it_accounts_for_ticks_that_never_came(
     engine = make_engine(DatabaseUrl.parse(roles.url(Kind.OPERATOR, database)))
     async with connect("test") as api:
         for version in versions:
-            await save_versions(engine, {version.key: version}, source=SOURCE, scheduler=of.uid)
+            await save_versions(engine, {version.key: version}, installation=of.installation)
         watch, month = JobWatch(api), timedelta(days=30)
         finalizer = Finalizer(engine, of, job_watch=watch, job_cleanup=JobCleanup(api, watch), retention=month)
         await finalizer.finalize(timedelta())

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.regions.region import RegionRow
     from region_operator.regions.schedule import Schedule
-    from region_operator.scheduler import Scheduler, TickSpec
+    from region_operator.scheduler import Scheduler
+    from region_operator.tick_spec import TickSpec
 
 TMP_VOLUME = "region-tick-tmp"
 """The name of the volume at /tmp. The root file system is read-only, and programs want a place for temporary files."""

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from region_operator.cronjobs.labels import SuspendedBy
     from region_operator.regions.region import RegionRow
     from region_operator.regions.schedule import Schedule
-    from region_operator.scheduler import ExtraMetadata, Scheduler
+    from region_operator.scheduler import Scheduler
+    from region_operator.tick_spec import ExtraMetadata
 
 POD_START_SECONDS = 15
 

@@ -20,11 +20,13 @@ from region_operator.database.comments import VIEWS
 from region_operator.database.tables import (
     compatibility,
     creator,
+    installation,
     item,
     job_run,
     ledger,
     region_cursor,
     region_schedule,
+    slot_owner,
     suspension,
 )
 from region_tick.contract import SCHEMA
@@ -72,6 +74,7 @@ RIGHTS = {
         Right(("UPDATE",), job_run.name, _SET_BY_TICKS),
         Right(("SELECT", "INSERT", "UPDATE"), region_cursor.name),
         Right(("SELECT",), suspension.name),
+        Right(("SELECT",), slot_owner.name),
         *_CREATORS,
         Right(("SELECT", "INSERT"), "procrastinate_jobs"),
         Right(("INSERT",), "procrastinate_events"),  # by a trigger of procrastinate_jobs
@@ -87,7 +90,9 @@ RIGHTS = {
 }
 """What each role may do with single relations of ours. The operator may read and write all of them."""
 
-OF_OPERATOR_ALONE = frozenset({"alembic_version", compatibility.name, ledger.name, region_schedule.name})
+OF_OPERATOR_ALONE = frozenset(
+    {"alembic_version", compatibility.name, installation.name, ledger.name, region_schedule.name}
+)
 """Our tables that no other role needs."""
 
 
@@ -137,7 +142,7 @@ def _check(roles: dict[Kind, str], schema: str, table: str) -> str:
     """Return the statement that warns about what lets the other roles do the operator's work or change its tables."""
     body = _CHECK.format(
         ours=_literal(SCHEMA),
-        closed=", ".join(map(_literal, sorted(OF_OPERATOR_ALONE | {suspension.name}))),
+        closed=", ".join(map(_literal, sorted(OF_OPERATOR_ALONE | {suspension.name, slot_owner.name}))),
         checked=", ".join(dict.fromkeys(_literal(name) for kind, name in roles.items() if kind is not Kind.OPERATOR)),
         operator=_literal(roles[Kind.OPERATOR]),
         regions=_literal(sql.Identifier(schema, table).as_string()),

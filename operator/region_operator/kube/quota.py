@@ -52,12 +52,10 @@ async def read_quota(api: Api, scheduler: Scheduler) -> Quota:
 
 
 async def apply_quota(api: Api, quota: Quota) -> None:
-    """Apply the ResourceQuota if it drifted.
+    """Apply the ResourceQuota.
 
     Raises what `api.ERRORS` lists; ApiException 409 if another was made since the look.
     """
-    if not quota.drifted:
-        return
     uid = quota.live["metadata"]["uid"] if quota.live else None
     await put(api, _path(quota.manifest), quota.manifest, uid=uid, live=quota.live)
     extra: dict[str, object] = {"concurrency": quota.concurrency}

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from region_operator.cronjobs.labels import APP
 from region_operator.cronjobs.manifest_parts import COMMON_LABELS, owner_reference
 from region_operator.kube.api import Propagation
-from region_operator.scheduler import TickSpec
+from region_operator.tick_spec import TickSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
