@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -110,8 +111,10 @@ def test_shards_of_a_table_one_to_two_and_back(
         ids = connection.execute("SELECT code, id::text FROM region_index").fetchall()
     odd = {code for code, region_id in ids if slot_of(region_id) % 2}
     assert 3 < len(odd) < REGIONS - 3
-    with blue.operator() as first, green.operator(INSTALLATION="green"):
-        blue.will_have(CODES)
+    with ExitStack() as stack:
+        first = stack.enter_context(blue.operator())
+        blue.will_have(CODES)  # before the other begins, because the first of two owns the table
+        stack.enter_context(green.operator(INSTALLATION="green"))
         blue.shard(0, 2)
         eventually(lambda: "128 of 256 slots are offered" in blue.kubectl.ready()["message"], what="half is offered")
         assert blue.codes == CODES
