@@ -12,7 +12,7 @@ import pytest
 
 from region_operator.regions.slots import slot_of
 from region_tick.claim import Claimed, Final, Leased, Refused, RunKey, claim
-from region_tick.contract import LATENESS_TOLERANCE_SECONDS, RUNS_CHANNEL, Reason, State, job_name
+from region_tick.contract import LATENESS_TOLERANCE_SECONDS, Reason, State, job_name
 from region_tick.fence import Ending, finish, is_finished, renew
 from region_tick.session import connect
 from region_tick.statements import MANUAL_LOCK
@@ -70,7 +70,7 @@ def test_an_interrupted_tick_is_free_at_once_and_forgets_its_error(
     database: str, connection: psycopg.Connection, observer: Observer
 ) -> None:
     ending = Ending(state=State.INTERRUPTED, reason=Reason.ERROR, error=ValueError("no"))
-    assert finish(connection, first(database, connection), ending, job_name="job")
+    assert finish(connection, first(database, connection), ending)
     assert first(database, connection).attempt == 2
     row = observer.row()
     assert [row[column] for column in ("state", "reason", "error_class", "error_message", "finished_at")] == [
@@ -280,7 +280,7 @@ def test_a_tick_stays_the_same_tick_however_long_after_its_time_it_is_tried_agai
     observer.expire()
     again = first(database, connection, tick_at=long_ago)
     assert (again.key.manual_uid, again.attempt) == ("", 2)
-    assert finish(connection, again, SUCCESS, job_name="job")
+    assert finish(connection, again, SUCCESS)
     verdict = claim(connection, environment(database, tick_at=long_ago), lease_seconds=LEASE)
     assert verdict == Final(again.key, State.SUCCEEDED, Reason.OK)
     assert len(observer.rows()) == 1
@@ -308,11 +308,10 @@ def test_a_renewed_lease_holds_longer(database: str, connection: psycopg.Connect
     assert observer.row()["lease_until"] - before["lease_until"] >= timedelta(seconds=LEASE)
 
 
-def test_an_ending_is_written_and_told(database: str, connection: psycopg.Connection, observer: Observer) -> None:
+def test_an_ending_is_written(database: str, connection: psycopg.Connection, observer: Observer) -> None:
     claimed = first(database, connection)
-    observer.connection.execute(f"LISTEN {RUNS_CHANNEL}")
     ending = Ending(state=State.FAILED, reason="a\0b\udc80", counts={"a\0\ud800": 1}, error=ValueError("a\0b\udc80"))
-    assert finish(connection, claimed, ending, job_name="the-job")
+    assert finish(connection, claimed, ending)
     row = observer.row()
     assert [row[column] for column in ("state", "reason", "counts", "error_class", "error_message")] == [
         "failed", "ab\\udc80", {"a\\ud800": 1}, "builtins.ValueError", "ab\\udc80",
@@ -320,16 +319,6 @@ def test_an_ending_is_written_and_told(database: str, connection: psycopg.Connec
     assert is_finished(connection, claimed, ending)
     assert row["started_at"] < row["finished_at"] <= row["now"]
     assert row["lease_until"] <= row["now"]
-    (told,) = observer.connection.notifies(timeout=30, stop_after=1)
-    assert (told.channel, told.payload) == (RUNS_CHANNEL, "the-job")
-
-
-def test_a_tick_skipped_for_lateness_is_told(database: str, connection: psycopg.Connection, observer: Observer) -> None:
-    observer.connection.execute(f"LISTEN {RUNS_CHANNEL}")
-    late = environment(database, tick_at=ago(minutes=10), START_DEADLINE_SECONDS="15")
-    assert isinstance(claim(connection, late, lease_seconds=LEASE), Final)
-    (told,) = observer.connection.notifies(timeout=30, stop_after=1)
-    assert told.payload == late.job_name
 
 
 @pytest.mark.parametrize(
@@ -341,15 +330,11 @@ def test_an_attempt_that_lost_its_lease_writes_nothing(
     lost: dict[str, object], database: str, connection: psycopg.Connection, observer: Observer
 ) -> None:
     claimed = first(database, connection)
-    observer.connection.execute(f"LISTEN {RUNS_CHANNEL}")
     observer.change(**lost)
     before = observer.row()
     assert not renew(connection, claimed, lease_seconds=LEASE)
-    assert not finish(connection, claimed, SUCCESS, job_name="stale")
+    assert not finish(connection, claimed, SUCCESS)
     assert observer.row() | {"now": None} == before | {"now": None}
-    observer.connection.execute(f"NOTIFY {RUNS_CHANNEL}, 'nothing before this'")
-    (told,) = observer.connection.notifies(timeout=30, stop_after=1)
-    assert told.payload == "nothing before this"
 
 
 def test_of_many_at_once_one_gets_it(database: str, observer: Observer) -> None:

@@ -95,7 +95,7 @@ def test_formats_of_dates_and_intervals(empty_database: str, dates: str, interva
             bound(connection)
             row = connection.execute("SELECT tick_at, interval '-1 day 2 s' FROM region_tick.job_run").fetchone()
         assert row == (claimed.key.tick_at, timedelta(days=-1, seconds=2))
-        assert finish(connection, claimed, Ending(state=State.SUCCEEDED, reason=Reason.OK), job_name="job")
+        assert finish(connection, claimed, Ending(state=State.SUCCEEDED, reason=Reason.OK))
 
 
 def test_formats_behind_a_pooler(empty_database: str, pooled: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_formats_behind_a_pooler(empty_database: str, pooled: str, monkeypatch: 
         for _ in range(3):
             row = connection.execute("SELECT tick_at FROM region_tick.job_run").fetchone()
             assert row == (claimed.key.tick_at,)
-        assert finish(connection, claimed, Ending(state=State.SUCCEEDED, reason=Reason.OK), job_name="job")
+        assert finish(connection, claimed, Ending(state=State.SUCCEEDED, reason=Reason.OK))
     monkeypatch.delenv("PGDATESTYLE")
     with psycopg.connect(
         DatabaseUrl.parse(pooled).conninfo, autocommit=True
@@ -151,7 +151,7 @@ def test_what_the_database_cannot_hold_is_escaped_and_counted(encoded: str) -> N
         ending = Ending(
             state=State.FAILED, reason="東京 🚀", counts={"größe 🚀": 1}, error=ValueError('Łódź 🚀 \\ " \0')
         )
-        assert finish(connection, claimed, ending, job_name="job")
+        assert finish(connection, claimed, ending)
         row = connection.execute("SELECT reason, counts, handler FROM region_tick.job_run").fetchone()
     assert row == (
         escape("東京 🚀", encoding), {escape("größe 🚀", encoding): 1}, escape("módulo:función🚀", encoding)

@@ -13,7 +13,6 @@ from psycopg import sql
 from psycopg.rows import class_row, scalar_row
 
 from region_tick.claim import Claimed, claim
-from region_tick.contract import RUNS_CHANNEL
 from region_tick.effects import Effects
 from region_tick.fence import guard_within, renew
 from region_tick.handlers import LeaseLostError, Outcome
@@ -40,7 +39,7 @@ def table_of_effects(observer: Observer) -> None:
 
 @pytest.fixture
 def effects(database: str, connection: psycopg.Connection) -> Effects:
-    return Effects(connection, first(database, connection), job_name="the-job")
+    return Effects(connection, first(database, connection))
 
 
 def made(observer: Observer) -> list[int]:
@@ -130,7 +129,6 @@ def test_what_a_handler_breaks_off_is_rolled_back_and_finishes_nothing(
 
 
 def test_effects_and_the_end_of_their_tick_are_committed_together(effects: Effects, observer: Observer) -> None:
-    observer.connection.execute(f"LISTEN {RUNS_CHANNEL}")
     with effects.transaction() as connection:
         inserted = connection.execute("INSERT INTO effect VALUES (1), (2)").rowcount
         effects.finish(Outcome({"inserted": inserted}, reason="enough"))
@@ -141,8 +139,6 @@ def test_effects_and_the_end_of_their_tick_are_committed_together(effects: Effec
     assert row["lease_until"] <= row["now"]
     assert effects.finished is not None
     assert effects.finished.counts == {"inserted": 2}
-    (told,) = observer.connection.notifies(timeout=30, stop_after=1)
-    assert told.payload == "the-job"
 
 
 def test_a_savepoint_that_is_rolled_back_takes_no_ending_with_it(effects: Effects, observer: Observer) -> None:
@@ -229,7 +225,7 @@ def test_a_lease_renewed_in_mid_transaction_is_no_conflict_whatever_the_servers_
     parsed = environment(database).database
     with closing(connect(parsed)) as connection, closing(connect(parsed)) as renewing:
         claimed = first(database, connection)
-        effects = Effects(connection, claimed, job_name="the-job")
+        effects = Effects(connection, claimed)
         with effects.transaction() as inside:
             inside.execute("INSERT INTO effect VALUES (1)")
             assert renew(renewing, claimed, lease_seconds=LEASE)
@@ -250,13 +246,13 @@ def test_it_is_so_behind_a_pgbouncer_in_transaction_mode(behind_pgbouncer: str, 
     """Two connections of the server for all: each transaction may have another."""
     parsed = environment(behind_pgbouncer).database
     with closing(connect(parsed)) as connection, closing(connect(parsed)) as other:
-        effects = Effects(connection, first(behind_pgbouncer, connection), job_name="the-job")
+        effects = Effects(connection, first(behind_pgbouncer, connection))
         with effects.transaction() as inside:
             inside.execute("INSERT INTO effect VALUES (1)")
         observer.expire()
         with pytest.raises(LeaseLostError), effects.transaction() as inside:  # noqa: PT012
             inside.execute("INSERT INTO effect VALUES (2)")
-            later = Effects(other, first(behind_pgbouncer, other), job_name="the-job")
+            later = Effects(other, first(behind_pgbouncer, other))
         with later.transaction() as inside:
             inside.execute("INSERT INTO effect VALUES (3)")
             later.finish(Outcome())

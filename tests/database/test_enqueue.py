@@ -104,7 +104,7 @@ def test_a_tick_that_is_done_enqueues_nothing_when_it_runs_again(ticks: Ticks, o
 @pytest.fixture
 def effects(database: str, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> Effects:
     monkeypatch.setenv(Variable.SOURCE, SOURCE)
-    return Effects(connection, first(database, connection), job_name="the-job")
+    return Effects(connection, first(database, connection))
 
 
 def test_tasks_of_an_attempt_that_lost_its_lease_are_rolled_back(

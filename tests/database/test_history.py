@@ -101,7 +101,7 @@ async def test_a_promoted_standby_has_each_tick_with_its_claim_or_not_at_all_and
             url = standby.url("app")
             with closing(connect(DatabaseUrl.parse(before_url))) as connection:
                 kept = first(before_url, connection)
-                assert finish(connection, kept, SUCCESS, job_name="kept")
+                assert finish(connection, kept, SUCCESS)
                 count = "SELECT count(*) FROM region_tick.job_run WHERE state = 'succeeded'"
                 eventually(lambda: value(url, count) == 1, what="the standby has the first tick")
                 before = await history_of(before_url)
@@ -120,7 +120,7 @@ async def test_a_promoted_standby_has_each_tick_with_its_claim_or_not_at_all_and
                 anew = first(url, connection, tick_at=lost, POD_NAME="pod-2")
                 assert anew.attempt == in_flight.attempt  # the same number, and yet another attempt
                 assert not renew(connection, in_flight, lease_seconds=LEASE)
-                assert not finish(connection, in_flight, SUCCESS, job_name="lost")
+                assert not finish(connection, in_flight, SUCCESS)
                 with connection.transaction():
                     assert not guard_within(connection, in_flight)
-                assert finish(connection, anew, SUCCESS, job_name="anew")
+                assert finish(connection, anew, SUCCESS)

@@ -36,5 +36,5 @@ def test_each_statement_is_prepared_by_the_migrated_database(name: str, database
 def test_the_statements_are_all_there() -> None:
     assert set(STATEMENTS) == {
         "BOUNDS", "MANUAL_LOCK", "MANUAL_TICK_AT", "ROW_OF_JOB", "CLAIM", "RENEW", "GUARD", "FINISH", "FINISHED",
-        "NOTIFY", "CREATORS", "CREATOR", "ANSWERED", "FAILED", "ITEMS",
+        "CREATORS", "CREATOR", "ANSWERED", "FAILED", "ITEMS",
     }  # fmt: skip

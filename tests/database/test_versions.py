@@ -52,7 +52,7 @@ def test_an_empty_database_is_migrated_and_takes_ticks(
         with closing(connect(url)) as connection:
             assert connection.info.server_version // 10_000 == major
             record_property(POSTGRES, version_of(connection))
-            assert finish(connection, first(server.url(), connection), SUCCESS, job_name="job")
+            assert finish(connection, first(server.url(), connection), SUCCESS)
         assert asyncio.run(regions(server.url())) == []
         assert asyncio.run(account(url)) == 1
         with psycopg.connect(server.url()) as observer:

@@ -38,7 +38,7 @@ def begin(database: str, connection: psycopg.Connection) -> Claim:
 
 
 def end(connection: psycopg.Connection, claimed: Claimed, ending: Ending = SUCCESS) -> None:
-    assert finish(connection, claimed, ending, job_name="job")
+    assert finish(connection, claimed, ending)
 
 
 def cursor(observer: Observer) -> datetime | None:
@@ -131,7 +131,7 @@ def test_an_attempt_that_lost_its_lease_moves_nothing(
 ) -> None:
     claimed = begin(5)
     observer.expire()
-    assert not finish(connection, claimed, SUCCESS, job_name="job")
+    assert not finish(connection, claimed, SUCCESS)
     assert cursor(observer) is None
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, State
 from region_tick.handlers import Window
-from region_tick.session import bound, cursor, notify
+from region_tick.session import bound, cursor
 from region_tick.statements import CLAIM, MANUAL_LOCK, MANUAL_TICK_AT, ROW_OF_JOB
 
 if TYPE_CHECKING:
@@ -113,8 +113,6 @@ def claim(connection: psycopg.Connection, environment: Environment, *, lease_sec
         if row[1] is None:
             return Refused(key, owner=row[2], since=row[4].astimezone(UTC))
         mine, state, reason, attempt, lease_until, window_start = row[0], State(row[1]), *row[2:]
-        if mine and state.final:
-            notify(connection, environment.job_name)
     if state.final:
         return Final(key, state, reason)
     if not mine:

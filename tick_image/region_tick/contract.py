@@ -24,9 +24,6 @@ Secret, unless spec.tick.databaseSecret names another one."""
 CHANGES_CHANNEL = "region_tick_changes"
 """NOTIFY channel for changes of a region table. The payload is the table's qualified name, `public.region_index`."""
 
-RUNS_CHANNEL = "region_tick_runs"
-"""NOTIFY channel for ticks that ended. The payload is the name of the tick's Job."""
-
 LATENESS_TOLERANCE_SECONDS = 15
 """How long after the CronJob's startingDeadlineSeconds a tick's first claim is still in time: a pod starts slowly."""
 

@@ -31,17 +31,14 @@ if TYPE_CHECKING:
 class Effects:
     """Implements `Tick.transaction` and `Tick.finish` for one attempt on one connection."""
 
-    def __init__(
-        self, connection: psycopg.Connection, claimed: Claimed, *, job_name: str, idle_seconds: float = IDLE_SECONDS
-    ) -> None:
+    def __init__(self, connection: psycopg.Connection, claimed: Claimed, *, idle_seconds: float = IDLE_SECONDS) -> None:
         self.finished: Ending | None = None
         """How the tick ended, once the ending is committed together with effects."""
         self.finishing = False
         """Whether an ending is committed or may be committed at any moment: from the final row's UPDATE on, until a
         rollback.
         """
-        self._connection, self._claimed, self._job_name = connection, claimed, job_name
-        self._idle_seconds = idle_seconds
+        self._connection, self._claimed, self._idle_seconds = connection, claimed, idle_seconds
         self._in_transaction = False
         self._outcome: Outcome | None = None
 
@@ -89,7 +86,7 @@ class Effects:
         else:
             ending = Ending(state=State.SUCCEEDED, reason=self._outcome.reason, counts=self._outcome.counts)
             self.finishing = True
-            held = finish_within(self._connection, self._claimed, ending, job_name=self._job_name)
+            held = finish_within(self._connection, self._claimed, ending)
         if not held:
             raise LeaseLostError(
                 f"attempt {self._claimed.attempt} does not hold the tick any more: its transaction was rolled back"

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from region_tick.session import bound, cursor, notify, storable
+from region_tick.session import bound, cursor, storable
 from region_tick.statements import FINISH, FINISHED, GUARD, RENEW
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def renew(connection: psycopg.Connection, claimed: Claimed, *, lease_seconds: fl
         return cursor(connection).execute(RENEW, parameters).rowcount == 1
 
 
-def finish(connection: psycopg.Connection, claimed: Claimed, ending: Ending, *, job_name: str) -> bool:
-    """Write how the attempt ended, end the lease and send a notification, in one transaction.
+def finish(connection: psycopg.Connection, claimed: Claimed, ending: Ending) -> bool:
+    """Write how the attempt ended and end the lease, in one transaction.
 
     Return False, with nothing written, if the lease is lost.
 
@@ -54,10 +54,10 @@ def finish(connection: psycopg.Connection, claimed: Claimed, ending: Ending, *, 
     """
     with connection.transaction():
         bound(connection)
-        return finish_within(connection, claimed, ending, job_name=job_name)
+        return finish_within(connection, claimed, ending)
 
 
-def finish_within(connection: psycopg.Connection, claimed: Claimed, ending: Ending, *, job_name: str) -> bool:
+def finish_within(connection: psycopg.Connection, claimed: Claimed, ending: Ending) -> bool:
     """Do the work of `finish` inside the caller's transaction.
 
     Until the end of the transaction, no other attempt can take the tick over. Raises psycopg.Error.
@@ -69,10 +69,7 @@ def finish_within(connection: psycopg.Connection, claimed: Claimed, ending: Endi
         "error_class": _class_name(ending.error) if ending.error else None,
         "error_message": _error_message(ending.error, connection) if ending.error else None,
     }
-    written = cursor(connection).execute(FINISH, parameters).rowcount == 1
-    if written:
-        notify(connection, job_name)
-    return written
+    return cursor(connection).execute(FINISH, parameters).rowcount == 1
 
 
 def is_finished(connection: psycopg.Connection, claimed: Claimed, ending: Ending) -> bool:

@@ -74,12 +74,12 @@ def _finish(
             suppress(psycopg.Error),  # the connection may be broken: a fresh connection shows if more is wrong
             answer_deadline(connection, within=(until - time.monotonic()) / 2),
         ):
-            return finish(connection, claimed, ending, job_name=environment.job_name)
+            return finish(connection, claimed, ending)
     with (
         closing(connect(environment.database, within=until - time.monotonic())) as fresh,
         answer_deadline(fresh, within=until - time.monotonic()),
     ):
-        if finish(fresh, claimed, ending, job_name=environment.job_name):
+        if finish(fresh, claimed, ending):
             return True
         return tried and is_finished(fresh, claimed, ending)  # the first COMMIT may have succeeded without an answer
 

@@ -76,7 +76,7 @@ def run(
         with closing(connect(environment.database)) as connection:
             match _await_claim(connection, environment, messages, deadline=deadline, lease_seconds=lease_seconds):
                 case Claimed() as claimed:
-                    effects = Effects(connection, claimed, job_name=environment.job_name, idle_seconds=idle_seconds)
+                    effects = Effects(connection, claimed, idle_seconds=idle_seconds)
                     tick = _make_tick(environment, claimed, connection, effects, deadline)
                     seconds = {"lease_seconds": lease_seconds, "renewal_seconds": renewal_seconds}
                     lease = Lease(claimed, environment.database, effects, **seconds)

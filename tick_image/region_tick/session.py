@@ -15,8 +15,7 @@ import psycopg
 from psycopg.rows import TupleRow, tuple_row
 
 from region_tick.adaptation import adapt_to_encoding, server_encoding
-from region_tick.contract import RUNS_CHANNEL
-from region_tick.statements import BOUNDS, NOTIFY
+from region_tick.statements import BOUNDS
 from region_tick.text_encoding import escape
 
 if TYPE_CHECKING:
@@ -71,8 +70,3 @@ def storable(text: str, connection: psycopg.Connection) -> str:
 def cursor(connection: psycopg.Connection) -> psycopg.Cursor[TupleRow]:
     """Return a cursor that gives rows as tuples, even if the handler has changed the connection's row factory."""
     return psycopg.Cursor(connection, row_factory=tuple_row)
-
-
-def notify(connection: psycopg.Connection, job_name: str) -> None:
-    """Notify the operator that a Job's tick has ended. Postgres delivers the notification after the COMMIT."""
-    cursor(connection).execute(NOTIFY, {"channel": RUNS_CHANNEL, "job_name": job_name})

@@ -154,7 +154,3 @@ WHERE source = %(source)s::text AND region_id = %(region_id)s::text
 """
 """The reason tells the attempt's own ending from the ledger's: the ledger closes runs that stayed open, also as failed.
 """
-
-NOTIFY = """
-SELECT pg_catalog.pg_notify(%(channel)s::text, %(job_name)s::text)
-"""
