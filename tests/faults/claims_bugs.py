@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum, auto
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,13 @@ from region_tick.statements import CLAIM, FINISH
 if TYPE_CHECKING:
     from types import ModuleType
 
-FENCE = "AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()"
+FENCE = (
+    "AND pod = %(pod)s::text AND attempt = %(attempt)s::integer"
+    " AND state IS NOT DISTINCT FROM 'running' AND lease_until > clock_timestamp()"
+)
 _LEASE = "AND run.lease_until <= clock_timestamp()"
 _OPEN = "run.state IN ('running', 'interrupted') AND"
-_FORWARD = "cursor.window_end < excluded.window_end\n      AND "
+_FORWARD = "cursor.window_end < excluded.window_end AND"
 
 
 class Bug(StrEnum):
@@ -56,6 +60,8 @@ def put(module: ModuleType, **names: object) -> None:
 
 
 def _without(statement: str, part: str) -> str:
-    if part not in statement:
+    """Take a part out of a statement, wherever the statement's lines break."""
+    rest, found = re.subn(r"\s+".join(map(re.escape, part.split())), "", statement)
+    if not found:
         raise ValueError(f"the bug cannot be planted: {part!r} is no part of {statement}")
-    return statement.replace(part, "")
+    return rest

@@ -3,6 +3,10 @@
 No state outlives a transaction (no prepared statement, no session state), so the statements also work through PgBouncer
 in transaction mode. Each parameter is cast to its type, because Postgres cannot always infer the type from a table when
 a statement is prepared.
+
+RENEW, GUARD and FINISH compare the state by IS NOT DISTINCT FROM, to find their row by the primary key. With `=` the
+planner prefers the index of open runs, because that index is small. But all ticks of a minute have the same key there,
+so each tick would read the entries of all others.
 """
 
 BOUNDS = """
@@ -35,24 +39,22 @@ CLAIM = """
 WITH since AS (
     SELECT min(least(window_end, %(tick_at)s::timestamptz)) AS window_start FROM region_tick.region_cursor
     WHERE source = %(source)s::text AND region_id = %(region_id)s::text AND handler = %(handler)s::text
+), known AS (
+    SELECT state, reason, attempt, lease_until, window_start FROM region_tick.job_run
+    WHERE source = %(source)s::text AND region_id = %(region_id)s::text
+      AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
 ), counted AS (
     SELECT FROM region_tick.suspension
     WHERE %(manual_uid)s::text = '' AND source = %(source)s::text AND region_id = %(region_id)s::text
       AND suspended_from < %(tick_at)s::timestamptz AND counted_until >= %(tick_at)s::timestamptz
-      AND NOT EXISTS (
-        SELECT FROM region_tick.job_run
-        WHERE source = %(source)s::text AND region_id = %(region_id)s::text
-          AND tick_at = %(tick_at)s::timestamptz AND manual_uid = '')
+      AND NOT EXISTS (SELECT FROM known)
     LIMIT 1
 ), foreign_owner AS (
     SELECT installation, since FROM region_tick.slot_owner
     WHERE source = %(source)s::text
       AND slot = pg_catalog.get_byte(pg_catalog.sha256(pg_catalog.convert_to(%(region_id)s::text, 'UTF8')), 0)
       AND %(installation)s::text NOT IN ('', installation, coalesce(successor, '')) AND since < %(tick_at)s::timestamptz
-      AND NOT EXISTS (
-        SELECT FROM region_tick.job_run
-        WHERE source = %(source)s::text AND region_id = %(region_id)s::text
-          AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text)
+      AND NOT EXISTS (SELECT FROM known)
 ), mine AS (
     INSERT INTO region_tick.job_run AS run (
         source, region_id, tick_at, manual_uid, region_code, cron, handler, job_name, pod, node,
@@ -85,10 +87,7 @@ WITH since AS (
 )
 SELECT true AS mine, state, reason, attempt, lease_until, window_start FROM mine
 UNION ALL
-SELECT false, state, reason, attempt, lease_until, window_start FROM region_tick.job_run
-WHERE source = %(source)s::text AND region_id = %(region_id)s::text
-  AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
-  AND NOT EXISTS (SELECT FROM mine)
+SELECT false, state, reason, attempt, lease_until, window_start FROM known WHERE NOT EXISTS (SELECT FROM mine)
 UNION ALL
 SELECT false, 'skipped', 'suspended', 0, NULL, NULL FROM counted
 UNION ALL
@@ -97,22 +96,24 @@ SELECT false, NULL, installation, 0, since, NULL FROM foreign_owner
 """A tick without a row is final if the ledger has counted the tick in a suspension, and is refused if another
 installation owned the region's slot when the tick was due. The line of a refusal has no state; it has the owner and the
 time since when. A tick with a row goes on: whoever made the row was in the right.
+
+`known` is the row before the claim. A claim that takes the row over returns the new row from `mine` instead.
 """
 
 RENEW = """
 UPDATE region_tick.job_run SET lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s::float8)
 WHERE source = %(source)s::text AND region_id = %(region_id)s::text
   AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
-  AND pod = %(pod)s::text
-  AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()
+  AND pod = %(pod)s::text AND attempt = %(attempt)s::integer
+  AND state IS NOT DISTINCT FROM 'running' AND lease_until > clock_timestamp()
 """
 
 GUARD = """
 SELECT FROM region_tick.job_run
 WHERE source = %(source)s::text AND region_id = %(region_id)s::text
   AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
-  AND pod = %(pod)s::text
-  AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()
+  AND pod = %(pod)s::text AND attempt = %(attempt)s::integer
+  AND state IS NOT DISTINCT FROM 'running' AND lease_until > clock_timestamp()
 FOR SHARE
 """
 
@@ -124,8 +125,8 @@ WITH finished AS (
         finished_at = clock_timestamp(), lease_until = clock_timestamp()
     WHERE source = %(source)s::text AND region_id = %(region_id)s::text
       AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
-      AND pod = %(pod)s::text
-      AND attempt = %(attempt)s::integer AND state = 'running' AND lease_until > clock_timestamp()
+      AND pod = %(pod)s::text AND attempt = %(attempt)s::integer
+      AND state IS NOT DISTINCT FROM 'running' AND lease_until > clock_timestamp()
     RETURNING source, region_id, handler, state, manual_uid, window_start, window_end
 ), fetched AS (
     INSERT INTO region_tick.region_cursor AS cursor (source, region_id, handler, window_start, window_end)
