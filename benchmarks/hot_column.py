@@ -3,14 +3,15 @@
 Two tables have 1,000 rows each, with a column `seen_at` and a document of 20 kB in each row. One has our triggers. Each
 table has 50 clients of pgbench. Each client updates one random row a statement, as fast as the client can: `UPDATE ...
 SET seen_at = now() WHERE nr = ...`. The clients of one table work for half a second while the clients of the other are
-stopped, in turn in one run, on a Postgres made for the run. While the clients of our table work:
+stopped, in turn in one run, on a Postgres made for the run, whose commits are durable. While the clients of our table
+work:
 
 - a connection listens, and hears nothing of the updates.
 - now and then another session edits a schedule, and the listener hears of the edit.
 
-Commits are durable (fsync is on), as on every server that somebody relies on, and pgbench speaks the protocol that it
-speaks by default: each statement is parsed and planned. Times depend on the machine, so the benchmark judges a ratio:
-the median of the ratios of two turns, one with triggers and the next one without.
+pgbench speaks the protocol that it speaks by default: each statement is parsed and planned. Times depend on the
+machine, so the benchmark judges a ratio: the median of the ratios of two turns, one with triggers and the next one
+without.
 
     .venv/bin/python -m benchmarks.hot_column [SECONDS]
 
@@ -20,37 +21,26 @@ SECONDS is how long the clients of each table work altogether, 60 by default.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import statistics
-import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import truediv
-from typing import TYPE_CHECKING
 
 import psycopg
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.pgbench import CLIENTS, MAKE_DURABLE, at_work, clients, writes_per_second
 from devcluster.postgres import Postgres
-from devcluster.postgres_programs import chosen_major, find_programs
 from region_operator.database.migrate import migrate
 from region_tick.contract import CHANGES_CHANNEL
 from region_tick.database_url import DatabaseUrl
 from tests.harness.regions import add_regions
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-CLIENTS = 50
 ROWS = 1000
 DEFAULT_SECONDS = 60
 TURN_SECONDS = 0.5
-WARM_UP_SECONDS = 3
-SETTLE_SECONDS = 0.05
 EDIT_EVERY = 20
 """How many turns of our table pass from one edit to the next."""
 WITH, WITHOUT = "region_index", "plain"
@@ -60,9 +50,7 @@ MOST_SECONDS = 1.0
 """How long an edit may take to be heard, from the start of its statement."""
 PATIENCE_SECONDS = 30
 PREPARE = (
-    "ALTER SYSTEM SET fsync = on",
-    "ALTER SYSTEM SET full_page_writes = on",
-    "SELECT pg_reload_conf()",
+    *MAKE_DURABLE,
     "ALTER TABLE region_index ADD nr serial UNIQUE, ADD seen_at timestamptz, ADD document text",
     "UPDATE region_index SET document = (SELECT string_agg(md5(n::text), code) FROM generate_series(1, 600) n)",
     "CREATE TABLE plain (LIKE region_index INCLUDING ALL)",
@@ -113,61 +101,20 @@ def measure(url: str, seconds: float) -> Measurement:
         for statement in PREPARE:
             editor.execute(statement.encode())
         listener.execute(f"LISTEN {CHANGES_CHANNEL}")
-        with clients(url, WITH) as ours, clients(url, WITHOUT) as others:
+        with (
+            clients(url, SCRIPT.format(table=WITH)) as ours,
+            clients(url, SCRIPT.format(table=WITHOUT)) as others,
+        ):
             for number in range(round(seconds / TURN_SECONDS)):
                 turns = [(WITH, ours), (WITHOUT, others)]
                 for table, process in turns if number % 2 else reversed(turns):  # neither is always the later one
-                    rates[table].append(updates_per_second(process, editor))
+                    rates[table].append(writes_per_second(process, editor, seconds=TURN_SECONDS))
                 if number % EDIT_EVERY == 0:
                     stray += len(list(listener.notifies(timeout=0)))
                     with at_work(ours):
                         delays.append(seconds_until_heard(editor, listener))
         stray += len(list(listener.notifies(timeout=0)))
     return Measurement(rates, delays, stray)
-
-
-@contextmanager
-def clients(url: str, table: str) -> Iterator[subprocess.Popen[str]]:
-    """Start the clients of a table, let each make its first update, and stop them until somebody lets them work."""
-    program = find_programs(chosen_major(os.environ)).path("pgbench")
-    options = f"--no-vacuum --client={CLIENTS} --jobs=2 --time=1000000 --file=-"
-    with subprocess.Popen([program, *options.split(), url], stdin=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None  # noqa: S101 - a pipe, see above
-        process.stdin.write(SCRIPT.format(table=table))
-        process.stdin.close()
-        time.sleep(WARM_UP_SECONDS)
-        process.send_signal(signal.SIGSTOP)
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@contextmanager
-def at_work(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Let stopped clients work during the context. Raises RuntimeError if they have ended."""
-    if process.poll() is not None:
-        raise RuntimeError(f"pgbench ended with {process.returncode}")
-    process.send_signal(signal.SIGCONT)
-    yield
-    process.send_signal(signal.SIGSTOP)
-    time.sleep(SETTLE_SECONDS)  # the updates that were under way end
-
-
-def updates_per_second(process: subprocess.Popen[str], editor: psycopg.Connection) -> float:
-    """Let clients work for a turn, and return how many updates they made in a second."""
-    before, began = count_transactions(editor), time.monotonic()
-    with at_work(process):
-        time.sleep(TURN_SECONDS)
-        seconds = time.monotonic() - began
-    return (count_transactions(editor) - before) / seconds
-
-
-def count_transactions(editor: psycopg.Connection) -> int:
-    """Return how many transactions have written, in the whole server."""
-    row = editor.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()
-    assert row is not None  # noqa: S101 - one row, always
-    return int(row[0])
 
 
 def seconds_until_heard(editor: psycopg.Connection, listener: psycopg.Connection) -> float:
