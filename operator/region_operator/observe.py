@@ -53,6 +53,7 @@ class Observation:
     quota_due: bool
     decision: Decision
     trigger: Trigger
+    table_version: str | None
     render: Render
     look: int
     rows: Sequence[RegionRow | Quarantined]
@@ -146,6 +147,7 @@ class Observer:
             quota_due=quota_due,
             decision=decision,
             trigger=reading.trigger,
+            table_version=reading.version,
             render=decided.render,
             look=self._looks,
             rows=regions,

@@ -148,13 +148,10 @@ class Reconciler:
         table = Table.parse(source.table, default_schema=database.schema)
         self._store.triggers.follow(schema=table.schema, table=table.name)
         observation = await self.observer.observe(database, scheduler, handover, now=_now())
+        make = not database.schema_conflict  # the trigger's function is in the schema that is left alone
+        found, version = observation.trigger, observation.table_version
         trigger = await self._store.triggers.keep(
-            database.engine,
-            schema=table.schema,
-            table=table.name,
-            columns=source.columns,
-            found=observation.trigger,
-            make=bool(handover.slots) and not database.schema_conflict,  # its function is in the schema left alone
+            database.engine, columns=source.columns, found=found, version=version, make=make
         )
         if trigger is Trigger.CREATED:  # a change between the reading and the new trigger caused no notification
             return await self.observer.observe(database, scheduler, handover, now=_now())

@@ -40,6 +40,7 @@ def test_what_will_not_fit_is_a_condition_and_an_event_until_it_fits(
         assert kubectl.ready()["reason"] == "InSync"
         assert events(kubectl) == [overcommitted(kubectl)]
 
+        eventually(lambda: "filling" not in kubectl.scheduler()["status"], what="the first fill is over")
         version = kubectl.scheduler()["metadata"]["resourceVersion"]
         size = control_plane.audit_log.stat().st_size
         reconciles = operator.metric("region_operator_reconciles_total", reason="Succeeded")

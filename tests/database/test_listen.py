@@ -13,9 +13,9 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from devcluster.postgres import Postgres, StopMode
-from region_operator.database.engine import make_engine
 from region_operator.database.migrate import migrate
 from region_operator.database.region_table import Trigger
+from region_operator.database.table_version import read_table_version
 from region_operator.database.triggers import Triggers
 from region_operator.regions import listen as module
 from region_operator.regions.hearing import Hearing
@@ -27,6 +27,8 @@ from tests.harness.regions import ROW_TRIGGER, add_regions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 LISTENERS = "FROM pg_stat_activity WHERE application_name = 'region-operator listen' AND datname = current_database()"
 
@@ -93,10 +95,20 @@ async def test_every_way_to_change_the_table_wakes(
         await listener.until(lambda: listener.wakes == 2, what="the change wakes")
 
 
-async def test_only_what_concerns_us_wakes(database: str, caplog: pytest.LogCaptureFixture) -> None:
+async def followed(engine: AsyncEngine, table: str) -> Triggers:
+    """What a reconcile knows after it has read the table."""
     triggers = Triggers(may_make=False)
-    engine = make_engine(DatabaseUrl.parse(database))
-    await triggers.keep(engine, schema="public", table="region_index", columns=Columns(), found=Trigger.FOUND)
+    triggers.follow(schema="public", table=table)
+    async with engine.connect() as connection:
+        version = await read_table_version(connection, schema="public", table=table)
+    await triggers.keep(engine, columns=Columns(), found=Trigger.FOUND, version=version)
+    return triggers
+
+
+async def test_only_what_concerns_us_wakes(
+    database: str, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    triggers = await followed(engine, "region_index")
     async with (
         await psycopg.AsyncConnection.connect(database, autocommit=True) as connection,
         listening(database, caplog, triggers) as listener,
@@ -125,12 +137,10 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_what_is_done_to_the_table_itself_wakes(
-    database: str, caplog: pytest.LogCaptureFixture, change: str, monkeypatch: pytest.MonkeyPatch
+    database: str, engine: AsyncEngine, caplog: pytest.LogCaptureFixture, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PROBE_EVERY_SECONDS", 0.2)
-    triggers = Triggers(may_make=False)
     name = {"a view is another": "shown", "a partition more": "parts", "a partition's trigger gone": "parts"}
-    triggers.follow(schema="public", table=name.get(change, "region_index"))
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
         await connection.execute("CREATE VIEW shown AS SELECT * FROM region_index")
         await connection.execute("CREATE TABLE parts (id int) PARTITION BY LIST (id)")
@@ -139,14 +149,30 @@ async def test_what_is_done_to_the_table_itself_wakes(
             "CREATE TRIGGER region_tick_notify_truncate AFTER TRUNCATE ON second"
             " FOR EACH STATEMENT EXECUTE FUNCTION region_tick.notify_change()"
         )
+        triggers = await followed(engine, name.get(change, "region_index"))
         async with listening(database, caplog, triggers) as listener:
             await listener.until(lambda: listener.wakes == 1, what="a new connection wakes")
             await connection.execute(CHANGES[change].encode())
             await listener.until(lambda: listener.wakes >= 2, what="the change wakes", seconds=5)
 
 
+async def test_a_change_that_the_reading_has_seen_wakes_nobody(
+    database: str, engine: AsyncEngine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PROBE_EVERY_SECONDS", 0.1)
+    triggers = await followed(engine, "region_index")
+    async with listening(database, caplog, triggers) as listener:
+        await listener.until(lambda: listener.wakes == 1, what="a new connection wakes")
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql("ALTER TABLE region_index ADD other int")
+            triggers.version = await read_table_version(connection, schema="public", table="region_index")
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql("ALTER TABLE region_index DROP other")
+        await listener.until(lambda: listener.wakes == 2, what="the second change wakes")
+
+
 async def test_what_leaves_the_table_as_it_was_wakes_nobody(
-    database: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    database: str, engine: AsyncEngine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PROBE_EVERY_SECONDS", 0.1)
     asked: list[object] = []
@@ -157,8 +183,7 @@ async def test_what_leaves_the_table_as_it_was_wakes_nobody(
         return asked[-1]
 
     monkeypatch.setattr(module, "_ask_version", counted)
-    triggers = Triggers(may_make=False)
-    triggers.follow(schema="public", table="region_index")
+    triggers = await followed(engine, "region_index")
     add_regions(database, 3)
     async with (
         await psycopg.AsyncConnection.connect(database, autocommit=True) as connection,

@@ -43,8 +43,10 @@ class Keeper:
     async def keep(self, table: str = "region_index") -> Trigger:
         source = Source(table=table)
         self.triggers.follow(schema="public", table=table)
-        found = (await read_regions(self._engine, source, default_schema="public")).trigger
-        return await self.triggers.keep(self._engine, schema="public", table=table, columns=source.columns, found=found)
+        reading = await read_regions(self._engine, source, default_schema="public")
+        return await self.triggers.keep(
+            self._engine, columns=source.columns, found=reading.trigger, version=reading.version
+        )
 
     def said(self) -> list[str]:
         lines = [f"{record.message}: {getattr(record, 'reason', 'well')}" for record in self._log.records]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from prometheus_client import REGISTRY
 
@@ -13,8 +15,10 @@ from region_operator.scheduler import Columns
 
 async def hearing_with(found: Trigger | None, connection: str | None) -> Hearing:
     triggers = Triggers(may_make=False)
-    if found:  # nothing is made, so no engine is needed
-        await triggers.keep(None, schema="geo", table="areas", columns=Columns(), found=found)  # type: ignore[arg-type]
+    if found:
+        triggers.follow(schema="geo", table="areas")
+        engine: Any = None  # nothing is made, so none is needed
+        await triggers.keep(engine, columns=Columns(), found=found, version="1")
     hearing = Hearing(triggers)
     hearing.connection_problem = connection
     return hearing

@@ -2,12 +2,18 @@
 
 A table that was dropped and made again has no trigger, so no notification tells of its edits, or of the drop itself. An
 event trigger would tell, but needs a superuser. So the listening connection asks this question beside its probe. The
-answer has no meaning but for its difference from the last answer. What a difference means is left to the reconcile.
+answer has no meaning but for its difference from what the last reading of the table found. What a difference means is
+left to the reconcile.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from psycopg import sql
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 TABLE_VERSION = sql.SQL("""
 WITH source AS (
@@ -33,3 +39,11 @@ leaves `xmin` as it is (heap_inplace_update). Takes no lock of the table.
 def ask_table_version(*, schema: str, table: str) -> sql.Composed:
     """Return the question about one table."""
     return TABLE_VERSION.format(schema=sql.Literal(schema), table=sql.Literal(table))
+
+
+async def read_table_version(connection: AsyncConnection, *, schema: str, table: str) -> str | None:
+    """Return the version of a table, None without the table. Raises sqlalchemy.exc.DBAPIError."""
+    question = ask_table_version(schema=schema, table=table).as_string()
+    answer = await connection.exec_driver_sql(question, execution_options={"no_parameters": True})
+    version: str | None = answer.scalar_one()
+    return version

@@ -62,13 +62,15 @@ that inherits. None is the time before the state is known.
 class Triggers:
     """Keeps the triggers of one table at a time, and remembers the logged state and the time of the next try.
 
-    `may_make` says whether this process may make triggers. `clock` returns seconds.
+    `may_make` says whether this process may make triggers. `clock` returns seconds. `version` is the table's version at
+    the last reading (`table_version`).
     """
 
     def __init__(self, *, may_make: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._may_make = may_make
         self._clock = clock
         self._followed: tuple[str, str] | None = None
+        self.version: str | None = None
         self._logged: Trigger | None = None
         self._next_try_at = -math.inf
 
@@ -93,20 +95,23 @@ class Triggers:
         """Say which table is about to be read. Until `keep`, every notification may concern the table."""
         if (schema, table) != self._followed:
             self._followed, self._logged, self._next_try_at = (schema, table), None, -math.inf
+            self.version = None
 
     def concerns(self, payload: str) -> bool:
         """Tell whether a notification may tell of the followed table. A payload that names no table may."""
         return payload == self._name or "." not in payload or self._logged in _TOLD_BY_OTHERS
 
     async def keep(
-        self, engine: AsyncEngine, *, schema: str, table: str, columns: Columns, found: Trigger, make: bool = True
+        self, engine: AsyncEngine, *, columns: Columns, found: Trigger, version: str | None, make: bool = True
     ) -> Trigger:
-        """Make the missing triggers for `columns`, unless `make` is false; log a new state; return the state.
+        """Make the followed table's missing triggers, unless `make` is false; log a new state; return the state.
 
-        `found` is the state before. Raises sqlalchemy.exc.SQLAlchemyError and TimeoutError if the database is away.
+        `found` and `version` are the state of the triggers and of the table at the reading. Raises
+        sqlalchemy.exc.SQLAlchemyError and TimeoutError if the database is away.
         """
-        self.follow(schema=schema, table=table)
-        if found in (Trigger.MISSING, Trigger.STATEMENT) and self._may_make and make:
+        self.version = version
+        if found in (Trigger.MISSING, Trigger.STATEMENT) and self._may_make and make and self._followed:
+            schema, table = self._followed
             found = await self._make(engine, schema=schema, table=table, columns=columns, found=found)
         if found is not self._logged:
             self._log_state(found)

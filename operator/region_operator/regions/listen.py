@@ -83,14 +83,15 @@ async def listen(read_url: Callable[[], str], wake: Callable[[], None], hearing:
 
 
 async def _hear(connection: Connection, wake: Callable[[], None], triggers: Triggers) -> NoReturn:
-    """Wake for what the connection tells, until psycopg.Error.
+    """Wake at once, then for what the connection tells, until psycopg.Error.
 
-    The version is asked for before the first wake-up, so a change after the reading that follows is noticed. A table
-    that is newly followed has a new version.
+    A version that is neither that of the last answer nor that of the last reading wakes: somebody else changed the
+    table after the reading. A reading that fails wakes no more than once.
     """
-    version: object = None
+    wake()
+    last: object = None
     while True:
-        if version != (version := (triggers.followed, await _ask_version(connection, triggers.followed))):
+        if last != (last := await _ask_version(connection, triggers.followed)) and last != triggers.version:
             wake()
         async for notification in connection.notifies(timeout=PROBE_EVERY_SECONDS):
             if triggers.concerns(notification.payload):
@@ -125,8 +126,10 @@ async def _connect(url: str) -> Connection:
 
 
 async def _ask_version(connection: Connection, table: tuple[str, str] | None) -> object:
-    question = ask_table_version(schema=table[0], table=table[1]) if table else sql.SQL("SELECT 1")
-    return await (await _execute(connection, question)).fetchone()
+    """Return the version of the table, None without a table. In both cases the connection has answered."""
+    question = ask_table_version(schema=table[0], table=table[1]) if table else sql.SQL("SELECT NULL")
+    answer = await (await _execute(connection, question)).fetchone()
+    return answer and answer[0]
 
 
 async def _execute(connection: Connection, statement: sql.SQL | sql.Composed) -> Cursor:

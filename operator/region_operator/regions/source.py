@@ -16,6 +16,7 @@ from sqlalchemy.exc import DataError, DBAPIError, ProgrammingError
 
 from region_operator.database.engine import first_line, is_away, transaction
 from region_operator.database.region_table import Trigger, look_at_trigger
+from region_operator.database.table_version import read_table_version
 from region_operator.regions.region import text_of
 from region_operator.regions.slots import ALL_SLOTS, slot_of
 from region_operator.runtime.slices import run_in_slices
@@ -101,11 +102,13 @@ class Reading:
     """The result of reading the table.
 
     `rows` are the active rows, sorted by id; a row's keys are the field names of `scheduler.Columns`. `complete` says
-    that the table has no more active rows. `trigger` says whether a change after the reading causes a notification.
+    that the table has no more active rows. `trigger` says whether a change after the reading causes a notification,
+    and `version` is the table's version before the reading (`database.table_version`).
     """
 
     rows: Sequence[Mapping[str, Any]]
     trigger: Trigger
+    version: str | None
     complete: bool = True
 
 
@@ -134,13 +137,14 @@ async def read_regions(
             engine, timeout_seconds=READ_TIMEOUT_SECONDS, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS
         ) as connection:
             await connection.execute(_PREPARE, names | {"ascii": str(select).isascii()})
+            version = await read_table_version(connection, schema=table.schema, table=table.name)
             trigger = await look_at_trigger(connection, schema=table.schema, table=table.name, columns=source.columns)
             result = await connection.execute(select)
             rows = await run_in_slices(_as_dicts(result))
     except DBAPIError as error:
         raise (_timeout_error(table, error.orig) or _unreadable_error(table, error) or error) from error
     _check_slots(table, rows, slots)
-    return Reading(rows[:max_rows], trigger, complete=len(rows) <= max_rows)
+    return Reading(rows[:max_rows], trigger, version, complete=len(rows) <= max_rows)
 
 
 def _as_dicts(result: sa.CursorResult[Any]) -> Generator[None, None, list[dict[str, Any]]]:
