@@ -67,7 +67,8 @@ def run() -> None:
     """
     settings = read_settings()
     logs.configure(settings.log_level)
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    for noisy in ("kopf", "alembic"):  # what a migration did is the line `migrated`
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         with asyncio.Runner(loop_factory=shutdown.ShutdownLoop) as runner:
             runner.run(assembly.run_operator(settings))
