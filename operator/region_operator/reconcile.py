@@ -163,7 +163,7 @@ class Reconciler:
         """Make the decided changes, and take over the slots. Return how many changes are left. Raises ApplyError."""
         plan, namespace = observation.decision.plan, scheduler.namespace
         handover = Handover(database)
-        await handover.by_code(plan, observation.rows)
+        await handover.by_code(plan, observation.rows, divided=scheduler.spec.source.shard is not None)
         applier = PlanApplier(
             self._api, self.watch, plan, namespace=namespace, render=observation.render, hand_over=handover.to_successor
         )

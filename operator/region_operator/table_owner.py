@@ -86,11 +86,16 @@ class TableOwner:
     ) -> Slots:
         """Become the owner of the slots to take over, if all CronJobs are made (`complete`). Return all slots owned.
 
-        Raises SQLAlchemy's errors.
+        A read-only database changes no owner. Raises SQLAlchemy's errors.
         """
         if not (complete and handover.taking):
             return handover.owned
-        taken = await take_over(database.engine, handover, scheduler)
+        try:
+            taken = await take_over(database.engine, handover, scheduler)
+        except DBAPIError as error:
+            if not isinstance(error.orig, errors.ReadOnlySqlTransaction):
+                raise
+            return handover.owned
         owners = {handover.standing.owners[slot].installation for slot in taken}
         log.info("taken over", extra={"slots": len(taken), "of": len(handover.taking), "owners": sorted(owners)})
         return handover.owned | taken

@@ -160,7 +160,7 @@ async def test_a_new_region_gets_what_the_last_region_with_its_code_left(
     await add_version(engine, "old")
     for region_id in ("first", "old"):
         await add_creator(engine, region_id)
-    await handover.by_code(creation(NEW), [NEW])
+    await handover.by_code(creation(NEW), [NEW], divided=False)
     assert await creators(engine) == [("first", "https://a.test/"), ("new", "https://a.test/")]
 
 
@@ -170,15 +170,25 @@ async def test_who_has_an_active_row_or_another_code_by_now_keeps_all(engine: As
     await add_version(engine, "renamed", code="FR-69", year=2026, until=None)
     for region_id in ("old", "renamed"):
         await add_creator(engine, region_id)
-    await handover.by_code(creation(NEW), [NEW, replace(OLD, code="FR-1")])
+    await handover.by_code(creation(NEW), [NEW, replace(OLD, code="FR-1")], divided=False)
     assert await creators(engine) == [("old", "https://a.test/"), ("renamed", "https://a.test/")]
+
+
+async def test_who_may_tick_in_another_shard_keeps_all(engine: AsyncEngine, handover: Handover) -> None:
+    await add_version(engine, "old", year=2025, until=None)
+    await add_creator(engine, "old")
+    await handover.by_code(creation(NEW), [NEW], divided=True)
+    assert await creators(engine) == [("old", "https://a.test/")]
+    await run(engine, "UPDATE region_tick.region_schedule SET valid_to = now()")
+    await handover.by_code(creation(NEW), [NEW], divided=True)
+    assert await creators(engine) == [("new", "https://a.test/")]
 
 
 async def test_a_schema_that_is_left_alone_is_not_asked(engine: AsyncEngine) -> None:
     handover = Handover(Database(engine, "public", schema_conflict="newer"))
     await add_version(engine, "old")
     await add_creator(engine, "old")
-    await handover.by_code(creation(NEW), [NEW])
+    await handover.by_code(creation(NEW), [NEW], divided=False)
     await handover.to_successor(live(OLD), NEW)
     assert await creators(engine) == [("old", "https://a.test/")]
 
@@ -198,7 +208,7 @@ async def test_ten_thousand_new_regions_are_asked_for_together(engine: AsyncEngi
         " SELECT :source, 'old ' || n, 'http', 'https://a.test/' FROM generate_series(0, 9999) n",
     )
     writes = tuple(creation(region).writes[0] for region in regions)
-    await handover.by_code(Plan(writes=writes), regions)
+    await handover.by_code(Plan(writes=writes), regions, divided=False)
     assert await all_rows(engine, "SELECT count(*) FROM region_tick.creator WHERE region_id LIKE 'new %'") == [
         (10_000,)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,14 +23,18 @@ NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 MANY = LEAST_GROWTH + 50
 
 
+def rows_of(count: int) -> list[dict[str, Any]]:
+    nothing = dict.fromkeys(Columns.model_fields)
+    return [
+        nothing | {"id": str(number), "code": f"R{number}", "name": "R", "cron_schedule": "@daily"}
+        for number in range(count)
+    ]
+
+
 @pytest.mark.parametrize(("taking", "held"), [(frozenset(), MANY), (ALL_SLOTS, 0)])
 def test_regions_that_are_taken_over_are_no_growth(taking: Slots, held: int) -> None:
     """They tick already, so nothing multiplies."""
-    nothing = dict.fromkeys(Columns.model_fields)
-    rows = [
-        nothing | {"id": str(number), "code": f"R{number}", "name": "R", "cron_schedule": "@daily"}
-        for number in range(MANY + 1)
-    ]
+    rows = rows_of(MANY + 1)
     stands = replace(live_cronjob("r-0", region_id="0", code="R0"), key=region_key("0"), ours=True)
     deciding = Decider(tick_image="tick").decide(
         rows, [stands], scheduler(), source="public.region_index", taking=taking, complete=True, now=NOW
@@ -38,3 +42,26 @@ def test_regions_that_are_taken_over_are_no_growth(taking: Slots, held: int) -> 
     decision = finish(deciding).decision
     assert len(decision.held_of(Guarded.CREATION)) == held
     assert len(decision.plan.writes) >= MANY - held
+
+
+def test_what_somebody_deleted_is_no_growth_although_a_reconcile_failed_before_its_end() -> None:
+    stand = [
+        replace(
+            live_cronjob(f"r-{number}", region_id=str(number), code=f"R{number}"),
+            key=region_key(str(number)),
+            ours=True,
+        )
+        for number in range(MANY + 1)
+    ]
+    decider = Decider(tick_image="tick")
+    for current in (stand, stand[:1], stand[:1]):
+        deciding = decider.decide(
+            rows_of(MANY + 1),
+            current,
+            scheduler(),
+            source="public.region_index",
+            taking=frozenset(),
+            complete=True,
+            now=NOW,
+        )
+        assert finish(deciding).decision.held_of(Guarded.CREATION) == ()

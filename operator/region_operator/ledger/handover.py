@@ -35,7 +35,7 @@ _FIND = text("""
 SELECT DISTINCT ON (wanted.code) wanted.id, past.region_id
 FROM unnest(CAST(:id AS text[]), CAST(:code AS text[])) AS wanted (id, code)
 JOIN region_tick.region_schedule AS past ON past.source = :source AND past.code = wanted.code
-WHERE past.region_id <> wanted.id
+WHERE past.region_id <> wanted.id AND (past.valid_to IS NOT NULL OR NOT CAST(:divided AS boolean))
   AND NOT EXISTS (
     SELECT FROM unnest(CAST(:present AS text[])) AS present (id) WHERE present.id = past.region_id)
   AND NOT EXISTS (
@@ -47,7 +47,10 @@ WHERE past.region_id <> wanted.id
     SELECT FROM region_tick.creator AS row WHERE row.source = past.source AND row.region_id = past.region_id))
 ORDER BY wanted.code, past.valid_from DESC
 """)
-"""Finds, for regions and their codes, the last other region that had the code, and that left something behind."""
+"""Finds, for regions and their codes, the last other region that had the code, and that left something behind. Of a
+table that is `divided` into shards `present` has our own rows only, so a region whose last version is open may tick in
+another shard.
+"""
 
 _MOVED = "unnest(CAST(:old AS text[]), CAST(:new AS text[])) AS moved (old, new)"
 
@@ -86,10 +89,11 @@ class Handover:
             what = f"the cursors and creators of id {live.region_id} are not handed over to id {successor.id}"
             raise HandOverError(f"{what}: {first_line(error)}") from error
 
-    async def by_code(self, plan: Plan, rows: Iterable[RegionRow | Quarantined]) -> None:
+    async def by_code(self, plan: Plan, rows: Iterable[RegionRow | Quarantined], *, divided: bool) -> None:
         """Give the regions that a plan creates what the last regions with their codes left behind.
 
-        `rows` are all active rows. Raises sqlalchemy.exc.SQLAlchemyError and TimeoutError.
+        `rows` are all active rows, or those of one shard of a table that is `divided`. Raises
+        sqlalchemy.exc.SQLAlchemyError and TimeoutError.
         """
         created = [write.desired.region for write in plan.writes if write.guarded is Guarded.CREATION]
         if not created or self._database.schema_conflict:
@@ -100,6 +104,7 @@ class Handover:
             "id": [region.id for region in created],
             "code": [region.code for region in created],
             "present": [row.id for row in rows],
+            "divided": divided,
         }
         async with transaction(self._database.engine) as connection:
             found = (await connection.execute(_FIND, wanted)).all()

@@ -51,7 +51,7 @@ class Decider:
         self._tick_image = tick_image
         self._parser = RowParser()
         self._planner = Planner()
-        self._current: Sequence[LiveCronJob] = ()
+        self._known: set[str] = set()
 
     def decide(
         self,
@@ -100,11 +100,13 @@ class Decider:
             decision,
             current,
             max_regions=spec.max_regions,
-            known={live.key for live in self._current} | {key for key in created if slot_of_key(key) in taking},
+            known=self._known | {key for key in created if slot_of_key(key) in taking},
             approval=scheduler.approval,
             now=now,
         )
-        self._current = current
+        self._known = {live.key for live in current} | {
+            write.key for write in decision.plan.writes if write.guarded is Guarded.CREATION
+        }
         return Decided(decision, plan, room, regions, render)
 
 

@@ -123,7 +123,7 @@ def plan_region(
         write=_guard(write, live, render, is_bad=bool(quarantined and not wait)) if write else None,
         deletes=tuple(Delete(copy, ChangeReason.DUPLICATE) for copy in lives[1:] if not copy.terminating),
         quarantined=quarantined,
-        unchanged=desired is not None and write is None,
+        unchanged=desired is not None and write is None and not (live and live.terminating),
         paused=live is not None and live.paused,
         pending=desired is not None and live is not None and live.terminating,
         wait=wait,
