@@ -161,9 +161,9 @@ class Reconciler:
         self, scheduler: Scheduler, observation: Observation, database: Database, progress: Progress
     ) -> int:
         """Make the decided changes, and take over the slots. Return how many changes are left. Raises ApplyError."""
-        plan, namespace = observation.decision.plan, scheduler.namespace
-        handover = Handover(database)
-        await handover.by_code(plan, observation.rows, divided=scheduler.spec.source.shard is not None)
+        handover, namespace = Handover(database), scheduler.namespace
+        divided = scheduler.spec.source.shard is not None
+        plan = await handover.by_code(observation.decision.plan, observation.rows, divided=divided)
         applier = PlanApplier(
             self._api, self.watch, plan, namespace=namespace, render=observation.render, hand_over=handover.to_successor
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -12,14 +13,18 @@ from sqlalchemy import text
 from region_operator.cronjobs.labels import cronjob_name
 from region_operator.cronjobs.live import LiveCronJob
 from region_operator.cronjobs.render import render_cronjob
+from region_operator.database.engine import make_engine
 from region_operator.database.store import Database
 from region_operator.kube.apply import HandOverError
 from region_operator.ledger.handover import Handover
-from region_operator.plan.changes import ChangeReason, Desired, Guarded, Plan, Write
+from region_operator.plan.changes import ChangeReason, Delete, Desired, Guarded, Plan, Write
 from region_operator.regions.schedule import parse_schedule
+from region_tick.database_url import DatabaseUrl
 from tests.harness.examples import PARIS, applied, scheduler
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from region_operator.regions.region import RegionRow
@@ -182,6 +187,34 @@ async def test_who_may_tick_in_another_shard_keeps_all(engine: AsyncEngine, hand
     await run(engine, "UPDATE region_tick.region_schedule SET valid_to = now()")
     await handover.by_code(creation(NEW), [NEW], divided=True)
     assert await creators(engine) == [("new", "https://a.test/")]
+
+
+@pytest.mark.parametrize("how", ["read-only", "no right"])
+async def test_while_nothing_can_be_written_who_has_something_to_hand_over_stays(
+    stranger: Callable[[str], str], database: str, engine: AsyncEngine, how: str
+) -> None:
+    await add_version(engine, "old")
+    await add_creator(engine, "old")
+    role = urlsplit(url := stranger(database)).username
+    await run(engine, f"GRANT USAGE ON SCHEMA region_tick TO {role}")
+    await run(engine, f"GRANT SELECT ON ALL TABLES IN SCHEMA region_tick TO {role}")
+    if how == "read-only":
+        await run(engine, f"GRANT UPDATE ON ALL TABLES IN SCHEMA region_tick TO {role}")
+        await run(engine, f"ALTER ROLE {role} SET default_transaction_read_only = on")
+    weak = make_engine(DatabaseUrl.parse(url))
+    try:
+        handover = Handover(Database(weak, "public"))
+        other = creation(replace(PARIS, id="other", code="FR-9")).writes
+        successor = creation(NEW).writes[0]
+        replacing = Delete(live(OLD), successor=successor)
+        going = Delete(live(replace(OLD, id="gone")))
+        plan = Plan(writes=(*creation(NEW).writes, *other), deletes=(replacing, going))
+        left = await handover.by_code(plan, [NEW], divided=False)
+        assert (left.writes, left.deletes) == (other, (going,))
+        assert await handover.by_code(Plan(writes=other), [NEW], divided=False) == Plan(writes=other)
+    finally:
+        await weak.dispose()
+    assert await creators(engine) == [("old", "https://a.test/")]
 
 
 async def test_a_schema_that_is_left_alone_is_not_asked(engine: AsyncEngine) -> None:

@@ -40,6 +40,28 @@ async def test_without_the_right_to_migrate_a_wrong_schema_is_an_error_that_says
             await store.open()
 
 
+async def test_a_backup_of_an_older_schema_is_migrated_when_it_is_brought_back(
+    database: str, engine: AsyncEngine
+) -> None:
+    async def bring_back() -> None:
+        async with engine.begin() as connection:
+            await connection.execute(text("DROP TABLE region_tick.slot_owner, region_tick.installation"))
+            await connection.execute(text("UPDATE region_tick.alembic_version SET version_num = '0009'"))
+
+    async with Store(lambda: database, may_migrate=True) as store:
+        await store.open()
+        await bring_back()
+        again = await store.open()
+        async with again.engine.connect() as connection:
+            assert (await connection.execute(text("SELECT count(*) FROM region_tick.slot_owner"))).scalar_one() == 0
+    async with Store(lambda: database, may_migrate=False) as store:
+        await store.open()
+        await bring_back()
+        for _ in range(2):
+            with pytest.raises(SchemaError, match=r"older: run `region-operator migrate`"):
+                await store.open()
+
+
 @pytest.mark.parametrize("may_migrate", [False, True])
 async def test_a_server_that_cannot_be_written_to_can_be_read(
     database: str, engine: AsyncEngine, may_migrate: bool, caplog: pytest.LogCaptureFixture

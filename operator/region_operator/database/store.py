@@ -153,9 +153,9 @@ class Store:
         return self._go_by(found, database)
 
     async def _look_again(self, database: Database, url: str, *, make_table: bool) -> Database:
-        """Look at the schema again, and follow a change. If an older schema replaced a newer schema, open anew.
+        """Look at the schema again, and follow a change. If an older schema took its place, open anew.
 
-        A lost schema is left to the queries: their errors name what is missing.
+        A lost schema is left to the queries, whose errors name what is missing, unless a newer release made the schema.
         """
         try:
             found = await find_schema(database.engine)
@@ -163,8 +163,9 @@ class Store:
             return database
         if found != self._found and found.state in (SchemaState.CURRENT, SchemaState.NEWER):
             return self._go_by(found, database)
-        if database.schema_conflict and found.state in (SchemaState.MISSING, SchemaState.OLDER):
-            await self.close()  # a backup was brought back in the place of the newer schema
+        lost = found.state is SchemaState.MISSING and database.schema_conflict
+        if lost or found.state is SchemaState.OLDER:
+            await self.close()  # a backup was brought back
             return await self._open(DatabaseUrl.parse(url), make_table=make_table)
         return database
 

@@ -11,6 +11,7 @@ region without an active row is followed. What the new id has already is kept.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -22,7 +23,7 @@ from region_operator.kube.apply import HandOverError
 from region_operator.plan.changes import Guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from region_operator.cronjobs.live import LiveCronJob
     from region_operator.database.store import Database
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from region_operator.regions.region import Quarantined, RegionRow
 
 log = logging.getLogger(__name__)
+
+_REMEDY = "wait until the database is writable again, or GRANT UPDATE ON its tables region_cursor and creator"
 
 _FIND = text("""
 SELECT DISTINCT ON (wanted.code) wanted.id, past.region_id
@@ -51,6 +54,12 @@ ORDER BY wanted.code, past.valid_from DESC
 table that is `divided` into shards `present` has our own rows only, so a region whose last version is open may tick in
 another shard.
 """
+
+_WRITABLE = text("""
+SELECT current_setting('transaction_read_only') = 'off'
+    AND has_table_privilege('region_tick.region_cursor', 'UPDATE')
+    AND has_table_privilege('region_tick.creator', 'UPDATE')
+""")
 
 _MOVED = "unnest(CAST(:old AS text[]), CAST(:new AS text[])) AS moved (old, new)"
 
@@ -89,27 +98,47 @@ class Handover:
             what = f"the cursors and creators of id {live.region_id} are not handed over to id {successor.id}"
             raise HandOverError(f"{what}: {first_line(error)}") from error
 
-    async def by_code(self, plan: Plan, rows: Iterable[RegionRow | Quarantined], *, divided: bool) -> None:
+    async def by_code(self, plan: Plan, rows: Iterable[RegionRow | Quarantined], *, divided: bool) -> Plan:
         """Give the regions that a plan creates what the last regions with their codes left behind.
 
-        `rows` are all active rows, or those of one shard of a table that is `divided`. Raises
+        `rows` are all active rows, or those of one shard of a table that is `divided`. Return the plan, or, if the
+        database cannot be written, the plan without the changes that need a hand-over: the old region ticks on. Raises
         sqlalchemy.exc.SQLAlchemyError and TimeoutError.
         """
         created = [write.desired.region for write in plan.writes if write.guarded is Guarded.CREATION]
-        if not created or self._database.schema_conflict:
-            return
-        source = created[0].source
-        wanted = {
-            "source": source,
-            "id": [region.id for region in created],
-            "code": [region.code for region in created],
-            "present": [row.id for row in rows],
-            "divided": divided,
-        }
-        async with transaction(self._database.engine) as connection:
-            found = (await connection.execute(_FIND, wanted)).all()
+        replaced = any(delete.successor for delete in plan.deletes)
+        if not (created or replaced) or self._database.schema_conflict:
+            return plan
+        found, writable = await self._find(created, rows, divided=divided)
+        if not writable and (found or replaced):
+            log.warning(
+                "not handed over", extra={"reason": "cursors and creators cannot be written", "remedy": _REMEDY}
+            )
+            writes = (write for write in plan.writes if write.desired.region.id not in found.values())
+            return replace(
+                plan, writes=tuple(writes), deletes=tuple(gone for gone in plan.deletes if not gone.successor)
+            )
         if found:
-            await self._move(source, {row.region_id: row.id for row in found})
+            await self._move(created[0].source, found)
+        return plan
+
+    async def _find(
+        self, created: Sequence[RegionRow], rows: Iterable[RegionRow | Quarantined], *, divided: bool
+    ) -> tuple[dict[str, str], bool]:
+        """Return which old ids left something to which new ids, and whether it can be moved."""
+        async with transaction(self._database.engine) as connection:
+            writable: bool = (await connection.execute(_WRITABLE)).scalar_one()
+            if not created:
+                return {}, writable
+            wanted = {
+                "source": created[0].source,
+                "id": [region.id for region in created],
+                "code": [region.code for region in created],
+                "present": [row.id for row in rows],
+                "divided": divided,
+            }
+            found = (await connection.execute(_FIND, wanted)).all()
+        return {row.region_id: row.id for row in found}, writable
 
     async def _move(self, source: str, successors: Mapping[str, str]) -> None:
         """Move cursors and creators from old ids to new ids, in one transaction."""
