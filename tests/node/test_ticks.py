@@ -47,7 +47,9 @@ def delete_pod(kubectl: Kubectl, pod: str) -> Iterator[None]:
 def drain_node(kubectl: Kubectl, _pod: str) -> Iterator[None]:
     """Take the node's ticks away, as for its upgrade; it takes pods again in the end."""
     try:
-        kubectl("drain", "node", "--force", "--pod-selector=app=region-tick", "--timeout=60s")
+        kubectl(
+            *("drain", "node", "--force", "--delete-emptydir-data"), "--pod-selector=app=region-tick", "--timeout=60s"
+        )
         yield
     finally:
         kubectl("uncordon", "node")
