@@ -135,6 +135,7 @@ class Reconciler:
             deafness=self.hearing.explain_deafness(),
             clock_skew=clock_skew,
             refusal=self._trial.refusal,
+            taken=self._owner.problem or observation.summary.taken,
         )
         scheduler = progress.reported or scheduler
         writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))
@@ -173,8 +174,9 @@ class Reconciler:
         async with progress.reporting(scheduler, applier):
             applied = await applier.run()
         complete = not (applied.error or applied.stale or plan.pending or observation.unmade)
-        owned = await self._owner.take_over(database, scheduler, observation.handover, complete=complete)
         cronjobs = self.watch.cache.cronjobs
+        made = {live.region_id for live in cronjobs if live.ours}
+        owned = await self._owner.take_over(database, scheduler, observation.handover, complete=complete, made=made)
         await self.ledger.save_schedules(database, scheduler, cronjobs, slots=owned, look=observation.look)
         self._freezer.freeze_after(len(plan))
         if applied.error:

@@ -76,7 +76,7 @@ async def test_regions_that_nobody_owns_become_ours_and_a_look_changes_nothing(e
     owner = TableOwner(Namespaces(), name="blue")
     handover = await owner.settle(database, installation("blue"), full=True)
     assert (handover.owned, handover.standing.source) == (ALL_SLOTS, "public.region_index")
-    assert await owner.take_over(database, installation("blue"), handover, complete=True) == ALL_SLOTS
+    assert await owner.take_over(database, installation("blue"), handover, complete=True, made=()) == ALL_SLOTS
     assert (await look_at_owners(database, installation("green"))).refused == ALL_SLOTS
 
 
@@ -86,7 +86,27 @@ async def test_a_take_over_owns_what_it_took(engine: AsyncEngine) -> None:
     green, owner = installation("green", take_over="blue"), TableOwner(Namespaces(), name="green")
     handover = await owner.settle(database, green, full=True)
     assert (handover.owned, handover.slots) == (NONE, ALL_SLOTS)
-    assert await owner.take_over(database, green, handover, complete=True) == ALL_SLOTS
+    assert await owner.take_over(database, green, handover, complete=True, made=()) == ALL_SLOTS
+
+
+async def test_regions_that_tick_elsewhere_do_not_stop_by_a_change_of_owner(database: str, engine: AsyncEngine) -> None:
+    """The table was emptied: the owner's guard holds the deletions, and the other has nothing to make."""
+    home = Database(engine, "public")
+    await TableOwner(Namespaces(), name="blue").settle(home, installation("blue"), full=True)
+    run(
+        database,
+        "INSERT INTO region_tick.region_schedule (source, region_id, cron, code, valid_from, cronjob,"
+        " start_deadline_seconds) SELECT 'public.region_index', n, '@daily', n, now(), 'r', 60 FROM generate_series(1, 30) n",
+    )
+    green, owner = installation("green", take_over="blue"), TableOwner(Namespaces(), name="green")
+    handover = await owner.settle(home, green, full=True)
+    for made in (0, 19):
+        ids = set(map(str, range(1, made + 1)))
+        assert await owner.take_over(home, green, handover, complete=True, made=ids) == NONE
+        assert f"{30 - made} of 30 regions that tick elsewhere have no CronJob here" in owner.problem
+    ids = set(map(str, range(11, 31)))
+    assert await owner.take_over(home, green, handover, complete=True, made=ids) == ALL_SLOTS
+    assert owner.problem == ""
 
 
 async def test_own_tables_that_must_be_left_alone_are_and_what_was_known_holds(engine: AsyncEngine) -> None:

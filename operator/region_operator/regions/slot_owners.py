@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from region_operator.database.engine import transaction
 from region_operator.regions.handover import Installation, SlotHandover, SlotOwner, Standing, decide, nobody
-from region_operator.regions.slots import slots_of_shard
+from region_operator.regions.slots import slot_of, slots_of_shard
 from region_tick.contract import CHANGES_CHANNEL
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ SELECT :source, :me, coalesce((SELECT max(namespace) FROM region_tick.installati
 ON CONFLICT DO NOTHING
 """)
 
+_TICKING = text("SELECT region_id FROM region_tick.region_schedule WHERE source = :source AND valid_to IS NULL")
+
 _CARRIED_OUT = text("""
 UPDATE region_tick.installation SET took_over = CAST(:names AS text[])
 WHERE source = :source AND installation = :me
@@ -138,6 +140,13 @@ async def settle(engine: AsyncEngine, scheduler: Scheduler, source: str, *, full
         async with transaction(engine) as connection:
             await connection.execute(_SEEN, _about(handover, scheduler))
     return handover
+
+
+async def read_ticking(engine: AsyncEngine, handover: SlotHandover) -> frozenset[str]:
+    """Return the ids of the regions that tick in the slots to take over. Raises sqlalchemy.exc.DBAPIError."""
+    async with transaction(engine) as connection:
+        ids = (await connection.execute(_TICKING, {"source": handover.standing.source})).scalars()
+        return frozenset(region_id for region_id in ids if slot_of(region_id) in handover.taking)
 
 
 async def take_over(engine: AsyncEngine, handover: SlotHandover, scheduler: Scheduler) -> Slots:
