@@ -96,7 +96,8 @@ async def test_regions_that_tick_elsewhere_do_not_stop_by_a_change_of_owner(data
     run(
         database,
         "INSERT INTO region_tick.region_schedule (source, region_id, cron, code, valid_from, cronjob,"
-        " start_deadline_seconds) SELECT 'public.region_index', n, '@daily', n, now(), 'r', 60 FROM generate_series(1, 30) n",
+        " start_deadline_seconds)"
+        " SELECT 'public.region_index', n, '@daily', n, now(), 'r', 60 FROM generate_series(1, 30) n",
     )
     green, owner = installation("green", take_over="blue"), TableOwner(Namespaces(), name="green")
     handover = await owner.settle(home, green, full=True)
