@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
+from kubernetes.aio import client
 
 import devcluster.ports
 from devcluster.postgres import Postgres
@@ -21,6 +22,7 @@ from devcluster.server import Server
 from region_operator.database.engine import make_engine
 from region_operator.database.grants import Kind
 from region_operator.database.migrate import migrate
+from region_operator.kube.api import Api
 from region_tick.database_url import DatabaseUrl
 from tests.harness.cluster import control_plane, kubectl, operator_environment, run_operator
 from tests.harness.earlier_release import NO_HISTORY
@@ -205,6 +207,13 @@ def database(
     record_property(POSTGRES, postgres_version)
     with new_database(postgres, template=migrated_template) as name:
         yield postgres.url(name)
+
+
+@pytest.fixture
+async def api_of_nobody() -> AsyncIterator[Api]:
+    """An Api without an API server: requests fail."""
+    async with client.ApiClient(client.Configuration(host="http://127.0.0.1:1")) as api_client:
+        yield Api(api_client)
 
 
 @pytest.fixture

@@ -8,11 +8,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from kubernetes.aio import client
 from sqlalchemy import text
 
 from region_operator.database.store import Database
-from region_operator.kube.api import Api
 from region_operator.ledger.service import FINALIZE_EVERY_SECONDS, LedgerService
 from region_operator.regions.slots import ALL_SLOTS
 from region_operator.runtime.backoff import LAST_RETRY_SECONDS
@@ -23,6 +21,8 @@ from tests.harness.examples import scheduler
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from region_operator.kube.api import Api
+
 
 @pytest.fixture
 def clock() -> Clock:
@@ -30,9 +30,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def ledger(clock: Clock) -> LedgerService:
+def ledger(clock: Clock, api_of_nobody: Api) -> LedgerService:
     """A LedgerService without an API server."""
-    return LedgerService(Api(client.ApiClient(client.Configuration())), retention=timedelta(days=30), clock=clock)
+    return LedgerService(api_of_nobody, retention=timedelta(days=30), clock=clock)
 
 
 def stale_seconds(ledger: LedgerService) -> float:

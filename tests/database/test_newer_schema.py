@@ -8,11 +8,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from kubernetes.aio import client
 
 from region_operator.database.migrate import SchemaState, newest_revision
 from region_operator.database.store import Database, SchemaError, Store
-from region_operator.kube.api import Api
 from region_operator.ledger.service import FINALIZE_EVERY_SECONDS, LedgerService
 from region_operator.regions.slots import ALL_SLOTS
 from region_operator.regions.source import read_regions
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from region_operator.kube.api import Api
 
 NEWER = "UPDATE region_tick.alembic_version SET version_num = '9999'"
 TOO_NEW = "UPDATE region_tick.compatibility SET min_reader = '99.1.0'"
@@ -175,10 +175,10 @@ async def test_a_schema_that_is_lost_under_a_running_operator_is_left_to_who_nee
 
 
 async def test_the_ledger_leaves_alone_what_is_to_be_left_alone(
-    engine: AsyncEngine, database: str, caplog: pytest.LogCaptureFixture
+    engine: AsyncEngine, database: str, api_of_nobody: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Both would fail, and be tried again sooner, if they asked for a table."""
-    ledger = LedgerService(Api(client.ApiClient(client.Configuration())), retention=timedelta(days=30))
+    ledger = LedgerService(api_of_nobody, retention=timedelta(days=30))
     await ledger.save_schedules(Database(engine, "public"), scheduler(), [], slots=ALL_SLOTS, look=1)
     run(database, "DROP SCHEMA region_tick CASCADE")
     await ledger.save_schedules(

@@ -6,11 +6,8 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from kubernetes.aio import client
-
 from region_operator.database.engine import make_engine
 from region_operator.database.store import Database
-from region_operator.kube.api import Api
 from region_operator.ledger.service import LedgerService
 from region_operator.regions.slots import ALL_SLOTS
 from region_operator.runtime.metrics import LEDGER_FAILURES
@@ -20,10 +17,14 @@ from tests.harness.examples import scheduler
 if TYPE_CHECKING:
     import pytest
 
+    from region_operator.kube.api import Api
 
-async def test_a_database_that_went_away_is_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+
+async def test_a_database_that_went_away_is_counted_and_logged_once(
+    api_of_nobody: Api, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = make_engine(DatabaseUrl.parse("postgresql://nobody@127.0.0.1:1/none"))
-    ledger = LedgerService(Api(client.ApiClient(client.Configuration())), retention=timedelta(days=30))
+    ledger = LedgerService(api_of_nobody, retention=timedelta(days=30))
     before = LEDGER_FAILURES._value.get()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
