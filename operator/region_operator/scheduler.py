@@ -88,6 +88,10 @@ class DeletionGuard(Model):
     max_percent: int = 10
     window: Duration = timedelta(minutes=10)
 
+    def allowance(self, regions: int) -> int:
+        """Return how many of so many regions may stop within the window."""
+        return max(self.max_count, regions * self.max_percent // 100)
+
 
 class Capacity(Model):
     """What the cluster can do, as far as nobody can ask the cluster. Only the forecast uses it."""

@@ -99,8 +99,8 @@ class TableOwner:
         if not (complete and handover.taking):
             return handover.owned
         ticking = await read_ticking(database.engine, handover)
-        guard, lost = scheduler.spec.deletion_guard, len(ticking.difference(made))
-        if lost > max(guard.max_count, len(ticking) * guard.max_percent // 100):
+        lost = len(ticking.difference(made))
+        if lost > scheduler.spec.deletion_guard.allowance(len(ticking)):
             self.problem = (
                 f"{lost} of {len(ticking)} regions that tick elsewhere have no CronJob here and would stop: mend their"
                 " rows, or let the former owner delete them, or raise spec.deletionGuard"

@@ -155,7 +155,7 @@ class _Limit:
 
     def _allow(self, stopped: RegionKeys) -> int:
         all_regions = stopped.union(map(_key, self.live))
-        return max(self.guard.max_count, len(all_regions) * self.guard.max_percent // 100)
+        return self.guard.allowance(len(all_regions))
 
 
 def _regions_by_kind(plan: Plan) -> Mapping[Guarded, RegionKeys]:
