@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from region_operator.database.engine import make_engine
+from region_operator.database.engine import make_engine, transaction
 from region_operator.database.migrate import FoundSchema, SchemaState, find_schema
 from region_tick.database_url import DatabaseUrl
 
@@ -28,7 +28,8 @@ async def found(database: str) -> FoundSchema:
     """Return the schema of a database as this release finds it."""
     engine = make_engine(DatabaseUrl.parse(database))
     try:
-        return await find_schema(engine)
+        async with transaction(engine) as connection:
+            return await find_schema(connection)
     finally:
         await engine.dispose()
 

@@ -118,7 +118,8 @@ async def test_through_pgbouncer(pooled: str, empty_database: str) -> None:
     reports = await asyncio.gather(*(migrate(url) for _ in range(3)))
     assert sorted(report.before is None for report in reports) == [False, False, True]
     engines = [make_engine(url) for _ in range(3)]
-    assert (await find_schema(engines[0])).state is SchemaState.CURRENT
+    async with transaction(engines[0]) as begun:
+        assert (await find_schema(begun)).state is SchemaState.CURRENT
 
     async def write(engine: AsyncEngine, number: int) -> int:
         async with transaction(engine) as connection:

@@ -73,7 +73,7 @@ def settle(operator: OperatorProcess, kubectl: Kubectl) -> None:
 def go_on(operator: OperatorProcess) -> None:
     """Wait for reconciles."""
     so_far = operator.reconciles
-    eventually(lambda: operator.reconciles >= so_far + 3, what="reconciles go on", seconds=120)
+    eventually(lambda: operator.reconciles >= so_far + 3, what="reconciles go on", seconds=90)
 
 
 def expect_the_truth(fault: Fault, operator: OperatorProcess, kubectl: Kubectl) -> None:

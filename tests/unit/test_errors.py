@@ -7,8 +7,7 @@ from kubernetes.aio.client import ApiException
 from sqlalchemy.exc import OperationalError
 
 from devcluster.ports import free_port
-from region_operator.database.engine import make_engine
-from region_operator.database.migrate import find_schema
+from region_operator.database.engine import make_engine, transaction
 from region_operator.errors import explain
 from region_operator.kube.api import ApiUnavailableError
 from region_operator.kube.apply import ApplyError
@@ -47,7 +46,8 @@ async def test_where_the_database_is_stays_out_of_the_public_message() -> None:
     url = DatabaseUrl.parse(f"postgresql://somebody@127.0.0.1:{free_port()}/secrets")
     engine = make_engine(url)
     with pytest.raises(OperationalError) as caught:
-        await find_schema(engine)
+        async with transaction(engine):
+            pass
     await engine.dispose()
     failure = explain(caught.value)
     assert failure is not None

@@ -61,7 +61,7 @@ async def test_wake_ups_that_stream_in_are_gathered_longer_and_longer() -> None:
     clock = Clock(1000.0)
     timer = ReconcileTimer(clock=clock)
     timer.schedule_after_success(timedelta(minutes=5))
-    assert [await gather(timer, clock, wakes=100) for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, LONGEST_GATHERING_SECONDS]
+    assert [await gather(timer, clock, wakes=100) for _ in range(5)] == [0.1, 0.2, 0.4, 0.8, LONGEST_GATHERING_SECONDS]
     assert await gather(timer, clock, wakes=1) == SHORTEST_GATHERING_SECONDS
 
 
@@ -112,7 +112,7 @@ async def test_a_wake_up_does_not_shorten_a_back_off() -> None:
     clock.now += 15.5
     timer.wake()
     assert not await is_due(timer, clock)
-    clock.now += 0.2
+    clock.now += 0.4
     assert await is_due(timer, clock)
 
 
@@ -166,7 +166,7 @@ async def test_after_any_other_end_a_wake_up_counts_again(end: str) -> None:
     if end == "success":
         timer.schedule_after_success(timedelta(minutes=5))
     else:
-        assert timer.schedule_after_unfinished() == 3.2
+        assert timer.schedule_after_unfinished() == 1.6
     assert not await is_due(timer, clock)
     timer.wake()
     assert await is_due(timer, clock)
@@ -199,8 +199,8 @@ def test_failures_back_off_to_a_limit_and_a_success_forgets_them() -> None:
 
 def test_what_is_unfinished_is_due_at_once_and_cannot_spin() -> None:
     timer = ReconcileTimer(clock=Clock(1000.0), uniform=lambda _, high: high)
-    delays = [timer.schedule_after_unfinished() for _ in range(10)]
-    assert delays == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, LAST_RETRY_SECONDS]
+    delays = [timer.schedule_after_unfinished() for _ in range(11)]
+    assert delays == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, LAST_RETRY_SECONDS]
     timer.schedule_after_success(timedelta(seconds=1))
     assert timer.schedule_after_unfinished() == SHORTEST_GATHERING_SECONDS
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from sqlalchemy import Connection
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from region_tick.database_url import DatabaseUrl
 
@@ -132,12 +132,14 @@ async def migrate(url: DatabaseUrl, *, make_table: bool = True, today: date | No
         await engine.dispose()
 
 
-async def find_schema(engine: AsyncEngine) -> FoundSchema:
-    """Compare a database's schema with this release's schema. A revision that this release does not know is newer."""
-    async with transaction(engine, timeout_seconds=10) as connection:
-        revision = await _revision(connection)
-        state = _state(revision)
-        min_reader = await _min_reader(connection) if state is SchemaState.NEWER else None
+async def find_schema(connection: AsyncConnection) -> FoundSchema:
+    """Compare a database's schema with this release's schema. A revision that this release does not know is newer.
+
+    Raises sqlalchemy.exc.DBAPIError.
+    """
+    revision = await _revision(connection)
+    state = _state(revision)
+    min_reader = await _min_reader(connection) if state is SchemaState.NEWER else None
     return FoundSchema(state, revision, min_reader)
 
 

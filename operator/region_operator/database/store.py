@@ -9,6 +9,7 @@ database's clock too. Migrations are left to `migrate`, the days of job_run to `
 from __future__ import annotations
 
 import logging
+import math
 import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from region_operator.runtime.remote_clock import Skew
 
 log = logging.getLogger(__name__)
+
+HISTORY_EVERY_SECONDS = 60.0
+"""How often the server's history is read. Edits come more often, and need not wait for what hardly ever changes."""
 
 
 class SchemaError(Exception):
@@ -90,6 +94,7 @@ class Store:
         self._found: FoundSchema | None = None
         self._clock, self._api_clock = clock, api_clock
         self._database_clock = RemoteClock(clock)
+        self._history_from = -math.inf
         self.triggers = Triggers(may_make=may_migrate)
         self._upkeep = Upkeep(retention=retention, may_build=may_migrate, clock=clock)
         self.description = ""
@@ -122,18 +127,19 @@ class Store:
         else:
             database = await self._look_again(self._database, url, make_table=make_table)
         self._database = database
-        history = await read_history(database.engine)
-        async with transaction(database.engine) as connection:
-            now = await observe_clock(connection, self._database_clock)
-        if not database.schema_conflict:
+        if self._clock() >= self._history_from:
+            self._database = database = replace(database, history=await read_history(database.engine))
+            self._history_from = self._clock() + HISTORY_EVERY_SECONDS
+        now = self._database_clock.now()
+        if now is not None and not database.schema_conflict:
             await self._upkeep.make_partitions(database.engine, now.date())
             self._upkeep.begin(database.engine, now, self.skew)
-        return replace(database, history=history)
+        return database
 
     async def close(self) -> None:
         """Dispose of the engine and its connections. The next `open` makes a new engine."""
         database, self._database, self._found = self._database, None, None
-        self._database_clock = RemoteClock(self._clock)
+        self._database_clock, self._history_from = RemoteClock(self._clock), -math.inf
         await self._upkeep.stop()
         if database is not None:
             await database.engine.dispose()
@@ -143,7 +149,7 @@ class Store:
             await _migrate(url, make_table=make_table)
         database = Database(make_engine(url), url.schema)
         try:
-            found = await find_schema(database.engine)
+            found = await self._look(database.engine)
             if found.state in (SchemaState.MISSING, SchemaState.OLDER):
                 raise SchemaError(f"the database's schema is {found.state}: run `region-operator migrate`")
         except BaseException:
@@ -158,7 +164,7 @@ class Store:
         A lost schema is left to the queries, whose errors name what is missing, unless a newer release made the schema.
         """
         try:
-            found = await find_schema(database.engine)
+            found = await self._look(database.engine)
         except ProgrammingError:
             return database
         if found != self._found and found.state in (SchemaState.CURRENT, SchemaState.NEWER):
@@ -168,6 +174,12 @@ class Store:
             await self.close()  # a backup was brought back
             return await self._open(DatabaseUrl.parse(url), make_table=make_table)
         return database
+
+    async def _look(self, engine: AsyncEngine) -> FoundSchema:
+        """Look at the clock and the schema, in one transaction: every edit waits for this."""
+        async with transaction(engine, timeout_seconds=10) as connection:
+            await observe_clock(connection, self._database_clock)
+            return await find_schema(connection)
 
     def _go_by(self, found: FoundSchema, database: Database) -> Database:
         """Use the schema in `found`, or leave the schema alone. Log a schema that is left alone, a newer schema, and a

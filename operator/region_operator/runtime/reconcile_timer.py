@@ -1,6 +1,6 @@
 """Decides when the next reconcile is due: soon after a wake-up, after the refresh interval, or after a back-off.
 
-A single wake-up waits a tenth of a second for more wake-ups. While wake-ups stream in, the wait grows up to a second.
+A single wake-up waits 50 ms for more wake-ups. While wake-ups stream in, the wait grows up to a second.
 So ten thousand edits cost a dozen reconciles, and the last edit takes effect within a second.
 
 A wake-up says that something changed, not that the cause of a failure is gone. So no wake-up shortens the back-off
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import timedelta
 
-SHORTEST_GATHERING_SECONDS = 0.1
+SHORTEST_GATHERING_SECONDS = 0.05
 LONGEST_GATHERING_SECONDS = 1.0
 
 
