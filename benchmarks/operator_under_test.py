@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from array import array
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +25,8 @@ class Operator:
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._log, self._turns = folder / "operator.log", folder / "turns"
         self._turns.unlink(missing_ok=True)
+        self._events: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._unread = ""
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.turning"],
@@ -31,6 +34,7 @@ class Operator:
                 stdout=log,
                 stderr=log,
             )
+        self._reading = self._log.open()
 
     def __enter__(self) -> Self:
         return self
@@ -38,6 +42,7 @@ class Operator:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._process.terminate()
         self._process.wait(30)
+        self._reading.close()
 
     @property
     def cpu_seconds(self) -> float:
@@ -61,9 +66,15 @@ class Operator:
         return sorted(turns)
 
     def logged(self, event: str) -> list[dict[str, Any]]:
-        """Return the log lines of an event."""
-        lines = [line for line in self._log.read_text().split("\n")[:-1] if f'"event": "{event}"' in line]
-        return [json.loads(line) for line in lines]
+        """Return the log lines of an event. Each line is read once, so that who waits takes the operator no CPU."""
+        for line in self._reading:
+            self._unread += line
+            if line.endswith("\n"):
+                if self._unread.startswith("{"):
+                    found = json.loads(self._unread)
+                    self._events[found["event"]].append(found)
+                self._unread = ""
+        return self._events[event]
 
 
 def wait_until(check: Any, *, seconds: float = LIMIT_SECONDS) -> float:
