@@ -24,13 +24,27 @@ from region_operator.database.grants import Kind
 from region_operator.database.migrate import migrate
 from region_operator.kube.api import Api
 from region_tick.database_url import DatabaseUrl
-from tests.harness.cluster import control_plane, kubectl, operator_environment, run_operator
+from tests.harness.cluster import (
+    KUBERNETES,
+    control_plane,
+    kubectl,
+    kubernetes_version,
+    operator_environment,
+    run_operator,
+)
 from tests.harness.earlier_release import NO_HISTORY
 from tests.harness.roles import Roles
 from tests.harness.side_by_side import SideBySide, set_groups
 from tests.harness.upstream import server
 
-__all__ = ["control_plane", "kubectl", "operator_environment", "run_operator", "server"]  # fixtures
+__all__ = [
+    "control_plane",
+    "kubectl",
+    "kubernetes_version",
+    "operator_environment",
+    "run_operator",
+    "server",
+]  # fixtures
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -51,7 +65,7 @@ NO_CURRENT_CLUSTER = "no cluster named for CLUSTER=current"
 TIME_ZONE = "Asia/Kolkata"
 """Of the tests' databases: UTC+5:30, so that not even the minutes of the hour are those of UTC."""
 
-POSTGRES = "postgres"
+POSTGRES = "Postgres"
 """The property of a test's report that has the version of Postgres that the test ran on."""
 
 EXCUSES = (NO_DOCKER, NO_CURRENT_CLUSTER, NO_HISTORY)
@@ -105,12 +119,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests ran on which version of Postgres."""
+    """Say how many tests ran on which version of Postgres and of Kubernetes."""
     reports = terminalreporter.stats.get("passed", [])
-    versions = Counter(value for report in reports for name, value in report.user_properties if name == POSTGRES)
-    if versions:
-        ran = ", ".join(f"{version} ({tests} tests)" for version, tests in sorted(versions.items()))
-        terminalreporter.write_line(f"Postgres: {ran}")
+    for kind in (POSTGRES, KUBERNETES):
+        versions = Counter(value for report in reports for name, value in report.user_properties if name == kind)
+        if versions:
+            ran = ", ".join(f"{version} ({tests} tests)" for version, tests in sorted(versions.items()))
+            terminalreporter.write_line(f"{kind}: {ran}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from typing import TYPE_CHECKING, Protocol
@@ -13,11 +14,15 @@ from tests.harness.kubectl import Kubectl
 from tests.harness.operator_process import CHECKOUT, OperatorProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from devcluster.local import LocalCluster
+
+
+KUBERNETES = "Kubernetes"
+"""The property of a test that says on which version of Kubernetes the test ran."""
 
 
 class RunOperator(Protocol):
@@ -41,9 +46,19 @@ def install(cluster: LocalCluster) -> None:
     )
 
 
+@pytest.fixture(scope="session")
+def kubernetes_version(control_plane: LocalCluster) -> str:
+    """The version that the API server says it has, e.g. v1.37.2."""
+    version: str = json.loads(Kubectl(control_plane.kubeconfig, "default")("get", "--raw", "/version"))["gitVersion"]
+    return version
+
+
 @pytest.fixture
-def kubectl(control_plane: LocalCluster) -> Iterator[Kubectl]:
+def kubectl(
+    control_plane: LocalCluster, kubernetes_version: str, record_property: Callable[[str, object], None]
+) -> Iterator[Kubectl]:
     """kubectl in a namespace of the test's own."""
+    record_property(KUBERNETES, kubernetes_version)
     namespace = f"t-{secrets.token_hex(4)}"
     cluster_wide = Kubectl(control_plane.kubeconfig, "default")
     cluster_wide("create", "namespace", namespace)
