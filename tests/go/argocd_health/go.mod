@@ -1,0 +1,5 @@
+module region-tick.dev/tests/argocd_health
+
+go 1.26.0
+
+require github.com/yuin/gopher-lua v1.1.1
