@@ -1,0 +1,1 @@
+"""Real clients that write the table: what applications have, each with its own habits."""
