@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 
 from region_tick.adapters import Creator, Found, Item
@@ -17,12 +19,17 @@ from region_tick.creators import (
     REFUSED_LIMIT_SECONDS,
     REFUSED_SECONDS,
     Creators,
+    read_creator,
     read_creators,
     save,
     seconds_to_wait,
 )
 from region_tick.fetch import CredentialsError, FetchError, RefusedError, TransientError
 from region_tick.retry import THROTTLED_SECONDS, ThrottledError
+from tests.database.schema import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SOURCE = "public.region_index"
 AT = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -292,3 +299,30 @@ def test_whatever_an_upstream_sends_can_be_kept(connection: psycopg.Connection) 
 def test_many_items_are_one_statement(connection: psycopg.Connection) -> None:
     add(connection)
     assert save(connection, only(connection), Found(items=[Item(id=str(number)) for number in range(20_000)])) == 20_000
+
+
+@pytest.mark.parametrize("policy", [[], ["CREATE POLICY half ON region_tick.creator USING (id % 2 = 0)"]])
+def test_creators_that_row_security_hides_are_an_error(
+    stranger: Callable[[str], str], database: str, connection: psycopg.Connection, policy: list[str]
+) -> None:
+    url = stranger(database)
+    role = urlsplit(url).username
+    creator = add(connection)
+    connection.commit()
+    run(
+        database,
+        f"GRANT USAGE ON SCHEMA region_tick TO {role}",
+        f"GRANT SELECT ON region_tick.creator TO {role}",
+    )
+    try:
+        with psycopg.connect(url) as tick:
+            assert only(tick).id == creator
+        run(database, "ALTER TABLE region_tick.creator ENABLE ROW LEVEL SECURITY", *policy)
+        with psycopg.connect(url) as tick:
+            with pytest.raises(InsufficientPrivilege, match='row-level security policy for table "creator"'):
+                read(tick)
+            with tick.transaction(), pytest.raises(InsufficientPrivilege):
+                read_creator(tick, creator, tick_at=AT)
+        assert only(connection).id == creator
+    finally:
+        run(database, f"DROP OWNED BY {role} CASCADE")

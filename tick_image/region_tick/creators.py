@@ -105,6 +105,7 @@ def read_creators(connection: Connection, *, source: str, region_id: str, tick_a
     parameters = {"source": source, "region_id": region_id, "tick_at": tick_at, "limit": CREATORS_LIMIT}
     with connection.transaction():
         bound(connection)
+        _refuse_hidden_rows(connection)
         read_any_bytes(connection)
         rows = connection.cursor(row_factory=tuple_row).execute(CREATORS, parameters).fetchall()
     due = [_creator(row) for row in rows if not row[9]]
@@ -118,6 +119,7 @@ def read_creator(connection: Connection, creator_id: int, *, tick_at: datetime) 
     psycopg.Error.
     """
     parameters = {"id": creator_id, "tick_at": tick_at}
+    _refuse_hidden_rows(connection)
     read_any_bytes(connection)
     row = connection.cursor(row_factory=tuple_row).execute(CREATOR, parameters).fetchone()
     return None if row is None else (_creator(row), row[9].astimezone(UTC))
@@ -162,6 +164,15 @@ def seconds_to_wait(error: FetchError, failures: int) -> float:
             return CREDENTIALS_SECONDS
         case _:
             return min(REFUSED_SECONDS * 2.0 ** min(failures, 20), REFUSED_LIMIT_SECONDS)
+
+
+def _refuse_hidden_rows(connection: Connection) -> None:
+    """Make a query of the open transaction an error where row security would hide rows from this role.
+
+    A hidden creator would look like a deleted one, and nobody would poll it. Postgres refuses every policy that applies
+    to the role, also one that shows all rows.
+    """
+    connection.execute("SET LOCAL row_security TO off")
 
 
 def _creator(row: TupleRow) -> Creator:
