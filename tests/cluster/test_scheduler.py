@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,8 @@ from region_operator.scheduler import API_VERSION, DEFAULT_NAME, KIND, Scheduler
 
 if TYPE_CHECKING:
     from tests.harness.kubectl import Kubectl
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "regionscheduler.yaml"
 
 
 @pytest.fixture
@@ -42,3 +45,9 @@ def test_the_defaults_of_the_schema_are_those_of_the_models(rsched: Kubectl) -> 
     assert (body["spec"]["tick"]["failedJobsHistoryLimit"], body["spec"]["tick"]["ttl"]) == (1, "24h")
     bare = body | {"spec": {}}
     assert Scheduler.from_object(body).spec == Scheduler.from_object(bare).spec
+
+
+def test_the_example_is_accepted_as_it_is(kubectl: Kubectl) -> None:
+    example = EXAMPLE.read_text().replace("namespace: region-tick", f"namespace: {kubectl.namespace}")
+    kubectl("apply", "-f", "-", stdin=example)
+    assert kubectl.scheduler()["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/prune"] == "disabled"
