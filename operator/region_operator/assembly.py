@@ -21,6 +21,7 @@ from region_operator.kube.cronjob_watch import CronJobWatch
 from region_operator.kube.election_thread import ElectionThread
 from region_operator.kube.leader_election import new_identity
 from region_operator.kube.nudge import Nudger
+from region_operator.kube.scheduler_presence import SchedulerPresence
 from region_operator.loop import ReconcileLoop
 from region_operator.observe import Observer
 from region_operator.plan.conditions import ReadyReason
@@ -55,7 +56,8 @@ class MissingSchedulerError(Exception):
 
     def __init__(self, namespace: str) -> None:
         super().__init__(
-            f"namespace {namespace} has no RegionScheduler {DEFAULT_NAME}: create it, or run the operator, which does"
+            f"namespace {namespace} has no RegionScheduler {DEFAULT_NAME}: create it, or run the operator, which makes"
+            " the first one of a namespace"
         )
 
 
@@ -108,7 +110,7 @@ async def reconcile_once(settings: Settings) -> None:
 
 @asynccontextmanager
 async def open_reconciler(settings: Settings, leader: ElectionThread) -> AsyncIterator[tuple[Api, Reconciler]]:
-    """Open a leader's API connection and Reconciler. If `bootstrap` is set, create the RegionScheduler first."""
+    """Open a leader's API connection and Reconciler. If `bootstrap` is set, make the first RegionScheduler before."""
     async with (
         connect(leader.identity, time_left=leader.time_left) as api,
         Store(
@@ -158,7 +160,8 @@ async def _lead(settings: Settings, health: Health, leader: ElectionThread, regi
     freeze_memory()  # what was imported stays
     timer = ReconcileTimer()
     async with open_reconciler(settings, leader) as (api, reconciler):
-        loop = ReconcileLoop(reconciler, timer, health)
+        loop = ReconcileLoop(reconciler, timer, health, SchedulerPresence(api, settings.namespace))
+        await loop.begin()
         reconciler.watch.on_news = loop.hear_of_change
         nudger = Nudger(last_success=reconciler.watch.cache.last_success, wall_clock=lambda: api.now().timestamp())
         reconciler.ledger.job_watch.on_job = nudger.observe_job

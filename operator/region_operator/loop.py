@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING
 
 from region_operator.errors import ReconcileError
 from region_operator.kube.api import ApiUnavailableError
+from region_operator.kube.scheduler_presence import Presence
 from region_operator.plan.conditions import ReadyReason
 from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
 from region_operator.runtime import metrics
+from region_operator.runtime.health import NOT_RECONCILED
 from region_operator.runtime.log_limiter import LogLimiter
 from region_operator.scheduler import DEFAULT_NAME
 
 if TYPE_CHECKING:
+    from region_operator.kube.scheduler_presence import SchedulerPresence
     from region_operator.reconcile import Reconciler, ReconcileResult
     from region_operator.runtime.health import Health
     from region_operator.runtime.reconcile_timer import ReconcileTimer
@@ -30,32 +33,46 @@ log = logging.getLogger(__name__)
 IDLE_INTERVAL = timedelta(minutes=5)
 """How long to wait between attempts after the RegionScheduler is gone, until its kopf timer ends."""
 
-GONE = (
-    f"RegionScheduler {DEFAULT_NAME} is gone or being deleted, and its CronJobs go with it, so no region ticks: create"
-    " it again, or restart the operator, which does unless BOOTSTRAP=false"
-)
+NONE_YET = f"there is no RegionScheduler {DEFAULT_NAME} yet, so nothing ticks: create it"
 
 
 class ReconcileLoop:
     """Attempts reconciles. `gone` holds the uids of deleted RegionSchedulers: no reconcile follows for them.
 
-    If no RegionScheduler is left, readiness, log and metrics say so.
+    If no RegionScheduler is left, readiness, log and metrics say so. If there never was one, this process is ready.
     """
 
-    def __init__(self, reconciler: Reconciler, timer: ReconcileTimer, health: Health) -> None:
+    def __init__(
+        self, reconciler: Reconciler, timer: ReconcileTimer, health: Health, presence: SchedulerPresence
+    ) -> None:
         self.reconciler = reconciler
         self.timer = timer
         self.health = health
+        self.presence = presence
         self.gone: set[str] = set()
         self._standing: set[str] = set()
         self._told_of_loss = False
         self._log_limiter = LogLimiter()
+
+    async def begin(self) -> None:
+        """Say what a missing RegionScheduler means, before the first attempt. Raises what `api.ERRORS` lists.
+
+        Without a RegionScheduler there is no attempt that could say it. GitOps may wait for this process to be ready
+        before it makes the first RegionScheduler.
+        """
+        match await self.presence.look():
+            case Presence.GONE:
+                self._tell_of_loss()
+            case Presence.NEVER:
+                self.health.mark_ready(NONE_YET)
+                log.info("no scheduler yet", extra={"reason": NONE_YET})
 
     async def attempt(self, namespace: str, name: str, uid: str) -> None:
         """Reconcile once, and set when the next attempt is due. Raises only CancelledError."""
         self.expect_progress(uid, RECONCILE_LIMIT_SECONDS)
         started = time.monotonic()
         try:
+            await self.presence.remember(uid)
             result = await self.reconciler.reconcile(namespace, name)
         except ReconcileError as error:
             reason = error.reason.value
@@ -79,6 +96,8 @@ class ReconcileLoop:
         """Let liveness depend on a reconcile that begins or ends within `seconds`. Ignore a deleted RegionScheduler."""
         if uid not in self.gone:
             if uid not in self._standing:
+                if not self._standing:
+                    self.health.mark_unready(NOT_RECONCILED)
                 self._standing.add(uid)
                 self._told_of_loss = False
             self.health.expect_progress(seconds)
@@ -123,10 +142,10 @@ class ReconcileLoop:
 
     def _tell_of_loss(self) -> None:
         """Say by readiness, metrics and log that there is no RegionScheduler."""
-        self.health.mark_unready(GONE)
+        self.health.mark_unready(self.presence.loss)
         metrics.show_nothing()
         if not self._told_of_loss:
-            log.warning("scheduler gone", extra={"reason": GONE})
+            log.warning("scheduler gone", extra={"reason": self.presence.loss})
         self._told_of_loss = True
 
     def _fail(self, message: str, *, public: str = "", own_error: Exception | None = None) -> float:

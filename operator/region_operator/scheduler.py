@@ -113,9 +113,14 @@ class Spec(Model):
     tick: TickSpec = TickSpec()
 
 
+def schedulers_path(namespace: str) -> str:
+    """Return the API server's path of a namespace's RegionSchedulers."""
+    return f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}"
+
+
 def scheduler_path(namespace: str, name: str) -> str:
     """Return the API server's path of a RegionScheduler."""
-    return f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
+    return f"{schedulers_path(namespace)}/{name}"
 
 
 class Scheduler(Model):

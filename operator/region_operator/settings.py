@@ -64,7 +64,8 @@ class Settings(BaseSettings):
     retention_days: int = Field(default=30, ge=1, le=3650)
     """How many days job_run is kept. Older days are dropped."""
     bootstrap: bool = True
-    """Whether the operator makes RegionScheduler `default` from these settings. False: GitOps makes it."""
+    """Whether the operator makes RegionScheduler `default` from these settings, but never again after somebody has
+    removed it. False: GitOps makes it."""
     namespace: str = Field(default_factory=_own_namespace, validation_alias="POD_NAMESPACE")
     """The namespace that the operator works in. Unset: the pod's own namespace, else `region-tick`."""
     installation: str = Field(default="", max_length=63, pattern="^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.harness.kubectl import Kubectl
     from tests.harness.regions import AddRegions
 
+SCHEDULER = {"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}
 NO_WAKE_UPS = {"REGION_REFRESH_INTERVAL_MS": "1000"}
 
 
@@ -212,6 +213,7 @@ def test_a_scheduler_can_be_deleted_while_the_operator_runs_and_while_it_does_no
         assert kubectl.scheduler() == {}
         assert operator.reconciles == reconciles
         assert operator.stop() == 0
+    kubectl("create", "-f", "-", stdin=json.dumps(SCHEDULER))
     with run_operator() as operator:
         eventually(lambda: len(kubectl.cronjobs()) == 3, what="three CronJobs again")
         operator.signal(signal.SIGKILL)
@@ -220,6 +222,6 @@ def test_a_scheduler_can_be_deleted_while_the_operator_runs_and_while_it_does_no
 
 
 def test_another_name_than_default_is_refused(kubectl: Kubectl) -> None:
-    manifest = {"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "second"}}
+    manifest = SCHEDULER | {"metadata": {"name": "second"}}
     with pytest.raises(AssertionError, match="its name is"):
         kubectl("create", "-f", "-", stdin=json.dumps(manifest))

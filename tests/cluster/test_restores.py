@@ -56,7 +56,8 @@ def test_cronjobs_that_are_restored_with_a_dead_owner_are_owned_again(
     former = kubectl.scheduler()["metadata"]["uid"]
     kubectl("delete", "rsched", "default")
     eventually(lambda: not kubectl.cronjobs(), what="the cluster is lost")
-    kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": backup}))
+    restored = [*backup, json.loads(SCHEDULER)]
+    kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": restored}))
 
     def owners() -> set[tuple[str, ...]]:
         references = [item["metadata"].get("ownerReferences", []) for item in kubectl.cronjobs().values()]

@@ -13,6 +13,7 @@ from kubernetes.aio import client
 
 from region_operator.errors import ReconcileError
 from region_operator.kube.api import Api
+from region_operator.kube.scheduler_presence import Presence
 from region_operator.ledger.service import LedgerService
 from region_operator.loop import ReconcileLoop
 from region_operator.plan.conditions import ReadyReason
@@ -24,6 +25,22 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tests.harness.clock import Clock
+
+
+class StandInPresence:
+    """What is known of the namespace's RegionScheduler. `remembered` are the uids that were written to the mark."""
+
+    loss = "it is gone: create it again"
+
+    def __init__(self, found: Presence = Presence.THERE) -> None:
+        self.found = found
+        self.remembered: list[str] = []
+
+    async def look(self) -> Presence:
+        return self.found
+
+    async def remember(self, uid: str) -> None:
+        self.remembered.append(uid)
 
 
 class StandInReconciler:
@@ -58,10 +75,17 @@ async def crash() -> None:
     raise ZeroDivisionError
 
 
-def make_loop(clock: Clock, act: Callable[[], Awaitable[ReconcileResult | None]]) -> ReconcileLoop:
+def make_loop(
+    clock: Clock, act: Callable[[], Awaitable[ReconcileResult | None]], presence: StandInPresence | None = None
+) -> ReconcileLoop:
     """Return a loop around a reconciler that does `act`, with back-offs as long as their jitter allows."""
     timer = ReconcileTimer(clock=clock, uniform=lambda _low, high: high)
-    return ReconcileLoop(StandInReconciler(act, clock), timer, Health(clock=clock))  # type: ignore[arg-type]
+    return ReconcileLoop(
+        StandInReconciler(act, clock),  # type: ignore[arg-type]
+        timer,
+        Health(clock=clock),
+        presence or StandInPresence(),  # type: ignore[arg-type]
+    )
 
 
 async def live_after(loop: ReconcileLoop, clock: Clock, seconds: float) -> bool:

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from region_operator.kube.lease_record import LEASE_SECONDS, LeaseRecord, Step, decide, held, released
+from region_operator.kube.lease_record import (
+    LEASE_SECONDS,
+    LeaseRecord,
+    Step,
+    decide,
+    held,
+    last_scheduler,
+    released,
+    remembering,
+)
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -117,3 +126,17 @@ def test_another_holder_counts_as_a_transition_and_what_others_wrote_stays() -> 
         "renewTime": "2026-11-24T12:00:02.000000Z",
         "leaseTransitions": 1,
     }
+
+
+@pytest.mark.parametrize("annotations", [{}, {"annotations": {"theirs": "1"}}])
+def test_the_last_scheduler_is_remembered_whoever_holds_the_lease(annotations: dict[str, Any]) -> None:
+    lease = held(
+        {"metadata": {"name": "region-operator", "resourceVersion": "7"} | annotations}, identity="a", now=NOON
+    )
+    assert last_scheduler(lease) == ""
+    marked = remembering(lease, "u1")
+    assert (marked["spec"], marked["metadata"]["resourceVersion"]) == (lease["spec"], "7")
+    assert annotations.get("annotations", {}).items() <= marked["metadata"]["annotations"].items()
+    assert last_scheduler(released(held(marked, identity="b", now=NOON), now=NOON)) == "u1"
+    assert last_scheduler(remembering(marked, "u2")) == "u2"
+    assert last_scheduler({}) == ""

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import REGISTRY
 
-from region_operator.loop import GONE
+from region_operator.kube.scheduler_presence import Presence
+from region_operator.loop import NONE_YET
 from region_operator.reconcile import RECONCILE_LIMIT_SECONDS, ReconcileResult
 from region_operator.runtime import metrics
-from region_operator.runtime.health import PATIENCE_SECONDS
+from region_operator.runtime.health import NOT_RECONCILED, PATIENCE_SECONDS
+from region_operator.runtime.reconcile_timer import SHORTEST_GATHERING_SECONDS
 from tests.harness.clock import Clock
-from tests.unit.standins import crash, fail, hang, leave_some, live_after, make_loop, succeed
+from tests.unit.standins import StandInPresence, crash, fail, hang, leave_some, live_after, make_loop, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,7 +29,9 @@ async def attempt_when_due(loop: ReconcileLoop) -> None:
     await loop.attempt("n", "default", "u")
 
 
-@pytest.mark.parametrize(("act", "pause"), [(succeed, 300.0), (leave_some, 0.1), (fail, 1.0), (crash, 1.0)])
+@pytest.mark.parametrize(
+    ("act", "pause"), [(succeed, 300.0), (leave_some, SHORTEST_GATHERING_SECONDS), (fail, 1.0), (crash, 1.0)]
+)
 async def test_after_a_reconcile_the_next_is_expected_however_it_ended(
     act: Callable[[], Awaitable[Any]], pause: float
 ) -> None:
@@ -97,7 +101,7 @@ async def gone() -> None:
 def told_of_loss(loop: ReconcileLoop, caplog: pytest.LogCaptureFixture) -> int:
     """Check what readiness and metrics say of a RegionScheduler that is gone, and return how often the log told it."""
     code, _, text = loop.health.answer("/readyz")
-    assert (code, text.decode()) == (503, f"{GONE}\n")
+    assert (code, text.decode()) == (503, f"{StandInPresence.loss}\n")
     assert REGISTRY.get_sample_value("region_operator_regions", {"state": "scheduled"}) == 0
     assert REGISTRY.get_sample_value("region_operator_forecast_ticks", {"outcome": "lost"}) == 0
     assert REGISTRY.get_sample_value("region_operator_held_deletions") == 0
@@ -142,6 +146,40 @@ async def test_a_reconcile_that_ends_after_the_deletion_changes_nothing_of_it(
     loop.forget("u")
     await loop.attempt("n", "default", "u")
     assert told_of_loss(loop, caplog) == 1
+
+
+async def test_where_none_ever_was_it_is_ready_until_the_first_one_comes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    presence = StandInPresence(Presence.NEVER)
+    loop = make_loop(Clock(), fail, presence)
+    await loop.begin()
+    assert loop.health.answer("/readyz")[::2] == (200, f"ok\n{NONE_YET}\n".encode())
+    assert [record.message for record in caplog.records] == ["no scheduler yet"]
+    loop.expect_progress("u", RECONCILE_LIMIT_SECONDS)
+    assert loop.health.answer("/readyz")[::2] == (503, f"{NOT_RECONCILED}\n".encode())
+    await loop.attempt("n", "default", "u")
+    assert loop.health.answer("/readyz")[::2] == (503, b"no answer\n")
+    assert presence.remembered == ["u"]
+
+
+@pytest.mark.usefixtures("_busy_metrics")
+async def test_where_one_was_before_this_process_began_its_loss_is_told_of_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = make_loop(Clock(), succeed, StandInPresence(Presence.GONE))
+    await loop.begin()
+    assert told_of_loss(loop, caplog) == 1
+    await loop.attempt("n", "default", "new")
+    assert loop.health.answer("/readyz")[0] == 200
+    loop.forget("new")
+    assert told_of_loss(loop, caplog) == 2
+
+
+async def test_where_one_stands_nothing_is_said_before_its_reconcile(caplog: pytest.LogCaptureFixture) -> None:
+    loop = make_loop(Clock(), succeed)
+    await loop.begin()
+    assert loop.health.answer("/readyz")[::2] == (503, f"{NOT_RECONCILED}\n".encode())
+    assert not caplog.records
 
 
 async def test_a_deletion_that_is_heard_of_late_takes_nothing_from_the_new_scheduler() -> None:

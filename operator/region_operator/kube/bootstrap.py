@@ -1,7 +1,8 @@
 """Applies the process's settings to RegionScheduler `default`, and creates RegionScheduler `default` if missing.
 
 A user's field is never overwritten. The settings have their own field manager and are applied without force, so a field
-written by somebody else stays, and is reported.
+written by somebody else stays, and is reported. A RegionScheduler that somebody has removed is never made again
+(`scheduler_presence`).
 
 A schema default is different: nobody wrote the default, so the setting wins. In every request except a server-side
 apply, the API server first fills in the defaults and then records the owners. The API server therefore counts a default
@@ -16,9 +17,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException
-from kubernetes.aio.utils.retry import Backoff, on_error
+from kubernetes.aio.utils.retry import on_error
 from pydantic import BaseModel, ValidationError
 
+from region_operator.kube.scheduler_presence import WAIT, SchedulerPresence
 from region_operator.scheduler import API_VERSION, DEFAULT_NAME, KIND, Spec, scheduler_path
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ _REMEDY = (
     "unset the knob or the field of RegionScheduler default; where nobody set that, it is a default that counts as its"
     " maker's: make it by kubectl apply, which tells what was set"
 )
-_WAIT = Backoff(steps=7, duration=0.5, factor=2.0, jitter=0.5)
 
 
 class _LastApplied(BaseModel):
@@ -46,13 +47,28 @@ async def bootstrap(api: Api, namespace: str, spec: dict[str, Any]) -> None:
     Retries for about half a minute if the CRD is not served yet, as right after an installation, or if somebody wrote
     the RegionScheduler between a read and a write.
     """
-    await on_error(_WAIT, _is_momentary, lambda: _apply(api, namespace, spec))
+    presence = SchedulerPresence(api, namespace)
+    await on_error(WAIT, _is_momentary, lambda: _bootstrap(api, namespace, spec, presence))
 
 
-async def _apply(api: Api, namespace: str, spec: dict[str, Any], *, overwrite: Manifest | None = None) -> None:
-    """Apply `spec`, with force only to `overwrite`, a RegionScheduler that must not have changed since the read."""
+async def _bootstrap(api: Api, namespace: str, spec: dict[str, Any], presence: SchedulerPresence) -> None:
+    uid = await presence.uid()
+    if not uid and await presence.last_uid():
+        log.warning("scheduler not made", extra={"reason": presence.loss})
+        return
+    await _apply(api, namespace, spec, uid=uid)
+    await presence.remember(await presence.uid())
+
+
+async def _apply(
+    api: Api, namespace: str, spec: dict[str, Any], *, uid: str, overwrite: Manifest | None = None
+) -> None:
+    """Apply `spec`, with force only to `overwrite`, a RegionScheduler that must not have changed since the read.
+
+    Create the RegionScheduler if `uid` is "". Raises ApiException 409 if another or none has taken the place of `uid`.
+    """
     path = scheduler_path(namespace, DEFAULT_NAME)
-    meta = {"name": DEFAULT_NAME, "namespace": namespace}
+    meta = {"name": DEFAULT_NAME, "namespace": namespace} | ({"uid": uid} if uid else {})
     if overwrite:
         meta["resourceVersion"] = overwrite["metadata"]["resourceVersion"]
     body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": meta, "spec": spec}
@@ -67,7 +83,7 @@ async def _apply(api: Api, namespace: str, spec: dict[str, Any], *, overwrite: M
         if taken:
             log.warning("knobs overruled", extra={"fields": sorted(taken), "remedy": _REMEDY})
         rest = {key: value for key, value in spec.items() if key not in taken}
-        await _apply(api, namespace, rest, overwrite=live if conflicting - taken else None)
+        await _apply(api, namespace, rest, uid=uid, overwrite=live if conflicting - taken else None)
 
 
 def _unwritten_defaults(scheduler: Manifest) -> set[str]:

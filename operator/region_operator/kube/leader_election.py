@@ -28,13 +28,13 @@ from kubernetes.aio.client import ApiException
 from region_operator.kube.api import ERRORS, ApiUnavailableError
 from region_operator.kube.api_errors import describe_cause
 from region_operator.kube.lease_record import (
-    API_VERSION,
     LEASE_SECONDS,
-    NAME,
     LeaseRecord,
     Step,
     decide,
     held,
+    lease_path,
+    leases_path,
     released,
 )
 from region_operator.runtime import metrics
@@ -100,7 +100,7 @@ class LeaderElection:
         end: Callable[[str], NoReturn] = end_process,
     ) -> None:
         self._api, self._health = api, health
-        self._leases = f"/apis/{API_VERSION}/namespaces/{namespace}/leases"
+        self._leases, self._path = leases_path(namespace), lease_path(namespace)
         self._scheduler = scheduler_path(namespace, DEFAULT_NAME)
         self.identity = identity
         self._silence, self._clock, self._uniform, self._end = silence, clock, uniform, end
@@ -186,7 +186,7 @@ class LeaderElection:
         """
         async with asyncio.timeout(limit):
             began = self._clock()
-            self._observe(await self._api.get(f"{self._leases}/{NAME}"))
+            self._observe(await self._api.get(self._path))
             if self._observed_since == -math.inf and await self._somebody_led():
                 self._observed_since = self._clock()
             step = decide(self._record, identity=self.identity, observed_since=self._observed_since, now=self._clock())
@@ -218,7 +218,7 @@ class LeaderElection:
         metrics.LEADER.set(0)
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                lease = await self._api.get(f"{self._leases}/{NAME}")
+                lease = await self._api.get(self._path)
                 if lease and LeaseRecord.from_object(lease).holder == self.identity:
                     await self._write(released(lease, now=datetime.now(UTC)))
         except (*ERRORS, TimeoutError) as error:
@@ -230,7 +230,7 @@ class LeaderElection:
         Raises ApiException 409 if the Lease has changed since the look, or exists by now.
         """
         if "resourceVersion" in lease["metadata"]:
-            self._observe(await self._api.request("PUT", f"{self._leases}/{NAME}", body=lease))
+            self._observe(await self._api.request("PUT", self._path, body=lease))
         else:
             self._observe(await self._api.request("POST", self._leases, body=lease))
 

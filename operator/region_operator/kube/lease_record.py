@@ -15,6 +15,10 @@ from typing import Any, Self
 API_VERSION = "coordination.k8s.io/v1"
 NAME = "region-operator"
 
+LAST_SCHEDULER_ANNOTATION = "region-tick.dev/last-scheduler"
+"""On the Lease: the uid of the last RegionScheduler that the operator followed here. A person takes it off to have the
+operator make a RegionScheduler anew."""
+
 LEASE_SECONDS = 15
 """How long other processes wait for a renewal before taking the Lease.
 
@@ -80,6 +84,28 @@ def held(lease: dict[str, Any] | None, *, identity: str, now: datetime) -> dict[
     if spec.get("holderIdentity") != identity:
         new |= {"acquireTime": _microtime(now), "leaseTransitions": spec.get("leaseTransitions", -1) + 1}
     return lease | {"spec": new}
+
+
+def remembering(lease: dict[str, Any], uid: str) -> dict[str, Any]:
+    """Return the Lease with the uid of the last RegionScheduler, held by whom it was."""
+    meta = lease["metadata"]
+    return lease | {"metadata": meta | {"annotations": meta.get("annotations", {}) | {LAST_SCHEDULER_ANNOTATION: uid}}}
+
+
+def last_scheduler(lease: dict[str, Any]) -> str:
+    """Return the uid that `remembering` wrote, "" if there is none."""
+    uid: str = lease.get("metadata", {}).get("annotations", {}).get(LAST_SCHEDULER_ANNOTATION, "")
+    return uid
+
+
+def lease_path(namespace: str) -> str:
+    """Return the API server's path of a namespace's Lease."""
+    return f"{leases_path(namespace)}/{NAME}"
+
+
+def leases_path(namespace: str) -> str:
+    """Return the API server's path of a namespace's Leases."""
+    return f"/apis/{API_VERSION}/namespaces/{namespace}/leases"
 
 
 def released(lease: dict[str, Any], *, now: datetime) -> dict[str, Any]:

@@ -32,7 +32,6 @@ PATIENCE_SECONDS = 60.0
 REQUEST_TIMEOUT_SECONDS = 5
 
 NOT_RECONCILED = "no reconcile has ended yet"
-"""Stays true while there is no RegionScheduler."""
 
 
 class Health:
