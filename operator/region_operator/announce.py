@@ -65,7 +65,7 @@ class Announcer:
             metrics.HELD_CHANGES.labels(kind).set(len(held))
             hold, hold_before = decision.state.holds.get(kind), holds_before.get(kind)
             if hold and hold != hold_before:
-                message = explain_hold(hold, held, after)
+                message = explain_hold(hold, held, after, unknown=decision.is_past_unknown)
                 log.warning("changes held", extra={"kind": kind, "held": len(held), "reason": message})
                 if not hold_before:
                     await events.post_warning(self._api, after, reason=_EVENTS[kind], message=message)

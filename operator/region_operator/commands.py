@@ -1,4 +1,4 @@
-"""Defines the command `region-operator`: run the operator, plan, forecast or reconcile once.
+"""Defines the command `region-operator`: run the operator, plan, forecast, reconcile once, or look for leftovers.
 
 The commands that work on the database alone are left to `database_commands` and `grants`. Exit codes follow sysexits.h:
 
@@ -8,8 +8,8 @@ The commands that work on the database alone are left to `database_commands` and
 - 64: there is no such command or option.
 - 1: the process was told to stop and hung (see `runtime.shutdown`).
 
-`plan`, `forecast` and `reconcile` have exit code 1 for every error. `plan` has exit code 2 if there are changes to
-make, and `forecast` if ticks will be lost.
+`plan`, `forecast`, `leftovers` and `reconcile` have exit code 1 for every error. `plan` has exit code 2 if there are
+changes to make, `forecast` if ticks will be lost, and `leftovers` if anything is left.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from region_operator.errors import explain
 from region_operator.exits import give_up, read_settings
 from region_operator.grants import grants_command
 from region_operator.kube.api import ERRORS, ApiUnavailableError
-from region_operator.kube.leader_election import NotLeadingError
+from region_operator.kube.connect import connect
+from region_operator.kube.leader_election import NotLeadingError, new_identity
+from region_operator.leftovers import find_leftovers
 from region_operator.plan.forecast_report import as_json, as_text
 from region_operator.runtime import shutdown
 from region_operator.wiring import UnknownKopfError
@@ -39,6 +41,9 @@ from region_tick.contract import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+
+    from region_operator.leftovers import Leftovers
+    from region_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +109,17 @@ def forecast_command(output: str) -> None:
     sys.exit(os.EX_OK if forecast.fits else EX_TICKS_LOST)
 
 
+@main.command("leftovers")
+def leftovers_command() -> None:
+    """Print the kubectl commands that remove what a deleted RegionScheduler left here, and change nothing.
+
+    Exit code 0: nothing is left, or a RegionScheduler stands; 2: something; 1: it cannot be told.
+    """
+    leftovers = _run_once(_find_leftovers(read_settings(EX_ERROR)))
+    click.echo(leftovers.as_script())
+    sys.exit(EX_CHANGES if leftovers else os.EX_OK)
+
+
 @main.command("reconcile")
 @click.option("--once", "_", is_flag=True, required=True, help="Once, and not for ever as `run` does.")
 def reconcile_command(_: bool) -> None:
@@ -115,6 +131,11 @@ def reconcile_command(_: bool) -> None:
 
 main.add_command(migrate_command)
 main.add_command(retention_command)
+
+
+async def _find_leftovers(settings: Settings) -> Leftovers:
+    async with connect(new_identity()) as api:
+        return await find_leftovers(api, settings.namespace)
 
 
 def _run_once(work: Awaitable[T]) -> T:

@@ -42,6 +42,13 @@ class InvalidSchedule(StrEnum):
     KEEP_LAST = "KeepLast"
 
 
+class DeletionPolicy(StrEnum):
+    """What becomes of the CronJobs and the ResourceQuota when the RegionScheduler is deleted."""
+
+    DELETE = "Delete"
+    ORPHAN = "Orphan"
+
+
 class Columns(Model):
     """The names of the table's columns. `handler` and `timeout` are None if the table has no such column."""
 
@@ -109,6 +116,7 @@ class Spec(Model):
     suspend: bool = False
     invalid_schedule: InvalidSchedule = InvalidSchedule.SUSPEND
     max_regions: int = 10_000
+    deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
     deletion_guard: DeletionGuard = DeletionGuard()
     tick: TickSpec = TickSpec()
 

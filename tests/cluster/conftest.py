@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +13,7 @@ import psycopg
 import pytest
 
 from tests.harness import regions
+from tests.harness.operator_process import CHECKOUT
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -26,6 +30,30 @@ class Standing(Protocol):
     """Starts it where a table has so many regions, R1 and so on, and waits until each has its CronJob."""
 
     def __call__(self, regions: int, **environment: str) -> AbstractContextManager[OperatorProcess]: ...
+
+
+class Command(Protocol):
+    """Runs a command of the operator; keywords are further environment variables."""
+
+    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def command(operator_environment: dict[str, str]) -> Command:
+    """A command of the operator, on the test's namespace and database."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "region_operator", *arguments],
+            env=os.environ | operator_environment | environment,
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
 
 
 @pytest.fixture

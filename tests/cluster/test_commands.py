@@ -5,49 +5,23 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
 from tests.harness.audit import audit_lines, sent_by
-from tests.harness.operator_process import CHECKOUT
 from tests.harness.regions import EVERY_FIVE_MINUTES
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from devcluster.local import LocalCluster
+    from tests.cluster.conftest import Command
     from tests.harness.cluster import RunOperator
     from tests.harness.kubectl import Kubectl
     from tests.harness.regions import AddRegions
 
 SCHEDULER = '{"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}'
-
-
-class Command(Protocol):
-    """Runs a command of the operator; keywords are further environment variables."""
-
-    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]: ...
-
-
-@pytest.fixture
-def command(operator_environment: dict[str, str]) -> Command:
-    """A command of the operator, on the test's namespace and database."""
-
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "region_operator", *arguments],
-            env=os.environ | operator_environment | environment,
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
 
 
 def test_a_plan_says_what_a_reconcile_does_and_changes_nothing(

@@ -65,3 +65,37 @@ def test_what_somebody_deleted_is_no_growth_although_a_reconcile_failed_before_i
             now=NOW,
         )
         assert finish(deciding).decision.held_of(Guarded.CREATION) == ()
+
+
+def decide_anew(decider: Decider, standing: int, status: dict[str, Any], *, uid: str = "u2") -> bool:
+    """Decide, with one row less than CronJobs; return whether the RegionScheduler's past is unknown."""
+    stand = [
+        replace(live_cronjob(f"r-{number}", region_id=str(number), code=f"R{number}"), key=region_key(str(number)))
+        for number in range(standing)
+    ]
+    deciding = decider.decide(
+        rows_of(max(1, standing - 1)),
+        [replace(live, ours=True) for live in stand],
+        scheduler(status=status).model_copy(update={"uid": uid}),
+        source="public.region_index",
+        taking=frozenset(),
+        complete=True,
+        now=NOW,
+    )
+    decision = finish(deciding).decision
+    assert len(decision.held_of(Guarded.DELETION)) == (decision.is_past_unknown and standing > 1)
+    return decision.is_past_unknown
+
+
+def test_a_regionscheduler_without_a_memory_beside_cronjobs_does_not_know_its_past() -> None:
+    decider = Decider(tick_image="tick")
+    for status in ({}, {"observedGeneration": 1}, {"observedGeneration": 1}):  # as often as the decision is not saved
+        assert decide_anew(decider, 20, status)
+    assert not decide_anew(decider, 20, {"regions": {"active": 20}})
+
+
+def test_one_that_begins_beside_no_cronjob_has_no_past_although_its_first_reconcile_fails() -> None:
+    decider = Decider(tick_image="tick")
+    assert not decide_anew(decider, 0, {})
+    assert not decide_anew(decider, 20, {"observedGeneration": 1})
+    assert decide_anew(decider, 20, {"observedGeneration": 1}, uid="u3")

@@ -424,3 +424,44 @@ def test_what_went_more_than_a_day_ago_is_forgotten_and_the_status_keeps_hours_n
     assert len(state.recent) <= 27
     assert min(item.at for item in state.recent) >= at - timedelta(days=1)
     assert sum(len(item.regions) for item in state.recent) >= 24 * 60 // 11
+
+
+def unknown(*, ago: timedelta, regions: str = "") -> GuardState:
+    return replace(gone(regions, ago=MINUTE) if regions else GuardState(), unknown_before=NOW - ago)
+
+
+@pytest.mark.parametrize(
+    ("deleted", "state", "let_go", "kept"),
+    [
+        pytest.param("a", unknown(ago=timedelta()), "", "a", id="at once: not one"),
+        pytest.param("a", unknown(ago=10 * MINUTE), "", "a", id="to the window's last second"),
+        pytest.param("abc", unknown(ago=11 * MINUTE), "abc", "", id="later: an allowance"),
+        pytest.param("ab", unknown(ago=11 * MINUTE, regions="xy"), "", "ab", id="but one for the day"),
+        pytest.param(
+            "ab", replace(gone("xy", ago=30 * MINUTE), unknown_before=NOW - 50 * MINUTE), "", "ab", id="all day"
+        ),
+        pytest.param("abc", unknown(ago=timedelta(days=1, seconds=1)), "abc", "", id="a day later as ever"),
+    ],
+)
+def test_where_the_past_is_unknown_the_allowance_is_used_up(
+    deleted: str, state: GuardState, let_go: str, kept: str
+) -> None:
+    decision = decide(deleted, standing="-" * 30, state=state)
+    assert (goes(decision), held(decision)) == (let_go, kept)
+
+
+def test_an_unknown_past_is_remembered_for_a_day_and_holds_nothing_that_is_approved_or_unguarded() -> None:
+    fresh = unknown(ago=timedelta())
+    first = decide("a", state=fresh)
+    assert first.state.unknown_before == NOW
+    assert first.is_past_unknown
+    assert goes(decide("a", state=first.state, approval=approval_of(first.state))) == "a"
+    assert goes(decide("a", state=fresh, guard=GUARD.model_copy(update={"max_percent": 100}))) == "a"
+    assert decide("", state=fresh, now=NOW + timedelta(days=1)).is_past_unknown
+    assert not decide("", state=fresh, now=NOW + timedelta(days=1, seconds=1)).is_past_unknown
+
+
+def test_a_window_that_is_longer_than_a_day_is_unknown_to_its_end() -> None:
+    long = GUARD.model_copy(update={"window": timedelta(days=3)})
+    assert held(decide("a", state=unknown(ago=timedelta(days=3)), guard=long)) == "a"
+    assert goes(decide("a", state=unknown(ago=timedelta(days=3, seconds=1)), guard=long)) == "a"

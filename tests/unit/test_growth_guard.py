@@ -128,3 +128,8 @@ def test_while_not_all_rows_are_read_no_region_goes_and_duplicates_do() -> None:
     copy = Delete(live_cronjob("r-2"), ChangeReason.DUPLICATE)
     plan = without_deletions(Plan(deletes=(gone, copy)))
     assert (plan.deletes, plan.writes) == ((copy,), (kept,))
+
+
+def test_what_another_guard_remembers_stays() -> None:
+    state = GuardState(filling=True, unknown_before=NOW)
+    assert decide(range(1, 2), range(1), state=state)[0].state == GuardState(unknown_before=NOW)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from region_operator.plan.changes import Guarded
-from region_operator.plan.guard_memory import NONE, STATUS_FIELDS, GuardState, Hold, RecentStop, update_hold
+from region_operator.plan.guard_memory import (
+    NONE,
+    STATUS_FIELDS,
+    GuardState,
+    Hold,
+    RecentStop,
+    is_remembered,
+    update_hold,
+)
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 KIND = Guarded.QUARANTINE
@@ -19,6 +28,7 @@ AB = frozenset("ab")
     [
         GuardState(),
         GuardState(filling=True),
+        GuardState(unknown_before=NOW),
         GuardState(
             recent=(RecentStop(NOW, AB), RecentStop(NOW, frozenset("x"), KIND)),
             holds={kind: Hold(NOW, frozenset("cde"), kind) for kind in Guarded},
@@ -57,3 +67,19 @@ def test_a_hold_stays_the_same_until_a_region_joins() -> None:
     assert update_hold(hold, frozenset("a"), KIND, later) is hold
     assert update_hold(hold, frozenset("abc"), KIND, later) == Hold(later, frozenset("abc"), KIND)
     assert update_hold(hold, NONE, KIND, later) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "remembered"),
+    [
+        ({}, False),
+        ({"observedGeneration": -1}, False),
+        pytest.param({"observedGeneration": 1, "conditions": [{"type": "Ready"}]}, False, id="no reconcile succeeded"),
+        pytest.param({"regions": {"active": 0}}, True, id="one did"),
+        (GuardState(unknown_before=NOW).to_status(), True),
+        (GuardState(recent=(RecentStop(NOW, AB),)).to_status(), True),
+        (GuardState(approved={KIND: AB}).to_status(), True),
+    ],
+)
+def test_a_status_without_a_decision_remembers_nothing(status: dict[str, Any], remembered: bool) -> None:
+    assert is_remembered(status) is remembered

@@ -56,3 +56,12 @@ def test_an_approval_that_does_not_fit_is_said_and_unread_rows_are_counted() -> 
     said = explain_hold(Hold(NOW, frozenset("012")), [], other)
     assert said.startswith("deletions held: 3 regions; ")
     assert "; the approval 0123456789ab is of other regions, or of another time; if they are to go: " in said
+
+
+def test_a_hold_of_a_guard_that_does_not_know_the_past_says_so() -> None:
+    hold = Hold(NOW, frozenset("0"))
+    said = explain_hold(hold, [Delete(live_cronjob("r-0", code="R0"))], scheduler(), unknown=True)
+    assert said.startswith(
+        "deletions held: R0; this RegionScheduler is younger than its CronJobs, and nobody knows how"
+    )
+    assert said.endswith(f"if they are to go: {APPROVE}{hold.approval}")

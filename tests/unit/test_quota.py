@@ -14,3 +14,9 @@ def test_the_quota_counts_the_ticks_priority_class_only() -> None:
     pod = pod_spec(PARIS, schedule, scheduler(), "fr-75-x", "tick:1", schedule.start_deadline())
     assert spec["hard"] == {"pods": "7"}
     assert spec["scopeSelector"]["matchExpressions"][0]["values"] == [pod["priorityClassName"]]
+
+
+def test_the_quota_outlives_its_regionscheduler_if_the_cronjobs_do() -> None:
+    """Otherwise nothing would limit them."""
+    assert "ownerReferences" not in render_quota(scheduler(deletionPolicy="Orphan"))["metadata"]
+    assert render_quota(scheduler())["metadata"]["ownerReferences"][0]["uid"] == scheduler().uid

@@ -183,3 +183,16 @@ def test_the_longest_name_leaves_room_for_the_controllers_suffix() -> None:
 
     name = cronjob_name(replace(PARIS, code="x" * 99))
     assert len(job_name(name, datetime(2100, 1, 1, tzinfo=UTC))) <= 63
+
+
+def test_what_outlives_its_regionscheduler_is_the_same_under_the_next_one() -> None:
+    """So the next one finds nothing to write."""
+    old, new = scheduler(deletionPolicy="Orphan"), scheduler(deletionPolicy="Orphan").model_copy(update={"uid": "b2"})
+    schedule = parse_schedule(PARIS.cron_schedule)
+    both = [
+        render_cronjob(PARIS, schedule, each, name="fr-75-x", tick_image="tick:1", suspended_by=None)
+        for each in (old, new)
+    ]
+    assert both[0] == both[1]
+    assert "ownerReferences" not in both[0]["metadata"]
+    assert render(deletionPolicy="Delete")["metadata"]["ownerReferences"][0]["uid"] == old.uid

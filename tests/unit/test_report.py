@@ -196,3 +196,10 @@ def test_a_quota_that_is_not_ours_is_a_note() -> None:
     assert not taken
     assert taken.notes == ("the ResourceQuota is not ours",)
     assert report(nothing).notes == ()
+
+
+def test_a_hold_to_come_of_a_guard_that_does_not_know_the_past_says_so() -> None:
+    state = GuardState(holds={Guarded.DELETION: HOLD}, unknown_before=HOLD.since)
+    found = report(Decision(Plan(), (Delete(live(5)),), allowance=10, state=state))
+    assert "deletions would be held: the RegionScheduler is younger than its CronJobs" in found.as_text()
+    assert "the guard lets" not in found.as_text()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from region_operator.cronjobs.labels import APP, DIGEST_ANNOTATION, OUR_LABELS
-from region_operator.scheduler import API_VERSION, KIND
+from region_operator.scheduler import API_VERSION, KIND, DeletionPolicy
 
 if TYPE_CHECKING:
     from region_operator.scheduler import Scheduler
@@ -29,6 +29,15 @@ def with_digest(manifest: Manifest) -> Manifest:
     digest = hashlib.sha256(msgspec.json.encode(manifest, order="sorted")).hexdigest()[:16]
     meta = manifest["metadata"]
     return manifest | {"metadata": meta | {"annotations": meta["annotations"] | {DIGEST_ANNOTATION: digest}}}
+
+
+def ownership(scheduler: Scheduler) -> dict[str, Any]:
+    """Return the part of the metadata that says who owns what ticks. Nobody does if all is to outlive its owner.
+
+    Then the manifest names no RegionScheduler at all, so the next RegionScheduler finds everything in sync.
+    """
+    orphan = scheduler.spec.deletion_policy is DeletionPolicy.ORPHAN
+    return {} if orphan else {"ownerReferences": [owner_reference(scheduler)]}
 
 
 def owner_reference(scheduler: Scheduler) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from region_operator.cronjobs.labels import (
     TIMEOUT_ANNOTATION,
     region_key,
 )
-from region_operator.cronjobs.manifest_parts import COMMON_LABELS, Manifest, owner_reference, with_digest
+from region_operator.cronjobs.manifest_parts import COMMON_LABELS, Manifest, ownership, with_digest
 from region_operator.cronjobs.pod_spec import pod_spec
 from region_operator.durations import format_duration
 from region_tick.contract import PERMANENT, TERMINATION_GRACE_SECONDS
@@ -61,8 +61,8 @@ def render_cronjob(
             "namespace": scheduler.namespace,
             "labels": labels,
             "annotations": _annotations(region, schedule, suspended_by),
-            "ownerReferences": [owner_reference(scheduler)],
-        },
+        }
+        | ownership(scheduler),
         "spec": {
             "schedule": schedule.source,
             "timeZone": "UTC",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.labels import PRIORITY_CLASS, QUOTA_NAME
-from region_operator.cronjobs.manifest_parts import COMMON_LABELS, Manifest, owner_reference, with_digest
+from region_operator.cronjobs.manifest_parts import COMMON_LABELS, Manifest, ownership, with_digest
 from region_operator.cronjobs.ownership import has_digest, in_sync, is_marked
 from region_operator.kube.put import culprits, put
 
@@ -84,8 +84,8 @@ def render_quota(scheduler: Scheduler) -> Manifest:
             "namespace": scheduler.namespace,
             "labels": COMMON_LABELS,
             "annotations": {},
-            "ownerReferences": [owner_reference(scheduler)],
-        },
+        }
+        | ownership(scheduler),
         "spec": {
             "hard": {"pods": str(scheduler.spec.concurrency)},
             "scopeSelector": {
@@ -98,6 +98,10 @@ def render_quota(scheduler: Scheduler) -> Manifest:
     return with_digest(manifest)
 
 
+def quota_path(namespace: str) -> str:
+    """Return the API server's path of a namespace's ResourceQuota."""
+    return f"/api/v1/namespaces/{namespace}/resourcequotas/{QUOTA_NAME}"
+
+
 def _path(quota: Manifest) -> str:
-    meta = quota["metadata"]
-    return f"/api/v1/namespaces/{meta['namespace']}/resourcequotas/{meta['name']}"
+    return quota_path(quota["metadata"]["namespace"])

@@ -15,7 +15,7 @@ from region_operator.cronjobs.render import render_cronjob
 from region_operator.plan.changes import Guarded
 from region_operator.plan.deletion_guard import Decision, guard_stops
 from region_operator.plan.growth_guard import Room, guard_growth, without_deletions
-from region_operator.plan.guard_memory import NONE, GuardState
+from region_operator.plan.guard_memory import NONE, GuardState, is_remembered
 from region_operator.plan.plan import ticking_ids_by_code
 from region_operator.plan.planner import Planner
 from region_operator.regions.row_parser import RowParser
@@ -52,6 +52,8 @@ class Decider:
         self._parser = RowParser()
         self._planner = Planner()
         self._known: set[str] = set()
+        self._began_empty = ""
+        """The uid of the last RegionScheduler that was seen beside no CronJob."""
 
     def decide(
         self,
@@ -84,7 +86,7 @@ class Decider:
                 *(spec.model_dump_json(), self._tick_image),
             ),
         )
-        state = GuardState.from_status(scheduler.status)
+        state = self._remember(scheduler, current, now)
         decision = guard_stops(
             plan if complete else without_deletions(plan),
             current,
@@ -108,6 +110,15 @@ class Decider:
             write.key for write in decision.plan.writes if write.guarded is Guarded.CREATION
         }
         return Decided(decision, plan, room, regions, render)
+
+    def _remember(self, scheduler: Scheduler, current: Sequence[LiveCronJob], now: datetime) -> GuardState:
+        """Return what the guards remember. Whose CronJobs stand before the guards' first decision, nobody remembers."""
+        state = GuardState.from_status(scheduler.status)
+        if not any(not live.terminating for live in current):
+            self._began_empty = scheduler.uid
+        elif scheduler.uid != self._began_empty and not is_remembered(scheduler.status):
+            return replace(state, unknown_before=now.replace(microsecond=0))
+        return state
 
 
 def _with_deletions_of(state: GuardState, before: GuardState) -> GuardState:

@@ -19,6 +19,10 @@ allowance may stop, so that an allowance for each window does not empty a table.
 a whole. Stopping only the first few is wrong either way: too many if the loss is an accident, too few if the stop is
 meant.
 
+A RegionScheduler that finds CronJobs of one before it does not know which regions stopped lately, so its allowance
+counts as used up: within the window no region stops without an approval, and within a day one allowance may stop.
+Otherwise a RegionScheduler that is deleted and made again would be a way past the guard.
+
 The last region: no region would go on ticking, although the window saw two regions or more. The guard never relies on
 an empty table at once, however few regions there are: docs/decisions/0008-an-empty-table-is-not-believed-at-once.md.
 
@@ -76,6 +80,11 @@ class Decision:
     allowance: int
     state: GuardState
 
+    @property
+    def is_past_unknown(self) -> bool:
+        """Whether nobody knows all regions that stopped within the last day."""
+        return self.state.unknown_before is not None
+
     def held_of(self, kind: Guarded) -> tuple[Change, ...]:
         """Return the held changes of a kind."""
         return tuple(change for change in self.held if change.guarded is kind)
@@ -96,11 +105,20 @@ def guard_stops(
     holds = {kind: hold for kind, hold in state.holds.items() if kind in STOPS and hold.regions & unapproved[kind]}
 
     bad = frozenset(region_key(row.id) for row in plan.quarantined)
-    recent = [_without_mended(item, bad) for item in state.recent if now - item.at <= max(guard.window, DAY)]
+    longest = max(guard.window, DAY)
+    recent = [_without_mended(item, bad) for item in state.recent if now - item.at <= longest]
     lately = NONE.union(*(item.regions for item in recent if now - item.at <= guard.window))
     fresh = {kind: unapproved[kind] for kind in STOPS if kind not in holds}
     live = [item for item in current if not item.terminating]
-    limit = _Limit(guard, live, lately=lately, today=NONE.union(*(item.regions for item in recent)))
+    unknown = state.unknown_before if state.unknown_before and now - state.unknown_before <= longest else None
+    limit = _Limit(
+        guard,
+        live,
+        lately=lately,
+        today=NONE.union(*(item.regions for item in recent)),
+        unknown_lately=unknown is not None and now - unknown <= guard.window,
+        unknown_today=unknown is not None,
+    )
     going = NONE.union(*(kinds.get(kind, NONE) for kind in (_DELETION, _QUARANTINE) for kinds in (fresh, approved)))
     too_many = limit.is_beyond(NONE.union(*fresh.values())) or limit.leaves_none(going)
     held = {kind: unapproved[kind] if too_many or kind in holds else NONE for kind in STOPS}
@@ -120,18 +138,21 @@ def guard_stops(
             recent=_count(recent, counted, now, guard.window) if len(allowed) else state.recent,
             holds={kind: hold for kind, hold in new_holds.items() if hold} | others,
             approved={kind: regions for kind, regions in {**state.approved, **approved}.items() if regions},
+            unknown_before=unknown,
         ),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """How many regions may stop. `lately` stopped within the window, `today` within a day."""
+    """How many regions may stop. `lately` stopped within the window, `today` within a day, as far as it is known."""
 
     guard: DeletionGuard
     live: Sequence[LiveCronJob]
     lately: RegionKeys
     today: RegionKeys
+    unknown_lately: bool
+    unknown_today: bool
 
     @property
     def allowance(self) -> int:
@@ -142,8 +163,9 @@ class _Limit:
         """Tell whether too many regions would stop."""
         if not stops:
             return False
-        too_many_today = len(stops | self.today) > DAILY_FACTOR * self._allow(self.today)
-        return len(stops | self.lately) > self.allowance or too_many_today
+        factor = 1 if self.unknown_today else DAILY_FACTOR
+        too_many_today = len(stops | self.today) > factor * self._allow(self.today)
+        return self.unknown_lately or len(stops | self.lately) > self.allowance or too_many_today
 
     def leaves_none(self, going: RegionKeys) -> bool:
         """Tell whether the last of two or more regions would go or stand still."""

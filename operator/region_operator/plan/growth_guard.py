@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from region_operator.plan.changes import Guarded
-from region_operator.plan.guard_memory import NONE, GuardState, RegionKeys, put, update_hold
+from region_operator.plan.guard_memory import NONE, RegionKeys, put, update_hold
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -76,8 +76,8 @@ def guard_growth(
     too_many = not filling and len(new) > max(LEAST_GROWTH, standing)
     held = named | new if named or too_many else NONE
     hold = update_hold(hold if named else None, held, kind, now)
-    changed = GuardState(
-        recent=state.recent,
+    changed = replace(
+        state,
         holds=put(state.holds, kind, hold),
         approved=put(state.approved, kind, approved),
         filling=len(creations - held) > LEAST_GROWTH,

@@ -24,8 +24,10 @@ NONE: RegionKeys = frozenset()
 
 _HELD = {kind: f"held{kind.value.capitalize()}s" for kind in Guarded}
 _APPROVED = {kind: f"approved{kind.value.capitalize()}s" for kind in Guarded}
-STATUS_FIELDS = ("recentDeletions", *_HELD.values(), *_APPROVED.values(), "filling")
+STATUS_FIELDS = ("recentDeletions", *_HELD.values(), *_APPROVED.values(), "filling", "unknownBefore")
 """The fields of a RegionScheduler's status that hold the GuardState."""
+_DECIDED = ("regions", *STATUS_FIELDS)
+"""The fields of which a status has one after the guards have decided and a reconcile was completed, or before that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,15 @@ class GuardState:
 
     `recent` holds the counted stops, oldest first. `holds` and `approved` are by kind, without empty entries;
     `approved` holds the regions whose approved change is not made yet. `filling` says that more creations were let
-    through than are made yet.
+    through than are made yet. `unknown_before` is when a RegionScheduler found CronJobs of one before it, whose stops
+    nobody knows any more (UTC, whole seconds); None if all stops of the last day are known.
     """
 
     recent: tuple[RecentStop, ...] = ()
     holds: Mapping[Guarded, Hold] = field(default_factory=dict)
     approved: Mapping[Guarded, RegionKeys] = field(default_factory=dict)
     filling: bool = False
+    unknown_before: datetime | None = None
 
     def is_approved(self, kind: Guarded, approval: str) -> RegionKeys:
         """Return the regions whose change of a kind is approved, by now or by the text `approval`."""
@@ -89,6 +93,7 @@ class GuardState:
             },
             approved={kind: _split(status[name]) for kind, name in _APPROVED.items() if name in status},
             filling=status.get("filling", False),
+            unknown_before=datetime.fromisoformat(status["unknownBefore"]) if "unknownBefore" in status else None,
         )
 
     def to_status(self) -> dict[str, Any]:
@@ -106,7 +111,13 @@ class GuardState:
                 "regions": _join(hold.regions),
             }
         status |= {_APPROVED[kind]: _join(regions) for kind, regions in self.approved.items() if regions}
-        return status | ({"filling": True} if self.filling else {})
+        unknown = {"unknownBefore": format_time(self.unknown_before)} if self.unknown_before else {}
+        return status | unknown | ({"filling": True} if self.filling else {})
+
+
+def is_remembered(status: Mapping[str, Any]) -> bool:
+    """Tell whether the guards have decided for this RegionScheduler before. Without stops, a guard writes nothing."""
+    return any(name in status for name in _DECIDED)
 
 
 def update_hold(hold: Hold | None, held: RegionKeys, kind: Guarded, now: datetime) -> Hold | None:

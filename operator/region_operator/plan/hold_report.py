@@ -39,9 +39,11 @@ _MEANT = {
 }
 
 
-def explain_hold(hold: Hold, held: Sequence[Change], scheduler: Scheduler) -> str:
+def explain_hold(hold: Hold, held: Sequence[Change], scheduler: Scheduler, *, unknown: bool = False) -> str:
     """Say which changes of a kind are held, why, and how to approve them. The same hold always gives the same text.
 
+    `unknown` says that the guard does not know what stopped within the last day (`GuardState.unknown_before`). After a
+    day the guard knows, and the text is another one.
     Without changes the text counts the hold's regions: not all rows were read, so nobody knows which are still missing.
     """
     codes = [code_of(change) for change in held]
@@ -50,6 +52,8 @@ def explain_hold(hold: Hold, held: Sequence[Change], scheduler: Scheduler) -> st
         named += f" and {len(codes) - MAX_NAMED_REGIONS} more"
     window = format_duration(scheduler.spec.deletion_guard.window)
     stops = f"within {window}, or within a day, more regions would stop than spec.deletionGuard lets, or all of them"
+    if unknown:
+        stops = "this RegionScheduler is younger than its CronJobs, and nobody knows how many regions stopped before it"
     text = f"{hold.kind}s held: {named}; {_WHY[hold.kind].format(stops=stops)}"
     if replaced := sum(bool(change.successor) for change in held if isinstance(change, Delete)):
         text += f"; {replaced} of them have rows with new ids, which wait for their codes"

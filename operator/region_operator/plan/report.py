@@ -210,9 +210,14 @@ def _notes(decision: Decision, scheduler: Scheduler) -> Iterator[str]:
     before = GuardState.from_status(scheduler.status).holds
     for kind, hold in decision.state.holds.items():
         if hold == before.get(kind):
-            yield explain_hold(hold, decision.held_of(kind), scheduler)
+            yield explain_hold(hold, decision.held_of(kind), scheduler, unknown=decision.is_past_unknown)
         elif kind in (Guarded.SPEEDUP, Guarded.CREATION):
             yield f"{kind}s would be held, {_why_held(kind)}: how to approve them is said once the operator holds them"
+        elif decision.is_past_unknown:
+            yield (
+                f"{kind}s would be held: the RegionScheduler is younger than its CronJobs, and nobody knows how many"
+                " regions stopped before it; how to approve them is said once the operator holds them"
+            )
         else:
             yield (
                 f"{kind}s would be held: the guard lets {decision.allowance} regions stop within its window, and not"

@@ -45,7 +45,7 @@ def status_with_guard(scheduler: Scheduler, decision: Decision, *, now: datetime
     conditions = [item for item in status.get("conditions", []) if item["type"] not in HELD.values()]
     for kind, held_condition in HELD.items():
         if hold := decision.state.holds.get(kind):
-            message = explain_hold(hold, decision.held_of(kind), scheduler)
+            message = explain_hold(hold, decision.held_of(kind), scheduler, unknown=decision.is_past_unknown)
             conditions += _present(scheduler, held_condition, "TooMany", message, now)
     if conditions != status.get("conditions", []):
         status["conditions"] = conditions
