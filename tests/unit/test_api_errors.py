@@ -9,7 +9,7 @@ import pytest
 from kubernetes.aio.client import ApiException
 from kubernetes.aio.utils.retry import Backoff, on_retry_after_error
 
-from region_operator.kube.api_errors import RIGHTS, describe, describe_cause
+from region_operator.kube.api_errors import RIGHTS, describe, describe_cause, is_overload
 
 NO_RIGHT = (
     'cronjobs.batch is forbidden: User "system:serviceaccount:region-tick:region-operator" cannot list resource'
@@ -56,3 +56,17 @@ async def test_who_waited_for_a_retry_in_vain_was_refused_and_not_left_without_a
             await asyncio.Event().wait()
     assert describe_cause(refused.value) == "429 Too Many Requests: later"
     assert describe_cause(unanswered.value) == "the API server does not answer"
+
+
+@pytest.mark.parametrize(
+    ("error", "overloaded"),
+    [
+        (ApiException(status=429, reason="Too Many Requests"), True),
+        (ApiException(status=503, reason="Service Unavailable"), True),
+        (TimeoutError(), True),
+        (ApiException(status=403, reason="Forbidden"), False),
+        (ApiException(status=422, reason="Invalid"), False),
+    ],
+)
+def test_an_error_about_the_server_is_told_from_one_about_the_object(error: Exception, overloaded: bool) -> None:
+    assert is_overload(error) is overloaded

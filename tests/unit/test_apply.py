@@ -243,6 +243,26 @@ async def test_a_successor_that_was_given_nothing_waits_for_the_next_reconcile()
     assert "the creators are not handed over" in str(applied.error)
 
 
+async def test_where_nothing_is_handed_over_no_more_are_replaced_and_all_else_is_tried() -> None:
+    """The API server has time. But a region whose CronJob is deleted stands still until it is handed over."""
+
+    async def hand_over(live: LiveCronJob, successor: RegionRow) -> None:
+        raise HandOverError(f"{live.name} is not handed over to {successor.code}")
+
+    successors = writes(3 * GIVE_UP_AFTER).writes
+    replaced = [
+        Delete(live_cronjob(f"old{n}"), ChangeReason.REPLACED, successor=new) for n, new in enumerate(successors)
+    ]
+    gone = [Delete(live_cronjob(f"gone{n}")) for n in range(GIVE_UP_AFTER)]
+    api, plan = Recording(), Plan(deletes=(*replaced, *gone))
+    applier = PlanApplier(api, CronJobWatch(api), plan, namespace="n", render=render, hand_over=hand_over)
+    error = str((await applier.run()).error)
+    assert {step for step in api.steps if "gone" in step} == {f"delete {item.live.name}" for item in gone}
+    failed = sum("old" in step for step in api.steps)
+    assert 0 < failed <= GIVE_UP_AFTER
+    assert f"{failed} of {len(plan)} changes failed and {len(replaced) - failed} were not tried" in error
+
+
 @pytest.mark.parametrize(("refusal", "stale"), [(409, 1), (403, 0)])
 async def test_while_the_old_one_stands_its_successor_does_not_begin(refusal: int, stale: int) -> None:
     api = Recording(refusal=refusal)

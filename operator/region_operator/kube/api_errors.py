@@ -1,4 +1,6 @@
-"""Describes an error answer of the API server to people, in one line, with the remedy if a remedy is known. Pure."""
+"""Judges an error answer of the API server, and describes it to people, in one line, with the remedy if a remedy is
+known. Pure.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,13 @@ def describe(error: ApiException) -> str:
     words = f"{error.status} {error.reason}" + (f": {message}" if message else "")
     lacks_right = error.status == HTTPStatus.FORBIDDEN and " cannot " in message  # quotas and policies answer 403 too
     return f"{words}; {RIGHTS}" if lacks_right else words
+
+
+def is_overload(error: Exception) -> bool:
+    """Tell whether a failed request is about the API server and not about the object: the next request would probably
+    fail too. An error without an answer counts.
+    """
+    return not isinstance(error, ApiException) or error.status == HTTPStatus.TOO_MANY_REQUESTS or error.status >= 500
 
 
 def describe_cause(error: Exception) -> str:

@@ -12,7 +12,6 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -21,19 +20,17 @@ from kubernetes.aio.client import ApiException
 from kubernetes.aio.utils.retry import is_conflict
 
 from region_operator.cronjobs.cache import News
-from region_operator.cronjobs.ownership import foreign_fields
 from region_operator.kube.api import CONCURRENT_REQUESTS, ERRORS, Api
-from region_operator.kube.api_errors import describe
+from region_operator.kube.api_errors import describe, is_overload
+from region_operator.kube.change_log import log_keys, record, who_changed
 from region_operator.kube.cronjob_watch import cronjobs_path
-from region_operator.kube.put import NOBODY_KNOWN, culprits, put
-from region_operator.plan.changes import ChangeReason, Delete, Write
-from region_operator.runtime import metrics
+from region_operator.kube.put import put
+from region_operator.plan.changes import Delete, Write
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from region_operator.cronjobs.live import LiveCronJob
-    from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.kube.cronjob_watch import CronJobWatch
     from region_operator.plan.changes import Plan, Render
     from region_operator.regions.region import RegionRow
@@ -97,6 +94,7 @@ class PlanApplier:
         self._next = iter(enumerate(self._changes))
         self._failures: dict[int, Exception] = {}
         self._stale = self._consecutive_overloads = 0
+        self._hand_over_failed = False
         self.tried = 0
 
     @property
@@ -119,7 +117,8 @@ class PlanApplier:
     async def run(self) -> Applied:
         """Carry out the plan and return the result, also if some changes failed.
 
-        After GIVE_UP_AFTER consecutive overload errors the rest of the plan is not tried.
+        After GIVE_UP_AFTER consecutive overload errors the rest of the plan is not tried. After a HandOverError no more
+        CronJobs are replaced.
         """
         async with asyncio.TaskGroup() as workers:  # no change outlives the reconcile: the next one decides anew
             for _ in range(min(CONCURRENT_REQUESTS, self.total)):
@@ -134,6 +133,8 @@ class PlanApplier:
         for number, change in self._next:
             if self._consecutive_overloads >= GIVE_UP_AFTER:
                 return
+            if self._hand_over_failed and isinstance(change, Delete) and change.successor:
+                continue  # the old CronJob would go, and the new one could not come
             await self._try(number, change)
 
     async def _try(self, number: int, change: Write | Delete) -> bool:
@@ -145,10 +146,12 @@ class PlanApplier:
             if is_conflict(error):
                 await self._decide_anew(change)
                 return False
-            extra = _log_keys(change) | {"change": change.reason, "error": _words(error)}
+            extra = log_keys(change) | {"change": change.reason, "error": _words(error)}
             log.error("change failed", extra=extra)
             self._failures[number] = error
-            self._consecutive_overloads = self._consecutive_overloads + 1 if _is_overload(error) else 0
+            self._hand_over_failed |= isinstance(error, HandOverError)
+            overloaded = isinstance(error, ERRORS) and is_overload(error)
+            self._consecutive_overloads = self._consecutive_overloads + 1 if overloaded else 0
             return False
         self._consecutive_overloads = 0
         return True
@@ -156,12 +159,12 @@ class PlanApplier:
     async def _carry_out(self, change: Write | Delete) -> None:
         """Carry out one change and log the change. Raises what `api.ERRORS` lists."""
         if isinstance(change, Write):
-            _record(change, await self._write(change))
+            record(change, await self._write(change))
             return
         if await self._delete(change.live):
-            _record(change, _log_keys(change))
+            record(change, log_keys(change))
         else:
-            log.info("gone already", extra=_log_keys(change))
+            log.info("gone already", extra=log_keys(change))
         if change.successor:
             if self._hand_over:
                 await self._hand_over(change.live, change.successor.desired.region)
@@ -181,7 +184,7 @@ class PlanApplier:
             news = self._cache.end_write(write.name, written)
         if news is not News.NOTHING or written.paused != (live is not None and live.paused):
             self._watch.on_news()  # also if somebody paused the region while the write was under way
-        return _log_keys(write) | _culprits(write, manifest, body)
+        return log_keys(write) | who_changed(write, manifest, body)
 
     async def _delete(self, live: LiveCronJob) -> bool:
         """Delete a CronJob if unchanged since the look. Return False if the CronJob is gone already."""
@@ -202,7 +205,7 @@ class PlanApplier:
     async def _decide_anew(self, change: Write | Delete) -> None:
         """Leave a change to the next reconcile: perhaps a tick changed the CronJob, or somebody paused the region."""
         name = change.name if isinstance(change, Write) else change.live.name
-        log.info("changed meanwhile", extra=_log_keys(change) | {"change": change.reason})
+        log.info("changed meanwhile", extra=log_keys(change) | {"change": change.reason})
         self._stale += 1
         with suppress(*ERRORS):  # without an answer the watch or the next full look tells
             await self._watch.refresh(self._namespace, name)
@@ -211,40 +214,5 @@ class PlanApplier:
                 self._cache.end_deletion(name, change.live.uid, done=False)
 
 
-def _record(change: Write | Delete, extra: dict[str, str]) -> None:
-    metrics.CHANGES.labels(change.reason).inc()
-    log.info(change.reason, extra=extra)
-
-
-def _is_overload(error: Exception) -> bool:
-    """Whether the error is about the API server and not about the change: the next change would probably fail too."""
-    return not isinstance(error, ApiException) or error.status == HTTPStatus.TOO_MANY_REQUESTS or error.status >= 500
-
-
 def _words(error: Exception) -> str:
     return describe(error) if isinstance(error, ApiException) else str(error)
-
-
-def _log_keys(change: Write | Delete) -> dict[str, str]:
-    """Return the log's keys for a change."""
-    if isinstance(change, Delete):
-        live = change.live
-        keys = {"cronjob": live.name, "region.id": live.region_id, "region.code": live.code}
-        return keys | ({"successor": change.successor.desired.region.id} if change.successor else {})
-    region = change.desired.region
-    keys = {
-        "cronjob": change.name,
-        "region.id": region.id,
-        "region.code": region.code,
-        "cron": change.desired.schedule.source,
-    }
-    if change.live and change.live.schedule != keys["cron"]:
-        keys["was"] = change.live.schedule
-    return keys
-
-
-def _culprits(write: Write, manifest: Manifest, body: Manifest | None) -> dict[str, str]:
-    """Return the log's keys for who changed the CronJob that a write restores."""
-    if body is not None and (write.reason is ChangeReason.RESTORED or foreign_fields(manifest, body)):
-        return culprits(manifest, body)
-    return {"by": NOBODY_KNOWN} if write.reason is ChangeReason.RESTORED else {}
