@@ -24,7 +24,8 @@ DEFAULT_NAME = "default"
 INITIAL_STATUS = {"observedGeneration": -1}
 """The status before the first write: the schema's default. With no status at all kstatus would report success."""
 APPROVAL_ANNOTATION = f"{GROUP}/approve-deletions"
-"""On a RegionScheduler: a person sets it to the approval of a hold in the status, and approves what the hold names."""
+"""On a RegionScheduler: a person sets it to the approval of a hold in the status, and approves what the hold names. For
+several holds: to their approvals, separated by commas."""
 TAKE_OVER_ANNOTATION = f"{GROUP}/take-over"
 """On a RegionScheduler: a person sets it to the installations, separated by commas, that are to lose their regions to
 this one."""

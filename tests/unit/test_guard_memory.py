@@ -60,6 +60,15 @@ def test_an_approval_is_of_the_kind_the_regions_and_the_moment() -> None:
     assert state.is_approved(Guarded.DELETION, holds[0].approval) == NONE
 
 
+def test_one_annotation_may_approve_several_holds() -> None:
+    holds = {kind: Hold(NOW, AB, kind) for kind in (KIND, Guarded.DELETION)}
+    both = ", ".join(hold.approval for hold in holds.values())
+    state = GuardState(holds=holds)
+    assert [state.is_approved(kind, both) for kind in holds] == [AB, AB]
+    assert state.is_approved(KIND, both[:-1]) == AB
+    assert state.is_approved(Guarded.DELETION, both[:-1]) == NONE
+
+
 def test_a_hold_stays_the_same_until_a_region_joins() -> None:
     hold = update_hold(None, AB, KIND, NOW)
     assert hold == Hold(NOW, AB, KIND)

@@ -71,10 +71,14 @@ class GuardState:
     unknown_before: datetime | None = None
 
     def is_approved(self, kind: Guarded, approval: str) -> RegionKeys:
-        """Return the regions whose change of a kind is approved, by now or by the text `approval`."""
+        """Return the regions whose change of a kind is approved, by now or by the text `approval`.
+
+        The text holds the approvals of one or more holds, separated by commas.
+        """
         hold = self.holds.get(kind)
         by_now = self.approved.get(kind, NONE)
-        return by_now | hold.regions if hold and hold.approval == approval else by_now
+        approvals = map(str.strip, approval.split(","))
+        return by_now | hold.regions if hold and hold.approval in approvals else by_now
 
     @classmethod
     def from_status(cls, status: Mapping[str, Any]) -> Self:
