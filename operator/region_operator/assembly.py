@@ -28,7 +28,7 @@ from region_operator.plan.conditions import ReadyReason
 from region_operator.plan.report import Report, make_report
 from region_operator.plan.speedup_guard import guard_speedups
 from region_operator.reconcile import Reconciler
-from region_operator.regions.handover import explain_takeover
+from region_operator.regions.handover import explain_offer, explain_takeover
 from region_operator.regions.listen import listen
 from region_operator.runtime.garbage import freeze_memory
 from region_operator.runtime.health import Health, serve
@@ -82,7 +82,8 @@ async def plan_once(settings: Settings) -> Report:
     )
     quota = observation.quota.concurrency if observation.quota_due else None
     summary = observation.summary
-    problems = filter(None, (summary.quota_conflict, explain_takeover(handover), summary.taken))
+    offer = explain_offer(handover.while_holding() if decision.state.holds else handover)
+    problems = filter(None, (summary.quota_conflict, explain_takeover(handover), offer, summary.taken))
     return make_report(decision, summary.quarantined, scheduler, forecast, quota=quota, problems=problems)
 
 

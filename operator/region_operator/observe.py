@@ -19,6 +19,8 @@ from region_operator.plan.growth_guard import explain_room
 from region_operator.plan.handed_over import divide
 from region_operator.plan.status import count_held
 from region_operator.plan.summary import ReconcileSummary
+from region_operator.plan.taken_over import TakeOver
+from region_operator.regions.elsewhere import read_elsewhere
 from region_operator.regions.handover import explain_refusal
 from region_operator.regions.source import ROWS_BEYOND, Table, read_regions
 from region_operator.runtime.slices import run_in_slices
@@ -45,7 +47,7 @@ class Observation:
     `quota_due` says whether the quota must be applied. `render` gives the manifests of the decided writes. `look` is
     the number of the last full look. `rows` are the active rows. `handover` says which slots the plan is for.
     `let_go_in` is when the next CronJob may be deleted that another installation has taken over; None if there is none.
-    `unmade` says that some active rows get no CronJob yet, because a guard holds them.
+    `unmade` says that some active rows get no CronJob yet, because a guard holds them back.
     """
 
     summary: ReconcileSummary
@@ -111,20 +113,21 @@ class Observer:
             self._looked_at, self._looks = self._clock(), self._looks + 1
         quota = await read_quota(self._api, scheduler)
         quota_due = quota.drifted and bool(handover.slots)
+        elsewhere = await read_elsewhere(database.engine, handover)
         division = divide(self._watch.cache.cronjobs, handover)
         deciding = self._decider.decide(
             reading.rows,
             division.current,
             scheduler,
             source=str(table),
-            taking=handover.taking,
+            take_over=TakeOver.of(handover.taking, elsewhere),
             complete=reading.complete,
             now=now,
         )
         decided = await run_in_slices(deciding)
         decision, plan, regions = decided.decision, decided.plan, decided.regions
         waiting = sum(bool(change.successor) for change in decision.held if isinstance(change, Delete))
-        unmade = not reading.complete or bool(decided.room.excess or decision.held_of(Guarded.CREATION))
+        held_back = decided.loss or decided.room.excess or decision.held_of(Guarded.CREATION)
         deletes = (*decision.plan.deletes, *division.handed_over)
         decision = replace(decision, plan=replace(decision.plan, deletes=deletes))
         summary = ReconcileSummary(
@@ -136,8 +139,7 @@ class Observer:
             paused=plan.paused,
             changed=quota_due or len(decision.plan) > 0,
             history=database.history,
-            offered_slots=handover.offered,
-            taken=explain_refusal(handover, scheduler),
+            taken=decided.loss or explain_refusal(handover, scheduler),
             quota_conflict=explain_name_conflict(quota) if quota.taken else "",
             excess=explain_room(decided.room, complete=reading.complete),
         )
@@ -153,5 +155,5 @@ class Observer:
             rows=regions,
             handover=handover,
             let_go_in=division.wait,
-            unmade=unmade,
+            unmade=not reading.complete or bool(held_back),
         )

@@ -112,6 +112,8 @@ class Reconciler:
                 observation = await self._observe(database, scheduler, handover)
                 observation = await self._forecaster.guard_speedups(database, scheduler, observation, now=_now())
                 before, scheduler = scheduler, await self._guard_state.save(scheduler, observation.decision)
+                holding = bool(observation.decision.state.holds)
+                offer = await self._owner.offer(database, scheduler, handover, holding=holding)
                 await self._announcer.announce_holds(before, scheduler, observation.decision)
                 await self._announcer.announce_findings(scheduler, observation.summary, self.hearing.explain_deafness())
                 stale = await self._apply(scheduler, observation, database, progress)
@@ -135,7 +137,7 @@ class Reconciler:
             deafness=self.hearing.explain_deafness(),
             clock_skew=clock_skew,
             refusal=self._trial.refusal,
-            taken=self._owner.problem or observation.summary.taken,
+            offer=offer,
         )
         scheduler = progress.reported or scheduler
         writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))
@@ -175,8 +177,7 @@ class Reconciler:
             applied = await applier.run()
         complete = not (applied.error or applied.stale or plan.pending or observation.unmade)
         cronjobs = self.watch.cache.cronjobs
-        made = {live.region_id for live in cronjobs if live.ours}
-        owned = await self._owner.take_over(database, scheduler, observation.handover, complete=complete, made=made)
+        owned = await self._owner.take_over(database, scheduler, observation.handover, complete=complete)
         await self.ledger.save_schedules(database, scheduler, cronjobs, slots=owned, look=observation.look)
         self._freezer.freeze_after(len(plan))
         if applied.error:

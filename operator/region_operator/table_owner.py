@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 from psycopg import errors
 from sqlalchemy.exc import DBAPIError
 
-from region_operator.regions.handover import decide, nobody
-from region_operator.regions.slot_owners import read_handover, read_ticking, settle, take_over
+from region_operator.regions.handover import decide, explain_offer, nobody
+from region_operator.regions.slot_owners import read_handover, settle, take_over, write_offers
 from region_operator.regions.slots import slots_of_shard
 from region_operator.regions.source import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from region_operator.database.store import Database
     from region_operator.kube.api import Api
     from region_operator.regions.handover import SlotHandover
@@ -57,7 +55,6 @@ class TableOwner:
         self._api = api
         self._name = name
         self._last: SlotHandover | None = None
-        self.problem = ""
 
     async def identify(self, scheduler: Scheduler) -> Scheduler:
         """Return the RegionScheduler with its installation. Raises what `api.ERRORS` lists."""
@@ -84,27 +81,28 @@ class TableOwner:
             self._last = decide(nobody(source, datetime.now(UTC)), scheduler, wanted=wanted)
         return replace(self._last, taking=_NONE, let_go=_NONE)
 
+    async def offer(self, database: Database, scheduler: Scheduler, handover: SlotHandover, *, holding: bool) -> str:
+        """Offer the slots that this installation no longer wants, or none if a guard is `holding` changes.
+
+        Return what is offered, for people. A read-only database changes no offer. Raises SQLAlchemy's errors.
+        """
+        handover = handover.while_holding() if holding else handover
+        if (handover.offer or handover.keep) and not database.schema_conflict:
+            try:
+                await write_offers(database.engine, handover, scheduler)
+            except DBAPIError as error:
+                if not isinstance(error.orig, errors.ReadOnlySqlTransaction):
+                    raise
+        return explain_offer(handover)
+
     async def take_over(
-        self, database: Database, scheduler: Scheduler, handover: SlotHandover, *, complete: bool, made: Collection[str]
+        self, database: Database, scheduler: Scheduler, handover: SlotHandover, *, complete: bool
     ) -> Slots:
         """Become the owner of the slots to take over, if all CronJobs are made (`complete`). Return all slots owned.
 
-        `made` are the ids of the regions that have a CronJob here. If the former owner ticks more others than the
-        deletion guard lets stop at once, then `problem` says so and no slot changes hands: what the former owner's
-        guard holds would stop with the change.
-
         A read-only database changes no owner. Raises SQLAlchemy's errors.
         """
-        self.problem = ""
         if not (complete and handover.taking):
-            return handover.owned
-        ticking = await read_ticking(database.engine, handover)
-        lost = len(ticking.difference(made))
-        if lost > scheduler.spec.deletion_guard.allowance(len(ticking)):
-            self.problem = (
-                f"{lost} of {len(ticking)} regions that tick elsewhere have no CronJob here and would stop: mend their"
-                " rows, or let the former owner delete them, or raise spec.deletionGuard"
-            )
             return handover.owned
         try:
             taken = await take_over(database.engine, handover, scheduler)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from region_operator.regions.slots import slot_of
+from tests.harness.regions import ONCE_A_YEAR
 from tests.harness.sharing import TAKE_OVER, Installation
 from tests.harness.waiting import eventually
 
@@ -133,6 +134,38 @@ def test_shards_of_a_table_one_to_two_and_back(
         green.will_have(set())
         assert len(history(database)) == REGIONS
         assert first.metric("region_operator_held_deletions") == 0
+
+
+def test_no_change_of_owner_lets_through_what_a_guard_holds(
+    two: tuple[Installation, Installation], sql: Any, add_regions: AddRegions
+) -> None:
+    blue, green = two
+    add_regions(REGIONS, cron="0 * * * *")
+    with blue.operator(INSTALLATION="blue"), ExitStack() as stack:
+        blue.will_have(CODES)  # before the other begins, because the first of two owns the table
+        stack.enter_context(green.operator(INSTALLATION="green"))
+        blue.name, green.name = "blue", "green"
+        sql("UPDATE region_index SET cron_schedule = %s", ONCE_A_YEAR)
+        blue.will_be("SlowdownsHeld")
+        blue.shard(0, 2)
+        green.shard(1, 2)
+        eventually(lambda: "128 of 256 slots are not offered" in blue.kubectl.ready()["message"], what="no offer")
+        assert "owned elsewhere" in green.will_be("SourceTaken")["message"]
+        assert green.codes == set()
+
+        green.patch({"shard": None})
+        blue.patch({"shard": None})
+        green.take_over(blue)
+        blue.will_have(set())
+        green.will_be("SlowdownsHeld")
+        assert {item["spec"]["schedule"] for item in green.kubectl.cronjobs().values()} == {"0 * * * *"}
+        assert green.codes == CODES
+
+        sql("UPDATE region_index SET id = gen_random_uuid()")
+        green.will_be("RegionsWaiting")
+        blue.take_over(green)
+        eventually(lambda: "would have no CronJob here" in blue.kubectl.ready()["message"], what="nothing is made")
+        assert (blue.codes, green.codes) == (set(), CODES)
 
 
 def test_a_shard_that_cannot_be_is_refused(two: tuple[Installation, Installation]) -> None:

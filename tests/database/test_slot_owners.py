@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from region_operator.database.engine import make_engine
 from region_operator.regions import slot_owners
-from region_operator.regions.slot_owners import read_handover, settle, take_free, take_over
+from region_operator.regions.slot_owners import read_handover, settle, take_free, take_over, write_offers
 from region_operator.regions.slots import ALL_SLOTS, slots_of_shard
 from region_operator.scheduler import Scheduler, Shard
 from region_tick.contract import CHANGES_CHANNEL
@@ -47,6 +47,8 @@ async def owners(engine: AsyncEngine) -> dict[str, int]:
 async def move(engine: AsyncEngine, who: Scheduler) -> None:
     """Do what a reconcile does, with all CronJobs made at once."""
     handover = await settle(engine, who, SOURCE, full=True)
+    if handover.offer or handover.keep:
+        await write_offers(engine, handover, who)
     if handover.taking:
         await take_over(engine, handover, who)
 
@@ -134,15 +136,16 @@ async def test_one_to_four_shards_and_back(engine: AsyncEngine) -> None:
     for index, shard in enumerate(shards):
         handover = await settle(engine, shard, SOURCE, full=True)
         assert handover.slots == handover.owned == slots_of_shard(Shard(index=index, count=4))
-        assert (handover.offered, handover.refused) == (0, frozenset())
+        assert (handover.offered, handover.refused) == (frozenset(), frozenset())
     await move(engine, installation("blue", take_over="green,red,black"))
     assert await owners(engine) == {"blue": 256}
 
 
 async def test_what_is_offered_can_be_kept_again(engine: AsyncEngine) -> None:
     await move(engine, installation("blue"))
-    assert (await settle(engine, installation("blue", shard=(0, 2)), SOURCE, full=True)).offered == 128
-    assert (await settle(engine, installation("blue"), SOURCE, full=True)).offered == 0
+    for who, offered in ((installation("blue", shard=(0, 2)), 128), (installation("blue"), 0)):
+        await move(engine, who)
+        assert len((await settle(engine, who, SOURCE, full=True)).offered) == offered
     assert (await settle(engine, installation("green", shard=(1, 2)), SOURCE, full=True)).taking == frozenset()
 
 
@@ -170,7 +173,7 @@ async def test_the_others_are_woken(database: str, engine: AsyncEngine) -> None:
         listener.execute(f"LISTEN {CHANGES_CHANNEL}")
         await move(engine, installation("blue"))
         assert [*listener.notifies(timeout=0)] == []
-        await settle(engine, installation("blue", shard=(0, 2)), SOURCE, full=True)
+        await move(engine, installation("blue", shard=(0, 2)))
         assert [told.payload for told in listener.notifies(timeout=5, stop_after=1)] == [SOURCE]
         await move(engine, installation("green", shard=(1, 2)))
         assert [told.payload for told in listener.notifies(timeout=5, stop_after=1)] == [SOURCE]

@@ -76,7 +76,7 @@ async def test_regions_that_nobody_owns_become_ours_and_a_look_changes_nothing(e
     owner = TableOwner(Namespaces(), name="blue")
     handover = await owner.settle(database, installation("blue"), full=True)
     assert (handover.owned, handover.standing.source) == (ALL_SLOTS, "public.region_index")
-    assert await owner.take_over(database, installation("blue"), handover, complete=True, made=()) == ALL_SLOTS
+    assert await owner.take_over(database, installation("blue"), handover, complete=True) == ALL_SLOTS
     assert (await look_at_owners(database, installation("green"))).refused == ALL_SLOTS
 
 
@@ -86,28 +86,42 @@ async def test_a_take_over_owns_what_it_took(engine: AsyncEngine) -> None:
     green, owner = installation("green", take_over="blue"), TableOwner(Namespaces(), name="green")
     handover = await owner.settle(database, green, full=True)
     assert (handover.owned, handover.slots) == (NONE, ALL_SLOTS)
-    assert await owner.take_over(database, green, handover, complete=True, made=()) == ALL_SLOTS
+    assert await owner.take_over(database, green, handover, complete=True) == ALL_SLOTS
 
 
-async def test_regions_that_tick_elsewhere_do_not_stop_by_a_change_of_owner(database: str, engine: AsyncEngine) -> None:
-    """The table was emptied: the owner's guard holds the deletions, and the other has nothing to make."""
-    home = Database(engine, "public")
-    await TableOwner(Namespaces(), name="blue").settle(home, installation("blue"), full=True)
-    run(
-        database,
-        "INSERT INTO region_tick.region_schedule (source, region_id, cron, code, valid_from, cronjob,"
-        " start_deadline_seconds)"
-        " SELECT 'public.region_index', n, '@daily', n, now(), 'r', 60 FROM generate_series(1, 30) n",
+async def test_while_a_guard_holds_changes_no_slot_is_offered(engine: AsyncEngine) -> None:
+    database = Database(engine, "public")
+    owner, blue = TableOwner(Namespaces(), name="blue"), installation("blue")
+    await owner.settle(database, blue, full=True)
+    half = blue.model_copy(update={"spec": scheduler(source={"shard": {"index": 0, "count": 2}}).spec})
+    held, offered = "not offered to other shards while changes are held", "offered to other shards"
+    for holding, said in ((True, held), (False, offered), (False, offered), (True, held)):
+        handover = await owner.settle(database, half, full=True)
+        text = await owner.offer(database, half, handover, holding=holding)
+        assert text == f"128 of 256 slots are {said}"
+        others = await look_at_owners(database, installation("green"))
+        assert sum(found.offered for found in others.standing.owners.values()) == (0 if holding else 128)
+    newer = replace(database, schema_conflict="too new")
+    await owner.offer(newer, half, await owner.settle(database, half, full=True), holding=False)
+    assert not (await owner.settle(database, half, full=True)).offered
+
+
+async def test_an_offer_that_is_withdrawn_meanwhile_is_not_taken_over(engine: AsyncEngine) -> None:
+    database = Database(engine, "public")
+    owner, blue = TableOwner(Namespaces(), name="blue"), installation("blue")
+    await owner.settle(database, blue, full=True)
+    half, other = (
+        installation(name).model_copy(update={"spec": scheduler(source={"shard": {"index": at, "count": 2}}).spec})
+        for at, name in enumerate(("blue", "green"))
     )
-    green, owner = installation("green", take_over="blue"), TableOwner(Namespaces(), name="green")
-    handover = await owner.settle(home, green, full=True)
-    for made in (0, 19):
-        ids = set(map(str, range(1, made + 1)))
-        assert await owner.take_over(home, green, handover, complete=True, made=ids) == NONE
-        assert f"{30 - made} of 30 regions that tick elsewhere have no CronJob here" in owner.problem
-    ids = set(map(str, range(11, 31)))
-    assert await owner.take_over(home, green, handover, complete=True, made=ids) == ALL_SLOTS
-    assert owner.problem == ""
+    await owner.offer(database, half, await owner.settle(database, half, full=True), holding=False)
+    green = TableOwner(Namespaces(), name="green")
+    handover = await green.settle(database, other, full=True)
+    assert len(handover.taking) == 128
+    await owner.offer(database, half, await owner.settle(database, half, full=True), holding=True)
+    assert await green.take_over(database, other, handover, complete=True) == NONE
+    assert (await green.settle(database, other, full=True)).slots == NONE
+    assert not [found for found in (await look_at_owners(database, other)).standing.owners.values() if found.successor]
 
 
 async def test_own_tables_that_must_be_left_alone_are_and_what_was_known_holds(engine: AsyncEngine) -> None:
@@ -142,4 +156,6 @@ async def test_where_only_reading_is_allowed_the_regions_go_on_and_none_changes_
         reading, installation("green", take_over="blue"), full=True
     )
     assert (green.slots, green.let_go) == (NONE, NONE)
+    half = installation("blue").model_copy(update={"spec": scheduler(source={"shard": {"index": 0, "count": 2}}).spec})
+    assert await owner.offer(reading, half, await owner.settle(reading, half, full=True), holding=False)
     assert value(database, "SELECT count(*) FROM region_tick.installation") == 0

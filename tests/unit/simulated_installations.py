@@ -69,21 +69,29 @@ class SimulatedDatabase:
         for slot in handover.free - self.owners.keys():
             self.owners[slot] = SlotOwner(installation=me, since=self.now, epoch=1)
         for slot, owner in [*self.owners.items()]:
-            if owner.installation == me and slot in handover.offer | handover.keep:
-                self.owners[slot] = replace(owner, offered=slot in handover.offer)
-            elif slot in handover.announce and owner.epoch == handover.standing.owners[slot].epoch:
+            if slot in handover.announce and owner.epoch == handover.standing.owners[slot].epoch:
                 self.owners[slot] = replace(owner, successor=me)
             elif slot in handover.withdraw and owner.installation != me and owner.successor == me:
                 self.owners[slot] = replace(owner, successor=None)
         if handover.forget:
             self.known[me].took_over = frozenset()
 
+    def write_offers(self, handover: SlotHandover) -> None:
+        for slot in handover.offer | handover.keep:
+            if self.owners[slot].installation == handover.me:
+                self.owners[slot] = replace(self.owners[slot], offered=slot in handover.offer)
+
     def see(self, me: str) -> None:
         self.known.setdefault(me, Known(self.now)).seen_at = self.now
 
     def take_over(self, handover: SlotHandover, named: frozenset[str]) -> None:
         read = handover.standing.owners
-        free = {slot for slot in handover.taking if self.owners[slot].epoch == read[slot].epoch}
+        free = {
+            slot
+            for slot in handover.taking
+            if self.owners[slot].epoch == read[slot].epoch
+            and (self.owners[slot].offered or read[slot].installation in named)
+        }
         self.see(handover.me)
         if named & {read[slot].installation for slot in handover.taking} and free == handover.taking:
             self.known[handover.me].took_over = named
@@ -116,6 +124,8 @@ class SimulatedInstallation:
     database: SimulatedDatabase
     shard: Shard | None = None
     take_over: frozenset[str] = frozenset()
+    holding: bool = False
+    """Whether a guard holds changes."""
     cronjobs: dict[int, tuple[LiveCronJob, datetime]] = field(default_factory=dict)
     """By slot, each with the moment of its creation."""
     due: list[Due] = field(default_factory=list)
@@ -157,6 +167,10 @@ class SimulatedInstallation:
         handover = replace(handover, free=frozenset())
         if handover.slots:
             self.database.see(self.name)
+            yield
+        offers = handover.while_holding() if self.holding else handover
+        if offers.offer or offers.keep:
+            self.database.write_offers(offers)
             yield
         division = divide([cronjob for cronjob, _ in self.cronjobs.values()], handover)
         stands = {cronjob.uid for cronjob in division.current}

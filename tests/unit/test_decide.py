@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from region_operator.cronjobs.labels import region_key
 from region_operator.plan.changes import Guarded
-from region_operator.plan.decide import Decider
+from region_operator.plan.decide import Decided, Decider
 from region_operator.plan.growth_guard import LEAST_GROWTH
+from region_operator.plan.taken_over import TakeOver
+from region_operator.regions.handover import RegionElsewhere
 from region_operator.regions.slots import ALL_SLOTS
 from region_operator.scheduler import Columns
 from tests.harness.examples import finish, live_cronjob, scheduler
-
-if TYPE_CHECKING:
-    from region_operator.regions.slots import Slots
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 MANY = LEAST_GROWTH + 50
@@ -31,17 +30,55 @@ def rows_of(count: int) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize(("taking", "held"), [(frozenset(), MANY), (ALL_SLOTS, 0)])
-def test_regions_that_are_taken_over_are_no_growth(taking: Slots, held: int) -> None:
-    """They tick already, so nothing multiplies."""
-    rows = rows_of(MANY + 1)
-    stands = replace(live_cronjob("r-0", region_id="0", code="R0"), key=region_key("0"), ours=True)
+def take_over(ticking: range, *, cron: str = "@daily") -> TakeOver:
+    """Return the take-over of a whole table, of which these regions tick elsewhere."""
+    return TakeOver.of(ALL_SLOTS, [RegionElsewhere(str(number), cron, suspended=False) for number in ticking])
+
+
+def decide(rows: list[dict[str, Any]], taking: TakeOver, *, standing: range = range(0), **spec: Any) -> Decided:
+    stand = [
+        replace(live_cronjob(f"r-{n}", region_id=str(n), code=f"R{n}"), key=region_key(str(n)), ours=True)
+        for n in standing
+    ]
     deciding = Decider(tick_image="tick").decide(
-        rows, [stands], scheduler(), source="public.region_index", taking=taking, complete=True, now=NOW
+        rows, stand, scheduler(**spec), source="public.region_index", take_over=taking, complete=True, now=NOW
     )
-    decision = finish(deciding).decision
+    return finish(deciding)
+
+
+@pytest.mark.parametrize(("ticking", "held"), [(range(0), MANY), (range(1, MANY + 1), 0), (range(1, 20), MANY - 19)])
+def test_regions_that_are_taken_over_are_no_growth(ticking: range, held: int) -> None:
+    """They tick already, so nothing multiplies. A region that does not is new here too."""
+    decision = decide(rows_of(MANY + 1), take_over(ticking), standing=range(1)).decision
     assert len(decision.held_of(Guarded.CREATION)) == held
-    assert len(decision.plan.writes) >= MANY - held
+    assert sum(write.creates for write in decision.plan.writes) == MANY - held
+
+
+def test_what_ticks_elsewhere_at_another_schedule_keeps_it_here_while_that_is_held() -> None:
+    """Its former owner's guard holds the slowdowns. To make the CronJobs here must not let them through."""
+    decided = decide(rows_of(30), take_over(range(30), cron="* * * * *"))
+    assert len(decided.decision.held_of(Guarded.SLOWDOWN)) == 30
+    assert {write.desired.schedule.source for write in decided.decision.plan.writes} == {"* * * * *"}
+    assert len(decided.decision.plan.writes) == 30
+    few = decide(rows_of(30), take_over(range(5), cron="* * * * *")).decision
+    assert (few.held, len(few.plan.writes)) == ((), 30)
+
+
+def test_the_limit_counts_them_all_whatever_they_do_to_the_schedule() -> None:
+    for cron in ("* * * * *", "@yearly"):
+        decided = decide(rows_of(30), take_over(range(30), cron=cron), maxRegions=20)
+        assert decided.decision.plan.writes == ()
+        assert decided.room.excess == 10
+
+
+def test_regions_that_tick_elsewhere_do_not_stop_by_a_change_of_owner() -> None:
+    """The table lost rows, or was seeded anew: the owner's guard holds the deletions."""
+    for rows in ([], rows_of(19), [row | {"id": f"new-{row['id']}"} for row in rows_of(30)]):
+        decided = decide(rows, take_over(range(30)))
+        assert decided.decision.plan.writes == ()
+        assert "of 30 regions that tick elsewhere would have no CronJob here" in decided.loss
+    enough = decide(rows_of(20), take_over(range(30)))
+    assert (len(enough.decision.plan.writes), enough.loss) == (20, "")
 
 
 def test_what_somebody_deleted_is_no_growth_although_a_reconcile_failed_before_its_end() -> None:
@@ -60,7 +97,7 @@ def test_what_somebody_deleted_is_no_growth_although_a_reconcile_failed_before_i
             current,
             scheduler(),
             source="public.region_index",
-            taking=frozenset(),
+            take_over=TakeOver(),
             complete=True,
             now=NOW,
         )

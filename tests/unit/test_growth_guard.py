@@ -30,6 +30,7 @@ def decide(
     *,
     state: GuardState | None = None,
     known: range = range(0),
+    elsewhere: range = range(0),
     approval: str = "",
     max_regions: int = 10_000,
     now: datetime = NOW,
@@ -40,6 +41,7 @@ def decide(
         [replace(live_cronjob(f"r-{number}"), key=region_key(str(number))) for number in standing],
         max_regions=max_regions,
         known={region_key(str(number)) for number in known},
+        elsewhere={region_key(str(number)) for number in elsewhere},
         approval=approval,
         now=now,
     )
@@ -109,6 +111,31 @@ def test_beyond_the_limit_nothing_is_created() -> None:
     decision, room = decide(range(90, 100), range(90), max_regions=100)
     assert (len(decision.plan.writes), room, explain_room(room, complete=True)) == (10, Room(100), "")
     assert "the rest is not read, nothing is deleted" in explain_room(room, complete=False)
+
+
+@pytest.mark.parametrize("max_regions", [100, 50])
+def test_beyond_the_limit_what_somebody_deleted_comes_back_all_the_same(max_regions: int) -> None:
+    """The region stands already: its CronJob alone is gone. The new regions still have no room."""
+    decision, room = decide(range(98, 102), range(98), known=range(100), max_regions=max_regions)
+    assert [write.desired.region.id for write in decision.plan.writes] == ["98", "99"]
+    assert room == Room(max_regions, 102 - max_regions)
+    alone, room = decide(range(98, 100), range(98), known=range(100), max_regions=max_regions)
+    assert (len(alone.plan.writes), room) == (2, Room(max_regions))
+
+
+def test_beyond_the_limit_a_region_that_ticks_elsewhere_is_not_taken_over() -> None:
+    """It would be one more here, although nothing grows."""
+    decision, room = decide(range(98, 102), range(98), elsewhere=range(98, 102), max_regions=100)
+    assert (decision.plan.writes, room) == ((), Room(100, 2))
+
+
+def test_regions_that_tick_elsewhere_are_no_growth_and_what_does_not_is_new_beside_them() -> None:
+    decision, _ = decide(range(10, 500), range(10), elsewhere=range(10, 500))
+    assert len(decision.plan.writes) == 490
+    taking, _ = decide(range(600), range(0), elsewhere=range(200))
+    assert (len(taking.plan.writes), len(taking.held)) == (200, 400)
+    some, _ = decide(range(350), range(0), elsewhere=range(200))
+    assert len(some.plan.writes) == 350
 
 
 def test_what_is_not_created_for_lack_of_room_waits_for_no_approval() -> None:

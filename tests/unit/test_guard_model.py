@@ -32,6 +32,7 @@ from region_operator.plan.decide import Decided, Decider
 from region_operator.plan.guard_memory import NONE, GuardState
 from region_operator.plan.speedup_guard import guard_speedups
 from region_operator.plan.status import status_with_guard
+from region_operator.plan.taken_over import TakeOver
 from region_operator.regions.region import RegionRow
 from region_operator.regions.schedule import parse_schedule
 from region_operator.scheduler import APPROVAL_ANNOTATION, Scheduler
@@ -279,7 +280,7 @@ class GuardModel(RuleBasedStateMachine):
             self.namespace.cronjobs(),
             scheduler,
             source=SOURCE,
-            taking=frozenset(),
+            take_over=TakeOver(),
             complete=complete,
             now=self.namespace.now,
         )

@@ -13,6 +13,7 @@ from region_operator.regions.handover import (
     SlotOwner,
     Standing,
     decide,
+    explain_offer,
     explain_refusal,
     explain_takeover,
     nobody,
@@ -85,7 +86,7 @@ def test_what_is_done_about_a_slot(
     handover = decide(standing(owners), ours(take_over=take_over, shard=part), wanted=SLOT if wanted else NONE)
     assert marks(handover) == expected
     assert (0 in handover.slots) == bool(expected & {"owned", "free", "taking"})
-    assert handover.to_write == bool(expected & {"free", "offer", "keep", "announce", "withdraw"})
+    assert handover.to_write == bool(expected & {"free", "announce", "withdraw"})
 
 
 @pytest.mark.parametrize(("silent", "expected"), [(False, {"refused", "let_go"}), (True, {"refused"})])
@@ -156,6 +157,17 @@ def test_a_name_in_the_annotation_that_owns_nothing_is_said() -> None:
 def test_what_is_about_to_change_hands_is_said() -> None:
     owners = dict.fromkeys(range(4), OURS) | dict.fromkeys(range(4, 6), THEIRS)
     handover = decide(standing(owners), ours(take_over="theirs"), wanted=frozenset(range(2, 6)))
-    assert explain_takeover(handover) == (
-        "2 of 256 slots are taken over from theirs; 2 of 256 slots are offered to other shards"
-    )
+    assert explain_takeover(handover) == "2 of 256 slots are taken over from theirs"
+    assert explain_offer(handover) == "2 of 256 slots are offered to other shards"
+
+
+def test_while_changes_are_held_nothing_is_offered_and_what_was_is_kept() -> None:
+    """Shards that each take a part of the table would each let a part of the held changes through."""
+    owners = {0: OURS, 1: replace(OURS, offered=True), 2: replace(OURS, offered=True), 3: OURS}
+    handover = decide(standing(owners), ours(), wanted=frozenset({2, 3}))
+    assert (handover.offer, handover.keep) == (frozenset({0}), frozenset({2}))
+    holding = handover.while_holding()
+    assert (holding.offer, holding.keep, holding.withheld) == (NONE, frozenset({1, 2}), frozenset({0, 1}))
+    assert explain_offer(holding) == "2 of 256 slots are not offered to other shards while changes are held"
+    all_wanted = decide(standing(owners), ours(), wanted=frozenset(range(4))).while_holding()
+    assert (all_wanted.keep, explain_offer(all_wanted)) == (frozenset({1, 2}), "")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
+    from region_operator.regions.handover import SlotOwner
+
 NAMES = ("blue", "green", "red", "black")
 names = st.sampled_from(NAMES)
 shards = st.sampled_from([None, *(Shard(index=index, count=count) for count in (1, 2, 4) for index in range(count))])
@@ -80,6 +82,13 @@ class Handovers(RuleBasedStateMachine):
         self.all[name].take_over = frozenset(NAMES) - {name}
         self.all[name].reconcile()
 
+    @rule(name=names, begins=st.booleans())
+    def a_hold_begins_or_ends(self, name: str, begins: bool) -> None:
+        self.all[name].holding = begins
+        self.all[name].crash()
+        self.all[name].reconcile()
+        assert not (begins and any(owner.offered for owner in self.owned_by(name)))
+
     @rule(name=names)
     def its_controller_makes_jobs(self, name: str) -> None:
         self.all[name].make_jobs(until=self.database.now)
@@ -102,6 +111,8 @@ class Handovers(RuleBasedStateMachine):
     def people_move_the_table_and_wait(self, plan: dict[str, Shard | None], crash_after: int) -> None:
         for name, shard in plan.items():
             self.all[name].shard = shard
+        for installation in self.all.values():
+            installation.holding = False
         for _ in range(4):
             for name in plan:
                 self.take_what_outsiders_own(self.all[name], plan.keys())
@@ -125,6 +136,9 @@ class Handovers(RuleBasedStateMachine):
         owners = {installation.handover.standing.owners[slot].installation for slot in installation.handover.refused}
         installation.take_over = frozenset(owners.difference(insiders))
         installation.reconcile()
+
+    def owned_by(self, name: str) -> list[SlotOwner]:
+        return [owner for owner in self.database.owners.values() if owner.installation == name]
 
     @invariant()
     def no_tick_is_lost(self) -> None:

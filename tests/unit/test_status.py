@@ -114,7 +114,9 @@ def test_what_another_installation_owns_is_no_readiness_and_said_first() -> None
 
 
 def test_what_is_offered_to_other_shards_is_said_and_does_no_harm() -> None:
-    status = status_after_success(scheduler(), replace(UNCHANGED, offered_slots=192), now=NOW)
+    status = status_after_success(
+        scheduler(), replace(UNCHANGED, offer="192 of 256 slots are offered to other shards"), now=NOW
+    )
     assert (ready(status)["status"], ready(status)["reason"]) == ("True", "InSync")
     assert "192 of 256 slots are offered to other shards" in ready(status)["message"]
 

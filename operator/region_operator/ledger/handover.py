@@ -20,7 +20,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from region_operator.cronjobs.labels import region_key
 from region_operator.database.engine import first_line, transaction
 from region_operator.kube.apply import HandOverError
-from region_operator.plan.changes import Guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -105,7 +104,7 @@ class Handover:
         database cannot be written, the plan without the changes that need a hand-over: the old region ticks on. Raises
         sqlalchemy.exc.SQLAlchemyError and TimeoutError.
         """
-        created = [write.desired.region for write in plan.writes if write.guarded is Guarded.CREATION]
+        created = [write.desired.region for write in plan.writes if write.creates]
         replaced = any(delete.successor for delete in plan.deletes)
         if not (created or replaced) or self._database.schema_conflict:
             return plan

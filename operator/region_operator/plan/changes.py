@@ -93,6 +93,11 @@ class Write:
         """The key of the region."""
         return self.live.key if self.live else region_key(self.desired.region.id)
 
+    @property
+    def creates(self) -> bool:
+        """Whether the CronJob is new, whatever a guard counts the write as."""
+        return self.live is None
+
 
 @dataclass(frozen=True, slots=True)
 class Delete:

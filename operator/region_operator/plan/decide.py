@@ -18,8 +18,8 @@ from region_operator.plan.growth_guard import Room, guard_growth, without_deleti
 from region_operator.plan.guard_memory import NONE, GuardState, is_remembered
 from region_operator.plan.plan import ticking_ids_by_code
 from region_operator.plan.planner import Planner
+from region_operator.plan.taken_over import TakeOver, explain_loss, guard_reschedules, without_creations
 from region_operator.regions.row_parser import RowParser
-from region_operator.regions.slots import slot_of_key
 from region_operator.scheduler import InvalidSchedule, Scheduler
 
 if TYPE_CHECKING:
@@ -30,18 +30,21 @@ if TYPE_CHECKING:
     from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.plan.changes import Desired, Plan, Render
     from region_operator.regions.region import Quarantined, RegionRow
-    from region_operator.regions.slots import Slots
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What a reconcile does. `plan` is the plan before the guards, `regions` are the active rows."""
+    """What a reconcile does. `plan` is the plan before the guards, `regions` are the active rows.
+
+    `loss` says why nothing is taken over, although it is asked for; "" if nothing is in the way.
+    """
 
     decision: Decision
     plan: Plan
     room: Room
     regions: Sequence[RegionRow | Quarantined]
     render: Render
+    loss: str
 
 
 class Decider:
@@ -62,14 +65,13 @@ class Decider:
         scheduler: Scheduler,
         *,
         source: str,
-        taking: Slots,
+        take_over: TakeOver,
         complete: bool,
         now: datetime,
     ) -> Generator[None, None, Decided]:
         """Compare the active rows with all CronJobs of the namespace. Yield now and then.
 
-        `source` is the table's qualified name. The regions in the slots `taking` tick elsewhere, so their CronJobs here
-        are no growth. `complete` says that `rows` are all active rows. `now` has a time zone.
+        `source` is the table's qualified name. `complete` says that `rows` are all active rows. `now` has a time zone.
         """
         spec = scheduler.spec
         current = [live for live in cronjobs if live.ours]
@@ -86,6 +88,7 @@ class Decider:
                 *(spec.model_dump_json(), self._tick_image),
             ),
         )
+        plan = guard_reschedules(plan, take_over)
         state = self._remember(scheduler, current, now)
         decision = guard_stops(
             plan if complete else without_deletions(plan),
@@ -97,19 +100,20 @@ class Decider:
         )
         if not complete:
             decision = replace(decision, state=_with_deletions_of(decision.state, state))
-        created = (write.key for write in plan.writes) if taking else ()
+        loss = explain_loss(decision.plan, current, take_over, spec.deletion_guard) if complete else ""
+        if loss:
+            decision = replace(decision, plan=without_creations(decision.plan, take_over.slots))
         decision, room = guard_growth(
             decision,
             current,
             max_regions=spec.max_regions,
-            known=self._known | {key for key in created if slot_of_key(key) in taking},
+            known=self._known,
+            elsewhere=take_over.crons,
             approval=scheduler.approval,
             now=now,
         )
-        self._known = {live.key for live in current} | {
-            write.key for write in decision.plan.writes if write.guarded is Guarded.CREATION
-        }
-        return Decided(decision, plan, room, regions, render)
+        self._known = {live.key for live in current} | {write.key for write in decision.plan.writes if write.creates}
+        return Decided(decision, plan, room, regions, render, loss)
 
     def _remember(self, scheduler: Scheduler, current: Sequence[LiveCronJob], now: datetime) -> GuardState:
         """Return what the guards remember. Whose CronJobs stand before the guards' first decision, nobody remembers."""

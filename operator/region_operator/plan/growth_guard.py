@@ -7,12 +7,13 @@
 | at most LEAST_GROWTH, or as many as stand    | allowed                                                      |
 | more than that beside standing regions       | the new regions are held until a person approves them        |
 | any new region, while a hold lasts           | held: the creation joins the hold                            |
-| a CronJob again, which somebody deleted      | allowed                                                      |
+| a CronJob again, which somebody deleted      | allowed, also beyond `spec.maxRegions`                       |
+| a region that ticks elsewhere, to take over  | allowed, if `spec.maxRegions` has room: nothing grows        |
 | the successor of a region under a new id     | left to `deletion_guard`: nothing grows                      |
 
-A creation is new if the region was not in the plan before, as far as this process knows. So a deleted CronJob comes
-back at once. `GuardState.filling` tells the next process that many creations were let through and are not made yet:
-a first fill that is interrupted goes on.
+A creation is new if the region was not in the plan before, as far as this process knows, and does not tick elsewhere.
+So a deleted CronJob comes back at once. `GuardState.filling` tells the next process that many creations were let
+through and are not made yet: a first fill that is interrupted goes on.
 
 If the table has more rows than were read, nobody can tell which regions lost their rows. Then nothing is deleted.
 """
@@ -51,29 +52,34 @@ def guard_growth(
     *,
     max_regions: int,
     known: Collection[str],
+    elsewhere: Collection[str],
     approval: str,
     now: datetime,
 ) -> tuple[Decision, Room]:
     """Decide on the creations of a decision's plan.
 
-    `current` holds the CronJobs for which the plan was made, `known` the keys of the regions of the plan before.
+    `current` holds the CronJobs for which the plan was made. `known` are the keys of the regions of the plan before,
+    `elsewhere` those of the regions to take over that tick in another installation.
     """
     plan, state, kind = decision.plan, decision.state, Guarded.CREATION
-    creations = frozenset(write.key for write in plan.writes if write.guarded is kind)
+    creations = frozenset(write.key for write in plan.writes if write.creates)
     if not creations and not (state.filling or kind in state.holds or kind in state.approved):
         return decision, Room(max_regions)
-    standing = len({live.key for live in current if not live.terminating})
-    excess = standing + len(creations) - max_regions
-    if creations and excess > 0:
+    standing = {live.key for live in current if not live.terminating}
+    excess = len(standing) + len(creations) - max_regions
+    returning = creations.intersection(known)
+    if excess > 0 and creations > returning:
         without_hold = replace(state, holds=put(state.holds, kind, None))
-        return replace(decision, plan=_without(plan, creations), state=without_hold), Room(max_regions, excess)
+        plan = _without(plan, creations - returning)
+        return replace(decision, plan=plan, state=without_hold), Room(max_regions, excess)
     now = now.replace(microsecond=0)
     approved = state.is_approved(kind, approval) & creations
     hold = state.holds.get(kind)
     named = hold.regions & creations - approved if hold else NONE
-    new = creations - approved - frozenset(known)
-    filling = (state.filling or not standing) and len(creations) > LEAST_GROWTH
-    too_many = not filling and len(new) > max(LEAST_GROWTH, standing)
+    new = creations - approved - returning - frozenset(elsewhere)
+    ticking = standing.union(elsewhere)
+    filling = (state.filling or not ticking) and len(creations) > LEAST_GROWTH
+    too_many = not filling and len(new) > max(LEAST_GROWTH, len(ticking))
     held = named | new if named or too_many else NONE
     hold = update_hold(hold if named else None, held, kind, now)
     changed = replace(
@@ -82,7 +88,7 @@ def guard_growth(
         approved=put(state.approved, kind, approved),
         filling=len(creations - held) > LEAST_GROWTH,
     )
-    changes = tuple(write for write in plan.writes if write.guarded is kind and write.key in held)
+    changes = tuple(write for write in plan.writes if write.creates and write.key in held)
     return replace(decision, plan=_without(plan, held), held=(*decision.held, *changes), state=changed), Room(
         max_regions
     )
@@ -115,5 +121,5 @@ def explain_room(room: Room, *, complete: bool) -> str:
 def _without(plan: Plan, regions: RegionKeys) -> Plan:
     if not regions:
         return plan
-    kept = (write for write in plan.writes if write.guarded is not Guarded.CREATION or write.key not in regions)
+    kept = (write for write in plan.writes if not write.creates or write.key not in regions)
     return replace(plan, writes=tuple(kept))

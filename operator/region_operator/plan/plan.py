@@ -228,13 +228,13 @@ def _guard(write: Write, live: LiveCronJob | None, render: Render, *, is_bad: bo
     if is_bad and write.desired.suspended_by is SuspendedBy.QUARANTINE:
         return replace(write, guarded=Guarded.QUARANTINE, replacement=write_last_good(live, render))
     good = None if is_bad else last_good(write.desired.region.id, live)
-    if good and (kind := _kind_of_reschedule(before := good[1], write.desired.schedule)):
+    if good and (kind := kind_of_reschedule(before := good[1], write.desired.schedule)):
         region = replace(write.desired.region, cron_schedule=before.written)
         return replace(write, guarded=kind, replacement=write_for(Desired(region, before), live, render))
     return write
 
 
-def _kind_of_reschedule(before: Schedule, after: Schedule) -> Guarded | None:
+def kind_of_reschedule(before: Schedule, after: Schedule) -> Guarded | None:
     """Return what a guard counts another schedule as. None: nothing, both have about as many ticks."""
     if before.source == after.source:
         return None

@@ -76,8 +76,8 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
     if summary.excess:
         reason = ReadyReason.TOO_MANY_REGIONS
         message += f"; {summary.excess}"
-    if summary.offered_slots:
-        message += f"; {summary.offered_slots} of 256 slots are offered to other shards"
+    if summary.offer:
+        message += f"; {summary.offer}"
     if summary.taken:
         reason = ReadyReason.SOURCE_TAKEN
         message = f"{summary.taken}; {message}"

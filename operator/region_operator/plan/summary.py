@@ -44,8 +44,8 @@ class ReconcileSummary:
     """Why the last good spec.tick is followed, in words. Empty: the RegionScheduler's own is followed."""
     taken: str = ""
     """Why regions that the spec wants are left to another installation, in words. Empty: none is."""
-    offered_slots: int = 0
-    """In how many slots regions tick here only until another shard has taken them over."""
+    offer: str = ""
+    """In how many slots regions tick here only until another shard has taken them over, in words. Empty: in none."""
     unfinished: str = ""
     """What the next reconcile must do at once, in words. Empty: nothing is left."""
 

@@ -10,6 +10,9 @@ A slot has one owner, an installation, in the table region_tick.slot_owner.
 | another, whom a person named in an annotation     | takes over                       | nothing, or lets go         |
 | another                                           | is refused, or lets go           | nothing, or lets go         |
 
+While a guard holds changes of an owner, the owner offers nothing: shards that each take a part would each let some of
+the held changes through.
+
 To take over is to announce oneself as the successor, to make all CronJobs, and only then to become the owner, by
 compare-and-set on the slot's epoch. Until then the former owner keeps its CronJobs, so no region is ever without one.
 Letting go is to delete one's own CronJobs of a slot that an owner who is alive has taken over. Nobody takes a slot by
@@ -20,7 +23,7 @@ The SQL is left to `slot_owners`, and what a claim does with a slot's owner to `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from region_operator.regions.slots import ALL_SLOTS, Slots
@@ -71,6 +74,15 @@ class Standing:
     installations: Mapping[str, Installation]
 
 
+@dataclass(frozen=True, slots=True)
+class RegionElsewhere:
+    """A region whose CronJob another installation has: a row of region_tick.region_schedule. `cron` is in UTC."""
+
+    region_id: str
+    cron: str
+    suspended: bool
+
+
 def nobody(source: str, now: datetime) -> Standing:
     """Return the standing of a table whose slots have no owners, or none that are known."""
     return Standing(source=source, now=now, owners={}, installations={})
@@ -80,9 +92,10 @@ def nobody(source: str, now: datetime) -> Standing:
 class SlotHandover:
     """What is to be done about each slot, for the installation `me`.
 
-    `free`, `offer`, `keep`, `announce` and `withdraw` are to be written before anything else, and so is `forget`: the
-    take-over that was carried out is no longer asked for. `taking` become owned when their CronJobs are made. `refused`
-    are wanted and owned by others. `let_go` have another owner who is alive.
+    `free`, `announce` and `withdraw` are to be written before anything else, and so is `forget`: the take-over that was
+    carried out is no longer asked for. `offer` and `keep` are to be written when the guards have decided. `taking`
+    become owned when their CronJobs are made. `refused` are wanted and owned by others. `let_go` have another owner who
+    is alive. `withheld` would be offered if no guard held changes.
     """
 
     me: str
@@ -97,6 +110,7 @@ class SlotHandover:
     taking: Slots
     refused: Slots
     let_go: Slots
+    withheld: Slots = frozenset()
 
     @property
     def slots(self) -> Slots:
@@ -104,14 +118,19 @@ class SlotHandover:
         return self.owned | self.free | self.taking
 
     @property
-    def offered(self) -> int:
-        """How many slots wait for another shard."""
-        return sum(self.standing.owners[slot].offered for slot in self.owned)
+    def offered(self) -> Slots:
+        """The slots that wait for another shard."""
+        return frozenset(slot for slot in self.owned if self.standing.owners[slot].offered)
 
     @property
     def to_write(self) -> bool:
         """Whether something is to be written before anything else."""
-        return bool(self.free or self.offer or self.keep or self.announce or self.withdraw or self.forget)
+        return bool(self.free or self.announce or self.withdraw or self.forget)
+
+    def while_holding(self) -> SlotHandover:
+        """Return what is to be done while a guard holds changes: no slot is offered, and none stays offered."""
+        unwanted = (self.offered | self.offer) - self.keep
+        return replace(self, offer=frozenset(), keep=self.offered, withheld=unwanted)
 
     def let_go_in(self, slot: int, *, start_deadline: timedelta) -> timedelta:
         """Return when a CronJob of a slot to let go may be deleted, at once if not positive.
@@ -177,13 +196,21 @@ def explain_refusal(handover: SlotHandover, scheduler: Scheduler) -> str:
 
 
 def explain_takeover(handover: SlotHandover) -> str:
-    """Say whose slots are about to be taken over, and which are offered; "" if all slots stay with their owners."""
+    """Say whose slots are about to be taken over; "" if none."""
+    if not handover.taking:
+        return ""
     owners = {handover.standing.owners[slot].installation for slot in handover.taking}
-    offered = len(handover.offer) + handover.offered - len(handover.keep)
-    texts = [f"{len(handover.taking)} of {len(ALL_SLOTS)} slots are taken over from {', '.join(sorted(owners))}"]
-    return "; ".join(
-        texts[: bool(owners)] + [f"{offered} of {len(ALL_SLOTS)} slots are offered to other shards"] * bool(offered)
-    )
+    return f"{len(handover.taking)} of {len(ALL_SLOTS)} slots are taken over from {', '.join(sorted(owners))}"
+
+
+def explain_offer(handover: SlotHandover) -> str:
+    """Say how many slots other shards may take over, and how many a guard keeps; "" if all are wanted here."""
+    offered = (handover.offered | handover.offer) - handover.keep
+    texts = {
+        "offered to other shards": len(offered),
+        "not offered to other shards while changes are held": len(handover.withheld),
+    }
+    return "; ".join(f"{count} of {len(ALL_SLOTS)} slots are {what}" for what, count in texts.items() if count)
 
 
 def take_over_command(scheduler: Scheduler, owners: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from region_operator.database.engine import transaction
 from region_operator.regions.handover import Installation, SlotHandover, SlotOwner, Standing, decide, nobody
-from region_operator.regions.slots import slot_of, slots_of_shard
+from region_operator.regions.slots import slots_of_shard
 from region_tick.contract import CHANGES_CHANNEL
 
 if TYPE_CHECKING:
@@ -79,8 +79,10 @@ SET installation = :me, since = clock_timestamp(), epoch = row.epoch + 1, offere
         WHERE former.source = row.source AND former.installation = row.installation))
 FROM unnest(CAST(:slots AS integer[]), CAST(:epochs AS bigint[])) AS read (slot, epoch)
 WHERE row.source = :source AND row.slot = read.slot AND row.epoch = read.epoch
+  AND (row.offered OR row.installation = ANY(CAST(:named AS text[])))
 RETURNING row.slot
 """)
+"""An owner may have withdrawn an offer meanwhile."""
 
 _SEEN = text("""
 INSERT INTO region_tick.installation (source, installation, namespace, interval_seconds, accounted_until)
@@ -100,8 +102,6 @@ SELECT :source, :me, coalesce((SELECT max(namespace) FROM region_tick.installati
         greatest(CAST(:ticking_since AS timestamptz), clock_timestamp() - interval '10 minutes'))
 ON CONFLICT DO NOTHING
 """)
-
-_TICKING = text("SELECT region_id FROM region_tick.region_schedule WHERE source = :source AND valid_to IS NULL")
 
 _CARRIED_OUT = text("""
 UPDATE region_tick.installation SET took_over = CAST(:names AS text[])
@@ -142,11 +142,15 @@ async def settle(engine: AsyncEngine, scheduler: Scheduler, source: str, *, full
     return handover
 
 
-async def read_ticking(engine: AsyncEngine, handover: SlotHandover) -> frozenset[str]:
-    """Return the ids of the regions that tick in the slots to take over. Raises sqlalchemy.exc.DBAPIError."""
+async def write_offers(engine: AsyncEngine, handover: SlotHandover, scheduler: Scheduler) -> None:
+    """Write which slots other shards may take over. Raises sqlalchemy.exc.DBAPIError."""
+    about = _about(handover, scheduler)
     async with transaction(engine) as connection:
-        ids = (await connection.execute(_TICKING, {"source": handover.standing.source})).scalars()
-        return frozenset(region_id for region_id in ids if slot_of(region_id) in handover.taking)
+        await lock(connection, about["source"])
+        for slots_to_mark, offered in ((handover.offer, True), (handover.keep, False)):
+            if slots_to_mark:
+                await connection.execute(_OFFER, about | {"slots": sorted(slots_to_mark), "offered": offered})
+        await connection.execute(_TELL, about)
 
 
 async def take_over(engine: AsyncEngine, handover: SlotHandover, scheduler: Scheduler) -> Slots:
@@ -158,7 +162,8 @@ async def take_over(engine: AsyncEngine, handover: SlotHandover, scheduler: Sche
     about = _about(handover, scheduler)
     async with transaction(engine) as connection:
         await lock(connection, about["source"])
-        rows = await connection.execute(_TAKE_OVER, about | _with_epochs(handover, handover.taking))
+        expected = _with_epochs(handover, handover.taking) | {"named": sorted(named)}
+        rows = await connection.execute(_TAKE_OVER, about | expected)
         taken = frozenset(rows.scalars())
         await connection.execute(_SEEN, about)
         if named and taken == handover.taking:
@@ -192,9 +197,6 @@ async def _write(engine: AsyncEngine, handover: SlotHandover, scheduler: Schedul
         await lock(connection, about["source"])
         if handover.free:
             await connection.execute(_TAKE_FREE, about | {"slots": sorted(handover.free)})
-        for slots_to_mark, offered in ((handover.offer, True), (handover.keep, False)):
-            if slots_to_mark:
-                await connection.execute(_OFFER, about | {"slots": sorted(slots_to_mark), "offered": offered})
         if handover.announce:
             await connection.execute(_ANNOUNCE, about | _with_epochs(handover, handover.announce))
         if handover.withdraw:
@@ -203,8 +205,6 @@ async def _write(engine: AsyncEngine, handover: SlotHandover, scheduler: Schedul
             await connection.execute(_CARRIED_OUT, about | {"names": []})
         if handover.free or handover.announce:
             await connection.execute(_SEEN, about)
-        if handover.offer:
-            await connection.execute(_TELL, about)
 
 
 async def _read(connection: AsyncConnection, source: str, now: datetime) -> Standing:

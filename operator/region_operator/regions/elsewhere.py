@@ -1,0 +1,30 @@
+"""Reads which regions have a CronJob in another installation: from region_tick.region_schedule, where owners say so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from region_operator.database.engine import transaction
+from region_operator.regions.handover import RegionElsewhere
+from region_operator.regions.slots import slot_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from region_operator.regions.handover import SlotHandover
+
+_CURRENT = text("""
+SELECT region_id, cron, suspended FROM region_tick.region_schedule WHERE source = :source AND valid_to IS NULL
+""")
+
+
+async def read_elsewhere(engine: AsyncEngine, handover: SlotHandover) -> list[RegionElsewhere]:
+    """Return the regions of the slots to take over that have a CronJob now. Raises sqlalchemy.exc.DBAPIError."""
+    if not handover.taking:
+        return []
+    async with transaction(engine) as connection:
+        rows = await connection.execute(_CURRENT, {"source": handover.standing.source})
+        regions = [RegionElsewhere(*row) for row in rows]
+    return [region for region in regions if slot_of(region.region_id) in handover.taking]
