@@ -1,4 +1,4 @@
-"""Tries a changed spec.tick on one CronJob, before any other CronJob is written.
+"""Tries a changed spec.tick on one CronJob, or on two more if that is refused, before any other CronJob is written.
 
 The schema cannot say all that the API server asks of a CronJob. While the API server refuses a spec.tick, the last good
 spec.tick is followed, so rows can be edited. The last good spec.tick is a ControllerRevision (`kube.tick_revisions`).
@@ -36,6 +36,8 @@ _NOT_TYPED = "failed to create typed patch object"
 _RACED = "due to an error in our request"
 """In the API server's answer 422 to a JSON patch whose test failed: somebody else changed the CronJob (apiserver,
 handlers/patch.go)."""
+TRIES = 3
+"""How many CronJobs are tried before a spec.tick counts as refused: a policy may deny one region alone."""
 _ABOUT_THE_OBJECT = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
@@ -81,26 +83,39 @@ class SpecTrial:
     async def prove(self, scheduler: Scheduler, plan: Plan, applier: PlanApplier) -> None:
         """Carry out one write of the plan, if spec.tick is not known to be good, and keep spec.tick if it is.
 
-        Raises ReconcileError if the API server refuses spec.tick, ApplyError if the write fails otherwise, and what
-        `api.ERRORS` lists.
+        A CronJob that is in sync with spec.tick proves it too. Raises ReconcileError if the API server refuses
+        spec.tick, ApplyError if the write fails otherwise, and what `api.ERRORS` lists.
         """
         new = digest(scheduler.tick_as_written)
         if new == self._good:
             return
         revisions = await self._read_revisions(scheduler)
         if not revisions or revisions[0].written is None or digest(revisions[0].written) != new:
-            try:
-                written = await applier.try_one()
-            except ApplyError as error:
-                if not _is_about_the_object(error.first):
-                    raise
-                reason = f"the API server refuses a CronJob with this spec.tick: {describe(error.first)}"
-                self._refusal = _Refusal(new, reason)
-                raise ReconcileError(ReadyReason.INVALID_SPEC, reason) from error
-            if not written and not plan.unchanged:
+            if not plan.unchanged and not await self._try(applier, new):
                 return  # there is no region to try it on
             await self._save_revision(scheduler, revisions)
         self._good = new
+
+    async def _try(self, applier: PlanApplier, new: str) -> bool:
+        """Write CronJobs until the API server takes one, at most TRIES. Return whether there was one to write.
+
+        Raises ReconcileError if the API server refuses each of them, and ApplyError if a write fails otherwise.
+        """
+        reason, cause = "", None
+        for _ in range(TRIES):
+            try:
+                if await applier.try_one():
+                    return True
+                break  # there are no more
+            except ApplyError as error:
+                if not _is_about_the_object(error.first):
+                    raise
+                reason = reason or f"the API server refuses a CronJob with this spec.tick: {describe(error.first)}"
+                cause = cause or error
+        if cause is None:
+            return False
+        self._refusal = _Refusal(new, reason)
+        raise ReconcileError(ReadyReason.INVALID_SPEC, reason) from cause
 
     async def _read_revisions(self, scheduler: Scheduler) -> list[TickRevision]:
         try:

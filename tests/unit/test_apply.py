@@ -146,6 +146,17 @@ async def test_a_write_that_fails_is_the_only_one() -> None:
     assert api.asked == 1
 
 
+async def test_after_a_write_that_failed_others_may_be_tried() -> None:
+    api = Refusing(422, 409, 200, 200)
+    applier = PlanApplier(api, CronJobWatch(api), writes(4), namespace="namespace", render=render)
+    with pytest.raises(ApplyError):
+        await applier.try_one()
+    assert await applier.try_one(), "the one in between was changed meanwhile"
+    applied = await applier.run()
+    assert (api.asked, applied.stale) == (4, 1)
+    assert "1 of 4 changes failed, the first" in str(applied.error)
+
+
 async def test_one_that_was_changed_meanwhile_is_the_next_reconciles_and_no_failure() -> None:
     api = Refusing(409)
     applied = await apply_plan(api, writes(1))

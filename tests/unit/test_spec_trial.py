@@ -35,16 +35,18 @@ class WithoutRight(Api):
 
 
 class Applier:
-    """A PlanApplier whose first write has one outcome."""
+    """A PlanApplier whose writes have these outcomes, one after the other. None: the write succeeds."""
 
-    def __init__(self, outcome: Exception | None) -> None:
-        self.outcome = outcome
+    def __init__(self, *outcomes: Exception | None) -> None:
+        self.outcomes = list(outcomes)
         self.tried = 0
 
     async def try_one(self) -> bool:
+        if not self.outcomes:
+            return False
         self.tried += 1
-        if self.outcome:
-            raise ApplyError(failed=1, untried=1, of=2, first=self.outcome)
+        if outcome := self.outcomes.pop(0):
+            raise ApplyError(failed=1, untried=1, of=2, first=outcome)
         return True
 
 
@@ -54,9 +56,12 @@ def answer(status: int, message: str) -> ApiException:
     return error
 
 
-async def prove(trial: SpecTrial, outcome: Exception | None, **tick: Any) -> int:
-    applier = Applier(outcome)
-    await trial.prove(scheduler(tick=tick), Plan(), applier)  # type: ignore[arg-type]
+NOTHING = Plan()
+
+
+async def prove(trial: SpecTrial, *outcomes: Exception | None, plan: Plan = NOTHING, **tick: Any) -> int:
+    applier = Applier(*outcomes)
+    await trial.prove(scheduler(tick=tick), plan, applier)  # type: ignore[arg-type]
     return applier.tried
 
 
@@ -91,6 +96,41 @@ async def test_only_an_answer_about_the_object_is_the_specs_fault(error: Excepti
     assert bool(trial.refusal) is of_the_spec
     if isinstance(raised.value, ReconcileError):
         assert raised.value.reason is ReadyReason.INVALID_SPEC
+
+
+BAD = answer(403, DENIED)
+
+
+@pytest.mark.parametrize(("outcomes", "tried"), [([BAD, None], 2), ([BAD, BAD, None], 3)])
+async def test_a_region_that_is_refused_alone_is_not_the_specs_fault(
+    outcomes: list[Exception | None], tried: int
+) -> None:
+    """A policy may deny one region's schedule or name."""
+    trial = SpecTrial(WithoutRight())
+    assert await prove(trial, *outcomes) == tried
+    assert trial.refusal == ""
+
+
+@pytest.mark.parametrize("outcomes", [[BAD], [BAD, BAD], [BAD, BAD, BAD, None]])
+async def test_a_spec_is_refused_if_each_of_the_first_few_regions_is(outcomes: list[Exception | None]) -> None:
+    trial = SpecTrial(WithoutRight())
+    with pytest.raises(ReconcileError, match="no sidecars"):
+        await prove(trial, *outcomes)
+    assert trial.refusal
+
+
+async def test_another_failure_after_a_refusal_says_nothing_of_the_spec() -> None:
+    trial = SpecTrial(WithoutRight())
+    with pytest.raises(ApplyError):
+        await prove(trial, BAD, answer(503, "away"))
+    assert trial.refusal == ""
+
+
+async def test_a_spec_that_standing_cronjobs_have_is_good_without_a_trial() -> None:
+    """The ControllerRevisions are gone, and one row is refused."""
+    trial = SpecTrial(WithoutRight())
+    assert await prove(trial, BAD, BAD, BAD, plan=Plan(unchanged=9)) == 0
+    assert trial.refusal == ""
 
 
 async def test_an_older_role_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:

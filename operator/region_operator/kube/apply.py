@@ -105,13 +105,14 @@ class PlanApplier:
     async def try_one(self) -> bool:
         """Carry out writes one by one until one succeeds, and return whether one did. `run` carries out the others.
 
-        A write whose CronJob changed meanwhile is passed over. Raises ApplyError at the first write that fails.
+        A write whose CronJob changed meanwhile is passed over. Raises ApplyError at a write that fails; the next call
+        goes on with the next write.
         """
         for number, change in islice(self._next, self._writes):
             if await self._try(number, change):
                 return True
-            if self._failures:
-                raise ApplyError(failed=1, untried=self.total - self.tried, of=self.total, first=self._failures[number])
+            if error := self._failures.get(number):
+                raise ApplyError(failed=1, untried=self.total - self.tried, of=self.total, first=error)
         return False
 
     async def run(self) -> Applied:
