@@ -35,6 +35,7 @@ from region_operator.runtime.health import Health, serve
 from region_operator.runtime.reconcile_timer import ReconcileTimer
 from region_operator.runtime.shutdown import exit_now
 from region_operator.scheduler import DEFAULT_NAME, Scheduler, scheduler_path
+from region_operator.spec_trial import SpecTrial
 from region_operator.table_owner import identify, look_at_owners
 from region_operator.wiring import Memo, make_registry, run_kopf
 from region_tick.database_url import DatabaseUrl
@@ -71,7 +72,7 @@ async def plan_once(settings: Settings) -> Report:
         if body is None:
             raise MissingSchedulerError(settings.namespace)
         installation = await identify(api, settings.namespace, name=settings.installation)
-        scheduler = Scheduler.from_object(body, installation=installation)
+        scheduler, refusal = await SpecTrial(api).look(Scheduler.from_object(body, installation=installation))
         async with look_at(DatabaseUrl.parse(settings.read_database_url())) as database:
             observer = Observer(api, CronJobWatch(api), tick_image=settings.tick_image)
             handover = await look_at_owners(database, scheduler)
@@ -83,7 +84,7 @@ async def plan_once(settings: Settings) -> Report:
     quota = observation.quota.concurrency if observation.quota_due else None
     summary = observation.summary
     offer = explain_offer(handover.while_holding() if decision.state.holds else handover)
-    problems = filter(None, (summary.quota_conflict, explain_takeover(handover), offer, summary.taken))
+    problems = filter(None, (refusal, summary.quota_conflict, explain_takeover(handover), offer, summary.taken))
     return make_report(decision, summary.quarantined, scheduler, forecast, quota=quota, problems=problems)
 
 

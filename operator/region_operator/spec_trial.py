@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from kubernetes.aio.client import ApiException
 
@@ -19,9 +19,11 @@ from region_operator.errors import ReconcileError
 from region_operator.kube.api_errors import describe
 from region_operator.kube.apply import ApplyError
 from region_operator.kube.tick_revisions import digest, read_revisions, save_revision
-from region_operator.plan.conditions import ReadyReason
+from region_operator.plan.conditions import ConditionType, ReadyReason
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from region_operator.kube.api import Api
     from region_operator.kube.apply import PlanApplier
     from region_operator.kube.tick_revisions import TickRevision
@@ -37,7 +39,7 @@ _RACED = "due to an error in our request"
 """In the API server's answer 422 to a JSON patch whose test failed: somebody else changed the CronJob (apiserver,
 handlers/patch.go)."""
 TRIES = 3
-"""How many CronJobs are tried before a spec.tick counts as refused: a policy may deny one region alone."""
+"""How many CronJobs are tried before a spec.tick counts as refused, because a policy may deny one region alone."""
 _ABOUT_THE_OBJECT = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
@@ -74,11 +76,30 @@ class SpecTrial:
             self._refusal = None
             return scheduler
         last = next(iter(await self._read_revisions(scheduler)), None)
-        if last is None or last.written is None or (tick := last.spec) is None:
-            what = f"ControllerRevision {last.name} cannot be read" if last else "no ControllerRevision is there"
-            raise ReconcileError(ReadyReason.INVALID_SPEC, f"{self.refusal}; the last good one is lost, {what}")
-        spec = scheduler.spec.model_copy(update={"tick": tick})
-        return scheduler.model_copy(update={"spec": spec, "tick_as_written": last.written})
+        if followed := _with_tick_of(last, scheduler):
+            return followed
+        what = f"ControllerRevision {last.name} cannot be read" if last else "no ControllerRevision is there"
+        raise ReconcileError(ReadyReason.INVALID_SPEC, f"{self.refusal}; the last good one is lost, {what}")
+
+    async def look(self, scheduler: Scheduler) -> tuple[Scheduler, str]:
+        """Return the RegionScheduler that an operator follows, and why it is not its own spec.tick; "" if it is.
+
+        By what the operator said in the status of this generation of the spec; nothing is tried. Raises what
+        `api.ERRORS` lists.
+        """
+        conditions = scheduler.status.get("conditions", [])
+        ready: Mapping[str, Any] = next((item for item in conditions if item["type"] == ConditionType.READY), {})
+        about = ready.get("reason"), ready.get("observedGeneration")
+        if about != (ReadyReason.INVALID_SPEC, scheduler.generation):
+            return scheduler, ""
+        refused = f"spec.tick is refused ({ready['message']})"
+        last = next(iter(await self._read_revisions(scheduler)), None)
+        if last and (followed := _with_tick_of(last, scheduler)):
+            return followed, f"{refused}: this plan is with the last good one, of ControllerRevision {last.name}"
+        return (
+            scheduler,
+            f"{refused}, and the last good one is not known: nothing of this plan is done until it is mended",
+        )
 
     async def prove(self, scheduler: Scheduler, plan: Plan, applier: PlanApplier) -> None:
         """Carry out one write of the plan, if spec.tick is not known to be good, and keep spec.tick if it is.
@@ -112,6 +133,8 @@ class SpecTrial:
                     raise
                 reason = reason or f"the API server refuses a CronJob with this spec.tick: {describe(error.first)}"
                 cause = cause or error
+                if _NOT_TYPED in reason:
+                    break  # that is about the fields, which all regions share
         if cause is None:
             return False
         self._refusal = _Refusal(new, reason)
@@ -129,6 +152,14 @@ class SpecTrial:
             await save_revision(self._api, scheduler, revisions)
         except ApiException as error:
             _pass_over_missing_right(error)
+
+
+def _with_tick_of(revision: TickRevision | None, scheduler: Scheduler) -> Scheduler | None:
+    """Return the RegionScheduler with the spec.tick of a revision; None if there is none that can be read."""
+    if revision is None or revision.written is None or (tick := revision.spec) is None:
+        return None
+    spec = scheduler.spec.model_copy(update={"tick": tick})
+    return scheduler.model_copy(update={"spec": spec, "tick_as_written": revision.written})
 
 
 def _pass_over_missing_right(error: ApiException) -> None:

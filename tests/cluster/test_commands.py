@@ -104,6 +104,24 @@ def test_a_plan_shows_what_is_held_and_how_to_approve_it(
     assert kubectl.cronjobs() == {}
 
 
+def test_a_plan_says_that_spec_tick_is_refused_and_shows_what_is_done_meanwhile(
+    command: Command, kubectl: Kubectl, sql: Any, add_regions: AddRegions
+) -> None:
+    add_regions(3, cron=EVERY_FIVE_MINUTES)
+    assert command("reconcile", "--once").returncode == 0
+    [revision] = kubectl.get("controllerrevisions")["items"]
+    bad = {"spec": {"tick": {"volumeMounts": [{"name": "absent", "mountPath": "/absent"}]}}}
+    kubectl("patch", "rsched", "default", "--type=merge", "--patch", json.dumps(bad))
+    assert "3 to update" in command("plan").stdout, "nobody has tried it yet"
+    assert command("reconcile", "--once").returncode == 1
+    sql("UPDATE region_index SET cron_schedule = '7 0 * * *' WHERE code = 'R1'")
+    done = command("plan")
+    assert (done.returncode, "1 to reschedule, 2 unchanged" in done.stdout) == (2, True)
+    [refused] = [line for line in done.stdout.splitlines() if "spec.tick is refused" in line]
+    assert "absent" in refused
+    assert f"the last good one, of ControllerRevision {revision['metadata']['name']}" in refused
+
+
 def test_a_plan_needs_no_schema_of_ours(command: Command, kubectl: Kubectl, empty_database: str) -> None:
     kubectl("apply", "-f", "-", stdin=SCHEDULER)
     done = command("plan", DATABASE_URL=empty_database)

@@ -19,6 +19,11 @@ from tests.harness.examples import scheduler
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from region_operator.scheduler import Scheduler
+
+
+UID, GENERATION = scheduler().uid, scheduler().generation
+
 
 class WithoutRight(Api):
     """An API server that lets nobody see or make ControllerRevisions. That they exist is news to an older Role."""
@@ -32,6 +37,17 @@ class WithoutRight(Api):
 
     async def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
         raise answer(403, f"cannot {method} {path}")
+
+
+class Keeping(Api):
+    """An API server that keeps one ControllerRevision with this data."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    async def items(self, path: str) -> AsyncIterator[dict[str, Any]]:
+        meta = {"name": "region-tick-7", "uid": path, "resourceVersion": "1", "ownerReferences": [{"uid": UID}]}
+        yield {"metadata": meta, "revision": 7, "data": self.data}
 
 
 class Applier:
@@ -119,6 +135,14 @@ async def test_a_spec_is_refused_if_each_of_the_first_few_regions_is(outcomes: l
     assert trial.refusal
 
 
+async def test_a_field_that_does_not_exist_is_the_specs_fault_at_once() -> None:
+    """The client repeats a request with the answer 500 for seconds."""
+    trial = SpecTrial(WithoutRight())
+    with pytest.raises(ReconcileError):
+        await prove(trial, answer(500, NOT_TYPED), None)
+    assert trial.refusal
+
+
 async def test_another_failure_after_a_refusal_says_nothing_of_the_spec() -> None:
     trial = SpecTrial(WithoutRight())
     with pytest.raises(ApplyError):
@@ -144,3 +168,28 @@ async def test_an_older_role_stops_nothing(caplog: pytest.LogCaptureFixture) -> 
         await trial.choose(refused, again=False)
     assert await trial.choose(again, again=False) is again
     assert await trial.choose(refused, again=True) is refused
+
+
+def refused(*, reason: str = "InvalidSpec", observed: int = GENERATION) -> Scheduler:
+    """Return a RegionScheduler of which the operator said this."""
+    ready = {"type": "Ready", "reason": reason, "message": "422: no such volume", "observedGeneration": observed}
+    return scheduler(tick={"handler": "bad"}, status={"conditions": [ready]})
+
+
+async def test_a_look_follows_what_the_operator_said_and_tries_nothing() -> None:
+    trial = SpecTrial(Keeping({"tick": {"handler": "good"}}))
+    for own in (refused(reason="InSync"), refused(observed=0), scheduler()):
+        assert await trial.look(own) == (own, "")
+    followed, why = await trial.look(refused())
+    assert (followed.spec.tick.handler, followed.tick_as_written) == ("good", {"handler": "good"})
+    assert why == (
+        "spec.tick is refused (422: no such volume): this plan is with the last good one, of ControllerRevision"
+        " region-tick-7"
+    )
+
+
+@pytest.mark.parametrize("api", [Keeping({"tick": {"timeout": "never"}}), Keeping(None), WithoutRight()])
+async def test_a_look_without_the_last_good_one_says_that_nothing_is_done(api: Api) -> None:
+    own, why = await SpecTrial(api).look(refused())
+    assert own.spec.tick.handler == "bad"
+    assert "the last good one is not known: nothing of this plan is done" in why
