@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from region_operator.kube.api import Api
-    from region_operator.observe import Observation
     from region_operator.plan.deletion_guard import Decision
     from region_operator.plan.summary import ReconcileSummary
     from region_operator.regions.region import Quarantined
@@ -153,9 +152,8 @@ class Announcer:
         return self._clock_skew
 
 
-def log_reconciled(observation: Observation) -> None:
+def log_reconciled(summary: ReconcileSummary, *, unchanged: int) -> None:
     """Set the metrics and log the result of a reconcile: at INFO after a change, otherwise at DEBUG."""
-    summary = observation.summary
     counts: Mapping[str, Any] = {
         "active": summary.active,
         "scheduled": summary.scheduled,
@@ -164,5 +162,5 @@ def log_reconciled(observation: Observation) -> None:
     }
     for state, count in counts.items():
         metrics.REGIONS.labels(state).set(count)
-    extra = {**counts, "held": sum(summary.held.values()), "unchanged": observation.decision.plan.unchanged}
+    extra = {**counts, "held": sum(summary.held.values()), "unchanged": unchanged}
     log.log(logging.INFO if summary.changed else logging.DEBUG, "reconciled", extra=extra)

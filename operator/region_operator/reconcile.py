@@ -112,8 +112,7 @@ class Reconciler:
                 observation = await self._observe(database, scheduler, handover)
                 observation = await self._forecaster.guard_speedups(database, scheduler, observation, now=_now())
                 before, scheduler = scheduler, await self._guard_state.save(scheduler, observation.decision)
-                holding = bool(observation.decision.state.holds)
-                offer = await self._owner.offer(database, scheduler, handover, holding=holding)
+                offer = await self._owner.offer(database, scheduler, handover, observation.decision.state)
                 await self._announcer.announce_holds(before, scheduler, observation.decision)
                 await self._announcer.announce_findings(scheduler, observation.summary, self.hearing.explain_deafness())
                 stale = await self._apply(scheduler, observation, database, progress)
@@ -131,6 +130,7 @@ class Reconciler:
             raise failure from error
         summary = replace(
             observation.summary,
+            scheduled=status.count_scheduled(observation.rows, self.watch.cache.cronjobs),
             unfinished=status.explain_unfinished(stale=stale, pending=observation.decision.plan.pending),
             schema_conflict=database.schema_conflict,
             overcommitment=overcommitment,
@@ -139,6 +139,7 @@ class Reconciler:
             refusal=self._trial.refusal,
             offer=offer,
         )
+        log_reconciled(summary, unchanged=observation.decision.plan.unchanged)
         scheduler = progress.reported or scheduler
         writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))
         await answer_within(writing, seconds=STATUS_LIMIT_SECONDS)
@@ -176,13 +177,12 @@ class Reconciler:
         async with progress.reporting(scheduler, applier):
             applied = await applier.run()
         complete = not (applied.error or applied.stale or plan.pending or observation.unmade)
-        cronjobs = self.watch.cache.cronjobs
         owned = await self._owner.take_over(database, scheduler, observation.handover, complete=complete)
-        await self.ledger.save_schedules(database, scheduler, cronjobs, slots=owned, look=observation.look)
+        lives = self.watch.cache.cronjobs
+        await self.ledger.save_schedules(database, scheduler, lives, slots=owned, look=observation.look)
         self._freezer.freeze_after(len(plan))
         if applied.error:
             raise applied.error
-        log_reconciled(observation)
         return applied.stale
 
     async def _forecast(self, database: Database, scheduler: Scheduler, observation: Observation) -> str:

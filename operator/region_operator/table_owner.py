@@ -23,6 +23,7 @@ from region_operator.regions.source import Table
 if TYPE_CHECKING:
     from region_operator.database.store import Database
     from region_operator.kube.api import Api
+    from region_operator.plan.guard_memory import GuardState
     from region_operator.regions.handover import SlotHandover
     from region_operator.regions.slots import Slots
     from region_operator.scheduler import Scheduler
@@ -81,12 +82,12 @@ class TableOwner:
             self._last = decide(nobody(source, datetime.now(UTC)), scheduler, wanted=wanted)
         return replace(self._last, taking=_NONE, let_go=_NONE)
 
-    async def offer(self, database: Database, scheduler: Scheduler, handover: SlotHandover, *, holding: bool) -> str:
-        """Offer the slots that this installation no longer wants, or none if a guard is `holding` changes.
+    async def offer(self, database: Database, scheduler: Scheduler, handover: SlotHandover, guards: GuardState) -> str:
+        """Offer the slots that this installation no longer wants, or none if the `guards` hold changes.
 
         Return what is offered, for people. A read-only database changes no offer. Raises SQLAlchemy's errors.
         """
-        handover = handover.while_holding() if holding else handover
+        handover = handover.while_holding() if guards.holds else handover
         if (handover.offer or handover.keep) and not database.schema_conflict:
             try:
                 await write_offers(database.engine, handover, scheduler)

@@ -158,6 +158,8 @@ def test_many_new_regions_beside_few_are_held_and_beyond_the_limit_none_is_creat
         add_regions([f"N{number}" for number in range(150)])
         eventually(lambda: is_ready(kubectl, "CreationsHeld"), what="all is held")
         assert count(kubectl) == 10
+        assert kubectl.scheduler()["status"]["regions"]["scheduled"] == 10
+        assert "10 of 160 active regions are scheduled; 150 creations are held" in kubectl.ready()["message"]
         approve(kubectl, "CreationsHeld")
         wait_for_count(kubectl, 160)
         eventually(lambda: is_ready(kubectl, "InSync"), what="all is well")
@@ -167,8 +169,18 @@ def test_many_new_regions_beside_few_are_held_and_beyond_the_limit_none_is_creat
         eventually(lambda: is_ready(kubectl, "TooManyRegions"), what="there is no room")
         assert "5 more than spec.maxRegions 165" in kubectl.ready()["message"]
         assert count(kubectl) == 160
+        assert kubectl.scheduler()["status"]["regions"]["scheduled"] == 160
+        gone = kubectl.cronjobs()["N7"]["metadata"]
+        kubectl("delete", "cronjob", gone["name"])
+        eventually(lambda: has_another_uid(kubectl, "N7", gone["uid"]), what="what somebody deleted comes back")
+        assert count(kubectl) == 160
         sql("DELETE FROM region_index WHERE code LIKE 'M%%' AND right(code, 1)::int < 5")
         wait_for_count(kubectl, 165)
+
+
+def has_another_uid(kubectl: Kubectl, code: str, uid: str) -> bool:
+    found = kubectl.cronjobs().get(code)
+    return found is not None and found["metadata"]["uid"] != uid
 
 
 def test_one_update_that_lets_all_tick_every_minute_is_held_while_ticks_would_be_lost(

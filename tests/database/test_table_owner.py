@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from region_operator.database.engine import make_engine
 from region_operator.database.store import Database
 from region_operator.kube.api import Api
+from region_operator.plan.changes import Guarded
+from region_operator.plan.guard_memory import GuardState, Hold
 from region_operator.regions.slots import ALL_SLOTS, slots_of_shard
 from region_operator.scheduler import Scheduler, Shard
 from region_operator.table_owner import TableOwner, identify, look_at_owners
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 NONE: frozenset[int] = frozenset()
+HOLDING = GuardState(
+    holds={Guarded.SLOWDOWN: Hold(datetime(2026, 11, 24, tzinfo=UTC), frozenset({"a"}), Guarded.SLOWDOWN)}
+)
 
 
 class Namespaces(Api):
@@ -97,12 +103,12 @@ async def test_while_a_guard_holds_changes_no_slot_is_offered(engine: AsyncEngin
     held, offered = "not offered to other shards while changes are held", "offered to other shards"
     for holding, said in ((True, held), (False, offered), (False, offered), (True, held)):
         handover = await owner.settle(database, half, full=True)
-        text = await owner.offer(database, half, handover, holding=holding)
+        text = await owner.offer(database, half, handover, HOLDING if holding else GuardState())
         assert text == f"128 of 256 slots are {said}"
         others = await look_at_owners(database, installation("green"))
         assert sum(found.offered for found in others.standing.owners.values()) == (0 if holding else 128)
     newer = replace(database, schema_conflict="too new")
-    await owner.offer(newer, half, await owner.settle(database, half, full=True), holding=False)
+    await owner.offer(newer, half, await owner.settle(database, half, full=True), GuardState())
     assert not (await owner.settle(database, half, full=True)).offered
 
 
@@ -114,11 +120,11 @@ async def test_an_offer_that_is_withdrawn_meanwhile_is_not_taken_over(engine: As
         installation(name).model_copy(update={"spec": scheduler(source={"shard": {"index": at, "count": 2}}).spec})
         for at, name in enumerate(("blue", "green"))
     )
-    await owner.offer(database, half, await owner.settle(database, half, full=True), holding=False)
+    await owner.offer(database, half, await owner.settle(database, half, full=True), GuardState())
     green = TableOwner(Namespaces(), name="green")
     handover = await green.settle(database, other, full=True)
     assert len(handover.taking) == 128
-    await owner.offer(database, half, await owner.settle(database, half, full=True), holding=True)
+    await owner.offer(database, half, await owner.settle(database, half, full=True), HOLDING)
     assert await green.take_over(database, other, handover, complete=True) == NONE
     assert (await green.settle(database, other, full=True)).slots == NONE
     assert not [found for found in (await look_at_owners(database, other)).standing.owners.values() if found.successor]
@@ -157,5 +163,5 @@ async def test_where_only_reading_is_allowed_the_regions_go_on_and_none_changes_
     )
     assert (green.slots, green.let_go) == (NONE, NONE)
     half = installation("blue").model_copy(update={"spec": scheduler(source={"shard": {"index": 0, "count": 2}}).spec})
-    assert await owner.offer(reading, half, await owner.settle(reading, half, full=True), holding=False)
+    assert await owner.offer(reading, half, await owner.settle(reading, half, full=True), GuardState())
     assert value(database, "SELECT count(*) FROM region_tick.installation") == 0

@@ -14,6 +14,7 @@ from region_operator.plan.deletion_guard import Decision, guard_stops
 from region_operator.plan.guard_memory import GuardState
 from region_operator.plan.status import (
     Status,
+    count_scheduled,
     status_after_failure,
     status_after_success,
     status_with_guard,
@@ -21,7 +22,7 @@ from region_operator.plan.status import (
 from region_operator.plan.summary import ReconcileSummary
 from region_operator.regions.region import Quarantined
 from region_operator.scheduler import DeletionGuard
-from tests.harness.examples import live_cronjob, scheduler
+from tests.harness.examples import PARIS, live_cronjob, scheduler
 
 if TYPE_CHECKING:
     from region_operator.cronjobs.live import LiveCronJob
@@ -278,3 +279,19 @@ def test_a_clock_skew_is_a_condition_only_while_true_and_a_failure_keeps_it() ->
     assert condition in failed["conditions"]
     well = status_after_success(scheduler(status=failed), UNCHANGED, now=LATER)
     assert [one["type"] for one in well["conditions"]] == ["Ready"]
+
+
+def test_what_is_scheduled_has_a_cronjob_that_ticks() -> None:
+    rows = [replace(PARIS, id=name) for name in ("ticks", "paused", "going", "held")] + [
+        Quarantined("runs on", "R", "")
+    ]
+    lives = [
+        replace(live_cronjob(f"r-{number}", region_id=region_id), ours=True)
+        for number, region_id in enumerate(("ticks", "ticks", "runs on", "without a row"))
+    ]
+    lives += [
+        replace(live_cronjob("r-9", region_id="paused", suspended=True), ours=True),
+        replace(live_cronjob("r-8", region_id="going", terminating=True), ours=True),
+        live_cronjob("foreign", region_id="held"),
+    ]
+    assert count_scheduled(rows, lives) == 2

@@ -16,11 +16,14 @@ from region_operator.plan.hold_report import explain_hold
 from region_operator.scheduler import format_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
+    from region_operator.cronjobs.live import LiveCronJob
     from region_operator.plan.changes import Guarded
     from region_operator.plan.deletion_guard import Decision
     from region_operator.plan.summary import ReconcileSummary
+    from region_operator.regions.region import Quarantined, RegionRow
     from region_operator.scheduler import Scheduler
 
 MESSAGE_LIMIT = 1024
@@ -34,6 +37,13 @@ def count_held(decision: Decision) -> dict[Guarded, int]:
     """Count the regions that the guards hold, by kind, in the order of HELD."""
     counts = {kind: len({change.key for change in decision.held_of(kind)}) for kind in HELD}
     return {kind: count for kind, count in counts.items() if count}
+
+
+def count_scheduled(rows: Iterable[RegionRow | Quarantined], cronjobs: Iterable[LiveCronJob]) -> int:
+    """Count the active rows that have a CronJob of ours that is not suspended. `cronjobs` are those that stand."""
+    ids = {row.id for row in rows}
+    ticking = {live.region_id for live in cronjobs if live.ours and not (live.suspended or live.terminating)}
+    return len(ids & ticking)
 
 
 def status_with_guard(scheduler: Scheduler, decision: Decision, *, now: datetime) -> Status:

@@ -19,10 +19,11 @@ class ReconcileSummary:
     """The counts and texts of a reconcile that was completed. All counts are regions; `held` is by kind, without 0."""
 
     active: int
-    scheduled: int
     quarantined: Sequence[Quarantined]
     held: Mapping[Guarded, int]
     changed: bool
+    scheduled: int = 0
+    """How many active rows have a CronJob that is not suspended, when the changes are made."""
     paused: int = 0
     waiting: int = 0
     """How many rows wait for the code of a region whose deletion is held."""
