@@ -16,7 +16,7 @@ from region_operator.kube.quota import Quota, explain_name_conflict, read_quota
 from region_operator.plan.changes import Delete, Guarded
 from region_operator.plan.decide import Decider
 from region_operator.plan.growth_guard import explain_room
-from region_operator.plan.handed_over import divide
+from region_operator.plan.handed_over import divide, explain_unrefused
 from region_operator.plan.status import count_held
 from region_operator.plan.summary import ReconcileSummary
 from region_operator.plan.taken_over import TakeOver
@@ -127,19 +127,19 @@ class Observer:
         decided = await run_in_slices(deciding)
         decision, plan, regions = decided.decision, decided.plan, decided.regions
         waiting = sum(bool(change.successor) for change in decision.held if isinstance(change, Delete))
+        refusal = explain_refusal(handover, scheduler)
         held_back = decided.loss or decided.room.excess or decision.held_of(Guarded.CREATION)
         deletes = (*decision.plan.deletes, *division.handed_over)
         decision = replace(decision, plan=replace(decision.plan, deletes=deletes))
         summary = ReconcileSummary(
             active=len(regions),
-            scheduled=len(regions) - len(plan.quarantined) - waiting,
             quarantined=plan.quarantined,
             held=count_held(decision),
             waiting=waiting,
             paused=plan.paused,
             changed=quota_due or len(decision.plan) > 0,
             history=database.history,
-            taken=decided.loss or explain_refusal(handover, scheduler),
+            taken="; ".join(filter(None, (decided.loss or refusal, explain_unrefused(division.unrefused)))),
             quota_conflict=explain_name_conflict(quota) if quota.taken else "",
             excess=explain_room(decided.room, complete=reading.complete),
         )

@@ -103,6 +103,33 @@ def test_a_take_over_from_an_installation_that_is_gone(
         blue.will_be("SourceTaken")
 
 
+def test_cronjobs_of_release_0_1_that_tick_for_another_owner_are_told_of_and_stay(
+    two: tuple[Installation, Installation], add_regions: AddRegions
+) -> None:
+    """Two installations of release 0.1 shared a table, and the other one was upgraded first."""
+    blue, green = two
+    add_regions(REGIONS)
+    with blue.operator():
+        blue.will_have(CODES)
+        for cronjob in blue.kubectl.cronjobs().values():
+            green.kubectl("create", "-f", "-", stdin=json.dumps(as_of_release_0_1(cronjob)))
+        with green.operator():
+            message = green.will_be("SourceTaken")["message"]
+            assert f"{REGIONS} CronJobs of release 0.1 tick here for regions that are owned elsewhere" in message
+            assert green.codes == CODES
+            green.take_over(blue)
+            green.will_be("InSync")
+            blue.will_have(set())
+
+
+def as_of_release_0_1(cronjob: dict[str, Any]) -> dict[str, Any]:
+    """Return a CronJob without what names the installation, to be made in another namespace."""
+    meta = {key: cronjob["metadata"][key] for key in ("name", "labels", "annotations")}
+    [container] = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    container["env"] = [item for item in container["env"] if item["name"] != "TICK_INSTALLATION"]
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": meta, "spec": cronjob["spec"]}
+
+
 def test_shards_of_a_table_one_to_two_and_back(
     two: tuple[Installation, Installation], database: str, add_regions: AddRegions
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from region_operator.plan.changes import ChangeReason
-from region_operator.plan.handed_over import Division, divide
+from region_operator.plan.handed_over import Division, divide, explain_unrefused
 from region_operator.regions.handover import Installation, SlotHandover, SlotOwner, Standing, decide
 from region_operator.regions.slots import ALL_SLOTS
 from tests.harness.examples import live_cronjob, scheduler
@@ -63,14 +63,30 @@ def test_what_an_owner_who_is_alive_has_taken_over_goes() -> None:
     [
         cronjob(SILENT),
         cronjob(4),
-        cronjob(THEIR, told=""),
         cronjob(THEIR, told="former"),
         cronjob(THEIR, terminating=True),
     ],
-    ids=["the owner is silent", "no owner", "of an older release", "of a former name", "going already"],
+    ids=["the owner is silent", "no owner", "of a former name", "going already"],
 )
 def test_what_is_left_alone(live: LiveCronJob) -> None:
     assert divide([live], handover()) == Division([])
+
+
+def test_what_an_older_release_left_is_left_alone_and_counted_while_it_ticks_for_another() -> None:
+    """Its ticks name no installation, so no claim refuses them. Whoever upgraded first may be the wrong one."""
+    old = [cronjob(THEIR, told=""), cronjob(SILENT, told=""), cronjob(THEIR, told="", source="")]
+    others = [
+        cronjob(4, told=""),
+        cronjob(THEIR, told="", terminating=True),
+        replace(cronjob(THEIR, told=""), suspended=True),
+        replace(cronjob(THEIR, told=""), ours=False),
+    ]
+    division = divide([*old, *others], handover())
+    assert division.unrefused == len(old)
+    assert division.handed_over == ()
+    assert division.current == [others[-1]]
+    assert explain_unrefused(3).startswith("3 CronJobs of release 0.1 tick here for regions that are owned elsewhere")
+    assert explain_unrefused(0) == ""
 
 
 def test_a_cronjob_of_the_table_before_is_planned_so_the_guard_sees_it_go() -> None:

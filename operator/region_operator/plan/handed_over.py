@@ -4,12 +4,16 @@
 |-----------------------------------------------|------------------------------------------------------------------|
 | is one that this installation goes by         | is planned as ever                                               |
 | belongs to another, and the CronJob is ours   | goes as soon as its last own tick cannot start any more          |
-| belongs to another, and the CronJob is older  | is left alone: it was never ours to tick                         |
+| belongs to another, and the CronJob is older  | is left alone, and reported                                      |
 | any other                                     | is left alone                                                    |
 
 "Ours" means that the CronJob names this installation, which the operator writes only while it owns the slot or takes it
 over. A CronJob of a table that was read before is planned as ever, so the guard sees it go. What goes to another owner
 does not pass the guard, because no region stops ticking.
+
+"Older" is a CronJob of release 0.1, which names no installation. Its pods run the claim of release 0.1, which knows no
+owner, so no rule of this release can refuse their ticks. The operator does not delete it either: of several old
+installations the first that is upgraded owns the table, and that may be the wrong one. A person decides.
 """
 
 from __future__ import annotations
@@ -32,12 +36,14 @@ if TYPE_CHECKING:
 class Division:
     """The CronJobs to plan, and the deletions of those that another installation has taken over.
 
-    `wait` is the time until the next of them may go; None if none waits.
+    `wait` is the time until the next of them may go; None if none waits. `unrefused` counts the CronJobs of release 0.1
+    that tick for regions which another installation owns.
     """
 
     current: Sequence[LiveCronJob]
     handed_over: tuple[Delete, ...] = ()
     wait: timedelta | None = None
+    unrefused: int = 0
 
 
 def divide(cronjobs: Sequence[LiveCronJob], handover: SlotHandover) -> Division:
@@ -47,6 +53,7 @@ def divide(cronjobs: Sequence[LiveCronJob], handover: SlotHandover) -> Division:
     current: list[LiveCronJob] = []
     handed_over: list[Delete] = []
     waits: list[timedelta] = []
+    unrefused = 0
     for live in cronjobs:
         slot = slot_of_key(live.key) if live.ours else None
         if slot is None or slot in handover.slots or live.told_source not in ("", handover.standing.source):
@@ -57,4 +64,16 @@ def divide(cronjobs: Sequence[LiveCronJob], handover: SlotHandover) -> Division:
                 waits.append(wait)
             else:
                 handed_over.append(Delete(live, ChangeReason.HANDED_OVER))
-    return Division(current, tuple(handed_over), min(waits, default=None))
+        elif slot in handover.standing.owners and not (live.told_installation or live.suspended or live.terminating):
+            unrefused += 1
+    return Division(current, tuple(handed_over), min(waits, default=None), unrefused)
+
+
+def explain_unrefused(cronjobs: int) -> str:
+    """Say that CronJobs of release 0.1 tick for another owner, and what to do; "" if there are none."""
+    if not cronjobs:
+        return ""
+    return (
+        f"{cronjobs} CronJobs of release 0.1 tick here for regions that are owned elsewhere, and no claim refuses their"
+        " ticks: take over, or delete them"
+    )
