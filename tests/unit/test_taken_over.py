@@ -67,6 +67,9 @@ def test_who_has_no_cronjob_here_after_the_plan_would_stop() -> None:
     assert explain_loss(Plan(), stands, elsewhere(1, 2, 3), guard).startswith("1 of 3 ")
     deleted = Plan(deletes=(Delete(stands[0]), Delete(stands[1], ChangeReason.DUPLICATE)))
     assert explain_loss(deleted, stands, elsewhere(1, 2), guard).startswith("1 of 2 ")
+    assert explain_loss(Plan(), [], elsewhere(1), DeletionGuard()) == "", "one of few"
+    assert explain_loss(Plan(), [], elsewhere(1, 2), DeletionGuard()).startswith("2 of 2 "), "the last region"
+    assert explain_loss(Plan(), [], elsewhere(1, 2), DeletionGuard(max_percent=100)) == "", "the guard is off"
     assert explain_loss(Plan(), [], elsewhere(*range(99), suspended=True), guard) == "", "they stand still anyway"
 
 

@@ -10,8 +10,9 @@ lose its ticks as soon as it is moved.
 | does not tick there                                           | created if `growth_guard` lets as many new regions   |
 | ticks there, and has no row here that can be scheduled        | would stop                                           |
 
-If more would stop than `spec.deletionGuard` lets stop at once, nothing is created in these slots, and no slot changes
-hands. What ticks elsewhere is read from region_tick.region_schedule, where each owner says what its CronJobs are.
+If more would stop than `spec.deletionGuard` lets stop at once, or all of two or more, nothing is created in these
+slots, and no slot changes hands. What ticks elsewhere is read from region_tick.region_schedule, where each owner says
+what its CronJobs are.
 """
 
 from __future__ import annotations
@@ -64,11 +65,15 @@ def guard_reschedules(plan: Plan, take_over: TakeOver) -> Plan:
 
 
 def explain_loss(plan: Plan, current: Sequence[LiveCronJob], take_over: TakeOver, guard: DeletionGuard) -> str:
-    """Say that too many regions that tick elsewhere would have no CronJob here; "" if few enough."""
+    """Say that too many regions that tick elsewhere would have no CronJob here; "" if few enough.
+
+    All of two or more are always too many. A `max_percent` of 100 turns the guard off.
+    """
     gone = {delete.key for delete in plan.deletes if delete.guarded}
     made = {live.key for live in current if not live.terminating} - gone | {write.key for write in plan.writes}
     lost, of = len(take_over.ticking - made), len(take_over.ticking)
-    if lost <= guard.allowance(of):
+    leaves_none = lost == of > 1 and guard.max_percent < 100
+    if lost <= guard.allowance(of) and not leaves_none:
         return ""
     return (
         f"{lost} of {of} regions that tick elsewhere would have no CronJob here and would stop: mend their rows, or let"
