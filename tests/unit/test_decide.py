@@ -115,7 +115,7 @@ def decide_anew(decider: Decider, standing: int, status: dict[str, Any], *, uid:
         [replace(live, ours=True) for live in stand],
         scheduler(status=status).model_copy(update={"uid": uid}),
         source="public.region_index",
-        taking=frozenset(),
+        take_over=TakeOver(),
         complete=True,
         now=NOW,
     )
