@@ -11,7 +11,7 @@ import pytest
 
 from region_operator.regions.slots import slot_of
 from tests.harness.regions import ONCE_A_YEAR
-from tests.harness.sharing import TAKE_OVER, Installation
+from tests.harness.sharing import TAKE_OVER, Installation, schedule_versions
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -34,12 +34,6 @@ def two(control_plane: LocalCluster, database: str, tmp_path: Path) -> Iterator[
         installation.kubectl("delete", "namespace", installation.kubectl.namespace, "--wait=false")
 
 
-def history(database: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(database, autocommit=True) as connection:
-        query = "SELECT code, valid_from, valid_to, cronjob FROM region_tick.region_schedule ORDER BY code, valid_from"
-        return connection.execute(query).fetchall()
-
-
 def test_a_second_installation_changes_nothing_until_a_person_lets_it_take_over(
     two: tuple[Installation, Installation], database: str, sql: Any, add_regions: AddRegions
 ) -> None:
@@ -49,6 +43,7 @@ def test_a_second_installation_changes_nothing_until_a_person_lets_it_take_over(
         eventually(lambda: blue.codes == CODES or green.codes == CODES, what="one of both has all", seconds=60)
         if green.codes:  # whoever came first
             blue, green, first, second = green, blue, second, first
+        blue.will_be("InSync")
         ready = green.will_be("SourceTaken")
         assert ready["status"] == "False"
         assert f"{blue.name} is the owner since " in ready["message"]
@@ -56,12 +51,12 @@ def test_a_second_installation_changes_nothing_until_a_person_lets_it_take_over(
         assert f"{TAKE_OVER}={blue.name}" in ready["message"]
         assert second.get("/readyz")[0] == 503
         assert len(second.logged("source taken")) == 1
-        before = history(database)
+        before = schedule_versions(database)
         looks = "region_operator_reconciles_total"
         seen = first.metric(looks, reason="Succeeded"), second.metric(looks, reason="SourceTaken")
         eventually(lambda: first.metric(looks, reason="Succeeded") > seen[0] + 3, what="both look again and again")
         eventually(lambda: second.metric(looks, reason="SourceTaken") > seen[1] + 3, what="both look again and again")
-        assert history(database) == before
+        assert schedule_versions(database) == before
         assert (green.codes, len(before)) == (set(), REGIONS)
         assert f"{blue.name} is the owner since" in green.plan()
 
@@ -71,7 +66,7 @@ def test_a_second_installation_changes_nothing_until_a_person_lets_it_take_over(
             new.will_be("InSync")
             former.will_be("SourceTaken")
             former.will_have(set())
-            assert len(history(database)) == REGIONS
+            assert len(schedule_versions(database)) == REGIONS
             assert not former.kubectl.scheduler()["status"].get("heldDeletions")
         sql("UPDATE region_index SET cron_schedule = '5 0 1 1 *' WHERE code = 'R1'")
         eventually(
@@ -152,14 +147,14 @@ def test_shards_of_a_table_one_to_two_and_back(
         blue.will_be("InSync")
         green.will_be("InSync")
         green.name = "green"
-        assert len(history(database)) == REGIONS
+        assert len(schedule_versions(database)) == REGIONS
         blue.patch({"shard": None})
         assert "128 of 256 slots are owned elsewhere" in blue.will_be("SourceTaken")["message"]
         assert blue.codes == CODES - odd
         blue.take_over(green)
         blue.will_have(CODES)
         green.will_have(set())
-        assert len(history(database)) == REGIONS
+        assert len(schedule_versions(database)) == REGIONS
         assert first.metric("region_operator_held_deletions") == 0
 
 

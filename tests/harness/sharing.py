@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from os import environ
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator_process import CHECKOUT, OperatorProcess
 from tests.harness.waiting import eventually
@@ -18,8 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SPEC = {"refreshInterval": "1s", "tick": {"startDeadline": "15s"}}
+SPEC = {"concurrency": 10, "refreshInterval": "1s", "tick": {"startDeadline": "30s"}}
 TAKE_OVER = "region-tick.dev/take-over"
+
+
+def schedule_versions(database: str) -> list[tuple[Any, ...]]:
+    """Return all rows of region_schedule. Installations that fight over a table would add rows without end."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        query = "SELECT code, valid_from, valid_to, cronjob FROM region_tick.region_schedule ORDER BY code, valid_from"
+        return connection.execute(query).fetchall()
 
 
 class Installation:
@@ -63,6 +72,10 @@ class Installation:
         """Do what the condition says."""
         names = ",".join(other.name for other in others)
         self.kubectl("annotate", "rsched", "default", "--overwrite", f"{TAKE_OVER}={names}")
+
+    def withdraw_take_over(self) -> None:
+        """Take the annotation away, so that the same take-over can be asked for again."""
+        self.kubectl("annotate", "rsched", "default", f"{TAKE_OVER}-")
 
     def shard(self, index: int, count: int) -> None:
         self.patch({"shard": {"index": index, "count": count}})
