@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -21,6 +23,7 @@ from region_operator.plan.changes import ChangeReason, Delete, Desired, Guarded,
 from region_operator.regions.schedule import parse_schedule
 from region_tick.database_url import DatabaseUrl
 from tests.harness.examples import PARIS, applied, scheduler
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,6 +151,25 @@ async def test_all_or_nothing_is_handed_over(engine: AsyncEngine, handover: Hand
     with pytest.raises(HandOverError, match="the cursors and creators of id old are not handed over to id new"):
         await handover.to_successor(live(OLD), NEW)
     assert await cursors(engine) == [("old", "poke")]
+
+
+async def test_many_that_are_handed_over_at_once_leave_connections_to_others(
+    database: str, engine: AsyncEngine, handover: Handover
+) -> None:
+    olds = [replace(PARIS, id=f"old-{number}") for number in range(8)]
+    for old in olds:
+        await add_creator(engine, old.id, f"https://{old.id}.test/")
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with psycopg.connect(database) as slow, psycopg.connect(database, autocommit=True) as watcher:
+        slow.execute("LOCK region_tick.creator")
+        async with asyncio.TaskGroup() as hand_overs:
+            for old in olds:
+                hand_overs.create_task(handover.to_successor(live(old), NEW))
+            await asyncio.to_thread(eventually, lambda: watcher.execute(waiting).rowcount > 1, what="two wait")
+            async with asyncio.timeout(5):
+                await run(engine, "SELECT pg_sleep(0.1)")
+            slow.rollback()
+    assert [region_id for region_id, _ in await creators(engine)] == ["new"] * len(olds)
 
 
 async def test_a_cronjob_of_another_table_has_nothing_to_give(engine: AsyncEngine, handover: Handover) -> None:

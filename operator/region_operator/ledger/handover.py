@@ -10,6 +10,7 @@ region without an active row is followed. What the new id has already is kept.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from region_operator.regions.region import Quarantined, RegionRow
 
 log = logging.getLogger(__name__)
+
+_AT_ONCE = 2
+"""How many CronJobs are handed over at once. Many are replaced at once, and the pool of connections is small: others
+would wait for a connection longer than the pool's timeout, and so would the hand-overs.
+"""
 
 _REMEDY = "wait until the database is writable again, or GRANT UPDATE ON its tables region_cursor and creator"
 
@@ -83,6 +89,7 @@ class Handover:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._free = asyncio.Semaphore(_AT_ONCE)
 
     async def to_successor(self, live: LiveCronJob, successor: RegionRow) -> None:
         """Give what belongs to the region of a deleted CronJob to the region that has its code now.
@@ -92,7 +99,8 @@ class Handover:
         if live.told_source != successor.source or region_key(live.region_id) != live.key:
             return
         try:
-            await self._move(successor.source, {live.region_id: successor.id})
+            async with self._free:
+                await self._move(successor.source, {live.region_id: successor.id})
         except (SQLAlchemyError, TimeoutError) as error:
             what = f"the cursors and creators of id {live.region_id} are not handed over to id {successor.id}"
             raise HandOverError(f"{what}: {first_line(error)}") from error
