@@ -6,11 +6,15 @@ end after the third.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 
 from tests.cluster.guard import EVERY_SECOND, count, deletes, wait_for_count
+from tests.harness.long import rounds
+from tests.harness.regions import EVERY_MINUTE, ONCE_A_YEAR, numbered
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ CREATORS = """
 INSERT INTO region_tick.creator (source, region_id, platform, url)
 SELECT 'public.region_index', id::text, 'http', 'https://upstream.test/' FROM region_index
 """
+TICKING = set(numbered(11, 15))
 NEW_IDS = "UPDATE region_index SET id = gen_random_uuid()"
 
 
@@ -33,12 +38,6 @@ def codes(kubectl: Kubectl) -> list[str]:
         for item in kubectl.get("cronjobs")["items"]
         if "deletionTimestamp" not in item["metadata"]
     ]
-
-
-def approve(kubectl: Kubectl, condition: str) -> None:
-    """Do what a condition says."""
-    conditions = {item["type"]: item for item in kubectl.scheduler()["status"]["conditions"]}
-    kubectl(*conditions[condition]["message"].rpartition("kubectl ")[2].split())
 
 
 def is_ready(kubectl: Kubectl, reason: str) -> bool:
@@ -61,7 +60,7 @@ def test_a_table_that_is_seeded_anew_ticks_no_region_twice_and_is_replaced_as_a_
         assert {item["metadata"]["name"] for item in kubectl.get("cronjobs")["items"]} == before
         assert deletes(control_plane, kubectl) == set()
 
-        approve(kubectl, "DeletionsHeld")
+        kubectl.approve("DeletionsHeld")
         seen: list[list[str]] = []
 
         def all_replaced() -> bool:
@@ -103,32 +102,52 @@ def test_a_single_region_with_a_new_id_is_replaced_at_once_and_two_may_swap_code
         eventually(lambda: is_ready(kubectl, "InSync"), what="all is well")
 
 
+@pytest.mark.long
 def test_one_update_that_spoils_all_schedules_suspends_none_and_the_next_update_mends_it(
     standing: Standing, kubectl: Kubectl, control_plane: LocalCluster, sql: Any
 ) -> None:
     def suspended() -> int:
         return sum(item["spec"]["suspend"] for item in kubectl.get("cronjobs")["items"])
 
-    with standing(50, **EVERY_SECOND) as operator:
-        schedule = kubectl.cronjobs()["R1"]["spec"]["schedule"]
-        sql("UPDATE region_index SET cron_schedule = '61 * * * *'")
-        eventually(lambda: is_ready(kubectl, "QuarantinesHeld"), what="all is held")
+    regions = rounds(50, long=500)
+    spoil_all = "UPDATE region_index SET cron_schedule = '61 * * * *'"
+    mend_all = "UPDATE region_index SET cron_schedule = CASE WHEN code = ANY(%s) THEN %s ELSE %s END"
+    with standing(regions, **EVERY_SECOND) as operator:
+        schedules = list(TICKING), EVERY_MINUTE, ONCE_A_YEAR
+        sql(mend_all, *schedules)
+        eventually(lambda: len(ticking(kubectl)) == len(TICKING), what="some tick every minute")
+        sql(spoil_all)
+        eventually(lambda: is_ready(kubectl, "QuarantinesHeld"), what="all is held", seconds=60)
         assert kubectl.ready()["status"] == "False"
+        spoiled_at = time.time()
         before = operator.reconciles
         eventually(lambda: operator.reconciles >= before + 2, what="two more reconciles")
+        eventually(lambda: ticked_since(kubectl, spoiled_at) == TICKING, what="they tick on", seconds=150)
         assert suspended() == 0
-        sql("UPDATE region_index SET cron_schedule = %s", schedule)
-        eventually(lambda: is_ready(kubectl, "InSync"), what="mended without an approval")
+        sql(mend_all, *schedules)
+        eventually(lambda: is_ready(kubectl, "InSync"), what="mended without an approval", seconds=60)
 
-        sql("UPDATE region_index SET cron_schedule = '61 * * * *' WHERE code IN ('R1', 'R2')")
+        sql(f"{spoil_all} WHERE code IN ('R1', 'R2')")
         eventually(lambda: suspended() == 2, what="few are suspended")
         assert kubectl.ready()["status"] == "True"
-        sql("UPDATE region_index SET cron_schedule = '61 * * * *'")
-        eventually(lambda: is_ready(kubectl, "QuarantinesHeld"), what="the others are held")
-        approve(kubectl, "QuarantinesHeld")
-        eventually(lambda: suspended() == 50, what="a person wants that")
+        sql(spoil_all)
+        eventually(lambda: is_ready(kubectl, "QuarantinesHeld"), what="the others are held", seconds=60)
+        assert suspended() == 2
+        kubectl.approve("QuarantinesHeld")
+        eventually(lambda: suspended() == regions, what="a person wants that", seconds=90)
         eventually(lambda: is_ready(kubectl, "RegionsQuarantined"), what="nothing is held any more")
     assert deletes(control_plane, kubectl) == set()
+
+
+def ticking(kubectl: Kubectl) -> set[str]:
+    return {code for code, item in kubectl.cronjobs().items() if item["spec"]["schedule"] == EVERY_MINUTE}
+
+
+def ticked_since(kubectl: Kubectl, seconds: float) -> set[str]:
+    """Return the codes of the regions that got a Job for a minute after a moment, in seconds since 1970."""
+    jobs = [item["metadata"]["name"].rpartition("-") for item in kubectl.get("jobs")["items"]]
+    ticked = {cronjob for cronjob, _, minute in jobs if int(minute) * 60 > seconds}
+    return {code for code, item in kubectl.cronjobs().items() if item["metadata"]["name"] in ticked}
 
 
 def test_one_update_that_lets_all_tick_once_a_year_is_held(standing: Standing, kubectl: Kubectl, sql: Any) -> None:
@@ -143,7 +162,7 @@ def test_one_update_that_lets_all_tick_once_a_year_is_held(standing: Standing, k
         assert {item["spec"]["schedule"] for item in kubectl.get("cronjobs")["items"]} == {"0 * * * *"}
         names = [item["metadata"]["annotations"]["region-tick.dev/name"] for item in kubectl.get("cronjobs")["items"]]
         assert all(name.endswith("!") for name in names), "all else of the rows is followed"
-        approve(kubectl, "SlowdownsHeld")
+        kubectl.approve("SlowdownsHeld")
         eventually(
             lambda: {item["spec"]["schedule"] for item in kubectl.get("cronjobs")["items"]} == {"0 0 1 1 *"},
             what="a person wants that",
@@ -160,7 +179,7 @@ def test_many_new_regions_beside_few_are_held_and_beyond_the_limit_none_is_creat
         assert count(kubectl) == 10
         assert kubectl.scheduler()["status"]["regions"]["scheduled"] == 10
         assert "10 of 160 active regions are scheduled; 150 creations are held" in kubectl.ready()["message"]
-        approve(kubectl, "CreationsHeld")
+        kubectl.approve("CreationsHeld")
         wait_for_count(kubectl, 160)
         eventually(lambda: is_ready(kubectl, "InSync"), what="all is well")
 
@@ -196,5 +215,5 @@ def test_one_update_that_lets_all_tick_every_minute_is_held_while_ticks_would_be
         assert schedules() == before
         conditions = {item["type"] for item in kubectl.scheduler()["status"]["conditions"]}
         assert {"SpeedupsHeld", "Overcommitted"} <= conditions
-        approve(kubectl, "SpeedupsHeld")
+        kubectl.approve("SpeedupsHeld")
         eventually(lambda: schedules() == {"* * * * *"}, what="a person wants that")

@@ -78,3 +78,8 @@ class Kubectl:
         """Return a condition of RegionScheduler `default`, or {} without the condition."""
         conditions = self.scheduler().get("status", {}).get("conditions", [])
         return next((condition for condition in conditions if condition["type"] == kind), {})
+
+    def approve(self, kind: str) -> None:
+        """Approve what is held, by the command that a condition of RegionScheduler `default` names."""
+        command: str = self.condition(kind)["message"].rpartition("kubectl ")[2]
+        self(*command.split())
