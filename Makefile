@@ -50,7 +50,7 @@ test-kubernetes: $(STAMP) ## Run the tests of tests/cluster on older versions of
 		env -u KUBECONFIG KUBERNETES=$$version $(PYTEST) $(TOGETHER) tests/cluster --ignore tests/cluster/test_devcluster.py; \
 	done
 
-test-long: $(STAMP) ## Run the tests that have a long form in that form, one by one (half an hour), then test-kubernetes
+test-long: $(STAMP) ## Run the tests that have a long form in that form, one by one (three quarters of an hour), then test-kubernetes
 	@TESTS=long $(PYTEST) -m long -s
 	@$(MAKE) test-kubernetes
 
