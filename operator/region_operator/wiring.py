@@ -81,7 +81,8 @@ def make_registry() -> kopf.OperatorRegistry:
     kopf.on.login(registry=registry)(_login)
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(_on_event)
     kopf.on.event("", "v1", "resourcequotas", registry=registry)(_on_quota)
-    kopf.on.timer(GROUP, VERSION, PLURAL, id="reconcile", interval=0.1, when=_exists, registry=registry)(_reconcile)
+    # `timer.wait` sets the pace; the interval is only a pause between two calls, which edits in a row wait for
+    kopf.on.timer(GROUP, VERSION, PLURAL, id="reconcile", interval=0.01, when=_exists, registry=registry)(_reconcile)
     _take_off_finalizer(registry)
     return registry
 

@@ -53,6 +53,15 @@ def test_rows_that_stayed_the_same_are_not_parsed_again() -> None:
     assert parsed == 1, "what was gone is parsed anew"
 
 
+def test_a_row_that_changed_back_is_as_it_was() -> None:
+    parser = RowParser()
+    before, after = [row("1", "A"), row("2", "B")], [row("1", "A"), row("2", "B", name="y")]
+    first, _ = parse(parser, before)
+    parse(parser, after)
+    parse(parser, [*after, row("3", "C")])
+    assert parse(parser, before)[0] == first
+
+
 def test_another_table_is_parsed_as_a_whole() -> None:
     parser = RowParser()
     parse(parser, [row("1", "A")])

@@ -92,7 +92,8 @@ class VersionReader:
         versions: dict[RegionKey, ScheduleVersion] = {}
         for live in cronjobs:
             known = before.get(live.name)
-            version = known[1] if known is not None and known[0] == live else _version_of(live, all_suspended)
+            same = known is not None and (known[0] is live or known[0] == live)  # to compare every field takes longest
+            version = known[1] if known is not None and same else _version_of(live, all_suspended)
             self._read[live.name] = live, version
             if version is None:
                 continue

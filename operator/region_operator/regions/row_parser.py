@@ -52,8 +52,14 @@ class RowParser:
         kinds = tuple(map(type, rows[0].values())) if rows else ()
         if (source, kinds) != (self._source, self._kinds):  # 1 and 1.0 are equal, and their texts differ
             self._source, self._kinds, self._parsed, self._rows = source, kinds, {}, ()
-        if rows == self._rows and not self._has_shared_codes:
-            return self._regions
+        changed = self._find_changed(rows)
+        if changed is not None:
+            regions = list(self._regions) if changed else self._regions
+            for place in changed:
+                regions[place] = parse_region([rows[place]], None, source=source)
+                yield
+            self._rows, self._regions = rows, regions
+            return regions
         grouped = _rows_by_id(rows)
         shared = _shared_codes(grouped)
         users = _users_of(shared, ticking_ids)
@@ -68,6 +74,21 @@ class RowParser:
         self._parsed, self._rows, self._has_shared_codes = parsed, rows, bool(shared)
         self._regions = [item.region for item in parsed.values()]
         return self._regions
+
+    def _find_changed(self, rows: Sequence[Mapping[str, Any]]) -> list[int] | None:
+        """Return the places of the rows that changed since the last reading.
+
+        None: rows came or went, or an id or a code changed, or rows share an id or a code. Then the rows must be looked
+        at together.
+        """
+        if self._has_shared_codes or not len(rows) == len(self._rows) == len(self._regions):
+            return None
+        changed = [place for place, row in enumerate(rows) if row != self._rows[place]]
+        for place in changed:
+            row, before = rows[place], self._rows[place]
+            if (row["id"], row["code"]) != (before["id"], before["code"]):
+                return None
+        return changed
 
 
 def _users_of(shared: Mapping[str, Sequence[str]], ticking_ids: TickingIds) -> dict[str, CodeUsers]:
