@@ -52,8 +52,7 @@ STATUS_LIMIT_SECONDS = 20
 class ReconcileResult:
     """A completed reconcile. `unfinished` says what the next reconcile must do at once; "" means nothing.
 
-    `look_in` is when the next reconcile begins at the latest. `taken` says why wanted regions are left to another
-    installation; "" means that none is.
+    `look_in` is when the next reconcile begins at the latest. `taken` says why regions are left to others; "" if none.
     """
 
     look_in: timedelta
@@ -171,6 +170,7 @@ class Reconciler:
         applier = PlanApplier(
             self._api, self.watch, plan, namespace=namespace, render=observation.render, hand_over=handover.to_successor
         )
+        applier.on_deleted = self.ledger.remember_deletion
         await self._trial.prove(scheduler, plan, applier)
         if observation.quota_due:
             await apply_quota(self._api, observation.quota)

@@ -15,6 +15,7 @@ from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
 
     import pytest
 
@@ -35,7 +36,7 @@ async def reconciling(database: str, before_delete: Callable[[str], object]) -> 
     """Reconcile by hand; each path that is to be deleted is handed over the moment before."""
 
     class Raced(Api):
-        async def delete(self, path: str, **keywords: Any) -> bool:
+        async def delete(self, path: str, **keywords: Any) -> datetime | None:
             before_delete(path.rpartition("/")[2])
             return await super().delete(path, **keywords)
 

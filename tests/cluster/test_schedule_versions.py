@@ -68,6 +68,8 @@ def test_every_way_in_which_a_schedule_begins_and_ends(
             assert ran[3] == stopped[2]
         [before, after] = [row for row in rows if row[0] == "a"]
         assert before[3] == after[2]
+        [gone] = [row for row in rows if row[0] == "b"]
+        assert gone[3].microsecond == 0, "the API server says when it was deleted, in whole seconds"
         assert operator.stop() == 0
 
     name = kubectl.cronjobs()["a"]["metadata"]["name"]

@@ -6,7 +6,8 @@ import asyncio
 import json
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -22,6 +23,9 @@ from region_operator.kube.yaml_body import as_yaml
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+
+CLOCK = datetime(2026, 11, 24, 10, 1, tzinfo=UTC)
 
 
 class NotLeadingError(Exception):
@@ -170,6 +174,29 @@ async def test_a_deletion_that_is_refused_is_sent_five_times(refusing: Callable[
         with pytest.raises(client.ApiException):
             await asyncio.wait_for(api.delete("/x", uid="u", resource_version="1"), 10)
     assert len(asked) == 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "deleted_at"),
+    [
+        ({"kind": "CronJob", "metadata": {"deletionTimestamp": "2026-11-24T10:00:59Z"}}, CLOCK - timedelta(seconds=1)),
+        ({"kind": "Status", "metadata": {}, "status": "Success"}, CLOCK),
+        (404, None),
+    ],
+    ids=["finalizer", "gone at once", "gone before"],
+)
+async def test_a_deletion_tells_when_it_was(
+    monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any] | int, deleted_at: datetime | None
+) -> None:
+    async def request(*_: Any, **__: Any) -> dict[str, Any]:
+        if isinstance(answer, int):
+            raise client.ApiException(status=answer)
+        return answer
+
+    api = Api(client.ApiClient(client.Configuration()))
+    monkeypatch.setattr(api, "request", request)
+    monkeypatch.setattr(api, "now", lambda: CLOCK)
+    assert await api.delete("/x", uid="u", resource_version="1") == deleted_at
 
 
 async def test_what_no_retry_can_mend_is_sent_once(refusing: Callable[[bytes], list[float]]) -> None:

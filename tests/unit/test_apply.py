@@ -6,6 +6,7 @@ What an apply does to a real cluster: tests/cluster.
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,8 @@ from tests.harness.examples import PARIS, live_cronjob
 
 if TYPE_CHECKING:
     from region_operator.regions.region import RegionRow
+
+DELETED_AT = datetime(2026, 11, 24, 10, 0, 59, tzinfo=UTC)
 
 LEFT: dict[str, Any] = {
     "metadata": {
@@ -220,11 +223,11 @@ class Recording(Refusing):
         self.steps.append(f"apply {path.rpartition('/')[2]}")
         return await super().apply(path, body, manager=manager, force=force)
 
-    async def delete(self, path: str, **_: Any) -> bool:
+    async def delete(self, path: str, **_: Any) -> datetime:
         if self.refusal:
             raise client.ApiException(status=self.refusal, reason="no")
         self.steps.append(f"delete {path.rpartition('/')[2]}")
-        return True
+        return DELETED_AT
 
 
 async def replace_one(api: Recording, *, fails: bool = False) -> Applied:
@@ -272,6 +275,20 @@ async def test_where_nothing_is_handed_over_no_more_are_replaced_and_all_else_is
     failed = sum("old" in step for step in api.steps)
     assert 0 < failed <= GIVE_UP_AFTER
     assert f"{failed} of {len(plan)} changes failed and {len(replaced) - failed} were not tried" in error
+
+
+@pytest.mark.parametrize(("refusal", "told"), [(0, [("gone", DELETED_AT)]), (409, []), (403, [])])
+async def test_a_deletion_without_a_successor_is_told_with_its_time(
+    refusal: int, told: list[tuple[str, datetime]]
+) -> None:
+    """With a successor it is the successor's beginning that counts: the minute in between is lost, and not nobody's."""
+    api, heard = Recording(refusal=refusal), list[tuple[str, datetime]]()
+    replaced = Delete(live_cronjob("old"), ChangeReason.REPLACED, successor=writes(1).writes[0])
+    plan = Plan(deletes=(Delete(live_cronjob("gone")), replaced))
+    applier = PlanApplier(api, CronJobWatch(api), plan, namespace="n", render=render)
+    applier.on_deleted = lambda name, at: heard.append((name, at))
+    await applier.run()
+    assert heard == told
 
 
 @pytest.mark.parametrize(("refusal", "stale"), [(409, 1), (403, 0)])

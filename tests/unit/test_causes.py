@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SPEC = ScheduleSpec(cron="* * * * *", code="a", cronjob="a-0123456789ab", start_deadline_seconds=20)
 TICK = ExpectedTick("1", SPEC, AT, None)
 CHANGED = ExpectedTick("1", SPEC, AT, AT + timedelta(seconds=1))
+EDITED = replace(CHANGED, next_spec=replace(SPEC, cron="@hourly"))
 CHANGED_LATER = ExpectedTick("1", SPEC, AT, AT + timedelta(seconds=21))
 STOPPED = replace(CHANGED, next_spec=replace(CHANGED.spec, suspended=True))
 STOPPED_LATER = replace(CHANGED_LATER, next_spec=replace(CHANGED_LATER.spec, suspended=True))
@@ -54,6 +55,10 @@ IMAGE = PodFailure(Reason.IMAGE, "ImagePullBackOff")
         (TICK, job(TIRED, failed=3), None, False, AT, State.MISSED, Reason.POD_FAILED),
         (TICK, None, None, True, AT, State.SKIPPED, Reason.STILL_RUNNING),
         (CHANGED, None, None, False, AT, State.SKIPPED, Reason.CHANGED),
+        (CHANGED, None, None, True, AT, State.SKIPPED, Reason.CHANGED),
+        (EDITED, None, None, True, AT, State.SKIPPED, Reason.STILL_RUNNING),
+        (EDITED, None, None, False, AT, State.SKIPPED, Reason.CHANGED),
+        (CHANGED_LATER, None, None, True, AT, State.SKIPPED, Reason.STILL_RUNNING),
         (CHANGED_LATER, None, None, False, AT, State.MISSED, Reason.NOT_CREATED),
         (STOPPED, None, None, False, AT, State.SKIPPED, Reason.SUSPENDED),
         (STOPPED, job(TIRED, failed=3), None, False, AT, State.MISSED, Reason.POD_FAILED),

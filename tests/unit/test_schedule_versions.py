@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from region_operator.cronjobs.labels import SuspendedBy, cronjob_name
 from region_operator.cronjobs.live import LiveCronJob
 from region_operator.cronjobs.render import render_cronjob
+from region_operator.ledger.expected_ticks import expected_ticks
 from region_operator.ledger.schedule_versions import (
     ScheduleSpec,
     ScheduleVersion,
@@ -160,6 +161,71 @@ def test_an_edit_in_the_second_of_the_one_before_is_an_edit_all_the_same() -> No
     [ended], [begun] = done.ended, done.begun
     assert ended.valid_to is not None
     assert ROW.valid_from < ended.valid_to == begun.valid_from < AT + timedelta(seconds=1)
+
+
+MINUTELY = replace(SPEC, cron="* * * * *")
+TICKING = replace(ROW, spec=MINUTELY)
+SUCCESSOR = replace(TICKING, region_id="new", spec=replace(MINUTELY, cronjob="new-0123456789ab"))
+SECONDS = st.floats(60, 300)
+
+
+def on_server(seconds: float) -> datetime:
+    """Return a moment as the API server writes it: in whole seconds."""
+    return (AT + timedelta(seconds=seconds)).replace(microsecond=0)
+
+
+def ticks_of(found: list[ScheduleVersion], deleted_at: dict[str, datetime], *, saved: float) -> list[tuple[str, int]]:
+    """Save `found` after TICKING, and return who is expected to tick how many minutes after 10:00, up to 10:10."""
+    changes = diff_versions(
+        [TICKING], {row.key: row for row in found}, now=AT + timedelta(seconds=saved), deleted_at=deleted_at
+    )
+    ticks = expected_ticks([*changes.ended, *changes.begun], after=AT, until=AT + timedelta(minutes=10))
+    return sorted(((tick.region_id, tick.tick_at.minute) for tick in ticks), key=lambda tick: tick[1])
+
+
+@given(SECONDS, SECONDS)
+def test_a_deleted_region_is_expected_to_tick_as_long_as_its_cronjob_stood(a: float, b: float) -> None:
+    deleted, saved = sorted([a, b])
+    last = on_server(deleted).minute
+    ticks = ticks_of([], {MINUTELY.cronjob: on_server(deleted)}, saved=saved)
+    assert ticks == [(PARIS.id, minute) for minute in range(1, last + 1)]
+
+
+@given(SECONDS, SECONDS, SECONDS, st.booleans())
+def test_each_tick_of_a_replaced_region_is_expected_once(a: float, b: float, c: float, remembered: bool) -> None:
+    """Of the old id as long as the new one has no CronJob: who ticks for neither has lost the tick."""
+    deleted, created, saved = sorted([a, b, c])
+    new = replace(SUCCESSOR, valid_from=on_server(created))
+    ticks = ticks_of([new], {MINUTELY.cronjob: on_server(deleted)} if remembered else {}, saved=saved)
+    handed = new.valid_from.minute
+    assert ticks == [(PARIS.id if minute <= handed else "new", minute) for minute in range(1, 11)]
+
+
+@given(SECONDS, SECONDS)
+def test_each_tick_of_a_rescheduled_region_is_expected_once(a: float, b: float) -> None:
+    edited, saved = sorted([a, b])
+    new = replace(TICKING, spec=replace(MINUTELY, start_deadline_seconds=20), valid_from=on_server(edited))
+    assert ticks_of([new], {}, saved=saved) == [(PARIS.id, minute) for minute in range(1, 11)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(SUCCESSOR, spec=replace(SUCCESSOR.spec, code="another")),
+        replace(SUCCESSOR, source="public.other"),
+    ],
+    ids=["code", "table"],
+)
+def test_a_new_region_with_another_code_or_of_another_table_is_no_successor(other: ScheduleVersion) -> None:
+    [ended] = diff_versions([TICKING], {other.key: replace(other, valid_from=LATER)}, now=NOW).ended
+    assert ended.valid_to == NOW
+
+
+def test_where_no_code_is_known_nobody_succeeds() -> None:
+    without = replace(TICKING, spec=replace(MINUTELY, code=""))
+    new = replace(SUCCESSOR, spec=replace(SUCCESSOR.spec, code=""), valid_from=LATER)
+    [ended] = diff_versions([without], {new.key: new}, now=NOW).ended
+    assert ended.valid_to == NOW
 
 
 def spec_of(text: str) -> ScheduleSpec:

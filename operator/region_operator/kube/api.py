@@ -199,24 +199,22 @@ class Api:
 
     async def delete(
         self, path: str, *, uid: str, resource_version: str, propagation: Propagation = Propagation.ORPHAN
-    ) -> bool:
-        """Delete an object if the object still has this uid and resourceVersion. Return False if the object is gone.
+    ) -> datetime | None:
+        """Delete an object if the object still has this uid and resourceVersion. Return None if the object is gone.
 
-        Raises ApiException 409 if the object has changed since.
+        Otherwise return when the deletion was, by the API server's clock (UTC): in whole seconds, if a finalizer keeps
+        the object for a moment, as with ORPHAN. Raises ApiException 409 if the object has changed since.
         """
-        body = {
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "propagationPolicy": propagation,
-            "preconditions": {"uid": uid, "resourceVersion": resource_version},
-        }
+        body: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        body["preconditions"] = {"uid": uid, "resourceVersion": resource_version}
         try:
-            await self.request("DELETE", path, body=body)
+            answer = await self.request("DELETE", path, body=body)
         except client.ApiException as error:
             if error.status == 404:
-                return False
+                return None
             raise
-        return True
+        deleted_at = answer.get("metadata", {}).get("deletionTimestamp")
+        return datetime.fromisoformat(deleted_at) if deleted_at else self.now()
 
 
 def split_query(path: str) -> tuple[str, dict[str, str]]:

@@ -29,6 +29,7 @@ from region_operator.plan.changes import Delete, Write
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
     from region_operator.cronjobs.live import LiveCronJob
     from region_operator.kube.cronjob_watch import CronJobWatch
@@ -75,6 +76,8 @@ class PlanApplier:
     """Carries out one plan. `watch` holds the cache of the namespace's CronJobs; `render` gives the manifests.
 
     `hand_over` is called between the deletion of a CronJob and the creation of its successor. It raises HandOverError.
+    `on_deleted` is called with the name of each CronJob that was deleted without a successor, and when (UTC, by the API
+    server's clock).
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class PlanApplier:
         self._stale = self._consecutive_overloads = 0
         self._hand_over_failed = False
         self.tried = 0
+        self.on_deleted: Callable[[str, datetime], None] = lambda _name, _at: None
 
     @property
     def total(self) -> int:
@@ -162,7 +166,8 @@ class PlanApplier:
         if isinstance(change, Write):
             record(change, await self._write(change))
             return
-        if await self._delete(change.live):
+        deleted_at = await self._delete(change.live)
+        if deleted_at:
             record(change, log_keys(change))
         else:
             log.info("gone already", extra=log_keys(change))
@@ -170,6 +175,8 @@ class PlanApplier:
             if self._hand_over:
                 await self._hand_over(change.live, change.successor.desired.region)
             await self._carry_out(change.successor)
+        elif deleted_at:
+            self.on_deleted(change.live.name, deleted_at)
 
     async def _write(self, write: Write) -> dict[str, str]:
         """Write a CronJob, and return the log's keys."""
@@ -187,21 +194,21 @@ class PlanApplier:
             self._watch.on_news()  # also if somebody paused the region while the write was under way
         return log_keys(write) | who_changed(write, manifest, body)
 
-    async def _delete(self, live: LiveCronJob) -> bool:
-        """Delete a CronJob if unchanged since the look. Return False if the CronJob is gone already."""
+    async def _delete(self, live: LiveCronJob) -> datetime | None:
+        """Delete a CronJob if unchanged since the look. Return when; None if the CronJob is gone already."""
         path = f"{cronjobs_path(self._namespace)}/{live.name}"
         self._cache.begin_deletion(live.uid)
         try:
-            deleted = await self._api.delete(path, uid=live.uid, resource_version=live.resource_version)
+            deleted_at = await self._api.delete(path, uid=live.uid, resource_version=live.resource_version)
         except ApiException as error:
             if not is_conflict(error):  # a conflict may be with a first attempt of ours whose answer was lost
                 self._cache.end_deletion(live.name, live.uid, done=False)
             raise
-        if deleted:
+        if deleted_at:
             self._cache.end_deletion(live.name, live.uid, done=True)
         else:
             self._cache.remove(live.name, live.uid)
-        return deleted
+        return deleted_at
 
     async def _decide_anew(self, change: Write | Delete) -> None:
         """Leave a change to the next reconcile: perhaps a tick changed the CronJob, or somebody paused the region."""

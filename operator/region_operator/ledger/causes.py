@@ -13,6 +13,7 @@ Which ticks are due to be judged is left to `finalize`. What is known of Jobs an
 | failed              | had a pod, ran out of retries                  | missed: pod failed               |
 | gone                |                                                | missed: job deleted              |
 | never existed       | the schedule version is suspended              | skipped: suspended               |
+| never existed       | CronJob deleted within the start deadline      | skipped: schedule changed        |
 | never existed       | an earlier Job of the region was active        | skipped: still running           |
 | never existed       | suspended within the start deadline            | skipped: suspended               |
 | never existed       | schedule changed within the start deadline     | skipped: schedule changed        |
@@ -120,6 +121,8 @@ def judge_open(job: Job | None, failure: PodFailure | None, recorded_reason: Rea
 def _without_job(tick: ExpectedTick, evidence: Evidence) -> Reason:
     if tick.spec.suspended:
         return Reason.SUSPENDED
+    if tick.ended_by_deletion and tick.ended_in_time:
+        return Reason.CHANGED  # perhaps the CronJob was gone before the tick was due, and had nothing to wait for
     if evidence.overlapped:
         return Reason.STILL_RUNNING
     if tick.ended_in_time:

@@ -81,6 +81,11 @@ class ExpectedTick:
         return self.ended is not None and self.ended <= self.latest_start
 
     @property
+    def ended_by_deletion(self) -> bool:
+        """Whether the schedule version ended because the CronJob was deleted, at `ended` or before."""
+        return self.ended is not None and self.next_spec is None
+
+    @property
     def ended_by_suspension(self) -> bool:
         """Whether a suspension ended the schedule version."""
         return self.next_spec is not None and self.next_spec.suspended

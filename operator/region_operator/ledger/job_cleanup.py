@@ -102,7 +102,7 @@ class JobCleanup:
     async def _delete_unchanged(self, job: Job, namespace: str) -> bool:
         """Delete a Job. Return False if the Job is gone or has changed. Raises what `api.ERRORS` lists."""
         try:
-            return await self._api.delete(
+            deleted_at = await self._api.delete(
                 f"{jobs_path(namespace)}/{job.name}",
                 uid=job.uid,
                 resource_version=job.resource_version,
@@ -112,6 +112,7 @@ class JobCleanup:
             if error.status == HTTPStatus.CONFLICT:
                 return False
             raise
+        return deleted_at is not None
 
     def _log_refusal(self, error: ApiException | ApiUnavailableError, count: int) -> None:
         kind, words = "no answer", str(error)

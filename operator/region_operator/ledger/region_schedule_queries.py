@@ -14,12 +14,13 @@ from sqlalchemy import text
 
 from region_operator.database.clock import database_now
 from region_operator.database.engine import transaction
-from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion, diff_versions
+from region_operator.ledger.schedule_versions import NOTHING_DELETED, ScheduleSpec, ScheduleVersion, diff_versions
 from region_operator.regions.slot_owners import take_free
 from region_operator.regions.slots import slot_in_sql, slot_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -79,31 +80,39 @@ async def save_changed_versions(
     regions: Iterable[RegionKey],
     *,
     installation: str,
+    deleted_at: Mapping[str, datetime] = NOTHING_DELETED,
 ) -> int:
     """Update region_schedule for some regions that `installation` owns; return how many rows were written.
 
-    A region that is not in `found` ticks no more. Raises sqlalchemy.exc.DBAPIError.
+    A region that is not in `found` ticks no more. `deleted_at` is as in `diff_versions`. Raises
+    sqlalchemy.exc.DBAPIError.
     """
     keys = [*regions]
     async with transaction(engine) as connection:
         parameters = {"source": [source for source, _ in keys], "region_id": [region for _, region in keys]}
         rows = (await connection.execute(_CURRENT_OF, parameters | {"installation": installation})).mappings()
         current = [version_of_row(row) for row in rows]
-        return await _save_changes(connection, current, {key: found[key] for key in keys if key in found})
+        return await _save_changes(connection, current, {key: found[key] for key in keys if key in found}, deleted_at)
 
 
-async def save_versions(engine: AsyncEngine, found: Mapping[RegionKey, ScheduleVersion], *, installation: str) -> int:
+async def save_versions(
+    engine: AsyncEngine,
+    found: Mapping[RegionKey, ScheduleVersion],
+    *,
+    installation: str,
+    deleted_at: Mapping[str, datetime] = NOTHING_DELETED,
+) -> int:
     """Update region_schedule to the versions found; return how many rows were written, 0 if nothing changed.
 
     Only the slots that `installation` owns count. `installation` becomes the owner of a slot for which a version was
     found, if nobody else owns any part of the source: a CronJob of ours ticks there. In all slots of `installation`,
-    current versions that were not found end. Raises sqlalchemy.exc.DBAPIError.
+    current versions that were not found end. `deleted_at` is as in `diff_versions`. Raises sqlalchemy.exc.DBAPIError.
     """
     async with transaction(engine) as connection:
         owned = await _own(connection, found, installation)
         found = {key: version for key, version in found.items() if (key[0], slot_of(key[1])) in owned}
         rows = (await connection.execute(_CURRENT, {"installation": installation})).mappings()
-        return await _save_changes(connection, [version_of_row(row) for row in rows], found)
+        return await _save_changes(connection, [version_of_row(row) for row in rows], found, deleted_at)
 
 
 async def _own(
@@ -129,10 +138,13 @@ async def _own(
 
 
 async def _save_changes(
-    connection: AsyncConnection, current: list[ScheduleVersion], found: Mapping[RegionKey, ScheduleVersion]
+    connection: AsyncConnection,
+    current: list[ScheduleVersion],
+    found: Mapping[RegionKey, ScheduleVersion],
+    deleted_at: Mapping[str, datetime],
 ) -> int:
     """Write the differences between the `current` rows and the versions found; return how many rows were written."""
-    changes = diff_versions(current, found, now=await database_now(connection))
+    changes = diff_versions(current, found, now=await database_now(connection), deleted_at=deleted_at)
     if changes.ended:
         ends = {"valid_to": [row.valid_to for row in changes.ended]}
         await connection.execute(_END, _keys(changes.ended) | ends)

@@ -14,6 +14,7 @@ from region_operator.regions.source import Table
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -31,6 +32,12 @@ class ScheduleSaver:
         self._reader = VersionReader()
         self._saved: dict[RegionKey, ScheduleVersion] = {}
         self._saved_for: tuple[AsyncEngine, str, str, Slots, int] | None = None
+        self._deleted_at: dict[str, datetime] = {}
+        """When this operator deleted which CronJobs, without a successor, since the last save."""
+
+    def remember_deletion(self, cronjob: str, deleted_at: datetime) -> None:
+        """Keep in mind when a CronJob was deleted (the API server's clock), until a save has succeeded."""
+        self._deleted_at[cronjob] = deleted_at
 
     async def save(
         self,
@@ -57,7 +64,12 @@ class ScheduleSaver:
             changed = [key for key in before | found if before.get(key) is not found.get(key)]
         self._saved_for = None  # until the save has succeeded, nothing is known
         if saved_for != known_for or any(other != source for other, _ in changed):
-            await save_versions(database.engine, found, installation=scheduler.installation)
+            await save_versions(
+                database.engine, found, installation=scheduler.installation, deleted_at=self._deleted_at
+            )
         elif own := [key for key in changed if slot_of(key[1]) in slots]:
-            await save_changed_versions(database.engine, found, own, installation=scheduler.installation)
+            await save_changed_versions(
+                database.engine, found, own, installation=scheduler.installation, deleted_at=self._deleted_at
+            )
         self._saved, self._saved_for = found, saved_for
+        self._deleted_at.clear()

@@ -5,14 +5,17 @@ its CronJob says, even if somebody else edited the CronJob or the last apply fai
 version too: the region's ticks are expected, and will be skipped.
 
 A schedule version begins at the CronJob's last change (managedFields; the API server's clock, whole seconds). So the
-beginning does not depend on when the version is saved, or by which process. A deleted CronJob tells no time, so the
-schedule version ends when the deletion is noticed.
+beginning does not depend on when the version is saved, or by which process. A deleted CronJob tells no time, so its
+schedule version ends when the successor's begins: when a new region has the code, as in a table that is seeded anew.
+Then each tick of the code is expected of one id, also the ticks in between, which are lost. Without a successor the
+version ends when this operator deleted the CronJob; else when the deletion is noticed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from region_operator.ledger.suspended_by import suspended_by
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 RegionKey: TypeAlias = tuple[str, str]
 """A region: the source and the region's id."""
+
+NOTHING_DELETED: Mapping[str, datetime] = MappingProxyType({})
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -126,25 +131,32 @@ def _version_of(live: LiveCronJob, all_suspended: bool) -> ScheduleVersion | Non
 
 
 def diff_versions(
-    current: Iterable[ScheduleVersion], found: Mapping[RegionKey, ScheduleVersion], *, now: datetime
+    current: Iterable[ScheduleVersion],
+    found: Mapping[RegionKey, ScheduleVersion],
+    *,
+    now: datetime,
+    deleted_at: Mapping[str, datetime] = NOTHING_DELETED,
 ) -> VersionChanges:
     """Compare the current rows of region_schedule with the schedule versions found in the CronJobs.
 
-    `now` is the database's time, and the end of a version without a CronJob. If a CronJob now ticks for another source,
-    the old version ends when the new version begins.
+    If a CronJob now ticks for another source, or if a new region has the code, the old version ends when the new
+    version begins. Another version without a CronJob ends when the CronJob was deleted: `deleted_at` has some of these
+    times by the CronJob's name. `now`, the database's time, stands for an unknown time.
     """
     ended: list[ScheduleVersion] = []
     begun: list[ScheduleVersion] = []
     before = {row.key: row for row in current}
-    moved_at = {version.spec.cronjob: version.valid_from for key, version in found.items() if key not in before}
+    new = [version for key, version in found.items() if key not in before]
+    moved_at = {version.spec.cronjob: version.valid_from for version in new}
+    succeeded_at = {(version.source, version.spec.code): version.valid_from for version in new if version.spec.code}
     for key, row in before.items():
-        version = found.get(key)
+        version, cronjob = found.get(key), row.spec.cronjob
         if version is not None and version.spec == row.spec:
             continue
-        since = version.valid_from if version else moved_at.get(row.spec.cronjob, now)
+        gone_at = succeeded_at.get((row.source, row.spec.code), deleted_at.get(cronjob, now))
+        since = version.valid_from if version else moved_at.get(cronjob, gone_at)
         end = max(since, row.valid_from + _INSTANT)
         ended.append(replace(row, valid_to=end))
         if version is not None:
             begun.append(replace(version, valid_from=end))
-    begun += [version for key, version in found.items() if key not in before]
-    return VersionChanges(tuple(ended), tuple(begun))
+    return VersionChanges(tuple(ended), (*begun, *new))

@@ -33,6 +33,7 @@ from region_tick.contract import LATENESS_TOLERANCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
+    from datetime import datetime
 
     from region_operator.cronjobs.live import LiveCronJob
     from region_operator.database.store import Database
@@ -83,6 +84,10 @@ class LedgerService:
         self._stale_again = True
         if self._stale_since is None:
             self._stale_since = self._clock()
+
+    def remember_deletion(self, cronjob: str, deleted_at: datetime) -> None:
+        """Record when a CronJob without a successor was deleted (the API server's clock), for `save_schedules`."""
+        self._saver.remember_deletion(cronjob, deleted_at)
 
     async def save_schedules(
         self,
