@@ -165,8 +165,7 @@ class Reconciler:
     ) -> int:
         """Make the decided changes, and take over the slots. Return how many changes are left. Raises ApplyError."""
         handover, namespace = Handover(database), scheduler.namespace
-        divided = scheduler.spec.source.shard is not None
-        plan = await handover.by_code(observation.decision.plan, observation.rows, divided=divided)
+        plan = await handover.by_code(observation.decision.plan, observation.rows, slots=observation.handover.slots)
         applier = PlanApplier(
             self._api, self.watch, plan, namespace=namespace, render=observation.render, hand_over=handover.to_successor
         )
@@ -177,6 +176,7 @@ class Reconciler:
         async with progress.reporting(scheduler, applier):
             applied = await applier.run()
         complete = not (applied.error or applied.stale or plan.pending or observation.unmade)
+        complete = complete and len(plan) == len(observation.decision.plan)
         owned = await self._owner.take_over(database, scheduler, observation.handover, complete=complete)
         lives = self.watch.cache.cronjobs
         await self.ledger.save_schedules(database, scheduler, lives, slots=owned, look=observation.look)

@@ -21,6 +21,7 @@ from region_operator.kube.apply import HandOverError
 from region_operator.ledger.handover import Handover
 from region_operator.plan.changes import ChangeReason, Delete, Desired, Guarded, Plan, Write
 from region_operator.regions.schedule import parse_schedule
+from region_operator.regions.slots import ALL_SLOTS, slot_of
 from region_tick.database_url import DatabaseUrl
 from tests.harness.examples import PARIS, applied, scheduler
 from tests.harness.waiting import eventually
@@ -187,7 +188,7 @@ async def test_a_new_region_gets_what_the_last_region_with_its_code_left(
     await add_version(engine, "old")
     for region_id in ("first", "old"):
         await add_creator(engine, region_id)
-    await handover.by_code(creation(NEW), [NEW], divided=False)
+    await handover.by_code(creation(NEW), [NEW], slots=ALL_SLOTS)
     assert await creators(engine) == [("first", "https://a.test/"), ("new", "https://a.test/")]
 
 
@@ -197,17 +198,28 @@ async def test_who_has_an_active_row_or_another_code_by_now_keeps_all(engine: As
     await add_version(engine, "renamed", code="FR-69", year=2026, until=None)
     for region_id in ("old", "renamed"):
         await add_creator(engine, region_id)
-    await handover.by_code(creation(NEW), [NEW, replace(OLD, code="FR-1")], divided=False)
+    await handover.by_code(creation(NEW), [NEW, replace(OLD, code="FR-1")], slots=ALL_SLOTS)
     assert await creators(engine) == [("old", "https://a.test/"), ("renamed", "https://a.test/")]
 
 
 async def test_who_may_tick_in_another_shard_keeps_all(engine: AsyncEngine, handover: Handover) -> None:
+    others = ALL_SLOTS - {slot_of("old")}
     await add_version(engine, "old", year=2025, until=None)
     await add_creator(engine, "old")
-    await handover.by_code(creation(NEW), [NEW], divided=True)
+    await handover.by_code(creation(NEW), [NEW], slots=others)
     assert await creators(engine) == [("old", "https://a.test/")]
     await run(engine, "UPDATE region_tick.region_schedule SET valid_to = now()")
-    await handover.by_code(creation(NEW), [NEW], divided=True)
+    await handover.by_code(creation(NEW), [NEW], slots=others)
+    assert await creators(engine) == [("new", "https://a.test/")]
+
+
+async def test_in_an_own_slot_nobody_ticks_who_has_neither_a_row_nor_a_cronjob(
+    engine: AsyncEngine, handover: Handover
+) -> None:
+    """A process that died after a deletion has not said that the region ended, and did not hand over either."""
+    await add_version(engine, "old", year=2025, until=None)
+    await add_creator(engine, "old")
+    await handover.by_code(creation(NEW), [NEW], slots=frozenset({slot_of("old"), slot_of("new")}))
     assert await creators(engine) == [("new", "https://a.test/")]
 
 
@@ -231,9 +243,9 @@ async def test_while_nothing_can_be_written_who_has_something_to_hand_over_stays
         replacing = Delete(live(OLD), successor=successor)
         going = Delete(live(replace(OLD, id="gone")))
         plan = Plan(writes=(*creation(NEW).writes, *other), deletes=(replacing, going))
-        left = await handover.by_code(plan, [NEW], divided=False)
+        left = await handover.by_code(plan, [NEW], slots=ALL_SLOTS)
         assert (left.writes, left.deletes) == (other, (going,))
-        assert await handover.by_code(Plan(writes=other), [NEW], divided=False) == Plan(writes=other)
+        assert await handover.by_code(Plan(writes=other), [NEW], slots=ALL_SLOTS) == Plan(writes=other)
     finally:
         await weak.dispose()
     assert await creators(engine) == [("old", "https://a.test/")]
@@ -243,7 +255,7 @@ async def test_a_schema_that_is_left_alone_is_not_asked(engine: AsyncEngine) -> 
     handover = Handover(Database(engine, "public", schema_conflict="newer"))
     await add_version(engine, "old")
     await add_creator(engine, "old")
-    await handover.by_code(creation(NEW), [NEW], divided=False)
+    await handover.by_code(creation(NEW), [NEW], slots=ALL_SLOTS)
     await handover.to_successor(live(OLD), NEW)
     assert await creators(engine) == [("old", "https://a.test/")]
 
@@ -263,7 +275,7 @@ async def test_ten_thousand_new_regions_are_asked_for_together(engine: AsyncEngi
         " SELECT :source, 'old ' || n, 'http', 'https://a.test/' FROM generate_series(0, 9999) n",
     )
     writes = tuple(creation(region).writes[0] for region in regions)
-    await handover.by_code(Plan(writes=writes), regions, divided=False)
+    await handover.by_code(Plan(writes=writes), regions, slots=ALL_SLOTS)
     assert await all_rows(engine, "SELECT count(*) FROM region_tick.creator WHERE region_id LIKE 'new %'") == [
         (10_000,)
     ]

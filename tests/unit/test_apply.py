@@ -277,6 +277,31 @@ async def test_where_nothing_is_handed_over_no_more_are_replaced_and_all_else_is
     assert f"{failed} of {len(plan)} changes failed and {len(replaced) - failed} were not tried" in error
 
 
+async def test_where_no_successor_can_be_made_no_more_cronjobs_are_replaced() -> None:
+    """A policy that refuses new CronJobs must not let the old ones go."""
+    successors = writes(3 * GIVE_UP_AFTER).writes
+    replaced = [
+        Delete(live_cronjob(f"old{n}"), ChangeReason.REPLACED, successor=new) for n, new in enumerate(successors)
+    ]
+    api = Recording()
+    api.statuses = [403]
+    assert isinstance((await apply_plan(api, Plan(deletes=tuple(replaced)))).error, ApplyError)
+    assert 0 < sum("delete" in step for step in api.steps) <= GIVE_UP_AFTER
+
+
+async def test_a_trial_never_goes_on_to_the_deletions() -> None:
+    api = Recording()
+    api.statuses = [422]
+    plan = Plan(writes=writes(1).writes, deletes=(Delete(live_cronjob("gone")),))
+    applier = PlanApplier(api, CronJobWatch(api), plan, namespace="n", render=render)
+    with pytest.raises(ApplyError):
+        await applier.try_one()
+    assert not await applier.try_one()
+    assert api.steps == ["apply n0"]
+    await applier.run()
+    assert api.steps == ["apply n0", "delete gone"]
+
+
 @pytest.mark.parametrize(("refusal", "told"), [(0, [("gone", DELETED_AT)]), (409, []), (403, [])])
 async def test_a_deletion_without_a_successor_is_told_with_its_time(
     refusal: int, told: list[tuple[str, datetime]]

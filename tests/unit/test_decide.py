@@ -54,6 +54,22 @@ def test_regions_that_are_taken_over_are_no_growth(ticking: range, held: int) ->
     assert sum(write.creates for write in decision.plan.writes) == MANY - held
 
 
+def test_a_successor_that_could_not_be_made_is_no_growth() -> None:
+    """Its predecessor is gone. To hold the successor would keep the region standing still."""
+    standing = [
+        replace(live_cronjob(f"r-{n}", region_id=f"old{n}", code=f"R{n}"), key=region_key(f"old{n}"), ours=True)
+        for n in range(MANY)
+    ]
+    decider, guard_off = Decider(tick_image="tick"), scheduler(deletionGuard={"maxPercent": 100})
+    common: dict[str, Any] = {"source": "s", "take_over": TakeOver(), "complete": True, "now": NOW}
+    rows = [*rows_of(MANY), rows_of(MANY + 1)[-1] | {"id": "stays"}]
+    stays = replace(live_cronjob("stays", region_id="stays", code=f"R{MANY}"), key=region_key("stays"), ours=True)
+    replacing = finish(decider.decide(rows, [*standing, stays], guard_off, **common)).decision
+    assert sum(bool(delete.successor) for delete in replacing.plan.deletes) == MANY
+    after = finish(decider.decide(rows, [stays], guard_off, **common)).decision
+    assert (sum(write.creates for write in after.plan.writes), len(after.held)) == (MANY, 0)
+
+
 def test_what_ticks_elsewhere_at_another_schedule_keeps_it_here_while_that_is_held() -> None:
     """Its former owner's guard holds the slowdowns. To make the CronJobs here must not let them through."""
     decided = decide(rows_of(30), take_over(range(30), cron="* * * * *"))

@@ -75,6 +75,13 @@ def test_a_first_fill_that_is_interrupted_goes_on() -> None:
     assert done.state == GuardState()
 
 
+def test_after_an_import_that_was_let_through_the_next_one_is_judged_like_any_other() -> None:
+    imported, _ = decide(range(1000, 1150), range(1000), known=range(1000))
+    assert imported.state.filling
+    wrong, _ = decide(range(1150, 9150), range(1150), known=range(1150), state=imported.state)
+    assert (len(wrong.plan.writes), len(wrong.held)) == (0, 8000)
+
+
 def test_what_somebody_deleted_comes_back_at_once() -> None:
     decision, _ = decide(range(200), range(200, 210), known=range(210))
     assert len(decision.plan.writes) == 200

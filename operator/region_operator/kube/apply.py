@@ -97,7 +97,7 @@ class PlanApplier:
         self._next = iter(enumerate(self._changes))
         self._failures: dict[int, Exception] = {}
         self._stale = self._consecutive_overloads = 0
-        self._hand_over_failed = False
+        self._replacement_failed = False
         self.tried = 0
         self.on_deleted: Callable[[str, datetime], None] = lambda _name, _at: None
 
@@ -112,7 +112,7 @@ class PlanApplier:
         A write whose CronJob changed meanwhile is passed over. Raises ApplyError at a write that fails; the next call
         goes on with the next write.
         """
-        for number, change in islice(self._next, self._writes):
+        for number, change in islice(self._next, self._writes - self.tried):
             if await self._try(number, change):
                 return True
             if error := self._failures.get(number):
@@ -122,8 +122,8 @@ class PlanApplier:
     async def run(self) -> Applied:
         """Carry out the plan and return the result, also if some changes failed.
 
-        After GIVE_UP_AFTER consecutive overload errors the rest of the plan is not tried. After a HandOverError no more
-        CronJobs are replaced.
+        After GIVE_UP_AFTER consecutive overload errors the rest of the plan is not tried. After one CronJob that
+        could not be replaced no more CronJobs are.
         """
         async with asyncio.TaskGroup() as workers:  # no change outlives the reconcile: the next one decides anew
             for _ in range(min(CONCURRENT_REQUESTS, self.total)):
@@ -138,7 +138,7 @@ class PlanApplier:
         for number, change in self._next:
             if self._consecutive_overloads >= GIVE_UP_AFTER:
                 return
-            if self._hand_over_failed and isinstance(change, Delete) and change.successor:
+            if self._replacement_failed and isinstance(change, Delete) and change.successor:
                 continue  # the old CronJob would go, and the new one could not come
             await self._try(number, change)
 
@@ -154,7 +154,7 @@ class PlanApplier:
             extra = log_keys(change) | {"change": change.reason, "error": _words(error)}
             log.error("change failed", extra=extra)
             self._failures[number] = error
-            self._hand_over_failed |= isinstance(error, HandOverError)
+            self._replacement_failed |= isinstance(change, Delete) and change.successor is not None
             overloaded = isinstance(error, ERRORS) and is_overload(error)
             self._consecutive_overloads = self._consecutive_overloads + 1 if overloaded else 0
             return False

@@ -67,7 +67,7 @@ async def save_revision(api: Api, scheduler: Scheduler, revisions: Sequence[Tick
     `revisions` are all there are, the last one first. Raises what `api.ERRORS` lists.
     """
     number = revisions[0].number + 1 if revisions else 1
-    name = f"{APP}-{number}-{digest(scheduler.tick_as_written)}"
+    name = f"{APP}-{scheduler.uid[:8]}-{number}-{digest(scheduler.tick_as_written)}"  # an orphan's name may be taken
     body = {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",

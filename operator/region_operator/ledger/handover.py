@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from region_operator.cronjobs.labels import region_key
 from region_operator.database.engine import first_line, transaction
 from region_operator.kube.apply import HandOverError
+from region_operator.regions.slots import slot_in_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from region_operator.database.store import Database
     from region_operator.plan.changes import Plan
     from region_operator.regions.region import Quarantined, RegionRow
+    from region_operator.regions.slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +41,12 @@ would wait for a connection longer than the pool's timeout, and so would the han
 
 _REMEDY = "wait until the database is writable again, or GRANT UPDATE ON its tables region_cursor and creator"
 
-_FIND = text("""
+_FIND = text(f"""
 SELECT DISTINCT ON (wanted.code) wanted.id, past.region_id
 FROM unnest(CAST(:id AS text[]), CAST(:code AS text[])) AS wanted (id, code)
 JOIN region_tick.region_schedule AS past ON past.source = :source AND past.code = wanted.code
-WHERE past.region_id <> wanted.id AND (past.valid_to IS NOT NULL OR NOT CAST(:divided AS boolean))
+WHERE past.region_id <> wanted.id
+  AND (past.valid_to IS NOT NULL OR {slot_in_sql("past.region_id")} = ANY(CAST(:slots AS integer[])))
   AND NOT EXISTS (
     SELECT FROM unnest(CAST(:present AS text[])) AS present (id) WHERE present.id = past.region_id)
   AND NOT EXISTS (
@@ -54,10 +57,10 @@ WHERE past.region_id <> wanted.id AND (past.valid_to IS NOT NULL OR NOT CAST(:di
     OR EXISTS (
     SELECT FROM region_tick.creator AS row WHERE row.source = past.source AND row.region_id = past.region_id))
 ORDER BY wanted.code, past.valid_from DESC
-""")
-"""Finds, for regions and their codes, the last other region that had the code, and that left something behind. Of a
-table that is `divided` into shards `present` has our own rows only, so a region whose last version is open may tick in
-another shard.
+""")  # noqa: S608 - a constant
+"""Finds, for regions and their codes, the last other region that had the code, and that left something behind. Outside
+of our own `slots`, a region whose last version is open ticks elsewhere. In our own slots, the version of a region that
+has neither a row nor a CronJob is only open because a process died before it could end the version.
 """
 
 _WRITABLE = text("""
@@ -105,18 +108,18 @@ class Handover:
             what = f"the cursors and creators of id {live.region_id} are not handed over to id {successor.id}"
             raise HandOverError(f"{what}: {first_line(error)}") from error
 
-    async def by_code(self, plan: Plan, rows: Iterable[RegionRow | Quarantined], *, divided: bool) -> Plan:
+    async def by_code(self, plan: Plan, rows: Iterable[RegionRow | Quarantined], *, slots: Slots) -> Plan:
         """Give the regions that a plan creates what the last regions with their codes left behind.
 
-        `rows` are all active rows, or those of one shard of a table that is `divided`. Return the plan, or, if the
-        database cannot be written, the plan without the changes that need a hand-over: the old region ticks on. Raises
-        sqlalchemy.exc.SQLAlchemyError and TimeoutError.
+        `rows` are the active rows in our own `slots`. Return the plan, or, if the database cannot be written, the plan
+        without the changes that need a hand-over: the old region ticks on. Raises sqlalchemy.exc.SQLAlchemyError and
+        TimeoutError.
         """
         created = [write.desired.region for write in plan.writes if write.creates]
         replaced = any(delete.successor for delete in plan.deletes)
         if not (created or replaced) or self._database.schema_conflict:
             return plan
-        found, writable = await self._find(created, rows, divided=divided)
+        found, writable = await self._find(created, rows, slots=slots)
         if not writable and (found or replaced):
             log.warning(
                 "not handed over", extra={"reason": "cursors and creators cannot be written", "remedy": _REMEDY}
@@ -130,7 +133,7 @@ class Handover:
         return plan
 
     async def _find(
-        self, created: Sequence[RegionRow], rows: Iterable[RegionRow | Quarantined], *, divided: bool
+        self, created: Sequence[RegionRow], rows: Iterable[RegionRow | Quarantined], *, slots: Slots
     ) -> tuple[dict[str, str], bool]:
         """Return which old ids left something to which new ids, and whether it can be moved."""
         async with transaction(self._database.engine) as connection:
@@ -142,7 +145,7 @@ class Handover:
                 "id": [region.id for region in created],
                 "code": [region.code for region in created],
                 "present": [row.id for row in rows],
-                "divided": divided,
+                "slots": sorted(slots),
             }
             found = (await connection.execute(_FIND, wanted)).all()
         return {row.region_id: row.id for row in found}, writable

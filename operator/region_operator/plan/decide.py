@@ -112,7 +112,9 @@ class Decider:
             approval=scheduler.approval,
             now=now,
         )
-        self._known = {live.key for live in current} | {write.key for write in decision.plan.writes if write.creates}
+        created = {write.key for write in decision.plan.writes if write.creates}
+        created |= {delete.successor.key for delete in decision.plan.deletes if delete.successor}
+        self._known = {live.key for live in current} | created
         return Decided(decision, plan, room, regions, render, loss)
 
     def _remember(self, scheduler: Scheduler, current: Sequence[LiveCronJob], now: datetime) -> GuardState:

@@ -78,7 +78,8 @@ def guard_growth(
     named = hold.regions & creations - approved if hold else NONE
     new = creations - approved - returning - frozenset(elsewhere)
     ticking = standing.union(elsewhere)
-    filling = (state.filling or not ticking) and len(creations) > LEAST_GROWTH
+    begun = state.filling and not known  # this process knows what it has begun
+    filling = (begun or not ticking) and len(creations) > LEAST_GROWTH
     too_many = not filling and len(new) > max(LEAST_GROWTH, len(ticking))
     held = named | new if named or too_many else NONE
     hold = update_hold(hold if named else None, held, kind, now)
