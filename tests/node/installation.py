@@ -33,6 +33,8 @@ SCHEDULER = {
     "metadata": {"name": "default", "namespace": NAMESPACE},
 }
 
+OURS = "app.kubernetes.io/component=tick"
+
 
 @dataclass(slots=True)
 class Installation:
@@ -54,6 +56,7 @@ class Installation:
         """
         if self.stands:
             self.kubectl("delete", "regionscheduler", "default", "--ignore-not-found")
+            self.kubectl("delete", "jobs", "--selector", OURS)  # those of CronJobs that were deleted have no owner
             eventually(self._nothing_left, what="its CronJobs, Jobs and pods go with it", seconds=60)
             empty(self.connection)
             self.kubectl("create", "-f", "-", stdin=json.dumps(SCHEDULER))
@@ -73,7 +76,7 @@ class Installation:
 
     def _nothing_left(self) -> bool:
         owned = "cronjobs,jobs,pods,resourcequotas"
-        return not self.kubectl.get(owned, "--selector", "app.kubernetes.io/component=tick")["items"]
+        return not self.kubectl.get(owned, "--selector", OURS)["items"]
 
 
 def empty(connection: psycopg.Connection[Any]) -> None:
