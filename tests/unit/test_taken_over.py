@@ -13,7 +13,7 @@ from region_operator.regions.handover import RegionElsewhere
 from region_operator.regions.schedule import parse_schedule
 from region_operator.regions.slots import ALL_SLOTS, slot_of
 from region_operator.scheduler import DeletionGuard
-from tests.harness.examples import PARIS, live_cronjob
+from tests.harness.examples import PARIS, finish, live_cronjob
 
 NONE = TakeOver()
 
@@ -39,7 +39,7 @@ def elsewhere(*numbers: int, cron: str = "0 * * * *", suspended: bool = False) -
     ],
 )
 def test_a_creation_counts_as_the_edit_that_it_is(cron: str, kind: Guarded) -> None:
-    [write] = guard_reschedules(Plan(writes=(creation(),)), elsewhere(1, cron=cron)).writes
+    [write] = finish(guard_reschedules(Plan(writes=(creation(),)), elsewhere(1, cron=cron))).writes
     assert write.guarded is kind
     if kind is Guarded.CREATION:
         assert write.replacement is None
@@ -52,8 +52,8 @@ def test_a_creation_counts_as_the_edit_that_it_is(cron: str, kind: Guarded) -> N
 def test_what_ticks_nowhere_else_or_stands_here_already_is_left_as_it_is() -> None:
     stands = replace(creation(), live=replace(live_cronjob("r-1"), key=region_key("1")), guarded=None)
     plan = Plan(writes=(stands, creation(2)))
-    assert guard_reschedules(plan, elsewhere(1, cron="* * * * *")) == plan
-    assert guard_reschedules(plan, NONE) is plan
+    assert finish(guard_reschedules(plan, elsewhere(1, cron="* * * * *"))) == plan
+    assert finish(guard_reschedules(plan, NONE)) is plan
 
 
 def test_who_has_no_cronjob_here_after_the_plan_would_stop() -> None:

@@ -88,7 +88,7 @@ class Decider:
                 *(spec.model_dump_json(), self._tick_image),
             ),
         )
-        plan = guard_reschedules(plan, take_over)
+        plan = yield from guard_reschedules(plan, take_over)
         state = self._remember(scheduler, current, now)
         decision = guard_stops(
             plan if complete else without_deletions(plan),

@@ -28,7 +28,7 @@ from region_operator.regions.schedule import parse_schedule
 from region_operator.regions.slots import Slots, slot_of_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from region_operator.cronjobs.live import LiveCronJob
     from region_operator.plan.changes import Plan, Write
@@ -57,11 +57,18 @@ class TakeOver:
         )
 
 
-def guard_reschedules(plan: Plan, take_over: TakeOver) -> Plan:
-    """Return the plan with what a guard counts the creations as whose regions have another schedule elsewhere."""
+def guard_reschedules(plan: Plan, take_over: TakeOver) -> Generator[None, None, Plan]:
+    """Return the plan with what a guard counts the creations as whose regions have another schedule elsewhere.
+
+    Yield after each write: to compare two schedules takes a quarter of a millisecond.
+    """
     if not take_over.crons:
         return plan
-    return replace(plan, writes=tuple(_guard(write, take_over.crons.get(write.key)) for write in plan.writes))
+    writes: list[Write] = []
+    for write in plan.writes:
+        writes.append(_guard(write, take_over.crons.get(write.key)))
+        yield
+    return replace(plan, writes=tuple(writes))
 
 
 def explain_loss(plan: Plan, current: Sequence[LiveCronJob], take_over: TakeOver, guard: DeletionGuard) -> str:
