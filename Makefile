@@ -45,7 +45,7 @@ test-faults: $(STAMP) ## Run the tests that break what the operator depends on (
 test-scale: $(STAMP) ## Run the tests of many regions with 10,000 of them (a quarter of an hour)
 	@SCALE_REGIONS=10000 $(PYTEST) tests/scale
 
-test-kubernetes: $(STAMP) ## Run the tests of tests/cluster on older versions of Kubernetes (an hour, with the builds)
+test-kubernetes: $(STAMP) ## Run the tests of tests/cluster on older versions of Kubernetes (half an hour, with the builds)
 	@set -e; for version in $(OLDER_KUBERNETES); do \
 		env -u KUBECONFIG KUBERNETES=$$version $(PYTEST) $(TOGETHER) tests/cluster --ignore tests/cluster/test_devcluster.py; \
 	done

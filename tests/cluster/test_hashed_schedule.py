@@ -30,6 +30,7 @@ def test_a_hash_is_compiled_for_the_cluster_and_kept_for_people(
         assert schedules() == {"FR/75": ("50 7 1 * *", "H H(0-7) 1 * *")}, "as it last was"
         sql("UPDATE region_index SET cron_schedule = 'H H(0-7) 1 * *'")
         eventually(lambda: not kubectl.cronjobs()["FR/75"]["spec"]["suspend"], what="the quarantine's end")
+        eventually(lambda: operator.logged("resumed"), what="the log's line")
         assert len(operator.logged("suspended")) == len(operator.logged("resumed")) == 1
 
         sql("UPDATE region_index SET cron_schedule = '50 7 1 * *'")
