@@ -393,6 +393,13 @@ def test_a_row_that_is_mended_leaves_the_count_at_once() -> None:
     assert stops(decision) == ""
 
 
+def test_a_region_that_went_and_came_back_counts_also_when_its_bad_row_is_mended() -> None:
+    went = decide_all("ab").state
+    spoiled = decide_all(spoiled="a", state=went, standing="bvwxyz", now=NOW + MINUTE).state
+    mended = decide_all("cd", state=spoiled, standing="avwxyz", now=NOW + 2 * MINUTE)
+    assert stops(mended) == "", "a, b and two more are four"
+
+
 def test_within_a_day_three_allowances_may_stop() -> None:
     """One region a quarter of an hour is never too many for the window."""
     state, regions_left, at = GuardState(), [chr(0x4E00 + number) for number in range(40)], NOW

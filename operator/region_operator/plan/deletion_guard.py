@@ -223,15 +223,18 @@ def _count(
 ) -> tuple[RecentStop, ...]:
     """Add regions to the recent stops. A region that was counted before is counted from now on instead.
 
-    What is older than the window is kept by the hour: a day of single stops would fill the status.
+    A quarantine leaves the count when the row is mended, so it takes the place of nothing else. What is older than the
+    window is kept by the hour: a day of single stops would fill the status.
     """
     again = NONE.union(*counted.values())
+    lasting = NONE.union(*(regions for kind, regions in counted.items() if kind is not _QUARANTINE))
     by_moment: dict[tuple[datetime, Guarded], RegionKeys] = {}
     latest: dict[tuple[datetime, Guarded], datetime] = {}
     for item in recent:
         bucket = item.at.replace(minute=0, second=0) if now - item.at > window else item.at
         place = bucket, item.kind
-        by_moment[place] = by_moment.get(place, NONE) | (item.regions - again)
+        counted_anew = again if item.kind is _QUARANTINE else lasting
+        by_moment[place] = by_moment.get(place, NONE) | (item.regions - counted_anew)
         latest[place] = max(latest.get(place, item.at), item.at)
     earlier = [RecentStop(latest[place], regions, place[1]) for place, regions in by_moment.items()]
     new = [RecentStop(now, regions, kind) for kind, regions in counted.items()]
