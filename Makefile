@@ -54,7 +54,7 @@ test-long: $(STAMP) ## Run the tests that have a long form in that form, one by 
 	@TESTS=long $(PYTEST) -m long -s
 	@$(MAKE) test-kubernetes
 
-test-model: $(STAMP) ## Run the model of the guards with 200,000 steps (a quarter of an hour)
+test-model: $(STAMP) ## Run the model of the guards with 200,000 steps (a few minutes)
 	@GUARD_MODEL_STEPS=200000 $(PYTEST) tests/unit/test_guard_model.py -k promises
 
 test-midnight: $(STAMP) ## Run the tests of unit and database while days, months and leap years end
