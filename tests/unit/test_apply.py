@@ -289,6 +289,22 @@ async def test_where_no_successor_can_be_made_no_more_cronjobs_are_replaced() ->
     assert 0 < sum("delete" in step for step in api.steps) <= GIVE_UP_AFTER
 
 
+async def test_a_cronjob_that_may_not_be_deleted_keeps_no_other_from_being_replaced() -> None:
+    class Keeping(Recording):
+        async def delete(self, path: str, **_: Any) -> datetime:
+            if path.endswith("/old0"):
+                raise client.ApiException(status=403, reason="no")
+            return await super().delete(path)
+
+    successors = writes(3 * GIVE_UP_AFTER).writes
+    replaced = [
+        Delete(live_cronjob(f"old{n}"), ChangeReason.REPLACED, successor=new) for n, new in enumerate(successors)
+    ]
+    api = Keeping()
+    assert "1 of 96 changes failed, the first" in str((await apply_plan(api, Plan(deletes=tuple(replaced)))).error)
+    assert sum("delete" in step for step in api.steps) == len(replaced) - 1
+
+
 async def test_a_trial_never_goes_on_to_the_deletions() -> None:
     api = Recording()
     api.statuses = [422]

@@ -122,8 +122,8 @@ class PlanApplier:
     async def run(self) -> Applied:
         """Carry out the plan and return the result, also if some changes failed.
 
-        After GIVE_UP_AFTER consecutive overload errors the rest of the plan is not tried. After one CronJob that
-        could not be replaced no more CronJobs are.
+        After GIVE_UP_AFTER consecutive overload errors the rest of the plan is not tried. After one CronJob that is
+        gone without its successor no more CronJobs are replaced.
         """
         async with asyncio.TaskGroup() as workers:  # no change outlives the reconcile: the next one decides anew
             for _ in range(min(CONCURRENT_REQUESTS, self.total)):
@@ -154,7 +154,6 @@ class PlanApplier:
             extra = log_keys(change) | {"change": change.reason, "error": _words(error)}
             log.error("change failed", extra=extra)
             self._failures[number] = error
-            self._replacement_failed |= isinstance(change, Delete) and change.successor is not None
             overloaded = isinstance(error, ERRORS) and is_overload(error)
             self._consecutive_overloads = self._consecutive_overloads + 1 if overloaded else 0
             return False
@@ -172,11 +171,19 @@ class PlanApplier:
         else:
             log.info("gone already", extra=log_keys(change))
         if change.successor:
-            if self._hand_over:
-                await self._hand_over(change.live, change.successor.desired.region)
-            await self._carry_out(change.successor)
+            await self._replace(change.live, change.successor)
         elif deleted_at:
             self.on_deleted(change.live.name, deleted_at)
+
+    async def _replace(self, gone: LiveCronJob, successor: Write) -> None:
+        """Hand over to, and create, the successor of a CronJob that is gone. Raises HandOverError and `api.ERRORS`."""
+        try:
+            if self._hand_over:
+                await self._hand_over(gone, successor.desired.region)
+            await self._carry_out(successor)
+        except (*ERRORS, HandOverError):
+            self._replacement_failed = True
+            raise
 
     async def _write(self, write: Write) -> dict[str, str]:
         """Write a CronJob, and return the log's keys."""
