@@ -98,9 +98,12 @@ async def reconcile_once(settings: Settings) -> None:
     health = Health()
     beating = asyncio.create_task(health.beat())
     leader = ElectionThread(health, namespace=settings.namespace, identity=identity)
-    async with leader.leading(patient=False), open_reconciler(settings, leader) as (_, reconciler):
+    async with leader.leading(patient=False), open_reconciler(settings, leader) as (api, reconciler):
         result = await reconciler.reconcile(settings.namespace, DEFAULT_NAME)
         await reconciler.ledger.finalize()
+        if result:
+            presence = SchedulerPresence(api, settings.namespace)
+            await presence.remember(await presence.uid())
     beating.cancel()
     if result is None:
         raise MissingSchedulerError(settings.namespace)

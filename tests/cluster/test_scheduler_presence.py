@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from devcluster.local import LocalCluster
+    from tests.cluster.conftest import Command
     from tests.harness.cluster import RunOperator
     from tests.harness.kubectl import Kubectl
     from tests.harness.operator_process import OperatorProcess
@@ -199,3 +200,15 @@ async def test_a_mark_that_cannot_be_written_is_logged_and_tried_again(
         )
         await presence.remember("u1")
         assert mark(kubectl) == "u1"
+
+
+def test_a_single_reconcile_writes_the_mark_too(command: Command, kubectl: Kubectl, add_regions: AddRegions) -> None:
+    """Who reconciles by a CronJob of his own, without bootstrap, wants a removed RegionScheduler to stay away too."""
+    add_regions(1)
+    create(kubectl)
+    assert command("reconcile", "--once", BOOTSTRAP="false").returncode == 0
+    uid = kubectl.scheduler()["metadata"]["uid"]
+    assert mark(kubectl) == uid
+    kubectl("delete", "rsched", "default")
+    done = command("reconcile", "--once", BOOTSTRAP="true")
+    assert (done.returncode, kubectl.scheduler(), mark(kubectl)) == (1, {}, uid)

@@ -125,6 +125,23 @@ def test_without_the_last_good_one_edits_of_rows_wait(
         eventually(lambda: not kubectl.condition("Stalled"), what="all is well")
 
 
+def test_a_revision_that_a_former_regionscheduler_left_behind_takes_nobodys_place(
+    standing: Standing, kubectl: Kubectl
+) -> None:
+    """It has the number and the spec.tick that the new RegionScheduler's first revision has."""
+    with standing(1, **HOUR):
+        former = kubectl.scheduler()["metadata"]["uid"]
+        [orphan] = revisions(kubectl)
+        kubectl("delete", "rsched", "default", "--cascade=orphan")
+        body = {"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}
+        kubectl("create", "-f", "-", stdin=json.dumps(body))
+        both = eventually(lambda: found if len(found := revisions(kubectl)) == 2 else None, what="one of its own")
+        [own] = [revision for revision in both if revision["metadata"]["name"] != orphan["metadata"]["name"]]
+        [owner] = own["metadata"]["ownerReferences"]
+        assert owner["uid"] == kubectl.scheduler()["metadata"]["uid"] != former
+        assert (own["revision"], own["data"]) == (orphan["revision"], orphan["data"])
+
+
 def change_rows(kubectl: Kubectl, sql: Any, *, added: str, changed: str, removed: str) -> None:
     """Add, change and delete a row, and wait until all of it shows, with the last good spec.tick."""
     sql("INSERT INTO region_index (code, name, cron_schedule) VALUES (%s, 'x', %s)", added, ONCE_A_YEAR)

@@ -35,13 +35,17 @@ def take_over(ticking: range, *, cron: str = "@daily") -> TakeOver:
     return TakeOver.of(ALL_SLOTS, [RegionElsewhere(str(number), cron, suspended=False) for number in ticking])
 
 
-def decide(rows: list[dict[str, Any]], taking: TakeOver, *, standing: range = range(0), **spec: Any) -> Decided:
+def decide(
+    rows: list[dict[str, Any]], taking: TakeOver, *, standing: range = range(0), approval: str = "", **fields: Any
+) -> Decided:
+    """Decide with a new Decider. `fields` are those of `tests.harness.examples.scheduler`."""
     stand = [
         replace(live_cronjob(f"r-{n}", region_id=str(n), code=f"R{n}"), key=region_key(str(n)), ours=True)
         for n in standing
     ]
+    approving = scheduler(**fields).model_copy(update={"approval": approval})
     deciding = Decider(tick_image="tick").decide(
-        rows, stand, scheduler(**spec), source="public.region_index", take_over=taking, complete=True, now=NOW
+        rows, stand, approving, source="public.region_index", take_over=taking, complete=True, now=NOW
     )
     return finish(deciding)
 
@@ -97,6 +101,16 @@ def test_regions_that_tick_elsewhere_do_not_stop_by_a_change_of_owner() -> None:
     assert (len(enough.decision.plan.writes), enough.loss) == (20, "")
 
 
+def test_an_approval_of_creations_outlives_a_loss_that_stops_the_take_over() -> None:
+    """Somebody approves while the table has lost rows. When the rows are back, nobody has to approve again."""
+    held = decide(rows_of(MANY + 20), take_over(range(20))).decision.state
+    for approval, made in (("", 20), (held.holds[Guarded.CREATION].approval, MANY + 20)):
+        lost = decide(rows_of(MANY + 20)[20:], take_over(range(20)), status=held.to_status(), approval=approval)
+        assert (lost.decision.plan.writes, bool(lost.loss)) == ((), True)
+        back = decide(rows_of(MANY + 20), take_over(range(20)), status=lost.decision.state.to_status())
+        assert (len(back.decision.plan.writes), back.loss) == (made, "")
+
+
 def test_what_somebody_deleted_is_no_growth_although_a_reconcile_failed_before_its_end() -> None:
     stand = [
         replace(
@@ -145,6 +159,15 @@ def test_a_regionscheduler_without_a_memory_beside_cronjobs_does_not_know_its_pa
     for status in ({}, {"observedGeneration": 1}, {"observedGeneration": 1}):  # as often as the decision is not saved
         assert decide_anew(decider, 20, status)
     assert not decide_anew(decider, 20, {"regions": {"active": 20}})
+
+
+def test_an_unknown_past_is_over_once_although_no_reconcile_was_ever_completed() -> None:
+    """Then the status says nothing more of it, a day later. It must not begin again each day."""
+    decider = Decider(tick_image="tick")
+    assert decide_anew(decider, 20, {})
+    assert decide_anew(decider, 20, {"unknownBefore": "2026-11-24T10:40:00Z"})
+    assert not decide_anew(decider, 20, {"unknownBefore": "2026-11-23T10:39:59Z"})
+    assert not decide_anew(decider, 20, {"observedGeneration": 1})
 
 
 def test_one_that_begins_beside_no_cronjob_has_no_past_although_its_first_reconcile_fails() -> None:

@@ -55,8 +55,8 @@ class Decider:
         self._parser = RowParser()
         self._planner = Planner()
         self._known: set[str] = set()
-        self._began_empty = ""
-        """The uid of the last RegionScheduler that was seen beside no CronJob."""
+        self._begun = ""
+        """The uid of the last RegionScheduler that was seen beside no CronJob, or while its past was unknown."""
 
     def decide(
         self,
@@ -101,8 +101,6 @@ class Decider:
         if not complete:
             decision = replace(decision, state=_with_deletions_of(decision.state, state))
         loss = explain_loss(decision.plan, current, take_over, spec.deletion_guard) if complete else ""
-        if loss:
-            decision = replace(decision, plan=without_creations(decision.plan, take_over.slots))
         decision, room = guard_growth(
             decision,
             current,
@@ -112,6 +110,8 @@ class Decider:
             approval=scheduler.approval,
             now=now,
         )
+        if loss:  # only now: the growth guard forgets the approval of what is not to be created
+            decision = replace(decision, plan=without_creations(decision.plan, take_over.slots))
         created = {write.key for write in decision.plan.writes if write.creates}
         created |= {delete.successor.key for delete in decision.plan.deletes if delete.successor}
         self._known = {live.key for live in current} | created
@@ -120,9 +120,9 @@ class Decider:
     def _remember(self, scheduler: Scheduler, current: Sequence[LiveCronJob], now: datetime) -> GuardState:
         """Return what the guards remember. Whose CronJobs stand before the guards' first decision, nobody remembers."""
         state = GuardState.from_status(scheduler.status)
-        if not any(not live.terminating for live in current):
-            self._began_empty = scheduler.uid
-        elif scheduler.uid != self._began_empty and not is_remembered(scheduler.status):
+        if state.unknown_before or all(live.terminating for live in current):
+            self._begun = scheduler.uid
+        elif scheduler.uid != self._begun and not is_remembered(scheduler.status):
             return replace(state, unknown_before=now.replace(microsecond=0))
         return state
 

@@ -8,16 +8,17 @@ from sqlalchemy import text
 
 from region_operator.database.engine import transaction
 from region_operator.regions.handover import RegionElsewhere
-from region_operator.regions.slots import slot_of
+from region_operator.regions.slots import slot_in_sql
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from region_operator.regions.handover import SlotHandover
 
-_CURRENT = text("""
-SELECT region_id, cron, suspended FROM region_tick.region_schedule WHERE source = :source AND valid_to IS NULL
-""")
+_CURRENT = text(f"""
+SELECT region_id, cron, suspended FROM region_tick.region_schedule
+WHERE source = :source AND valid_to IS NULL AND {slot_in_sql("region_id")} = ANY(CAST(:slots AS integer[]))
+""")  # noqa: S608 - a constant
 
 
 async def read_elsewhere(engine: AsyncEngine, handover: SlotHandover) -> list[RegionElsewhere]:
@@ -25,6 +26,5 @@ async def read_elsewhere(engine: AsyncEngine, handover: SlotHandover) -> list[Re
     if not handover.taking:
         return []
     async with transaction(engine) as connection:
-        rows = await connection.execute(_CURRENT, {"source": handover.standing.source})
-        regions = [RegionElsewhere(*row) for row in rows]
-    return [region for region in regions if slot_of(region.region_id) in handover.taking]
+        wanted = {"source": handover.standing.source, "slots": sorted(handover.taking)}
+        return [RegionElsewhere(*row) for row in await connection.execute(_CURRENT, wanted)]
