@@ -42,14 +42,18 @@ class User(StrEnum):
 
 _GROUPS = {User.ADMIN: ("system:masters",), User.KUBELET: ("system:nodes",)}
 
-# Tests count the writes in the audit log. The log has every write with its user and object, and no reads. The stage
-# RequestReceived is omitted: otherwise every write would be logged twice.
+# Tests count the writes in the audit log, and look which rights a ServiceAccount uses. The log has every write with its
+# user and object, and every read of a ServiceAccount that is not the control plane's own. The stages before an answer's
+# end are omitted: otherwise every write would be logged twice. A watch is logged when it ends.
+_WRITES = ["create", "update", "patch", "delete", "deletecollection"]
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
-    "omitStages": ["RequestReceived"],
+    "omitStages": ["RequestReceived", "ResponseStarted"],
     "rules": [
-        {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
+        {"level": "Metadata", "verbs": _WRITES},
+        {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
         {"level": "None"},
     ],
 }

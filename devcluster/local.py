@@ -49,7 +49,10 @@ class LocalCluster:
 
     @property
     def audit_log(self) -> Path:
-        """A file with a JSON line per answered write request (audit.k8s.io/v1 Event, level Metadata), and no reads."""
+        """A file with a JSON line per answered write request, and per read by a ServiceAccount of a workload.
+
+        Each line is an audit.k8s.io/v1 Event of level Metadata.
+        """
         return self.layout.audit_log
 
     @property

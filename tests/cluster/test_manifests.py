@@ -10,6 +10,7 @@ import yaml
 
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator_process import CHECKOUT
+from tests.harness.operator_rights import operator_kubeconfig
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def test_an_installation_goes_and_another_one_stays(
     with standing(3):
         before = standing_uids()
         other("apply", "--kustomize", str(overlay))
-        with run_operator(POD_NAMESPACE=other.namespace, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"):
+        own = {"POD_NAMESPACE": other.namespace, "KUBECONFIG": str(operator_kubeconfig(other, tmp_path))}
+        with run_operator(**own, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"):
             eventually(other.scheduler, what="the other installation has its RegionScheduler")
             other("delete", "--kustomize", str(overlay), "--wait=false")
             eventually(lambda: not other.scheduler(), what="the other installation is gone", seconds=60)

@@ -128,18 +128,20 @@ def test_without_the_last_good_one_edits_of_rows_wait(
 def test_a_revision_that_a_former_regionscheduler_left_behind_takes_nobodys_place(
     standing: Standing, kubectl: Kubectl
 ) -> None:
-    """It has the number and the spec.tick that the new RegionScheduler's first revision has."""
+    """It has the number and the spec.tick that the new RegionScheduler's first revision has. It has lost its owner."""
     with standing(1, **HOUR):
-        former = kubectl.scheduler()["metadata"]["uid"]
-        [orphan] = revisions(kubectl)
-        kubectl("delete", "rsched", "default", "--cascade=orphan")
+        [former] = revisions(kubectl)
+        kubectl("delete", "rsched", "default")
+        eventually(lambda: not revisions(kubectl), what="its revision goes with it", seconds=90)
+        former["metadata"] = {key: former["metadata"][key] for key in ("name", "labels")}
+        kubectl("create", "-f", "-", stdin=json.dumps(former))
         body = {"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}
         kubectl("create", "-f", "-", stdin=json.dumps(body))
         both = eventually(lambda: found if len(found := revisions(kubectl)) == 2 else None, what="one of its own")
-        [own] = [revision for revision in both if revision["metadata"]["name"] != orphan["metadata"]["name"]]
+        [own] = [revision for revision in both if revision["metadata"]["name"] != former["metadata"]["name"]]
         [owner] = own["metadata"]["ownerReferences"]
-        assert owner["uid"] == kubectl.scheduler()["metadata"]["uid"] != former
-        assert (own["revision"], own["data"]) == (orphan["revision"], orphan["data"])
+        assert owner["uid"] == kubectl.scheduler()["metadata"]["uid"]
+        assert (own["revision"], own["data"]) == (former["revision"], former["data"])
 
 
 def change_rows(kubectl: Kubectl, sql: Any, *, added: str, changed: str, removed: str) -> None:

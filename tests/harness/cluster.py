@@ -12,6 +12,7 @@ import pytest
 from devcluster import start_local
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator_process import CHECKOUT, OperatorProcess
+from tests.harness.operator_rights import install_rights, operator_kubeconfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,9 +68,11 @@ def kubectl(
 
 
 @pytest.fixture
-def operator_environment(kubectl: Kubectl, database: str) -> dict[str, str]:
-    """Return the environment variables that name the test's namespace and database."""
-    return {"KUBECONFIG": str(kubectl.kubeconfig), "POD_NAMESPACE": kubectl.namespace, "DATABASE_URL": database}
+def operator_environment(kubectl: Kubectl, database: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the environment variables that name the test's namespace and database, and the operator's own rights."""
+    install_rights(kubectl)
+    kubeconfig = operator_kubeconfig(kubectl, tmp_path_factory.mktemp("rights"))
+    return {"KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": kubectl.namespace, "DATABASE_URL": database}
 
 
 @pytest.fixture

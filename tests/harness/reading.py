@@ -62,15 +62,15 @@ def read(kubeconfig: Path, namespace: str, *arguments: str) -> Any:
 
 def _ask(kubeconfig: Path, url: str) -> Any:
     try:
-        pool, headers = _pool(kubeconfig.read_text())
+        pool, headers = connection(kubeconfig.read_text())
         answer = pool.request("GET", url, headers=headers, timeout=TIMEOUT_SECONDS, retries=False)
     except (KeyError, urllib3.exceptions.HTTPError):
         return None
     return json.loads(answer.data) if answer.status == 200 else None
 
 
-@lru_cache(maxsize=8)
-def _pool(kubeconfig: str) -> tuple[urllib3.HTTPSConnectionPool, dict[str, str]]:
+@lru_cache(maxsize=64)
+def connection(kubeconfig: str) -> tuple[urllib3.HTTPSConnectionPool, dict[str, str]]:
     """Return the connections to a kubeconfig's API server, and the headers with our token.
 
     Raises KeyError for a kubeconfig without a token.

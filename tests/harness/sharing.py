@@ -14,6 +14,7 @@ import psycopg
 
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator_process import CHECKOUT, OperatorProcess
+from tests.harness.operator_rights import install_rights, operator_kubeconfig
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -41,11 +42,13 @@ class Installation:
         self.name: str = self.kubectl.get("namespace", self.kubectl.namespace)["metadata"]["uid"]
         body = {"apiVersion": "region-tick.dev/v1alpha1", "kind": "RegionScheduler", "metadata": {"name": "default"}}
         self.kubectl("create", "-f", "-", stdin=json.dumps(body | {"spec": SPEC}))
+        install_rights(self.kubectl)
+        self._kubeconfig = operator_kubeconfig(self.kubectl, logs)
 
     @property
     def environment(self) -> dict[str, str]:
         return {
-            "KUBECONFIG": str(self.kubectl.kubeconfig),
+            "KUBECONFIG": str(self._kubeconfig),
             "POD_NAMESPACE": self.kubectl.namespace,
             "DATABASE_URL": self.database,
             "BOOTSTRAP": "false",
