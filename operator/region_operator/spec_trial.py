@@ -56,7 +56,7 @@ class SpecTrial:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._good = ""
+        self._good: tuple[str, str] | None = None
         self._refusal: _Refusal | None = None
 
     @property
@@ -71,7 +71,7 @@ class SpecTrial:
         ReconcileError if no last good spec.tick is known, and what `api.ERRORS` lists.
         """
         if again:
-            self._good = ""
+            self._good = None
         if self._refusal is None or again or self._refusal.digest != digest(scheduler.tick_as_written):
             self._refusal = None
             return scheduler
@@ -108,14 +108,14 @@ class SpecTrial:
         spec.tick, ApplyError if the write fails otherwise, and what `api.ERRORS` lists.
         """
         new = digest(scheduler.tick_as_written)
-        if new == self._good:
+        if self._good == (scheduler.uid, new):  # a RegionScheduler that is made anew has no ControllerRevision yet
             return
         revisions = await self._read_revisions(scheduler)
         if not revisions or revisions[0].written is None or digest(revisions[0].written) != new:
             if not plan.unchanged and not await self._try(applier, new):
                 return  # there is no region to try it on
             await self._save_revision(scheduler, revisions)
-        self._good = new
+        self._good = scheduler.uid, new
 
     async def _try(self, applier: PlanApplier, new: str) -> bool:
         """Write CronJobs until the API server takes one, at most TRIES. Return whether there was one to write.
