@@ -44,7 +44,7 @@ func enforce(kubeconfig, node string) error {
 	controller, err := networkpolicy.NewController(client,
 		factory.Networking().V1().NetworkPolicies(), factory.Core().V1().Namespaces(), factory.Core().V1().Pods(),
 		nil, nil, nil, nil,
-		networkpolicy.Config{QueueID: queue, NodeName: node, NRIdisabled: true})
+		networkpolicy.Config{QueueID: queue, NodeName: node})
 	if err != nil {
 		return err
 	}
