@@ -243,6 +243,7 @@ def test_every_setting_is_taken_with_its_default(helm: Helm) -> None:
 
 def test_the_secret_has_the_urls(helm: Helm) -> None:
     made = helm.template("--set=database.url=postgresql://a,database.directUrl=postgresql://b,database.secret=mine")
+    assert made["Secret", "mine"]["metadata"]["annotations"] == KEEP
     assert made["Secret", "mine"]["stringData"] == {
         "DATABASE_URL": "postgresql://a",
         "DATABASE_DIRECT_URL": "postgresql://b",
