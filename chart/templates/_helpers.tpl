@@ -1,6 +1,11 @@
-{{- /* An image as a container names it. A digest says more than a tag, so that it goes before. */ -}}
+{{- /* An image as a container names it. The tag of the release is no default in values.yaml, because an upgrade with
+--reuse-values would keep the old one. A digest says more than a tag, so that it goes before. */ -}}
 {{- define "region-tick.image" -}}
-{{- with .digest -}}{{ printf "%s@%s" $.repository . | quote }}{{- else -}}{{ printf "%s:%s" .repository .tag | quote }}{{- end -}}
+{{- with .image.digest -}}
+{{ printf "%s@%s" $.image.repository . | quote }}
+{{- else -}}
+{{ printf "%s:%s" .image.repository (.image.tag | default .chart.AppVersion) | quote }}
+{{- end -}}
 {{- end -}}
 
 {{- /* The settings as environment variables. Whoever has the RegionScheduler in the chart wants none from the operator.

@@ -41,7 +41,7 @@ def closed(properties: Mapping[str, Schema]) -> Schema:
     return {"type": "object", "additionalProperties": False, "properties": dict(properties)}
 
 
-IMAGE = closed({"repository": NAME, "tag": NAME, "digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"}})
+IMAGE = closed({"repository": NAME, "tag": TEXT, "digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"}})
 
 
 def settings_schema(given: Collection[str]) -> Schema:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from docs.chart.manifest import Manifest
+from docs.chart.manifest import Manifest, MissingPlaceError
 from docs.chart.schema import COUNT, IMAGE, NAME, OBJECT, TEXT, YES_OR_NO, Schema, of_crd, settings_schema
 from docs.generator.source import CHECKOUT
+from region_tick.contract import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +70,9 @@ def values(manifests: Mapping[str, Manifest]) -> list[Value]:
     operator, worker = manifests[DEPLOYMENT], manifests[WORKER]
     return [
         _image(
-            "operator.image", "The operator's image. A digest goes before the tag.", (operator, f"{_OPERATOR}.image")
+            "operator.image",
+            "The operator's image. Without a tag it is the chart's release; a digest goes before a tag.",
+            (operator, f"{_OPERATOR}.image"),
         ),
         _hole("operator.replicas", "One replica leads, the others stand by.", COUNT, (operator, "spec.replicas")),
         _hole("operator.resources", "As in a container.", OBJECT, (operator, f"{_OPERATOR}.resources")),
@@ -147,8 +150,10 @@ def _hole(path: str, about: str, schema: Schema, *places: tuple[Manifest, str]) 
 def _image(path: str, about: str, place: tuple[Manifest, str]) -> Value:
     manifest, where = place
     repository, _, tag = manifest.read(where).rpartition(":")
-    text = f'{{{{ include "region-tick.image" .Values.{path} }}}}'
-    default = {"repository": repository, "tag": tag, "digest": ""}
+    if tag != VERSION:
+        raise MissingPlaceError(f"{manifest.name} names {tag!r} instead of the release {VERSION}: see docs/release.md")
+    text = f'{{{{ include "region-tick.image" (dict "image" .Values.{path} "chart" .Chart) }}}}'
+    default = {"repository": repository, "tag": "", "digest": ""}
     return Value(path=path, about=about, schema=IMAGE, default=default, edits=_edits(text, [place]))
 
 

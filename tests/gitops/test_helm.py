@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from devcluster import start_local
+from region_tick.contract import VERSION
 from tests.harness.helm import CHART, RELEASE, Helm
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator_process import CHECKOUT
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.gitops
 
 NAMESPACE = "region-tick"
+NEXT_VERSION = "0.1.1-next"
 KINDS = "serviceaccounts,roles,rolebindings,deployments,poddisruptionbudgets,crds,priorityclasses"
 SHARED = {("CustomResourceDefinition", "regionschedulers.region-tick.dev"), ("PriorityClass", "region-tick")}
 SCHEDULER = ("RegionScheduler", "default")
@@ -93,6 +96,19 @@ def test_an_upgrade_changes_what_it_names_and_an_uninstallation_leaves_what_tick
     assert uids(left) == {key: uid for key, uid in uids(everything).items() if key in kept}
     install(helm, IN_THE_CHART)
     assert uids(standing(helm, "regionschedulers")).items() <= uids(left).items()
+
+
+@pytest.mark.parametrize("keeping", ["--reuse-values", "--reset-then-reuse-values"])
+def test_a_new_release_brings_its_images_and_keeps_the_values(here: Helm, tmp_path: Path, keeping: str) -> None:
+    install(here, WITHOUT_SHARED, "--set=operator.replicas=3")
+    chart = shutil.copytree(CHART, tmp_path / "chart")
+    (chart / "Chart.yaml").write_text((chart / "Chart.yaml").read_text().replace(VERSION, NEXT_VERSION))
+    here("upgrade", RELEASE, str(chart), keeping)
+    operator = standing(here)["Deployment", "region-operator"]["spec"]
+    [container] = operator["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    named = (operator["replicas"], container["image"], variables["TICK_IMAGE"])
+    assert named == (3, f"region-tick/operator:{NEXT_VERSION}", f"region-tick/tick:{NEXT_VERSION}")
 
 
 def test_a_second_release_of_a_cluster_leaves_out_what_the_first_has(helm: Helm) -> None:
