@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CHART = CHECKOUT / "chart"
 RELEASE = "region-tick"
+KEEP = {"helm.sh/resource-policy": "keep"}
+"""The annotation of what stays when a release is uninstalled."""
 TIMEOUT_SECONDS = 180
 
 Objects = dict[tuple[str, str], Any]
@@ -60,3 +62,10 @@ class Helm:
 def objects(text: str) -> Objects:
     """Return the objects of a text with YAML documents."""
     return {(item["kind"], item["metadata"]["name"]): item for item in yaml.safe_load_all(text) if item}
+
+
+def at(item: Any, place: str) -> Any:
+    """Return what stands at a place; a step into a list is the name of an item."""
+    for step in place.split("."):
+        item = next(part for part in item if part["name"] == step) if isinstance(item, list) else item[step]
+    return item
