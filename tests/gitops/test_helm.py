@@ -122,6 +122,9 @@ def test_a_second_release_of_a_cluster_leaves_out_what_the_first_has(helm: Helm)
     helm("uninstall", RELEASE)
     assert uids(standing(second)) == before
     assert standing(helm).keys() == SHARED
+    upgrade(second, "--set=crds.install=true,priorityClass.create=true", "--take-ownership")
+    owners = {standing(second)[key]["metadata"]["annotations"]["meta.helm.sh/release-namespace"] for key in SHARED}
+    assert owners == {"other"}
 
 
 def test_helm_takes_over_what_kubectl_applied(helm: Helm) -> None:
