@@ -7,7 +7,6 @@ builds programs before the tests.
 from __future__ import annotations
 
 import hashlib
-import re
 import sys
 from pathlib import Path
 
@@ -23,8 +22,8 @@ PROGRAMS = Path(__file__).parents[1] / "go"
 def go_program(name: str) -> Path:
     """Return a program, and build the program first if need be. Raises ClusterError.
 
-    `name` is a folder of tests/go with a main.go, or FOLDER/TOOL for a tool of the folder's go.mod: the one whose
-    package ends with /TOOL.
+    `name` is a folder of tests/go with a main.go, or FOLDER/TOOL: the tool in the folder's go.mod whose package ends
+    with /TOOL.
     """
     folder, _, tool = name.partition("/")
     module = PROGRAMS / folder
@@ -43,8 +42,8 @@ def go_program(name: str) -> Path:
 
 
 def _package_of(module: Path, tool: str) -> str:
-    packages: list[str] = re.findall(r"^(?:tool )?\t?([\w./-]+)$", (module / "go.mod").read_text(), re.MULTILINE)
-    return next(package for package in packages if package.endswith(f"/{tool}"))
+    lines = (module / "go.mod").read_text().splitlines()
+    return next(line.split()[-1] for line in lines if line.endswith(f"/{tool}"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-module region-tick.dev/tests/helm
+module region-tick.dev/tests/helm_tool
 
 go 1.26.0
 
