@@ -150,7 +150,7 @@ def test_a_regionscheduler_can_be_in_the_chart_once_its_type_is_there(helm: Helm
 def test_helm_takes_over_the_regionscheduler_that_the_operator_made(
     here: Helm, kubectl: Kubectl, run_operator: RunOperator
 ) -> None:
-    install(here, WITHOUT_SHARED)
+    install(here, WITHOUT_SHARED, "--take-ownership", "--force-conflicts")  # the namespace may have the Role
     with run_operator(CONCURRENCY="5"):
         made = eventually(kubectl.scheduler, what="the operator has made its RegionScheduler")
     assert made["spec"]["concurrency"] == 5
