@@ -9,10 +9,10 @@ PYTEST := $(BIN)/python -m pytest --durations=25
 OLDEST_POSTGRES := 14
 OLDER_KUBERNETES := 1.31 1.33
 TOGETHER := -n auto --dist loadgroup
-GITOPS_PROGRAMS := # of tests/go, by name
+GITOPS_PROGRAMS := helm/helm # of tests/go, by name
 FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/cluster/test_status.py
 
-.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops test-network check format reference lock cluster clean
+.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops test-network check format reference chart lock cluster clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,9 +61,9 @@ test-model: $(STAMP) ## Run the model of the guards with 200,000 steps (a few mi
 test-midnight: $(STAMP) ## Run the tests of unit and database while days, months and leap years end
 	@$(BIN)/python -m tests.harness.midnight $(TOGETHER) tests/unit tests/database
 
-test-gitops: $(STAMP) ## Run the tests under a real Argo CD and a real Flux, which are built first
+test-gitops: $(STAMP) ## Run the tests under a real Argo CD, Flux and Helm, which are built first
 	@$(BIN)/python -m tests.harness.go_program $(GITOPS_PROGRAMS)
-	@$(PYTEST) -m gitops -n 2 --dist loadgroup tests/gitops
+	@$(PYTEST) -m gitops -n 2 --dist loadgroup tests/gitops tests/node
 
 test-network: $(STAMP) ## Run the test of the NetworkPolicies with an engine that enforces them, which is built first
 	@$(BIN)/python -m tests.harness.go_program network_policies
@@ -81,6 +81,9 @@ format: $(STAMP) ## Format the code and fix what ruff can fix
 
 reference: $(STAMP) ## Regenerate docs/reference from the code
 	@$(BIN)/python -m docs.generator
+
+chart: $(STAMP) ## Regenerate the Helm chart from manifests/
+	@$(BIN)/python -m docs.chart
 
 lock: ## Pin the dependencies of pyproject.toml again, by hash (needs uv)
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements/tick.lock

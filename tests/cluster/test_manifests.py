@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tests.harness.cluster import RunOperator
 
 MANIFESTS = CHECKOUT / "manifests"
+OPTIONS = ("network", "worker", "admission")
 CONFIRM = "region-tick.dev/confirm-delete=true"
 
 
@@ -50,10 +52,29 @@ def test_a_drain_takes_one_replica_at_a_time(kubectl: Kubectl) -> None:
     assert (budget["maxUnavailable"], deployment["replicas"]) == (1, 2)
 
 
+def test_the_example_of_an_overlay_changes_what_overlays_change(kubectl: Kubectl) -> None:
+    everything = objects(kubectl("kustomize", str(CHECKOUT / "examples/overlay")))
+    base = objects(kubectl("kustomize", str(MANIFESTS)))
+    assert everything.keys() >= base.keys() - {("Namespace", "region-tick")} | {("Namespace", "maps")}
+    of_options = {"region-worker", "region-tick-ticks", "region-tick-confirm-delete"}
+    assert {name for _, name in everything} >= of_options
+
+    operator, worker = (everything["Deployment", f"region-{name}"]["spec"] for name in ("operator", "worker"))
+    assert (operator["replicas"], worker["replicas"]) == (3, 5)
+    [container] = operator["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    by_digest = re.compile(r"registry\.example\.com/region-tick/(\w+)@sha256:[0-9a-f]{64}")
+    images_named = [by_digest.fullmatch(image) for image in (container["image"], variables["TICK_IMAGE"])]
+    assert [found and found[1] for found in images_named] == ["operator", "tick"]
+    assert variables["CONCURRENCY"] == "8"
+    assert container["resources"]["limits"] == {"memory": "1Gi"}
+
+
 def write_overlay(folder: Path, namespace: str) -> None:
-    """Write an installation in a namespace of its own, as a user does."""
+    """Write an installation with all options in a namespace of its own, as a user does."""
     back = "/".join([".."] * len(folder.resolve().parts[1:]))
-    text = {"namespace": namespace, "resources": [f"{back}{MANIFESTS / 'namespaced'}"]}
+    components = [f"{back}{MANIFESTS / option}" for option in OPTIONS]
+    text = {"namespace": namespace, "resources": [f"{back}{MANIFESTS / 'namespaced'}"], "components": components}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(text))
 
 
@@ -71,6 +92,7 @@ def test_an_installation_goes_and_another_one_stays(
         before = standing_uids()
         other("apply", "--kustomize", str(overlay))
         own = {"POD_NAMESPACE": other.namespace, "KUBECONFIG": str(operator_kubeconfig(other, tmp_path))}
+        other("diff", "--kustomize", str(overlay))
         with run_operator(**own, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"):
             eventually(other.scheduler, what="the other installation has its RegionScheduler")
             other("delete", "--kustomize", str(overlay), "--wait=false")

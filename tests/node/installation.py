@@ -92,10 +92,15 @@ def empty(connection: psycopg.Connection[Any]) -> None:
 
 def create_secret(kubectl: Kubectl, connection: psycopg.Connection[Any], node: LocalCluster) -> None:
     """Tell the operator of a database, whether it was told before or not."""
-    info = connection.info
-    url = f"postgresql://{info.user}:{info.password}@{node.host_address}:{info.port}/{info.dbname}"
-    create = ("create", "secret", "generic", "region-tick-database", f"--from-literal=DATABASE_URL={url}")
+    url = f"--from-literal=DATABASE_URL={pod_url(connection, node)}"
+    create = ("create", "secret", "generic", "region-tick-database", url)
     kubectl("apply", "-f", "-", stdin=kubectl(*create, "--dry-run=client", "--output=yaml"))
+
+
+def pod_url(connection: psycopg.Connection[Any], node: LocalCluster) -> str:
+    """Return the URL by which pods reach a database."""
+    info = connection.info
+    return f"postgresql://{info.user}:{info.password}@{node.host_address}:{info.port}/{info.dbname}"
 
 
 def wait_until_ready(kubectl: Kubectl) -> None:
