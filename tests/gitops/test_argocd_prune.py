@@ -162,3 +162,26 @@ def test_with_delete_false_it_outlives_its_application(
         application.delete(cascade=True)
         assert kubectl.fails("get", "configmap", "others"), "the rest has gone"
         assert (uid(kubectl), children(kubectl)) == before
+
+
+def test_with_prune_confirm_later_commits_wait_until_a_person_confirms(
+    orphaning: Repository, application: Application, run_operator: RunOperator, kubectl: Kubectl
+) -> None:
+    flux = "    kustomize.toolkit.fluxcd.io/prune: disabled\n"
+    orphaning.edit(EXAMPLE, flux, f"{flux}    argocd.argoproj.io/sync-options: Prune=confirm\n")
+    application.push("Ask before")
+    with run_operator(**GIT):
+        application.will_be("Synced", "Healthy")
+        before = uid(kubectl)
+        (orphaning.folder / EXAMPLE).unlink()
+        application.push("Take it out")
+        eventually(lambda: application.operation == "Running", what="the sync waits", seconds=60)
+        orphaning.edit(OTHERS, "first", "second")
+        later = application.push("Edit something else")
+        eventually(lambda: application.status["sync"]["revision"] == later, what="Argo CD has seen it", seconds=60)
+        assert application.operation == "Running"
+        assert kubectl.get("configmap", "others")["data"] == {"edition": "first"}
+        assert uid(kubectl) == before
+        application.confirm()
+        eventually(lambda: not uid(kubectl), what="it is pruned", seconds=60)
+        application.will_have_synced(later)

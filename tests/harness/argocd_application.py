@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -59,9 +60,9 @@ class Application:
         return str(self.status.get("health", {}).get("status", ""))
 
     @property
-    def syncs(self) -> int:
-        """How many syncs have succeeded. Argo CD remembers the last ten."""
-        return len(self.status.get("history", []))
+    def operation(self) -> str:
+        """The phase of the last sync: Running, Succeeded, Failed or Error."""
+        return str(self.status.get("operationState", {}).get("phase", ""))
 
     def health_of(self, kind: str) -> tuple[str, str]:
         """Return health and message of the Application's one resource of a kind."""
@@ -78,6 +79,10 @@ class Application:
     def refresh(self) -> None:
         """Have Argo CD look at Git and cluster now."""
         self._annotate("argocd.argoproj.io/refresh=normal")
+
+    def confirm(self) -> None:
+        """Confirm what a running sync asks for, as Argo CD's user interface does."""
+        self._annotate(f"argocd.argoproj.io/deletion-approved={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
 
     def _annotate(self, annotation: str) -> None:
         self.argo.kubectl("annotate", "--overwrite", "applications.argoproj.io", self.name, annotation)
