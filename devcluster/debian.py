@@ -50,6 +50,10 @@ POSTGRES = tuple(
     )
 )
 TESTS = (Part("pgbouncer", "pgbouncer", "stands between tests and Postgres, as it does for many users"),)
+GITOPS = (
+    Part("git", "git", "makes the repositories that Argo CD follows, and fetches from them"),
+    Part("redis-server", "redis-server", "is the cache of Argo CD"),
+)
 IMAGES = (
     Part("buildah", "buildah", "builds images from Dockerfiles"),
     Part("debootstrap", "debootstrap", "makes the images' base from Debian's packages"),

@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-
-import yaml
 
 from region_operator.plan.changes import Guarded
 from region_operator.plan.conditions import HELD, NOT_FOLLOWED, ReadyReason
 from region_operator.plan.status import status_after_failure, status_after_success, status_while_applying
 from region_operator.plan.summary import ReconcileSummary
+from tests.harness.argocd_lua import run, script
 from tests.harness.examples import scheduler
-from tests.harness.go_program import go_program
-from tests.harness.operator_process import CHECKOUT
 
 NOW = datetime(2026, 11, 29, 14, 0, tzinfo=UTC)
 GENERATION = scheduler().generation
 IN_SYNC = ReconcileSummary(active=2, scheduled=2, quarantined=(), held={}, changed=False)
-KEY = "resource.customizations.health.region-tick.dev_RegionScheduler"
-ANSWER_SECONDS = 60
 
 
-def ask(*statuses: dict[str, Any] | None, **metadata: object) -> list[dict[str, str]]:
+def ask(*statuses: dict[str, Any] | None, **metadata: object) -> list[Any]:
     """Return what the check says of RegionSchedulers with these statuses."""
-    check = yaml.safe_load((CHECKOUT / "manifests/gitops/argocd-cm.yaml").read_text())["data"][KEY]
     shared = {"metadata": {"name": "default", "generation": GENERATION, **metadata}, "spec": {}}
     objects = [shared | ({"status": status} if status is not None else {}) for status in statuses]
-    asked = "\n".join(map(json.dumps, (check, *objects)))
-    program = [go_program("argocd_health")]
-    said = subprocess.run(program, input=asked, capture_output=True, text=True, check=True, timeout=ANSWER_SECONDS)
-    answers = [json.loads(line) for line in said.stdout.splitlines()]
-    assert [answer.pop("error") for answer in answers] == [""] * len(statuses)
-    return answers
+    return run(script("health"), *objects)
 
 
 def health(status: dict[str, Any] | None, **metadata: object) -> tuple[str, str]:

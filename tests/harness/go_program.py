@@ -7,6 +7,9 @@ builds programs before the tests.
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from devcluster.state import cache_home
 from devcluster.toolchain import go_for
 
 PROGRAMS = Path(__file__).parents[1] / "go"
+DOWNLOAD_SECONDS = 300
 
 
 def go_program(name: str) -> Path:
@@ -44,6 +48,21 @@ def go_program(name: str) -> Path:
 def _package_of(module: Path, tool: str) -> str:
     lines = (module / "go.mod").read_text().splitlines()
     return next(line.split()[-1] for line in lines if line.endswith(f"/{tool}"))
+
+
+def module_folder(name: str, path: str) -> Path:
+    """Return the folder with the source of the module `path`, in the version that the folder `name` builds from."""
+    folder = PROGRAMS / name
+    settings = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
+    done = subprocess.run(
+        [go_for(folder), "mod", "download", "-json", path],
+        cwd=folder,
+        env=os.environ | settings,
+        capture_output=True,
+        check=True,
+        timeout=DOWNLOAD_SECONDS,
+    )
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 if __name__ == "__main__":

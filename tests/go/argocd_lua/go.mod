@@ -1,4 +1,4 @@
-module region-tick.dev/tests/argocd_health
+module region-tick.dev/tests/argocd_lua
 
 go 1.26.0
 

@@ -1,0 +1,178 @@
+"""Runs a real Argo CD beside a test's cluster: its application controller, its repo-server and a Redis, as processes.
+
+Argo CD is set up by the settings of its own release, and by what docs/gitops.md asks for. Its API server and its user
+interface are not there. What an action of the user interface does, `ArgoCd.act` does by Argo CD's own code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from devcluster import debian
+from devcluster.ports import free_port
+from tests.harness.go_program import go_program, module_folder
+from tests.harness.kubectl import Kubectl
+from tests.harness.operator_process import CHECKOUT
+from tests.harness.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NAMESPACE = "argocd"
+MODULE = "github.com/argoproj/argo-cd/v3"
+SETTINGS = CHECKOUT / "manifests/gitops/argocd-cm.yaml"
+PROJECT = {
+    "apiVersion": "argoproj.io/v1alpha1",
+    "kind": "AppProject",
+    "metadata": {"name": "default"},
+    "spec": {
+        "sourceRepos": ["*"],
+        "destinations": [{"namespace": "*", "server": "*"}],
+        "clusterResourceWhitelist": [{"group": "*", "kind": "*"}],
+    },
+}
+"""The project that Argo CD's API server would make."""
+PARTS = ("argocd-application-controller", "argocd-repo-server", "argocd-action", "argocd-actions", "kustomize")
+RESYNC_SECONDS = 30
+STOP_SECONDS = 10
+ACTION_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ArgoCd:
+    """A running Argo CD. `kubectl` is in its namespace."""
+
+    kubectl: Kubectl
+    programs: Path
+    logs: Path
+
+    def act(self, scheduler: Kubectl, action: str) -> None:
+        """Do an action at RegionScheduler `default` of a namespace, as Argo CD's API server does."""
+        patch = self._ask("argocd-action", scheduler, action)
+        scheduler("patch", "rsched", "default", "--type=merge", "--patch", json.dumps(patch))
+
+    def offers(self, scheduler: Kubectl) -> set[str]:
+        """Return the actions that can be done at RegionScheduler `default` of a namespace."""
+        actions = self._ask("argocd-actions", scheduler)
+        return {action["name"] for action in actions if not action.get("disabled")}
+
+    def _ask(self, part: str, scheduler: Kubectl, *arguments: str) -> Any:
+        done = subprocess.run(
+            [self.programs / part, *arguments],
+            env=os.environ | {"KUBECONFIG": str(self.kubectl.kubeconfig)},
+            input=json.dumps(scheduler.get("rsched", "default")),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=ACTION_SECONDS,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@contextmanager
+def argocd(kubeconfig: Path, folder: Path) -> Iterator[ArgoCd]:
+    """Install Argo CD into a cluster and run it until the end of the block. `folder` is for its files and logs."""
+    debian.complete_path()
+    debian.ensure(debian.GITOPS)
+    folder.mkdir()
+    argo = ArgoCd(Kubectl(kubeconfig, NAMESPACE), _programs(folder / "bin"), folder)
+    _install(argo.kubectl)
+    redis, repo_server, metrics = free_port(), free_port(), free_port()
+    environment = os.environ | {
+        "PATH": f"{argo.programs}:{os.environ['PATH']}",
+        "KUBECONFIG": str(_kubeconfig(kubeconfig, folder / "kubeconfig")),
+        "TMPDIR": str(folder),  # repo-server clones repositories there
+        "ARGOCD_ASK_PASS_SOCK": str(folder / "ask-pass.sock"),
+        "ARGOCD_FAKE_IN_CLUSTER": "true",
+        "ARGOCD_GPG_ENABLED": "false",
+    }
+    address = f"--redis=127.0.0.1:{redis}"
+    with ExitStack() as running:
+
+        def start(name: str, port: int, *arguments: str) -> None:
+            running.enter_context(_process([name, *arguments], environment, folder / f"{name}.log"))
+            eventually(lambda: _listens(port), what=f"{name} listens", seconds=60)
+
+        nothing_on_disk = ("--save", "", "--appendonly", "no", "--dir", str(folder))
+        start("redis-server", redis, "--bind", "127.0.0.1", "--port", str(redis), *nothing_on_disk)
+        start(
+            *("argocd-repo-server", repo_server, address, f"--port={repo_server}", "--address=127.0.0.1"),
+            *("--disable-tls", f"--metrics-port={free_port()}", "--metrics-address=127.0.0.1"),
+        )
+        start(
+            *("argocd-application-controller", metrics, address, f"--repo-server=127.0.0.1:{repo_server}"),
+            *("--repo-server-plaintext", f"--app-resync={RESYNC_SECONDS}", "--app-resync-jitter=0"),
+            *(f"--metrics-port={metrics}", "--persist-resource-health"),
+        )
+        yield argo
+
+
+def _programs(folder: Path) -> Path:
+    """Make a folder with the parts of the one program, by the names that the parts are started with."""
+    folder.mkdir()
+    program = go_program("argocd")
+    for part in PARTS:
+        (folder / part).symlink_to(program)
+    return folder
+
+
+def _kubeconfig(original: Path, copy: Path) -> Path:
+    """Copy a kubeconfig, with Argo CD's namespace as the context's."""
+    content = yaml.safe_load(original.read_text())
+    for context in content["contexts"]:
+        context["context"]["namespace"] = NAMESPACE
+    copy.write_text(yaml.safe_dump(content))
+    copy.chmod(0o600)
+    return copy
+
+
+def _install(kubectl: Kubectl) -> None:
+    manifests = module_folder("argocd", MODULE) / "manifests"
+    kubectl("create", "namespace", NAMESPACE)
+    kubectl("apply", "--server-side", "--kustomize", str(manifests / "crds"))
+    kubectl("apply", "--kustomize", str(manifests / "base/config"))
+    kubectl("patch", "configmap", "argocd-cm", "--patch-file", str(SETTINGS))
+    kubectl("patch", "secret", "argocd-secret", "--patch", '{"stringData": {"server.secretkey": "of a test"}}')
+    served = "applications.argoproj.io,appprojects.argoproj.io"
+    eventually(lambda: not kubectl.fails("get", served), what=f"{served} are served")
+    kubectl("create", "-f", "-", stdin=json.dumps(PROJECT))
+
+
+@contextmanager
+def _process(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    """Run a process during the block. It also ends with this process, however this process ends."""
+    program = shutil.which(command[0], path=environment["PATH"]) or command[0]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", program, *command[1:]],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # a Ctrl-C must reach the test only, which stops processes in order
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
