@@ -9,9 +9,10 @@ PYTEST := $(BIN)/python -m pytest --durations=25
 OLDEST_POSTGRES := 14
 OLDER_KUBERNETES := 1.31 1.33
 TOGETHER := -n auto --dist loadgroup
+GITOPS_PROGRAMS := # of tests/go, by name
 FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/cluster/test_status.py
 
-.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight check format reference lock cluster clean
+.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops check format reference lock cluster clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,7 +52,7 @@ test-kubernetes: $(STAMP) ## Run the tests of tests/cluster on older versions of
 	done
 
 test-long: $(STAMP) ## Run the tests that have a long form in that form, one by one (three quarters of an hour), then test-kubernetes
-	@TESTS=long $(PYTEST) -m long -s
+	@TESTS=long $(PYTEST) -m 'long and not gitops' -s
 	@$(MAKE) test-kubernetes
 
 test-model: $(STAMP) ## Run the model of the guards with 200,000 steps (a few minutes)
@@ -59,6 +60,10 @@ test-model: $(STAMP) ## Run the model of the guards with 200,000 steps (a few mi
 
 test-midnight: $(STAMP) ## Run the tests of unit and database while days, months and leap years end
 	@$(BIN)/python -m tests.harness.midnight $(TOGETHER) tests/unit tests/database
+
+test-gitops: $(STAMP) ## Run the tests under a real Argo CD and a real Flux, which are built first
+	@$(BIN)/python -m tests.harness.go_program $(GITOPS_PROGRAMS)
+	@$(PYTEST) -m gitops -n 2 --dist loadgroup tests/gitops
 
 check: $(STAMP) ## Lint, check types and the direction of imports
 	@$(BIN)/ruff format --check .

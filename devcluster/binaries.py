@@ -159,12 +159,12 @@ def _build(binary: Binary, *, position: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder, progress.step(title) as detail:
             built = Path(folder) / binary
-            _go_build(go, source, built, detail)
+            go_build(go, source, built, detail)
             built.replace(target)
     return target
 
 
-def _go_build(go: Path, source: Source, output: Path, detail: Callable[[str], None]) -> None:
+def go_build(go: Path, source: Source, output: Path, detail: Callable[[str], None]) -> None:
     """Build a Go package to `output`, and report each compiled package to `detail`. Raises ClusterError.
 
     The option `-v` prints each compiled package: the only progress report of a build that takes minutes.

@@ -1,30 +1,39 @@
-"""Builds the Go programs of tests/go, each once for each version of its source."""
+"""Builds the Go programs of tests/go, each once for each version of its source.
+
+A large program takes minutes, and a test would hide how far its build is. So `python -m tests.harness.go_program NAME`
+builds programs before the tests.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
+import sys
 from pathlib import Path
 
+from devcluster import progress
+from devcluster.binaries import Source, go_build
 from devcluster.files import exclusively
 from devcluster.state import cache_home
 from devcluster.toolchain import go_for
 
 PROGRAMS = Path(__file__).parents[1] / "go"
-BUILD_SECONDS = 300
 
 
 def go_program(name: str) -> Path:
-    """Return the program of the folder `name`, and build the program first if need be."""
-    source = PROGRAMS / name
-    version = hashlib.sha256(b"".join((source / file).read_bytes() for file in ("main.go", "go.mod", "go.sum")))
-    binary = cache_home() / f"{name.replace('_', '-')}-{version.hexdigest()[:12]}"
+    """Return the program of the folder `name`, and build the program first if need be. Raises ClusterError."""
+    module = PROGRAMS / name
+    texts = b"".join((module / file).read_bytes() for file in ("main.go", "go.mod", "go.sum"))
+    source = Source(module, ".", hashlib.sha256(texts).hexdigest()[:12])
+    binary = cache_home() / f"{name.replace('_', '-')}-{source.version}"
     with exclusively(binary):
         if not binary.exists():
             partial = binary.with_suffix(".partial")
-            settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
-            command = [str(go_for(source)), "build", "-buildvcs=false", "-trimpath", f"-o={partial}", "."]
-            subprocess.run(command, cwd=source, env=os.environ | settings, check=True, timeout=BUILD_SECONDS)
+            with progress.step(f"building {name} of tests/go") as detail:
+                go_build(go_for(module), source, partial, detail)
             partial.replace(binary)
     return binary
+
+
+if __name__ == "__main__":
+    for program in sys.argv[1:]:
+        go_program(program)
