@@ -12,7 +12,7 @@ TOGETHER := -n auto --dist loadgroup
 GITOPS_PROGRAMS := # of tests/go, by name
 FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/cluster/test_status.py
 
-.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops check format reference lock release cluster clean
+.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops test-signing check format reference lock release cluster clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,10 @@ test-midnight: $(STAMP) ## Run the tests of unit and database while days, months
 test-gitops: $(STAMP) ## Run the tests under a real Argo CD and a real Flux, which are built first
 	@$(BIN)/python -m tests.harness.go_program $(GITOPS_PROGRAMS)
 	@$(PYTEST) -m gitops -n 2 --dist loadgroup tests/gitops
+
+test-signing: $(STAMP) ## Run the tests of signatures of images with cosign, which is built first (four minutes)
+	@$(BIN)/python -m tests.harness.go_program cosign
+	@$(PYTEST) -m signing tests/release
 
 check: $(STAMP) ## Lint, check types and the direction of imports
 	@$(BIN)/ruff format --check .

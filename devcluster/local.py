@@ -92,6 +92,10 @@ class LocalCluster:
             raise ClusterError(message)
         containers.load_image(record.node_pid, ensure(NODE), archive)
 
+    def allow_plain_http(self, registry: str) -> None:
+        """Have the node pull images from `registry`, an address with a port, by plain HTTP. It is for tests only."""
+        containers.allow_plain_http(self.layout, registry)
+
     def down(self) -> None:
         down(self.name)
 

@@ -63,6 +63,13 @@ def assemble(out: Path, timestamp: int, registry: str) -> None:
     click.echo((out / assembly.CHECKSUMS).read_text(), nl=False)
 
 
+@main.command()
+@_out
+def checksums(out: Path) -> None:
+    """Write the checksums again, after files were added to the assets."""
+    assembly.write_checksums(out)
+
+
 @main.command("push")
 @_out
 @_registry
