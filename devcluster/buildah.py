@@ -5,7 +5,7 @@ Python replaces the Dockerfile's PYTHON_IMAGE: debootstrap makes the Debian imag
 their own in the cache, so the user's images are never touched. Building needs root. One build at a time uses the store.
 
 Two builds of the same files on the same base give the same image, because every time in an image is set: the time of
-the build and the times of files. debootstrap itself is not reproducible, so the base must be the same image.
+the build and the times of files. So do two bases of the same day and the same packages.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _EXCLUDED = (
     "usr/share/locale",
     "usr/share/info",
     "var/cache/apt",
+    "var/cache/ldconfig",
     "var/lib/apt/lists",
     "var/log",
 )
@@ -108,7 +109,7 @@ def _ensure_base() -> None:
             container = _buildah("from", "scratch").strip()
             _buildah("add", "--quiet", container, str(root), "/")
             _buildah("config", "--cmd=python3", "--env=LANG=C.UTF-8", container)
-            _buildah("commit", "--quiet", "--rm", container, base_name())
+            _buildah("commit", "--quiet", "--rm", "--timestamp=0", container, base_name())
 
 
 def _empty(folder: Path) -> None:
