@@ -90,7 +90,7 @@ CAUSES: dict[str, tuple[Change, tuple[str, str, str]]] = {
     "refused": (container(securityContext={}), ("missed", "pod refused", "PodSecurity")),
     "host-path": (
         pod(volumes=[{"name": "region-tick-tmp", "hostPath": {"path": "/etc"}}]),
-        ("missed", "pod refused", "hostPath volumes"),
+        ("missed", "pod refused", 'type "hostPath"'),
     ),
     "breaks": (container(command=[PYTHON, "-c", "raise SystemExit(1)"]), ("missed", "pod failed", "exit code 1")),
     "no-database": (database_url("postgresql://127.0.0.1:1/none"), ("missed", "database away", "exit code 75")),
