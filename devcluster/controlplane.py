@@ -50,8 +50,8 @@ _AUDIT_POLICY = {
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
     "rules": [
-        {"level": "Metadata", "userGroups": ["system:serviceaccounts:region-tick"]},
         {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts:region-tick"]},
         {"level": "None"},
     ],
 }

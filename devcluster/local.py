@@ -49,7 +49,10 @@ class LocalCluster:
 
     @property
     def audit_log(self) -> Path:
-        """A file with a JSON line per answered write request (audit.k8s.io/v1 Event, level Metadata), and no reads."""
+        """A file with a JSON line per answered write request (audit.k8s.io/v1 Event, level Metadata).
+
+        Reads are in it only of service accounts of the namespace region-tick.
+        """
         return self.layout.audit_log
 
     @property
