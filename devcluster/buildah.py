@@ -1,8 +1,11 @@
 """Builds images with buildah, without a container engine and without a registry.
 
-This module assumes that no image can be pulled. A Debian with the same Python replaces the Dockerfile's PYTHON_IMAGE:
-debootstrap makes the Debian image once. All images are in a store of their own in the cache, so the user's images are
-never touched. Building needs root. One build at a time uses the store.
+This module assumes that no image can be pulled, unless a caller names an image to build FROM. A Debian with the same
+Python replaces the Dockerfile's PYTHON_IMAGE: debootstrap makes the Debian image once. All images are in a store of
+their own in the cache, so the user's images are never touched. Building needs root. One build at a time uses the store.
+
+Two builds of the same files on the same base give the same image, because every time in an image is set: the time of
+the build and the times of files. So do two bases of the same day and the same packages.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ _EXCLUDED = (
     "usr/share/locale",
     "usr/share/info",
     "var/cache/apt",
+    "var/cache/ldconfig",
     "var/lib/apt/lists",
     "var/log",
 )
@@ -38,11 +42,22 @@ def base_name() -> str:
     return f"localhost/region-tick/python:3.13-{digest}"
 
 
-def build(source: Path, tag: str, base: Path | None, target: str | None, archive: Path) -> None:
-    """Build the Dockerfile in the folder `source` into the docker-archive `archive`. Raises ClusterError.
+def build(
+    source: Path,
+    tag: str,
+    *,
+    destination: str,
+    base: Path | None = None,
+    target: str | None = None,
+    python_image: str | None = None,
+    timestamp: int = 0,
+) -> None:
+    """Build the Dockerfile in the folder `source` and push the image to `destination`. Raises ClusterError.
 
-    `base` is the docker-archive of the project's own image that the Dockerfile is FROM, if any. `target` is the stage
-    at which the build ends; None means the last stage.
+    `destination` is a transport and a path, for example `docker-archive:/folder/file.tar:name:tag`. `base` is the
+    docker-archive of the project's own image that the Dockerfile is FROM, if any. `target` is the stage at which the
+    build ends; None means the last stage. `python_image` is pulled and replaces the local base. `timestamp`, in seconds
+    since 1970, is the time of everything in the image.
     """
     if os.geteuid():
         message = f"building {tag} needs root where no Docker engine answers: run as root, or start Docker"
@@ -51,14 +66,16 @@ def build(source: Path, tag: str, base: Path | None, target: str | None, archive
     debian.ensure(debian.IMAGES)
     with exclusively(_store()):
         _clean()  # remove the leftovers of an interrupted build
-        _ensure_base()
+        if python_image is None:
+            _ensure_base()
         # Chroot isolation, on the host's network, works wherever root works, also inside a container.
-        options = [f"--build-arg=PYTHON_IMAGE={base_name()}", "--isolation=chroot", "--pull-never", *_host_settings()]
+        options = [f"--build-arg=PYTHON_IMAGE={python_image or base_name()}", "--isolation=chroot", *_host_settings()]
+        options += [f"--timestamp={timestamp}", "--pull" if python_image else "--pull-never"]
         options += [f"--target={target}"] if target else []
         with progress.step(f"building image {tag}"):
             pulled = _buildah("pull", "--quiet", f"docker-archive:{base}").split() if base else []
             _buildah("build", *options, f"--tag={tag}", str(source))
-            _buildah("push", f"localhost/{tag}", f"docker-archive:{archive}:{tag}")
+            _buildah("push", "--quiet", f"localhost/{tag}", destination)
         _buildah("rmi", "--force", f"localhost/{tag}", *pulled)
         _clean()
 
@@ -92,7 +109,7 @@ def _ensure_base() -> None:
             container = _buildah("from", "scratch").strip()
             _buildah("add", "--quiet", container, str(root), "/")
             _buildah("config", "--cmd=python3", "--env=LANG=C.UTF-8", container)
-            _buildah("commit", "--quiet", "--rm", container, base_name())
+            _buildah("commit", "--quiet", "--rm", "--timestamp=0", container, base_name())
 
 
 def _empty(folder: Path) -> None:

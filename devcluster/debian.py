@@ -58,6 +58,7 @@ IMAGES = (
     Part("buildah", "buildah", "builds images from Dockerfiles"),
     Part("debootstrap", "debootstrap", "makes the images' base from Debian's packages"),
 )
+RELEASE = (Part("skopeo", "skopeo", "pushes images to a registry by digest"),)
 
 
 def complete_path() -> None:

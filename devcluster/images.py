@@ -43,7 +43,10 @@ def build(dockerfile: Path, tag: str, *, base: Path | None = None, target: str |
             home.mkdir(parents=True, exist_ok=True)
             partial = archive.with_suffix(".partial")
             partial.unlink(missing_ok=True)
-            (_build_with_docker if engine else buildah.build)(source, tag, base, target, partial)
+            if engine:
+                _build_with_docker(source, tag, base, target, partial)
+            else:
+                buildah.build(source, tag, destination=f"docker-archive:{partial}:{tag}", base=base, target=target)
             partial.rename(archive)
         os.utime(archive)
     return archive

@@ -49,9 +49,9 @@ class LocalCluster:
 
     @property
     def audit_log(self) -> Path:
-        """A file with a JSON line per answered write request, and per read by a ServiceAccount of a workload.
+        """A file with a JSON line per answered write request (audit.k8s.io/v1 Event, level Metadata).
 
-        Each line is an audit.k8s.io/v1 Event of level Metadata.
+        Reads are in it only of service accounts of the namespace region-tick.
         """
         return self.layout.audit_log
 
@@ -94,6 +94,10 @@ class LocalCluster:
             message = f"cluster {self.name!r} has no node that could take an image"
             raise ClusterError(message)
         containers.load_image(record.node_pid, ensure(NODE), archive)
+
+    def allow_plain_http(self, registry: str) -> None:
+        """Have the node pull images from `registry`, an address with a port, by plain HTTP. It is for tests only."""
+        containers.allow_plain_http(self.layout, registry)
 
     def down(self) -> None:
         down(self.name)

@@ -118,6 +118,9 @@ address = "{_SOCKET}"
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
 sandbox = "{PAUSE_IMAGE}"
 
+[plugins.'io.containerd.cri.v1.images'.registry]
+config_path = "{_INSIDE}/registries"
+
 [plugins.'io.containerd.cri.v1.runtime']
 # Without CAP_SYS_RESOURCE, as on many virtual machines, runc may not lower a score and dies of trying.
 restrict_oom_score_adj = true
@@ -214,6 +217,16 @@ def load_image(node_pid: int, binaries: Mapping[Binary, Path], archive: Path) ->
     if done.returncode:
         message = f"containerd did not take the image archive {archive}: {done.stderr.strip()}"
         raise ClusterError(message)
+
+
+def allow_plain_http(layout: Layout, registry: str) -> None:
+    """Have containerd pull from `registry`, for example 10.0.0.1:5000, by plain HTTP, from the next pull on.
+
+    Without this, containerd pulls by HTTPS only (containerd's docs/hosts.md).
+    """
+    home = folder(layout) / "registries" / registry
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "hosts.toml").write_text(f"""[host."http://{registry}"]\ncapabilities = ["pull", "resolve"]\n""")
 
 
 def write_pause_archive(layout: Layout, binaries: Mapping[Binary, Path]) -> Path:

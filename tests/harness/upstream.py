@@ -45,7 +45,7 @@ class Asked:
     def answer(self, status: int = 200, body: bytes = b"", **headers: str) -> None:
         """Send a complete answer. Keywords are headers, e.g. `content_type="text/plain"`."""
         self.start(status, content_length=str(len(body)), **headers)
-        if status != 304:
+        if status != 304 and self.method != "HEAD":
             self.write(body)
 
     def json(self, value: object, status: int = 200, **headers: str) -> None:
@@ -122,7 +122,7 @@ def upstream(*, address: str = "127.0.0.1", certificate: Path | None = None) -> 
             except OSError:  # hung up on
                 self.close_connection = True
 
-        do_POST = do_GET  # noqa: N815
+        do_HEAD = do_POST = do_GET  # noqa: N815
 
         def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
             pass

@@ -88,6 +88,10 @@ CAUSES: dict[str, tuple[Change, tuple[str, str, str]]] = {
     "no-program": (container(command=["/absent"]), ("missed", "pod not started", "/absent")),
     "no-node": (pod(nodeSelector={"there-is": "none"}), ("missed", "no node", "node affinity/selector")),
     "refused": (container(securityContext={}), ("missed", "pod refused", "PodSecurity")),
+    "host-path": (
+        pod(volumes=[{"name": "region-tick-tmp", "hostPath": {"path": "/etc"}}]),
+        ("missed", "pod refused", 'type "hostPath"'),
+    ),
     "breaks": (container(command=[PYTHON, "-c", "raise SystemExit(1)"]), ("missed", "pod failed", "exit code 1")),
     "no-database": (database_url("postgresql://127.0.0.1:1/none"), ("missed", "database away", "exit code 75")),
 }

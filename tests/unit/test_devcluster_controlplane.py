@@ -44,12 +44,13 @@ def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text())
 
 
-def test_the_audit_policy_has_all_writes_and_no_read(tmp_path: Path) -> None:
+def test_the_audit_policy_has_all_writes_and_reads_of_the_manifests_pods_alone(tmp_path: Path) -> None:
     controlplane.write_credentials(layout(tmp_path))
     policy = read(tmp_path / "certificates" / "audit-policy.yaml")
-    assert [rule["level"] for rule in policy["rules"]] == ["Metadata", "None"]
+    assert [rule["level"] for rule in policy["rules"]] == ["Metadata", "Metadata", "None"]
     assert set(policy["rules"][0]) == {"level", "verbs"}, "a further condition would lose writes"
     assert policy["rules"][0]["verbs"] == ["create", "update", "patch", "delete", "deletecollection"]
+    assert policy["rules"][1]["userGroups"] == ["system:serviceaccounts:region-tick"]
 
 
 def test_each_user_gets_a_kubeconfig_with_a_token_that_the_server_knows(tmp_path: Path) -> None:

@@ -120,6 +120,14 @@ def test_the_tick_is_told_its_region_and_where_its_job_name_stands() -> None:
     assert path == "metadata.labels['batch.kubernetes.io/job-name']"
 
 
+def test_a_tick_has_no_token_of_the_cluster_whatever_its_service_account() -> None:
+    for tick in ({}, {"serviceAccountName": "puller"}):
+        assert (
+            render(tick=tick)["spec"]["jobTemplate"]["spec"]["template"]["spec"]["automountServiceAccountToken"]
+            is False
+        )
+
+
 def test_ticks_may_have_a_database_role_of_their_own() -> None:
     def secret(**tick: Any) -> dict[str, str]:
         container = render(tick=tick)["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]

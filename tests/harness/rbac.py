@@ -1,0 +1,66 @@
+"""Compares what RBAC grants with what the API server's audit log says was asked for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Right:
+    """A verb on a resource, such as `jobs.batch` or `regionschedulers/status.region-tick.dev`, perhaps of one name."""
+
+    resource: str
+    verb: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource} {self.name}".strip()
+
+
+def granted(rules: Iterable[dict[str, Any]]) -> set[Right]:
+    """Return each right of RBAC rules (PolicyRule or ResourceRule)."""
+    return {
+        Right(_resource(resource, group), verb, name)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames") or [""]
+    }
+
+
+def asked(audit_log: Path, user: str) -> Iterator[tuple[bool, Right]]:
+    """Yield what a user has asked for, and whether it was allowed, with the name of the object.
+
+    A server-side apply that creates needs the right to create as well, although the log has a PATCH only.
+    """
+    for line in audit_log.read_text().splitlines():
+        event = json.loads(line)
+        thing = event.get("objectRef")
+        if event["user"]["username"] != user or thing is None:
+            continue
+        resource = "/".join(filter(None, (thing["resource"], thing.get("subresource"))))
+        allowed = event["annotations"]["authorization.k8s.io/decision"] == "allow"
+        verbs = [event["verb"]]
+        if event["verb"] == "patch" and event.get("responseStatus", {}).get("code") == HTTPStatus.CREATED:
+            verbs.append("create")
+        for verb in verbs:
+            yield allowed, Right(_resource(resource, thing.get("apiGroup", "")), verb, thing.get("name", ""))
+
+
+def unused(rights: set[Right], used: Iterable[Right]) -> set[Right]:
+    """Return the rights that nothing of `used` needed."""
+    used = set(used)
+    without_names = {Right(right.resource, right.verb) for right in used}
+    return {right for right in rights if right not in (used if right.name else without_names)}
+
+
+def _resource(resource: str, group: str) -> str:
+    return f"{resource}.{group}" if group else resource
