@@ -24,11 +24,18 @@ DOWNLOAD_SECONDS = 300
 
 
 def go_program(name: str) -> Path:
-    """Return the program of the folder `name`, and build the program first if need be. Raises ClusterError."""
-    module = PROGRAMS / name
-    texts = b"".join((module / file).read_bytes() for file in ("main.go", "go.mod", "go.sum"))
-    source = Source(module, ".", hashlib.sha256(texts).hexdigest()[:12])
-    binary = cache_home() / f"{name.replace('_', '-')}-{source.version}"
+    """Return a program, and build the program first if need be. Raises ClusterError.
+
+    `name` is a folder of tests/go with a main.go, or FOLDER/TOOL: the tool in the folder's go.mod whose package ends
+    with /TOOL.
+    """
+    folder, _, tool = name.partition("/")
+    module = PROGRAMS / folder
+    package = _package_of(module, tool) if tool else "."
+    files = ("go.mod", "go.sum") if tool else ("main.go", "go.mod", "go.sum")
+    texts = b"".join((module / file).read_bytes() for file in files)
+    source = Source(module, package, hashlib.sha256(texts).hexdigest()[:12])
+    binary = cache_home() / f"{(tool or folder).replace('_', '-')}-{source.version}"
     with exclusively(binary):
         if not binary.exists():
             partial = binary.with_suffix(".partial")
@@ -38,8 +45,13 @@ def go_program(name: str) -> Path:
     return binary
 
 
+def _package_of(module: Path, tool: str) -> str:
+    lines = (module / "go.mod").read_text().splitlines()
+    return next(line.split()[-1] for line in lines if line.endswith(f"/{tool}"))
+
+
 def module_folder(name: str, path: str) -> Path:
-    """Return the folder with the source of the module `path`, in the version that the program `name` is built from."""
+    """Return the folder with the source of the module `path`, in the version that the folder `name` builds from."""
     folder = PROGRAMS / name
     settings = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
     done = subprocess.run(
