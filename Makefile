@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest --durations=25
 OLDEST_POSTGRES := 14
 OLDER_KUBERNETES := 1.31 1.33
 TOGETHER := -n auto --dist loadgroup
-GITOPS_PROGRAMS := helm/helm argocd # of tests/go, by name
+GITOPS_PROGRAMS := argocd flux/source-controller flux/kustomize-controller flux/cosign helm/helm
 FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/cluster/test_status.py
 
 .PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops test-network test-signing check format reference chart lock release cluster clean

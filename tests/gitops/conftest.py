@@ -1,4 +1,4 @@
-"""A real Argo CD beside a test's control plane, and a Git repository with a RegionScheduler that Argo CD follows."""
+"""A real Argo CD or a real Flux beside a test's control plane, and what each of them follows: Git, or a registry."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.gitops.flux_site import FluxSite
 from tests.harness import regions
 from tests.harness.argocd import argocd
 from tests.harness.argocd_application import Application
+from tests.harness.flux import flux
+from tests.harness.registry import Registry, registry
 from tests.harness.repository import Repository
 from tests.node.conftest import node
 
@@ -60,3 +63,23 @@ def application(argo: ArgoCd, repository: Repository, kubectl: Kubectl) -> Itera
     application = Application.create(argo, repository, kubectl.namespace, path=PATH, namespace=kubectl.namespace)
     yield application
     application.delete(cascade=False)
+
+
+@pytest.fixture(scope="session")
+def flux_controllers(control_plane: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Flux beside the control plane; all tests of a worker share it."""
+    with flux(control_plane, tmp_path_factory.mktemp("flux")):
+        yield
+
+
+@pytest.fixture(scope="session")
+def oci_registry() -> Iterator[Registry]:
+    """A registry that tests share."""
+    with registry() as running:
+        yield running
+
+
+@pytest.fixture
+def site(flux_controllers: None, oci_registry: Registry, kubectl: Kubectl) -> FluxSite:  # noqa: ARG001
+    """A source and Kustomizations of the test's own, in the test's namespace."""
+    return FluxSite(kubectl, oci_registry)

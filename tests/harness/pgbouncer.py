@@ -14,13 +14,11 @@ from urllib.parse import urlsplit
 
 from devcluster import debian
 from devcluster.ports import free_port
+from tests.harness.attached import WITH_US
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_WITH_US = '"$0" -q "$1" & read -r _; kill -9 $!; wait'
-"""A shell command that runs PgBouncer. When our process ends, however it ends, the shell kills PgBouncer."""
 
 
 class PgBouncer:
@@ -61,7 +59,7 @@ class PgBouncer:
     def start(self) -> None:
         """Start PgBouncer, and wait until PgBouncer listens."""
         self._process = subprocess.Popen(
-            ["sh", "-c", _WITH_US, self._program, self._configuration], stdin=subprocess.PIPE, user=self._user
+            ["sh", "-c", WITH_US, self._program, "-q", self._configuration], stdin=subprocess.PIPE, user=self._user
         )
         eventually(self._listens, what="PgBouncer listens")
 
