@@ -19,6 +19,7 @@ import yaml
 
 from devcluster import debian
 from devcluster.ports import free_port
+from tests.harness.attached import attached
 from tests.harness.go_program import go_program, module_folder
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator_process import CHECKOUT
@@ -44,7 +45,6 @@ PROJECT = {
 """The project that Argo CD's API server would make."""
 PARTS = ("argocd-application-controller", "argocd-repo-server", "argocd-action", "argocd-actions", "kustomize")
 RESYNC_SECONDS = 30
-STOP_SECONDS = 10
 ACTION_SECONDS = 60
 
 
@@ -89,7 +89,7 @@ def argocd(kubeconfig: Path, folder: Path) -> Iterator[ArgoCd]:
     argo = ArgoCd(Kubectl(kubeconfig, NAMESPACE), _programs(folder / "bin"), folder)
     _install(argo.kubectl)
     redis, repo_server, metrics = free_port(), free_port(), free_port()
-    environment = os.environ | {
+    environment = {
         "PATH": f"{argo.programs}:{os.environ['PATH']}",
         "KUBECONFIG": str(_kubeconfig(kubeconfig, folder / "kubeconfig")),
         "TMPDIR": str(folder),  # repo-server clones repositories there
@@ -101,7 +101,8 @@ def argocd(kubeconfig: Path, folder: Path) -> Iterator[ArgoCd]:
     with ExitStack() as running:
 
         def start(name: str, port: int, *arguments: str) -> None:
-            running.enter_context(_process([name, *arguments], environment, folder / f"{name}.log"))
+            program = shutil.which(name, path=environment["PATH"]) or name
+            running.enter_context(attached([program, *arguments], log=folder / f"{name}.log", environment=environment))
             eventually(lambda: _listens(port), what=f"{name} listens", seconds=60)
 
         nothing_on_disk = ("--save", "", "--appendonly", "no", "--dir", str(folder))
@@ -147,30 +148,6 @@ def _install(kubectl: Kubectl) -> None:
     served = "applications.argoproj.io,appprojects.argoproj.io"
     eventually(lambda: not kubectl.fails("get", served), what=f"{served} are served")
     kubectl("create", "-f", "-", stdin=json.dumps(PROJECT))
-
-
-@contextmanager
-def _process(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
-    """Run a process during the block. It also ends with this process, however this process ends."""
-    program = shutil.which(command[0], path=environment["PATH"]) or command[0]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", program, *command[1:]],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # a Ctrl-C must reach the test only, which stops processes in order
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _listens(port: int) -> bool:
