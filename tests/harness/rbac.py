@@ -36,15 +36,16 @@ def granted(rules: Iterable[dict[str, Any]]) -> set[Right]:
     }
 
 
-def asked(audit_log: Path, user: str) -> Iterator[tuple[bool, Right]]:
+def asked(audit_log: Path, user: str, *, since: int) -> Iterator[tuple[bool, Right]]:
     """Yield what a user has asked for, and whether it was allowed, with the name of the object.
 
-    A server-side apply that creates needs the right to create as well, although the log has a PATCH only.
+    `since` is a position in the audit log, in bytes. A server-side apply that creates needs the right to create as
+    well, although the log has a PATCH only.
     """
-    for line in audit_log.read_text().splitlines():
+    for line in audit_log.read_bytes()[since:].splitlines():
         event = json.loads(line)
         thing = event.get("objectRef")
-        if event["user"]["username"] != user or thing is None:
+        if event["user"].get("username") != user or thing is None:
             continue
         resource = "/".join(filter(None, (thing["resource"], thing.get("subresource"))))
         allowed = event["annotations"]["authorization.k8s.io/decision"] == "allow"

@@ -65,21 +65,7 @@ def passes(host, port):
 print(json.dumps([[host, port, passes(host, port)] for host, port in json.loads(sys.argv[1])]))
 """
 IPTABLES = Part("iptables", "iptables", "hands new connections to the engine")
-DIVERT = [
-    "iptables",
-    "-t",
-    "mangle",
-    "-A",
-    "FORWARD",
-    "-m",
-    "conntrack",
-    "--ctstate",
-    "NEW",
-    "-j",
-    "NFQUEUE",
-    "--queue-num",
-    "100",
-]
+NEW_CONNECTIONS = "FORWARD -m conntrack --ctstate NEW -j NFQUEUE --queue-num 100"
 """The engine's own rules need the kernel's nft_queue, which not every kernel has. xt_NFQUEUE is older."""
 PYTHON = "/opt/region-tick/bin/python"
 
@@ -126,11 +112,15 @@ def enforcing(node: LocalCluster, log: Path) -> Iterator[None]:
     debian.complete_path()
     debian.ensure((IPTABLES,))
     inside = ("nsenter", f"--net=/proc/{record.node_pid}/ns/net")
-    subprocess.run([*inside, *DIVERT], check=True, timeout=30)
+    divert = [*inside, "iptables", "-t", "mangle", "-A", *NEW_CONNECTIONS.split()]
     command = (*inside, go_program("network_policies"), node.kubeconfig, NODE_NAME)
     with attached(command, log=log, environment={}):
         eventually(lambda: "enforcing" in log.read_text(), what="the engine knows the policies", seconds=60)
-        yield
+        subprocess.run(divert, check=True, timeout=30)
+        try:
+            yield
+        finally:  # without the engine nothing would pass
+            subprocess.run(["-D" if part == "-A" else part for part in divert], check=True, timeout=30)
 
 
 def passing(kubectl: Kubectl, sender: str, targets: list[tuple[str, int]]) -> set[tuple[str, int]]:
@@ -166,8 +156,9 @@ def test_what_must_pass_passes_and_all_else_is_dropped(node: LocalCluster, tmp_p
             }
             assert table(kubectl, node.host_address) == everything, "nobody enforces them"
             with enforcing(node, tmp_path / "engine.log"):
+                one_of_each = [(node.host_address, HTTPS), (node.host_address, OTHER)]
                 eventually(
-                    lambda: not passing(kubectl, "worker", [(node.host_address, OTHER)]), what="they are enforced"
+                    lambda: passing(kubectl, "worker", one_of_each) == {one_of_each[0]}, what="they are enforced"
                 )
                 assert table(kubectl, node.host_address) == {
                     "to the world": TO_THE_WORLD,

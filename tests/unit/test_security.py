@@ -12,5 +12,9 @@ NAMED = re.findall(r"`(\w+/test_\w+\.py)(?:::(\w+))?`", TEXT)
 
 def test_every_test_that_is_named_exists() -> None:
     assert len(NAMED) > 30
-    missing = [(path, name) for path, name in NAMED if f"def {name}" not in (CHECKOUT / "tests" / path).read_text()]
+    missing = [
+        (path, name)
+        for path, name in NAMED
+        if not re.search(rf"def {name or 'test_.*'}\(", (CHECKOUT / "tests" / path).read_text())
+    ]
     assert missing == []
