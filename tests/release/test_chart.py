@@ -45,6 +45,13 @@ def test_it_is_the_chart_with_the_images_of_the_registry_by_digest() -> None:
     assert packed == expected
 
 
+def test_all_that_is_in_it_has_the_time_of_the_release() -> None:
+    """RFC 1952, 2.3: the time of a gzip file is in its bytes 4 to 7."""
+    assert int.from_bytes(package()[4:8], "little") == TIMESTAMP
+    with tarfile.open(fileobj=io.BytesIO(package())) as content:
+        assert {member.mtime for member in content} == {TIMESTAMP}
+
+
 def test_a_clone_with_other_file_times_gives_the_same_bytes(tmp_path: Path) -> None:
     shutil.copytree(CHECKOUT / "chart", tmp_path / "chart")
     for path in (tmp_path / "chart").rglob("*"):

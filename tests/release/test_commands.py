@@ -12,14 +12,13 @@ from devcluster.errors import ClusterError
 from region_tick.contract import VERSION
 from release import __main__ as commands
 from release.images import IMAGES
-from release.oci import MANIFEST, Layout, write_index
+from release.oci import Layout, write_index
 from tests.harness.registry import Registry, registry
+from tests.release.small_images import write_platforms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-CONFIG = "application/vnd.oci.image.config.v1+json"
 
 
 @pytest.fixture
@@ -29,14 +28,11 @@ def running() -> Iterator[Registry]:
 
 
 def assembled(out: Path, *, changed: str = "") -> Path:
-    """Write images without layers where `assemble` would; the image `changed` has other content than otherwise."""
+    """Make the indexes, as `assemble` does; the image `changed` has other content than otherwise."""
+    write_platforms(out, changed=changed)
+    (out / "images").mkdir()
     for image in IMAGES:
-        layout = Layout.make(out / "platforms" / image.name)
-        about = {"mediaType": CONFIG, "architecture": "amd64", "os": "linux", "author": str(image.name == changed)}
-        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": layout.add_json(about), "layers": []}
-        layout.name(layout.add_json(manifest))
-        (out / "images").mkdir(exist_ok=True)
-        write_index([layout], out / "images" / image.name)
+        write_index([Layout(out / "platforms/amd64" / image.name)], out / "images" / image.name)
     return out
 
 
