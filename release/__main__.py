@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import click
 
+from devcluster import commands
 from devcluster.errors import ClusterError
 from region_tick.contract import VERSION
 from release import assembly
 from release.images import IMAGES, build
-from release.publish import attach, push
+from release.publish import attach, push, refuse_other_content
 from release.sbom import CYCLONEDX
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
@@ -33,8 +33,11 @@ _timestamp = click.option(
 
 
 def _commit_time() -> int:
-    command = ["git", "log", "-1", "--format=%ct"]
-    return int(subprocess.run(command, cwd=_CHECKOUT, capture_output=True, text=True, check=True, timeout=30).stdout)
+    try:
+        return int(commands.run("git", "-C", str(_CHECKOUT), "log", "-1", "--format=%ct", seconds=30))
+    except ClusterError as error:
+        message = f"no commit gives the time of the release, so give --timestamp or SOURCE_DATE_EPOCH: {error}"
+        raise ClusterError(message) from error
 
 
 @click.group()
@@ -58,16 +61,9 @@ def build_images(out: Path, timestamp: int, python_image: str | None) -> None:
 @_timestamp
 @_registry
 def assemble(out: Path, timestamp: int, registry: str) -> None:
-    """Join the platforms' images, list what is in the images, and write install.yaml and the checksums."""
+    """Join the platforms' images, list what is in them, and write install.yaml, the chart and the checksums."""
     assembly.assemble(_CHECKOUT, out, registry, timestamp=timestamp)
     click.echo((out / assembly.CHECKSUMS).read_text(), nl=False)
-
-
-@main.command()
-@_out
-def checksums(out: Path) -> None:
-    """Write the checksums again, after files were added to the assets."""
-    assembly.write_checksums(out)
 
 
 @main.command("push")
@@ -76,8 +72,11 @@ def checksums(out: Path) -> None:
 @click.option("--plain-http", is_flag=True, help="The registry has no TLS.")
 @click.option("--sboms", is_flag=True, help="Attach the SBOMs to the images. The registry must know referrers.")
 def push_images(out: Path, registry: str, *, plain_http: bool, sboms: bool) -> None:
-    """Push the images that `assemble` made."""
-    for image in assembly.assembled(out):
+    """Push the images that `assemble` made, or nothing if the registry has other content under one of their tags."""
+    images = assembly.assembled(out)
+    for image in images:
+        refuse_other_content(image.layout, f"{registry}/{image.repository}:{VERSION}", plain_http=plain_http)
+    for image in images:
         repository = f"{registry}/{image.repository}"
         push(image.layout, f"{repository}:{VERSION}", plain_http=plain_http)
         for platform in image.platforms if sboms else ():

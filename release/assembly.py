@@ -2,7 +2,8 @@
 
 dist/platforms/ARCHITECTURE/NAME   the image of one platform, by `build`, perhaps on another machine
 dist/images/NAME                   the index of all platforms
-dist/assets/                       what a release's page has: SBOMs, install.yaml, images.txt, SHA256SUMS
+dist/assets/                       what a release's page has: SBOMs, install.yaml, the Helm chart, images.txt, base.txt,
+                                   SHA256SUMS
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ from typing import TYPE_CHECKING
 
 from devcluster.errors import ClusterError
 from region_tick.contract import VERSION
+from release.chart import chart_package
 from release.images import IMAGES
 from release.install_yaml import install_yaml
 from release.oci import Descriptor, Layout, write_index
 from release.sbom import sbom
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 CHECKSUMS = "assets/SHA256SUMS"
+_CHART = f"assets/region-tick-{VERSION}.tgz"
+_BASE = "org.opencontainers.image.base.name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +52,7 @@ def assemble(checkout: Path, out: Path, registry: str, *, timestamp: int) -> Non
     for folder in ("images", "assets"):
         shutil.rmtree(out / folder, ignore_errors=True)
         (out / folder).mkdir(parents=True)
-    digests = {}
+    digests, bases = {}, set()
     for image in IMAGES:
         platforms = [Layout(path.parent) for path in sorted(out.glob(f"platforms/*/{image.name}/index.json"))]
         if not platforms:
@@ -56,18 +61,23 @@ def assemble(checkout: Path, out: Path, registry: str, *, timestamp: int) -> Non
         for platform in platforms:
             asset = _sbom_path(out, image.name, platform.folder.parent.name)
             asset.write_bytes(sbom(platform, image.repository, VERSION, timestamp=timestamp))
+            bases.add(platform.read(platform.root)["annotations"][_BASE])
         digests[image.repository] = write_index(platforms, out / "images" / image.name).root["digest"]
     (out / "assets/install.yaml").write_text(install_yaml(checkout, registry, digests))
-    names = [f"{registry}/{name}@{digest}\n" for name, digest in digests.items()]
-    (out / "assets/images.txt").write_text("".join(names))
-    write_checksums(out)
+    (out / _CHART).write_bytes(chart_package(checkout, registry, digests, timestamp=timestamp))
+    _write_lines(out / "assets/images.txt", (f"{registry}/{name}@{digest}" for name, digest in digests.items()))
+    _write_lines(out / "assets/base.txt", sorted(bases))
+    _write_checksums(out)
 
 
-def write_checksums(out: Path) -> None:
+def _write_checksums(out: Path) -> None:
     """Write the checksums of all assets, in the format that `sha256sum --check` reads."""
     assets = sorted(path for path in (out / "assets").iterdir() if path != out / CHECKSUMS)
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in assets]
-    (out / CHECKSUMS).write_text("".join(lines))
+    _write_lines(out / CHECKSUMS, (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in assets))
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines))
 
 
 def assembled(out: Path) -> list[Assembled]:

@@ -56,6 +56,11 @@ class Manifest:
                 if found.value == value:
                     yield Edit(found.start_mark.index, found.end_mark.index, text)
 
+    def replace_lines(self, key: str, value: str, text: str) -> Iterator[Edit]:
+        """Replace the whole line wherever a value belongs to a key, in all objects."""
+        for found in self.replace_all(key, value, text):
+            yield Edit(self.text.rfind("\n", 0, found.start) + 1, self.text.find("\n", found.end), text)
+
     def edited(self, edits: list[Edit]) -> str:
         """Return the text with the changes made."""
         text = self.text

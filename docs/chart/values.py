@@ -44,6 +44,7 @@ SHARED = (CRD, PRIORITY_CLASS)
 _POD = "spec.template.spec"
 _OPERATOR = f"{_POD}.containers.operator"
 _WORKER = f"{_POD}.containers.worker"
+_POSTGRES = 5432
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ def values(manifests: Mapping[str, Manifest]) -> list[Value]:
     return [
         _image(
             "operator.image",
-            "The operator's image. Without a tag it is the chart's release; a digest goes before a tag.",
+            "The operator's image. Without tag and digest it is the chart's release; a digest goes before a tag.",
             (operator, f"{_OPERATOR}.image"),
         ),
         _hole("operator.replicas", "One replica leads, the others stand by.", COUNT, (operator, "spec.replicas")),
@@ -117,6 +118,7 @@ def values(manifests: Mapping[str, Manifest]) -> list[Value]:
         _hole("worker.replicas", "If one worker dies, another takes over its tasks.", COUNT, (worker, "spec.replicas")),
         _hole("worker.resources", "As in a container.", OBJECT, (worker, f"{_WORKER}.resources")),
         _switch("networkPolicies.enabled", "NetworkPolicies for operator, ticks and workers.", False, NETWORK),
+        _database_ports(manifests[NETWORK]),
         _switch(
             "admission.enabled",
             "Let nobody delete a RegionScheduler whose regions tick without a confirmation. One release of a cluster"
@@ -152,7 +154,8 @@ def _image(path: str, about: str, place: tuple[Manifest, str]) -> Value:
     repository, _, tag = manifest.read(where).rpartition(":")
     if tag != VERSION:
         raise MissingPlaceError(f"{manifest.name} names {tag!r} instead of the release {VERSION}: see docs/release.md")
-    text = f'{{{{ include "region-tick.image" (dict "image" .Values.{path} "chart" .Chart) }}}}'
+    name = path.partition(".")[0]
+    text = f'{{{{ include "region-tick.image" (dict "name" "{name}" "image" .Values.{path} "chart" .Chart) }}}}'
     default = {"repository": repository, "tag": "", "digest": ""}
     return Value(path=path, about=about, schema=IMAGE, default=default, edits=_edits(text, [place]))
 
@@ -187,10 +190,27 @@ def _pull_secrets(*deployments: Manifest) -> Value:
     text = "{{- with .Values.imagePullSecrets }}\n      imagePullSecrets: {{ toJson . }}\n{{- end }}"
     return Value(
         path="imagePullSecrets",
-        about="Secrets for the registry, for operator and workers; the ticks' are in spec.tick.imagePullSecrets.",
+        about="Secrets for the registry, for operator, workers and a RegionScheduler of the chart. Where the operator"
+        " makes the RegionScheduler, the release's notes have the command that tells the ticks.",
         schema={"type": "array", "items": {"type": "object", "required": ["name"], "properties": {"name": NAME}}},
         default=[],
         edits={item.name: [item.append(f"{_POD}.terminationGracePeriodSeconds", text)] for item in deployments},
+    )
+
+
+def _database_ports(policies: Manifest) -> Value:
+    """Return the ports of Postgres, which stand in the policy of each kind of pod."""
+    port = "        - {protocol: TCP, port: {{ toJson . }}}"
+    text = f"{{{{- range .Values.networkPolicies.databasePorts }}}}\n{port}\n{{{{- end }}}}"
+    edits = list(policies.replace_lines("port", str(_POSTGRES), text))
+    if not edits:
+        raise MissingPlaceError(f"{policies.name} has no port {_POSTGRES}, see docs/chart/values.py")
+    return Value(
+        path="networkPolicies.databasePorts",
+        about="The ports of Postgres, and of a pooler before it, that the pods may connect to.",
+        schema={"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1, "maximum": 65535}},
+        default=[_POSTGRES],
+        edits={policies.name: edits},
     )
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.harness.helm import CHART, KEEP, Helm, Objects, at, objects
+from release.chart import chart_package
+from tests.harness.helm import CHART, KEEP, RELEASE, Helm, Objects, at, objects
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator_process import CHECKOUT
 
@@ -105,6 +106,27 @@ def test_the_example_of_an_overlay_is_what_the_values_can_say_too(
     for item in (rendered[OPERATOR], made[OPERATOR]):
         at(item, f"{CONTAINER}.env").sort(key=lambda variable: variable["name"])
     assert rendered == the_rest(made)
+
+
+def test_the_chart_of_a_release_names_its_images_by_digest_unless_the_values_say_more(
+    helm: Helm, tmp_path: Path
+) -> None:
+    package = tmp_path / "chart.tgz"
+    digests = {f"region-tick/{name}": f"sha256:{digit * 64}" for name, digit in (("operator", "a"), ("tick", "b"))}
+    package.write_bytes(chart_package(CHECKOUT, "registry.example.com", digests, timestamp=0))
+
+    def images(*options: str) -> list[str]:
+        container = at(objects(helm("template", RELEASE, str(package), *options))[OPERATOR], CONTAINER)
+        return [container["image"], at(container, "env.TICK_IMAGE.value")]
+
+    operator, tick = (f"registry.example.com/{name}@{digest}" for name, digest in digests.items())
+    assert images() == [operator, tick]
+    assert images("--set=tick.image.tag=mine") == [operator, "registry.example.com/region-tick/tick:mine"]
+    assert images(f"--set=tick.image.digest={DIGEST},tick.image.tag=mine") == [
+        operator,
+        f"registry.example.com/region-tick/tick@{DIGEST}",
+    ]
+    assert images("--set=operator.image.repository=mirror/o")[0] == f"mirror/o@{digests['region-tick/operator']}"
 
 
 def test_helm_has_nothing_to_complain_of(helm: Helm) -> None:

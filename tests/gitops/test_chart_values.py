@@ -87,7 +87,7 @@ ADDED: dict[str, tuple[Any, set[Key]]] = {
 }
 """What objects each switch adds, or takes away where it is on by default."""
 
-WITH_OTHERS = {"database.directUrl", "regionScheduler.spec"}
+WITH_OTHERS = {"database.directUrl", "regionScheduler.spec", "networkPolicies.databasePorts"}
 """The values that change something only beside another one: each has a test of its own."""
 
 REFUSED = {
@@ -103,6 +103,10 @@ REFUSED = {
         "at '/operator/settings/RETENTION_DAYS': minimum: got 0, want 1",
     ),
     "a digest that is none": ("tick.image.digest=latest", "at '/tick/image/digest': 'latest' does not match pattern"),
+    "a port that is none": (
+        "networkPolicies.databasePorts={0}",
+        "at '/networkPolicies/databasePorts/0': minimum: got 0, want 1",
+    ),
     "a field of a RegionScheduler": (
         "regionScheduler.spec.tick.timout=5m",
         "additional properties 'timout' not allowed",
@@ -173,6 +177,22 @@ def test_a_regionscheduler_is_nobodys_to_delete_and_the_operator_makes_none(helm
     assert at(made[OPERATOR], f"{CONTAINER}.env.BOOTSTRAP.value") == "false"
 
 
+def test_the_secrets_for_the_registry_reach_the_ticks_unless_the_spec_has_its_own(helm: Helm) -> None:
+    secrets, own = [{"name": "pull"}], [{"name": "own"}]
+    options = ("--set=regionScheduler.create=true", f"--set-json=imagePullSecrets={json.dumps(secrets)}")
+    assert helm.template(*options)[SCHEDULER]["spec"] == {"tick": {"imagePullSecrets": secrets}}
+    spec = f"--set-json=regionScheduler.spec.tick.imagePullSecrets={json.dumps(own)}"
+    assert helm.template(*options, spec)[SCHEDULER]["spec"] == {"tick": {"imagePullSecrets": own}}
+
+
+def test_every_pod_may_connect_to_all_ports_of_the_database(helm: Helm) -> None:
+    made = helm.template("--set=networkPolicies.enabled=true,networkPolicies.databasePorts={6543,5433}")
+    for key in ADDED["networkPolicies.enabled"][1]:
+        [rule] = made[key]["spec"]["egress"]
+        ports = {port["port"] for port in rule["ports"] if port["protocol"] == "TCP"}
+        assert ports - {53, 443, 6443} == {6543, 5433}, key
+
+
 def test_the_notes_say_what_to_do_next(helm: Helm) -> None:
     def notes(*options: str) -> str:
         return helm("install", "x", str(CHART), "--dry-run=client", *options).partition("NOTES:")[2]
@@ -182,8 +202,11 @@ def test_the_notes_say_what_to_do_next(helm: Helm) -> None:
     assert secret in notes()
     assert secret not in notes("--set=database.url=postgresql://x")
     assert tell not in notes()
-    assert tell in notes("--set=database.secret=mine")
-    assert tell not in notes("--set=database.secret=mine,regionScheduler.create=true")
+    told = {"databaseSecret": "mine", "imagePullSecrets": [{"name": "pull"}]}
+    changed = f"--set-json={json.dumps({'database': {'secret': 'mine'}, 'imagePullSecrets': told['imagePullSecrets']})}"
+    command = next(line for line in notes(changed).splitlines() if tell in line)
+    assert json.loads(command.split("'")[1]) == {"spec": {"tick": told}}
+    assert tell not in notes(changed, "--set=regionScheduler.create=true")
 
 
 @pytest.mark.parametrize(("value", "message"), REFUSED.values(), ids=REFUSED)

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.gitops
 
 NAMESPACE = "region-tick"
 NEXT_VERSION = "0.1.1-next"
+NEXT_DIGEST = f"sha256:{'0f' * 32}"
 KINDS = "serviceaccounts,roles,rolebindings,deployments,poddisruptionbudgets,crds,priorityclasses"
 SHARED = {("CustomResourceDefinition", "regionschedulers.region-tick.dev"), ("PriorityClass", "region-tick")}
 SCHEDULER = ("RegionScheduler", "default")
@@ -102,13 +103,14 @@ def test_an_upgrade_changes_what_it_names_and_an_uninstallation_leaves_what_tick
 def test_a_new_release_brings_its_images_and_keeps_the_values(here: Helm, tmp_path: Path, keeping: str) -> None:
     install(here, WITHOUT_SHARED, "--set=operator.replicas=3")
     chart = shutil.copytree(CHART, tmp_path / "chart")
-    (chart / "Chart.yaml").write_text((chart / "Chart.yaml").read_text().replace(VERSION, NEXT_VERSION))
+    about = (chart / "Chart.yaml").read_text().replace(VERSION, NEXT_VERSION)
+    (chart / "Chart.yaml").write_text(f"{about}annotations: {{region-tick.dev/operator-digest: {NEXT_DIGEST!r}}}\n")
     here("upgrade", RELEASE, str(chart), keeping)
     operator = standing(here)["Deployment", "region-operator"]["spec"]
     [container] = operator["template"]["spec"]["containers"]
     variables = {variable["name"]: variable.get("value") for variable in container["env"]}
     named = (operator["replicas"], container["image"], variables["TICK_IMAGE"])
-    assert named == (3, f"region-tick/operator:{NEXT_VERSION}", f"region-tick/tick:{NEXT_VERSION}")
+    assert named == (3, f"region-tick/operator@{NEXT_DIGEST}", f"region-tick/tick:{NEXT_VERSION}")
 
 
 def test_a_second_release_of_a_cluster_leaves_out_what_the_first_has(helm: Helm) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from devcluster import buildah
 from release.images import IMAGES, Image
 from tests.harness.long import LONG
 from tests.release.clones import TICK, TIMESTAMP, built, clone
@@ -42,6 +43,12 @@ def test_all_that_a_build_adds_has_the_time_of_the_release(tick_image: Layout) -
         with tarfile.open(tick_image.blob(layer)) as content:
             assert {member.mtime for member in content} == {TIMESTAMP}
     assert configuration["created"] == "2026-09-21T14:13:20Z"
+
+
+def test_an_image_names_its_base(tick_image: Layout) -> None:
+    """Whoever makes the release again needs the name, which is part of the image."""
+    annotations = tick_image.read(tick_image.root)["annotations"]
+    assert annotations["org.opencontainers.image.base.name"] == buildah.base_name()
 
 
 def test_no_layer_has_logs_or_caches_or_what_the_host_lent(tick_image: Layout) -> None:

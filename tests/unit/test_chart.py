@@ -62,6 +62,14 @@ def test_only_the_places_change_and_comments_stay() -> None:
     assert manifest.edited(edits) == expected.replace("# of B\n", "# of B\n        [more]\n")
 
 
+def test_a_line_is_replaced_in_all_objects() -> None:
+    manifest = Manifest("a.yaml", TEXT)
+    expected = TEXT.replace("  namespace: here", "one").replace(
+        "subjects: [{name: x, namespace: here}, {name: y, namespace: there}]", "one"
+    )
+    assert manifest.edited(list(manifest.replace_lines("namespace", "here", "one"))) == expected
+
+
 def test_a_missing_place_names_the_file_and_the_step() -> None:
     with pytest.raises(MissingPlaceError, match=r"a\.yaml has no spec\.containers\.other\.image: 'other' is missing"):
         Manifest("a.yaml", TEXT).read("spec.containers.other.image")
