@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.harness.helm import CHART, KEEP, Helm, Objects, at, objects
+from tests.harness.helm import CHART, KEEP, Helm, at
 from tests.harness.kubectl import Kubectl
+from tests.harness.objects import objects
 from tests.harness.operator_process import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.harness.objects import Objects
 
 pytestmark = pytest.mark.gitops
 
