@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 CHART = CHECKOUT / "chart"
 RELEASE = "region-tick"
-KEEP = {"helm.sh/resource-policy": "keep"}
-"""The annotation of what stays when a release is uninstalled."""
+KEEP = {"helm.sh/resource-policy": "keep", "argocd.argoproj.io/sync-options": "Prune=false"}
+"""The annotations of what stays when a release is uninstalled, or leaves the Git repository of Argo CD."""
 TIMEOUT_SECONDS = 180
 
 
