@@ -70,7 +70,7 @@ test-network: $(STAMP) ## Run the test of the NetworkPolicies with an engine tha
 	@$(PYTEST) -m network tests/node
 
 test-signing: $(STAMP) ## Run the tests of signatures of images with cosign, which is built first (four minutes)
-	@$(BIN)/python -m tests.harness.go_program cosign
+	@$(BIN)/python -m tests.harness.go_program flux/cosign
 	@$(PYTEST) -m signing tests/release
 
 check: $(STAMP) ## Lint, check types and the direction of imports

@@ -26,7 +26,9 @@ BY_HAND = ("_helpers.tpl", "NOTES.txt", "secret.yaml", "regionscheduler.yaml")
 
 _WIDTH = 100
 _NAMESPACE = "region-tick"
-_KEEP = "  annotations: {helm.sh/resource-policy: keep} # other installations of the cluster need it too"
+_KEEP = """\
+  # Other installations of the cluster need it too. Argo CD heeds `keep` only when an Application is deleted.
+  annotations: {helm.sh/resource-policy: keep, argocd.argoproj.io/sync-options: Prune=false}"""
 
 
 def make_files() -> dict[Path, str]:

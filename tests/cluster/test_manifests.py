@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from region_tick.contract import VERSION
 from tests.harness.kubectl import Kubectl
+from tests.harness.objects import objects
 from tests.harness.operator_process import CHECKOUT
 from tests.harness.operator_rights import operator_kubeconfig
 from tests.harness.waiting import eventually
@@ -23,12 +25,9 @@ if TYPE_CHECKING:
     from tests.harness.cluster import RunOperator
 
 MANIFESTS = CHECKOUT / "manifests"
-OPTIONS = ("network", "worker", "admission")
+OPTIONS = ("network", "worker")
+"""The options of an installation; manifests/admission is an option of a cluster."""
 CONFIRM = "region-tick.dev/confirm-delete=true"
-
-
-def objects(text: str) -> dict[tuple[str, str], Any]:
-    return {(item["kind"], item["metadata"]["name"]): item for item in yaml.safe_load_all(text) if item}
 
 
 def test_the_folder_and_its_base_for_kustomize_are_the_same(kubectl: Kubectl) -> None:
@@ -70,8 +69,23 @@ def test_the_example_of_an_overlay_changes_what_overlays_change(kubectl: Kubectl
     assert container["resources"]["limits"] == {"memory": "1Gi"}
 
 
+def test_the_example_for_git_keeps_what_ticks_need_and_names_the_images_of_a_registry(kubectl: Kubectl) -> None:
+    made = objects(kubectl("kustomize", str(CHECKOUT / "examples/gitops")))
+    kept = {"argocd.argoproj.io/sync-options": "Prune=false", "kustomize.toolkit.fluxcd.io/prune": "disabled"}
+    annotated = {kind: item["metadata"].get("annotations", {}) for (kind, _), item in made.items()}
+    stays = {kind for kind, annotations in annotated.items() if annotations | kept == annotations}
+    assert stays == {"CustomResourceDefinition", "Namespace", "PriorityClass", "RegionScheduler"}
+
+    [container] = made["Deployment", "region-operator"]["spec"]["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    registry = "registry.example.com/region-tick"
+    assert container["image"] == f"{registry}/operator:{VERSION}"
+    assert variables["TICK_IMAGE"] == f"{registry}/tick:{VERSION}"
+    assert variables["BOOTSTRAP"] == "false"
+
+
 def write_overlay(folder: Path, namespace: str) -> None:
-    """Write an installation with all options in a namespace of its own, as a user does."""
+    """Write a further installation with its options, in a namespace of its own, as a user does."""
     back = "/".join([".."] * len(folder.resolve().parts[1:]))
     components = [f"{back}{MANIFESTS / option}" for option in OPTIONS]
     text = {"namespace": namespace, "resources": [f"{back}{MANIFESTS / 'namespaced'}"], "components": components}

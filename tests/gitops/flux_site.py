@@ -26,6 +26,10 @@ SOON = {"interval": "1h", "retryInterval": "2s", "timeout": "60s"}
 """A Kustomization that is followed at once, when its artifact changes or somebody asks, and not of itself."""
 
 
+WITHOUT_PODS = [{"target": {"kind": "Deployment"}, "patch": "- {op: replace, path: /spec/replicas, value: 0}"}]
+"""The patches of a Kustomization by which no pod is wanted: there is no node."""
+
+
 def shipped(file: str) -> dict[str, Any]:
     """Return the object of a file of manifests/gitops/flux."""
     body: dict[str, Any] = yaml.safe_load((SHIPPED / file).read_text())
@@ -38,13 +42,6 @@ def regionscheduler(*, without: str = "", **spec: Any) -> dict[str, bytes]:
     body["spec"] = spec
     body["metadata"]["annotations"].pop(without, None)
     return {"regions/regionscheduler.yaml": yaml.safe_dump(body).encode()}
-
-
-def without_pods() -> list[dict[str, Any]]:
-    """Return the shipped patches, and one by which no pod is wanted: there is no node."""
-    none = "- {op: replace, path: /spec/replicas, value: 0}"
-    own: list[dict[str, Any]] = shipped("region-tick.yaml")["spec"]["patches"]
-    return [*own, {"target": {"kind": "Deployment"}, "patch": none}]
 
 
 @dataclass(frozen=True, slots=True)

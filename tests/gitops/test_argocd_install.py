@@ -73,9 +73,10 @@ def secret(kubectl: Kubectl, database: psycopg.Connection[tuple[Any, ...]], node
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    """A repository with everything: the operator, and its RegionScheduler."""
+    """A repository with everything: the operator, and its RegionScheduler. The images are on the node."""
     repository = Repository(tmp_path / "repository")
     repository.take("manifests", "crds", PATH)
+    repository.edit(f"{PATH}/Kustomization", "registry.example.com/", "")
     repository.commit("Install")
     return repository
 
@@ -124,7 +125,9 @@ def test_git_installs_all_and_mends_it_and_deleting_the_application_leaves_the_r
     application.will_be("Synced", "Healthy")
     application.delete(cascade=True)
     eventually(lambda: not is_installed(kubectl), what="its namespace has gone", seconds=90)
-    assert kubectl.get("crd", "regionschedulers.region-tick.dev"), "Argo CD deletes no resource type"
+    assert kubectl.get("crd", "regionschedulers.region-tick.dev"), (
+        "Argo CD deletes no resource type with an Application"
+    )
 
 
 def test_a_secret_that_comes_last_is_found(

@@ -13,6 +13,7 @@ from tests.gitops.conftest import EXAMPLE, PATH
 from tests.harness.argocd_application import Application
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator_process import OperatorProcess
+from tests.harness.operator_rights import install_rights, operator_kubeconfig
 from tests.harness.regions import add_regions as add_regions_to
 from tests.harness.repository import Repository
 from tests.harness.waiting import eventually
@@ -67,7 +68,9 @@ def test_two_namespaces_do_not_disturb_each_other(
     with new_database(postgres, template=migrated_template) as name:
         database = postgres.url(name)
         add_regions_to(database, 3)
-        place = {"KUBECONFIG": str(second.kubeconfig), "POD_NAMESPACE": second.namespace, "DATABASE_URL": database}
+        install_rights(second)
+        kubeconfig = operator_kubeconfig(second, tmp_path)
+        place = {"KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": second.namespace, "DATABASE_URL": database}
         with run_operator(**GIT), OperatorProcess(tmp_path / "second.log", GIT | place):
             application.will_be("Synced", "Healthy")
             second_application.will_be("Synced", "Healthy")

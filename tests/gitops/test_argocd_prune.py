@@ -1,4 +1,4 @@
-"""A RegionScheduler that Git no longer has, under a real Argo CD that prunes: what stays, and the way back."""
+"""A RegionScheduler, or what all ticks need, leaves Git, under a real Argo CD that prunes: what stays, and how back."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.gitops.conftest import EXAMPLE, OTHERS
+from tests.gitops.conftest import EXAMPLE, OTHER, OTHERS, PATH
+from tests.harness.argocd_application import Application
+from tests.harness.repository import Repository
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
-    from tests.harness.argocd_application import Application
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.harness.argocd import ArgoCd
     from tests.harness.cluster import RunOperator
     from tests.harness.kubectl import Kubectl
     from tests.harness.regions import AddRegions
-    from tests.harness.repository import Repository
 
 pytestmark = [pytest.mark.gitops, pytest.mark.timeout(600)]
 
 GIT = {"BOOTSTRAP": "false"}
 GUARD = "    argocd.argoproj.io/sync-options: Prune=false\n"
+KUSTOMIZATION = f"{PATH}/Kustomization"
 REGIONS = 3
 
 
@@ -33,6 +38,20 @@ def orphaning(repository: Repository) -> Repository:
     return repository
 
 
+@pytest.fixture
+def whole(argo: ArgoCd, kubectl: Kubectl, tmp_path: Path) -> Iterator[Application]:
+    """An Application of the whole example, in the test's namespace. There is no node, so no pod is wanted."""
+    repository = Repository(tmp_path / "whole")
+    repository.take("crds", "manifests", PATH)
+    (repository.folder / OTHERS).write_text(OTHER)
+    repository.edit(KUSTOMIZATION, "patches:", f"namespace: {kubectl.namespace}\npatches:")
+    repository.edit(KUSTOMIZATION, "- {op: add,", "- {op: replace, path: /spec/replicas, value: 0}\n      - {op: add,")
+    repository.commit("Install")
+    application = Application.create(argo, repository, kubectl.namespace, path=PATH, namespace=kubectl.namespace)
+    yield application
+    application.delete(cascade=False)
+
+
 def uid(kubectl: Kubectl) -> str:
     return str(kubectl.scheduler().get("metadata", {}).get("uid", ""))
 
@@ -41,6 +60,14 @@ def children(kubectl: Kubectl) -> set[str]:
     """Return the uids of the CronJobs and of the quota."""
     items = [*kubectl.cronjobs().values(), kubectl.get("resourcequota", "region-tick")]
     return {item["metadata"]["uid"] for item in items}
+
+
+def needed(kubectl: Kubectl) -> set[str]:
+    """Return the uids of what all CronJobs need, and of the RegionScheduler, without what is being deleted."""
+    shared = ("crd", "regionschedulers.region-tick.dev"), ("priorityclass", "region-tick")
+    items = [kubectl.get(kind, name) for kind, name in (*shared, ("namespace", kubectl.namespace))]
+    metas = [item["metadata"] for item in (*items, kubectl.scheduler())]
+    return {meta["uid"] for meta in metas if "deletionTimestamp" not in meta}
 
 
 def follows_the_table(kubectl: Kubectl, database: str) -> None:
@@ -150,18 +177,19 @@ def test_an_application_that_is_deleted_with_its_resources_takes_it_all(
 
 
 def test_with_delete_false_it_outlives_its_application(
-    application: Application, run_operator: RunOperator, kubectl: Kubectl, add_regions: AddRegions
+    whole: Application, run_operator: RunOperator, kubectl: Kubectl, add_regions: AddRegions
 ) -> None:
-    application.repository.edit(EXAMPLE, "Prune=false", "Prune=false,Delete=false")
-    application.push("Outlive the Application")
+    for file in (EXAMPLE, KUSTOMIZATION):
+        whole.repository.edit(file, "Prune=false", "Prune=false,Delete=false")
+    whole.push("Outlive the Application")
     add_regions(REGIONS)
     with run_operator(**GIT):
-        application.will_be("Synced", "Healthy")
+        whole.will_be("Synced", "Healthy")
         eventually(lambda: len(kubectl.cronjobs()) == REGIONS, what="all CronJobs")
-        before = uid(kubectl), children(kubectl)
-        application.delete(cascade=True)
-        assert kubectl.fails("get", "configmap", "others"), "the rest has gone"
-        assert (uid(kubectl), children(kubectl)) == before
+        before = needed(kubectl), children(kubectl)
+        whole.delete(cascade=True)
+        assert kubectl.fails("get", "deployment", "region-operator"), "the rest has gone"
+        assert (needed(kubectl), children(kubectl)) == before
 
 
 def test_with_prune_confirm_later_commits_wait_until_a_person_confirms(
@@ -185,3 +213,18 @@ def test_with_prune_confirm_later_commits_wait_until_a_person_confirms(
         application.confirm()
         eventually(lambda: not uid(kubectl), what="it is pruned", seconds=60)
         application.will_have_synced(later)
+
+
+@pytest.mark.parametrize("left", ["../../manifests/namespaced, regionscheduler.yaml", "others.yaml"])
+def test_what_all_ticks_need_stays_when_it_leaves_git(
+    left: str, whole: Application, run_operator: RunOperator, kubectl: Kubectl, add_regions: AddRegions
+) -> None:
+    add_regions(REGIONS)
+    with run_operator(**GIT):
+        whole.will_be("Synced", "Healthy")
+        eventually(lambda: len(kubectl.cronjobs()) == REGIONS, what="all CronJobs")
+        before = needed(kubectl), children(kubectl)
+        whole.repository.edit(KUSTOMIZATION, "../../manifests, regionscheduler.yaml", left)
+        whole.will_have_synced(whole.push("Take it out"))
+        assert (needed(kubectl), children(kubectl)) == before
+        eventually(lambda: whole.sync == "OutOfSync", what="Argo CD shows what it does not prune", seconds=60)

@@ -9,13 +9,16 @@ import pytest
 import yaml
 
 from release.chart import chart_package
-from tests.harness.helm import CHART, KEEP, RELEASE, Helm, Objects, at, objects
+from tests.harness.helm import CHART, KEEP, RELEASE, Helm, at
 from tests.harness.kubectl import Kubectl
+from tests.harness.objects import objects
 from tests.harness.operator_process import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.harness.objects import Objects
 
 pytestmark = pytest.mark.gitops
 

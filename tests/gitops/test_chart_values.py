@@ -170,10 +170,7 @@ def test_a_regionscheduler_is_nobodys_to_delete_and_the_operator_makes_none(helm
         "--set=regionScheduler.create=true,database.secret=mine", f"--set-json=regionScheduler.spec={json.dumps(spec)}"
     )
     assert made[SCHEDULER]["spec"] == {"concurrency": 8, "tick": {"timeout": "5m", "databaseSecret": "mine"}}
-    assert made[SCHEDULER]["metadata"]["annotations"] == KEEP | {
-        "argocd.argoproj.io/sync-options": "Prune=false",
-        "kustomize.toolkit.fluxcd.io/prune": "disabled",
-    }
+    assert made[SCHEDULER]["metadata"]["annotations"] == KEEP | {"kustomize.toolkit.fluxcd.io/prune": "disabled"}
     assert at(made[OPERATOR], f"{CONTAINER}.env.BOOTSTRAP.value") == "false"
 
 

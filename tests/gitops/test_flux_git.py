@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.gitops.flux_site import shipped, without_pods
+from tests.gitops.flux_site import WITHOUT_PODS, shipped
 from tests.harness.git_server import git_server
 from tests.harness.regions import add_regions
 from tests.harness.repository import Repository
@@ -37,7 +37,7 @@ def test_a_copy_of_this_repository_is_followed_commit_by_commit(
         body["spec"] |= {"url": f"{url}/region-tick/.git", "ref": {"branch": "main"}, "interval": "2s"}
         kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(body))
         source = {"kind": "GitRepository", "name": "region-tick"}
-        site.keep(sourceRef=source, path="./examples/gitops", prune=False, patches=without_pods())
+        site.keep(sourceRef=source, path="./examples/gitops", prune=False, patches=WITHOUT_PODS)
         assert site.outcome(commit)["status"] == "True"
         assert kubectl.ready()["reason"] == "InSync"
 

@@ -62,9 +62,12 @@ def site(
 
 
 def release(version: str = VERSION) -> dict[str, bytes]:
-    """Return the files of a release."""
+    """Return the files of a release, whose images are on the node."""
     pattern, named = rb"(region-tick/\w+):" + re.escape(VERSION).encode(), rb"\g<1>:" + version.encode()
     files = files_below(CHECKOUT, "crds", "manifests", "examples")
+    files["examples/gitops/Kustomization"] = files["examples/gitops/Kustomization"].replace(
+        b"registry.example.com/", b""
+    )
     return {path: re.sub(pattern, named, content) for path, content in files.items()}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.gitops.flux_site import regionscheduler, without_pods
+from tests.gitops.flux_site import WITHOUT_PODS, regionscheduler
 from tests.harness.flux import files_below
 from tests.harness.operator_process import CHECKOUT
 from tests.harness.regions import add_regions
@@ -26,7 +26,7 @@ def test_each_folder_of_the_release_builds_and_is_applied(site: FluxSite) -> Non
     digest = site.release(files_below(CHECKOUT, *FOLDERS))
     for path in PATHS:
         name = path.strip("./").replace("/", "-")
-        site.keep(name, path=path, prune=False, wait=False, patches=without_pods())
+        site.keep(name, path=path, prune=False, wait=False, patches=WITHOUT_PODS)
         ready = site.outcome(digest, name)
         assert ready["status"] == "True", (path, ready["message"])
 
@@ -49,6 +49,6 @@ def test_a_regionscheduler_waits_for_the_operators_kustomization(
     eventually(lambda: site.ready("regions").get("reason") == "DependencyNotReady", what="the one waits")
     assert not site.kubectl.scheduler()
     with run_operator(BOOTSTRAP="false"):
-        site.keep("operator", path="./manifests/namespaced", prune=False, patches=without_pods())
+        site.keep("operator", path="./manifests/namespaced", prune=False, patches=WITHOUT_PODS)
         assert site.outcome(digest, "regions")["status"] == "True"
     assert site.kubectl.ready()["reason"] == "InSync"

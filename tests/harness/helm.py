@@ -7,22 +7,20 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from tests.harness.go_program import go_program
+from tests.harness.objects import objects
 from tests.harness.operator_process import CHECKOUT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.harness.objects import Objects
+
 CHART = CHECKOUT / "chart"
 RELEASE = "region-tick"
-KEEP = {"helm.sh/resource-policy": "keep"}
-"""The annotation of what stays when a release is uninstalled."""
+KEEP = {"helm.sh/resource-policy": "keep", "argocd.argoproj.io/sync-options": "Prune=false"}
+"""The annotations of what stays when a release is uninstalled, or leaves the Git repository of Argo CD."""
 TIMEOUT_SECONDS = 180
-
-Objects = dict[tuple[str, str], Any]
-"""Objects by kind and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +55,6 @@ class Helm:
             timeout=TIMEOUT_SECONDS,
             check=False,
         )
-
-
-def objects(text: str) -> Objects:
-    """Return the objects of a text with YAML documents."""
-    return {(item["kind"], item["metadata"]["name"]): item for item in yaml.safe_load_all(text) if item}
 
 
 def at(item: Any, place: str) -> Any:

@@ -1,6 +1,7 @@
 """Gives an operator that runs as a process the rights that it has in a cluster: those of its ServiceAccount, no more.
 
-So every test of an operator is a test of `manifests/namespaced/rbac.yaml` too.
+So a test with `run_operator` is a test of `manifests/namespaced/rbac.yaml` too. A test that calls parts of the operator
+in its own process has an administrator's rights, and so have some operators of tests/faults.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import pytest
 
 from release.oci import Layout, write_index
 from release.publish import push
+from tests.harness.cosign import Key
 from tests.harness.registry import registry
-from tests.release.signing import Key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

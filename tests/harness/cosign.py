@@ -1,4 +1,4 @@
-"""Signs and verifies images by a key, with cosign, offline: no transparency log, no certificate authority."""
+"""Signs and verifies artifacts of a registry by a key, with cosign, offline: no transparency log, no authority."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_SERVICES = ("fulcio", "oidc", "rekor", "tsa")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key pair in a folder of its own."""
+    """A key pair in a folder of its own. Raises subprocess.CalledProcessError if cosign fails."""
 
     folder: Path
 
@@ -31,18 +31,22 @@ class Key:
         key.run("signing-config", "create", *without, "--out", "offline.json")
         return key
 
-    def sign(self, image: str) -> None:
-        """Sign an image, REGISTRY/NAME@DIGEST. The signature becomes a referrer of the image."""
-        options = ("--yes", "--key", "cosign.key", "--signing-config", "offline.json", "--allow-http-registry")
-        self.run("sign", *options, image)
+    @property
+    def public(self) -> Path:
+        return self.folder / "cosign.pub"
 
-    def verify(self, image: str) -> None:
-        """Raises subprocess.CalledProcessError if the image has no signature by this key."""
-        self.run("verify", "--key", "cosign.pub", "--insecure-ignore-tlog=true", "--allow-http-registry", image)
+    def sign(self, artifact: str) -> None:
+        """Sign an artifact, REGISTRY/NAME@DIGEST. The signature becomes a referrer of the artifact."""
+        options = ("--yes", "--key", "cosign.key", "--signing-config", "offline.json", "--allow-http-registry")
+        self.run("sign", *options, artifact)
+
+    def verify(self, artifact: str) -> None:
+        """Raises subprocess.CalledProcessError if the artifact has no signature by this key."""
+        self.run("verify", "--key", "cosign.pub", "--insecure-ignore-tlog=true", "--allow-http-registry", artifact)
 
     def run(self, *arguments: str) -> None:
         environment = {"COSIGN_PASSWORD": "", "HOME": str(self.folder), "HTTPS_PROXY": "http://127.0.0.1:1"}
-        command = [str(go_program("cosign")), *arguments]
+        command = [str(go_program("flux/cosign")), *arguments]
         subprocess.run(
             command,
             cwd=self.folder,
