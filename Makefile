@@ -43,7 +43,7 @@ test-cluster: $(STAMP) ## Run the tests that need a Kubernetes
 test-faults: $(STAMP) ## Run the tests that break what the operator depends on (minutes)
 	@$(PYTEST) $(TOGETHER) tests/faults
 
-test-scale: $(STAMP) ## Run the tests of many regions with 10,000 of them (a quarter of an hour)
+test-scale: $(STAMP) ## Run the tests of many regions with 10,000 of them (three minutes)
 	@SCALE_REGIONS=10000 $(PYTEST) tests/scale
 
 test-kubernetes: $(STAMP) ## Run the tests of tests/cluster on older versions of Kubernetes (half an hour, with the builds)
