@@ -125,13 +125,14 @@ def main() -> int:
 
 
 def fill(operator: Operator, url: str, regions: int) -> None:
-    """Add the regions, and wait for their CronJobs."""
+    """Add the regions in one transaction, because more and more regions would be held. Wait for their CronJobs."""
     wait_until(lambda: operator.logged("reconciled"))
     first = 1
-    for cron, share in SCHEDULES.items():
-        last = min(regions, first + round(share * regions) - 1)
-        add_regions(url, numbered(first, last), cron=cron)
-        first = last + 1
+    with psycopg.connect(url) as connection:
+        for cron, share in SCHEDULES.items():
+            last = min(regions, first + round(share * regions) - 1)
+            add_regions(connection, numbered(first, last), cron=cron)
+            first = last + 1
     wait_until(lambda: len(operator.logged("added")) >= first - 1, seconds=FILL_SECONDS)
     say(f"{first - 1} CronJobs stand")
 

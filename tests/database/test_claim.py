@@ -371,9 +371,14 @@ def test_two_pods_of_a_manual_job_agree_on_one_row(database: str, observer: Obse
     assert verdict.key.tick_at == ago(minutes=3)
 
 
-def test_a_row_that_appears_during_the_claim_is_leased(database: str, observer: Observer) -> None:
+@pytest.mark.parametrize(
+    ("start_deadline", "known_attempt"), [("36000", 1), ("1", 0)], ids=["in time", "late, so that CLAIM inserts"]
+)
+def test_a_row_that_appears_during_the_claim_is_leased(
+    start_deadline: str, known_attempt: int, database: str, observer: Observer
+) -> None:
     """The insert waits for the other's and then conflicts with a row that the statement's snapshot does not show."""
-    tick = environment(database)
+    tick = environment(database, tick_at=ago(minutes=10), START_DEADLINE_SECONDS=start_deadline)
     with closing(connect(tick.database)) as other, ThreadPoolExecutor(1) as pool:
         with observer.connection.transaction():
             observer.insert(tick_at=tick.scheduled_at)
@@ -381,7 +386,7 @@ def test_a_row_that_appears_during_the_claim_is_leased(database: str, observer: 
             until_blocked(database, other)
         verdict = claiming.result(timeout=60)
         assert isinstance(verdict, Leased)
-        assert verdict.attempt == 0
+        assert verdict.attempt == known_attempt
         again = claim(other, tick, lease_seconds=LEASE)
     assert isinstance(again, Leased)
     assert again.attempt == 1

@@ -55,6 +55,6 @@ def test_a_tick_finds_its_row_by_the_primary_key(name: str, database: str) -> No
 
 def test_the_statements_are_all_there() -> None:
     assert set(STATEMENTS) == {
-        "BOUNDS", "MANUAL_LOCK", "MANUAL_TICK_AT", "ROW_OF_JOB", "CLAIM", "RENEW", "GUARD", "FINISH", "FINISHED",
-        "CREATORS", "CREATOR", "ANSWERED", "FAILED", "ITEMS",
+        "BOUNDS", "MANUAL_LOCK", "MANUAL_TICK_AT", "ROW_OF_JOB", "FIRST_CLAIM", "CLAIM", "RENEW", "GUARD", "FINISH",
+        "FINISHED", "CREATORS", "CREATOR", "ANSWERED", "FAILED", "ITEMS",
     }  # fmt: skip

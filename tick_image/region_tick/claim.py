@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, State
 from region_tick.handlers import Window
 from region_tick.session import bound, cursor
-from region_tick.statements import CLAIM, MANUAL_LOCK, MANUAL_TICK_AT, ROW_OF_JOB
+from region_tick.statements import CLAIM, FIRST_CLAIM, MANUAL_LOCK, MANUAL_TICK_AT, ROW_OF_JOB
 
 if TYPE_CHECKING:
     import psycopg
@@ -107,7 +107,8 @@ def claim(connection: psycopg.Connection, environment: Environment, *, lease_sec
             "late_after": late_after,
             "lease_seconds": lease_seconds,
         }
-        row = cursor(connection).execute(CLAIM, parameters).fetchone()
+        rows = cursor(connection)
+        row = rows.execute(FIRST_CLAIM, parameters).fetchone() or rows.execute(CLAIM, parameters).fetchone()
         if row is None:  # another attempt inserted the row after this statement's snapshot: the next claim sees the row
             return Leased(key, attempt=0, until=now)
         if row[1] is None:

@@ -35,6 +35,37 @@ WHERE source = %(source)s::text AND region_id = %(region_id)s::text
   AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text AND job_name = %(job_name)s::text
 """
 
+FIRST_CLAIM = """
+INSERT INTO region_tick.job_run (
+    source, region_id, tick_at, manual_uid, region_code, cron, handler, job_name, pod, node,
+    attempt, state, lease_until, started_at, window_start, window_end)
+SELECT
+    %(source)s::text, %(region_id)s::text, %(tick_at)s::timestamptz, %(manual_uid)s::text,
+    %(region_code)s::text, %(cron)s::text, %(handler)s::text, %(job_name)s::text, %(pod)s::text, %(node)s::text,
+    1, 'running', now + make_interval(secs => %(lease_seconds)s::float8), now,
+    (SELECT min(least(window_end, %(tick_at)s::timestamptz)) FROM region_tick.region_cursor
+     WHERE source = %(source)s::text AND region_id = %(region_id)s::text AND handler = %(handler)s::text),
+    %(tick_at)s::timestamptz
+FROM (SELECT clock_timestamp()) AS clock (now)
+WHERE coalesce(now <= %(tick_at)s::timestamptz + make_interval(secs => %(late_after)s::float8), true)
+  AND NOT EXISTS (
+    SELECT FROM region_tick.suspension
+    WHERE %(manual_uid)s::text = '' AND source = %(source)s::text AND region_id = %(region_id)s::text
+      AND suspended_from < %(tick_at)s::timestamptz AND counted_until >= %(tick_at)s::timestamptz)
+  AND NOT EXISTS (
+    SELECT FROM region_tick.slot_owner
+    WHERE source = %(source)s::text
+      AND slot = pg_catalog.get_byte(pg_catalog.sha256(pg_catalog.convert_to(%(region_id)s::text, 'UTF8')), 0)
+      AND %(installation)s::text NOT IN ('', installation, coalesce(successor, ''))
+      AND since < %(tick_at)s::timestamptz)
+ON CONFLICT DO NOTHING
+RETURNING true AS mine, state, reason, attempt, lease_until, window_start
+"""
+"""Does what CLAIM does in the usual case: the tick has no row, is in time, and nobody else owns or counted the tick. In
+any other case the statement does nothing. Most of a claim's time is planning, and this statement is planned in less
+than half the time of CLAIM.
+"""
+
 CLAIM = """
 WITH since AS (
     SELECT min(least(window_end, %(tick_at)s::timestamptz)) AS window_start FROM region_tick.region_cursor
