@@ -133,7 +133,7 @@ def fill(operator: Operator, url: str, regions: int) -> None:
             last = min(regions, first + round(share * regions) - 1)
             add_regions(connection, numbered(first, last), cron=cron)
             first = last + 1
-    wait_until(lambda: len(operator.logged("added")) >= first - 1, seconds=FILL_SECONDS)
+    wait_until(lambda: operator.logged("reconciled")[-1]["scheduled"] >= first - 1, seconds=FILL_SECONDS)
     say(f"{first - 1} CronJobs stand")
 
 
