@@ -162,12 +162,17 @@ async def weekend(engine: AsyncEngine, now: datetime, seconds_a_row: float) -> l
         began = time.perf_counter()
         until = start + timedelta(hours=hour, minutes=3)
         counted = ticks_to_count(versions, rows, after=start, judged_until=until)
-        ticks += await count_ticks(engine, SUSPENDED, counted)
+        ticks += await count_ticks(engine, SUSPENDED, counted, installation="bench")
         settling += time.perf_counter() - began
         rows |= {(row.version.region_id, row.version.valid_from): Suspension(row.until, ended=False) for row in counted}
     until += timedelta(minutes=1)
     idle = await timed(
-        lambda: count_ticks(engine, SUSPENDED, ticks_to_count(versions, rows, after=until, judged_until=until))
+        lambda: count_ticks(
+            engine,
+            SUSPENDED,
+            ticks_to_count(versions, rows, after=until, judged_until=until),
+            installation="bench",
+        )
     )
     if ticks < REGIONS * 12 * WEEKEND_HOURS:
         raise RuntimeError(f"{ticks:,} ticks were counted")

@@ -14,7 +14,7 @@ from sqlalchemy.schema import CreateSchema
 
 from region_operator.database.engine import make_engine, transaction
 from region_operator.database.indexes import build_indexes
-from region_operator.database.migrate import MIGRATIONS, migrate, newest_revision
+from region_operator.database.migrate import MIGRATIONS, MigrationError, migrate, newest_revision
 from region_operator.database.partitions import ensure_partitions
 from region_operator.ledger.period_queries import read_periods
 from region_operator.ledger.region_schedule_queries import save_versions
@@ -81,7 +81,7 @@ async def count(database: str) -> None:
     _, [period] = await read_periods(engine, installation="uid", retention=timedelta(days=30))
     assert period.finalized_until == ACCOUNTED
     ticks = ticks_to_count(period.versions, period.suspensions, after=period.after, judged_until=NOW)
-    await count_ticks(engine, "s", ticks)
+    await count_ticks(engine, "s", ticks, installation="uid")
     await engine.dispose()
 
 
@@ -98,7 +98,10 @@ async def test_its_partitions_get_the_indexes_while_it_is_in_use(older: str) -> 
     url = DatabaseUrl.parse(older)
     with psycopg.connect(older) as tick:
         tick.execute("SELECT FROM region_tick.job_run FOR SHARE")
-        await asyncio.wait_for(migrate(url), 20)  # the revision waits for no handler's transaction
+        with pytest.raises(MigrationError, match="lock timeout"):  # soon, so that no other tick waits for long
+            await asyncio.wait_for(migrate(url), 20)
+        assert value(older, "SELECT version_num FROM region_tick.alembic_version") == BEFORE
+    await migrate(url)
     assert value(older, PARTITIONS_WITHOUT) != 0
     engine = make_engine(url)
     await build_indexes(engine)

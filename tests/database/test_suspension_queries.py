@@ -15,6 +15,8 @@ from region_operator.ledger.suspension_queries import BATCH, count_ticks
 from region_operator.ledger.suspensions import SuspendedTicks, Suspension
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 SOURCE = "public.region_index"
@@ -55,6 +57,10 @@ async def run(engine: AsyncEngine, at: datetime, *, manual_uid: str = "", source
     )
 
 
+async def count(engine: AsyncEngine, suspensions: Sequence[SuspendedTicks]) -> int:
+    return await count_ticks(engine, SOURCE, suspensions, installation="ours")
+
+
 async def row(engine: AsyncEngine) -> tuple[Any, ...]:
     columns = "first_tick_at, last_tick_at, ticks, counted_until, suspended_until"
     [found] = await execute(engine, f"SELECT {columns} FROM region_tick.suspension WHERE region_id = '1'")
@@ -62,11 +68,11 @@ async def row(engine: AsyncEngine) -> tuple[Any, ...]:
 
 
 async def test_a_row_is_begun_carried_on_and_ended(engine: AsyncEngine) -> None:
-    assert await count_ticks(engine, SOURCE, [ticks(60, 50, new=True)]) == 10
+    assert await count(engine, [ticks(60, 50, new=True)]) == 10
     assert await row(engine) == (ago(59), ago(50), 10, ago(50), None)
-    assert await count_ticks(engine, SOURCE, [ticks(50, 20)]) == 30
+    assert await count(engine, [ticks(50, 20)]) == 30
     assert await row(engine) == (ago(59), ago(20), 40, ago(20), None)
-    assert await count_ticks(engine, SOURCE, [ticks(20, 20, ended=True)]) == 0
+    assert await count(engine, [ticks(20, 20, ended=True)]) == 0
     assert await row(engine) == (ago(59), ago(20), 40, ago(20), ago(20))
     said = await execute(engine, "SELECT region_code, cron, suspended_from, suspended_by FROM region_tick.suspension")
     assert said == [("a", "* * * * *", ago(60), "paused by kubectl-annotate")]
@@ -75,11 +81,11 @@ async def test_a_row_is_begun_carried_on_and_ended(engine: AsyncEngine) -> None:
 async def test_what_was_counted_meanwhile_is_not_counted_again(engine: AsyncEngine) -> None:
     """A process that was frozen goes on with what it read before."""
     for counted in (10, 0):
-        assert await count_ticks(engine, SOURCE, [ticks(60, 50, new=True)]) == counted
+        assert await count(engine, [ticks(60, 50, new=True)]) == counted
     for counted in (30, 0):
-        assert await count_ticks(engine, SOURCE, [ticks(50, 20)]) == counted
-    assert await count_ticks(engine, SOURCE, [ticks(20, 10, ended=True)]) == 10
-    assert await count_ticks(engine, SOURCE, [ticks(10, 5)]) == 0
+        assert await count(engine, [ticks(50, 20)]) == counted
+    assert await count(engine, [ticks(20, 10, ended=True)]) == 10
+    assert await count(engine, [ticks(10, 5)]) == 0
     assert (await row(engine))[2:] == (50, ago(10), ago(10))
 
 
@@ -88,21 +94,21 @@ async def test_a_tick_with_a_row_of_its_own_is_not_counted(engine: AsyncEngine) 
         await run(engine, ago(minutes))
     await run(engine, ago(54), manual_uid="m")
     await run(engine, ago(53), source="public.other")
-    assert await count_ticks(engine, SOURCE, [ticks(60, 50, new=True)]) == 8
+    assert await count(engine, [ticks(60, 50, new=True)]) == 8
     assert (await row(engine))[:3] == (ago(58), ago(50), 8)
-    assert await count_ticks(engine, SOURCE, [ticks(50, 39)]) == 10
+    assert await count(engine, [ticks(50, 39)]) == 10
 
 
 async def test_where_all_ticks_have_their_rows_there_is_nothing_to_say(engine: AsyncEngine) -> None:
     for minutes in (2, 1):
         await run(engine, ago(minutes))
-    assert await count_ticks(engine, SOURCE, [ticks(3, 1, new=True)]) == 0
+    assert await count(engine, [ticks(3, 1, new=True)]) == 0
     assert await execute(engine, "SELECT FROM region_tick.suspension") == []
 
 
 async def test_many_regions_are_written_in_batches(engine: AsyncEngine) -> None:
     many = [ticks(60, 58, new=True, region=str(number)) for number in range(BATCH + 1)]
-    assert await count_ticks(engine, SOURCE, many) == 2 * len(many)
+    assert await count(engine, many) == 2 * len(many)
     assert await execute(engine, "SELECT count(*), sum(ticks) FROM region_tick.suspension") == [
         (BATCH + 1, 2 * (BATCH + 1))
     ]
@@ -110,7 +116,7 @@ async def test_many_regions_are_written_in_batches(engine: AsyncEngine) -> None:
 
 async def test_a_period_knows_the_rows_of_its_suspensions(engine: AsyncEngine) -> None:
     await save_versions(engine, {VERSION.key: VERSION}, installation="uid")
-    await count_ticks(engine, SOURCE, [ticks(60, 50, new=True)])
+    await count(engine, [ticks(60, 50, new=True)])
     _, [period] = await read_periods(engine, installation="uid", retention=timedelta(days=30))
     assert period.versions == [VERSION]
     assert period.suspensions == {("1", ago(60)): Suspension(ago(50), ended=False)}
@@ -118,11 +124,11 @@ async def test_a_period_knows_the_rows_of_its_suspensions(engine: AsyncEngine) -
 
 async def test_a_suspension_whose_end_was_noticed_late_is_ended_all_the_same(engine: AsyncEngine) -> None:
     await save_versions(engine, {VERSION.key: VERSION}, installation="uid")
-    await count_ticks(engine, SOURCE, [ticks(60, 50, new=True)])
+    await count(engine, [ticks(60, 50, new=True)])
     await execute(engine, "UPDATE region_tick.region_schedule SET valid_to = :end", end=ago(40))
     _, [period] = await read_periods(engine, installation="uid", retention=timedelta(days=30))
     await advance(engine, period, NOW, installation="uid")
     _, [period] = await read_periods(engine, installation="uid", retention=timedelta(days=30))
     assert [version.valid_to for version in period.versions] == [ago(40)]
-    await count_ticks(engine, SOURCE, [ticks(50, 40, ended=True)])
+    await count(engine, [ticks(50, 40, ended=True)])
     assert (await read_periods(engine, installation="uid", retention=timedelta(days=30)))[1] == []

@@ -28,6 +28,7 @@ from region_operator.database.tables import (
     region_schedule,
     slot_owner,
     suspension,
+    tick_total,
 )
 from region_tick.contract import SCHEMA
 
@@ -58,7 +59,7 @@ class Right:
 
 
 _SET_BY_TICKS = tuple(
-    column.name for column in job_run.columns if not column.primary_key and column.name != "created_at"
+    column.name for column in job_run.columns if not column.primary_key and column.name not in ("created_at", "counted")
 )
 _ANSWERS = ("etag", "last_modified", "not_before", "platform_id", "last_polled_at", "last_error", "failures")
 _CREATORS = (
@@ -91,7 +92,7 @@ RIGHTS = {
 """What each role may do with single relations of ours. The operator may read and write all of them."""
 
 OF_OPERATOR_ALONE = frozenset(
-    {"alembic_version", compatibility.name, installation.name, ledger.name, region_schedule.name}
+    {"alembic_version", compatibility.name, installation.name, ledger.name, region_schedule.name, tick_total.name}
 )
 """Our tables that no other role needs."""
 

@@ -45,6 +45,7 @@ REGION_INDEX = "region_index"
 """The default name of the table of regions."""
 
 _OPEN = text("state IN ({})".format(", ".join(f"'{state}'" for state in State if not state.final)))
+_FINAL = text("state IN ({})".format(", ".join(f"'{state}'" for state in State if state.final)))
 
 region_index = Table(
     REGION_INDEX,
@@ -92,6 +93,7 @@ job_run = Table(
     text_column("error_class", "The Python class of the error that ended the latest attempt."),
     text_column("error_message", "What that error said; in a row that the operator wrote, what it knows of the cause."),
     stamp("created_at", "When the row was made: by the first claim, or by the operator."),
+    column("counted", Boolean, "Whether tick_total counts the end of the tick.", default="false"),
     PrimaryKeyConstraint("source", "region_id", "tick_at", "manual_uid"),
     CheckConstraint(text("state IN ({})".format(", ".join(f"'{state}'" for state in State))), name="state"),
     CheckConstraint(text("attempt >= 0"), name="attempt"),
@@ -119,6 +121,29 @@ job_run_failed = Index(
     postgresql_include=["source", "region_id", "tick_at", "state", "reason"],
 )
 """Finds what went wrong lately, for the view recent_failures, and counts what was missed, for missed_by_cause."""
+
+job_run_uncounted = Index(
+    "job_run_uncounted", job_run.c.tick_at, postgresql_where=text(f"NOT counted AND {_FINAL.text}")
+)
+"""Finds the rows that tick_total does not count yet."""
+
+tick_total = Table(
+    "tick_total",
+    metadata,
+    source(),
+    column("installation", Text, "The installation that counted them, as in slot_owner."),
+    column("state", Text, "The state that they ended in."),
+    column("reason", Text, "The reason of their rows."),
+    column("ticks", BigInteger, "How many ticks ended so, since the table was made."),
+    column("delays", ARRAY(BigInteger), "How many were claimed how late, by the buckets of the metric."),
+    column("delay_seconds", Double, "The seconds from their minutes to their claims, altogether."),
+    column("durations", ARRAY(BigInteger), "How many took how long, by the buckets of the metric."),
+    column("duration_seconds", Double, "The seconds from their claims to their ends, altogether."),
+    PrimaryKeyConstraint("source", "installation", "state", "reason"),
+    CheckConstraint(text("ticks >= 0"), name="ticks"),
+    schema=SCHEMA,
+    comment="How many ticks ended in which state, for the metrics. No row of job_run is counted twice.",
+)
 
 region_cursor = Table(
     "region_cursor",

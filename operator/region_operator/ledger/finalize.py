@@ -38,7 +38,9 @@ from region_operator.ledger.open_run_queries import close_runs, find_open_runs
 from region_operator.ledger.period_queries import advance, read_periods
 from region_operator.ledger.suspension_queries import count_ticks
 from region_operator.ledger.suspensions import looked_at_from, ticks_to_count
+from region_operator.ledger.tick_totals import count_ended, read_totals
 from region_operator.runtime import metrics
+from region_operator.runtime.tick_metrics import TICKS
 from region_tick.contract import Reason, State, tick_at_of
 
 if TYPE_CHECKING:
@@ -140,6 +142,8 @@ class Finalizer:
             await self._count_suspended(period, until)
             await self._finalize_source(period, until)
         await self._delete_waiting(periods)
+        await count_ended(self._engine, installation=self._installation)
+        TICKS.show(await read_totals(self._engine, installation=self._installation))
         all_progress = self._progress.values()
         metrics.LEDGER_UNTIL.set(min((each.finalized_until for each in all_progress), default=until).timestamp())
         oldest = min([until, *(tick_at for each in all_progress for _, tick_at in each.pending)])
@@ -157,7 +161,7 @@ class Finalizer:
         suspended = await asyncio.to_thread(
             ticks_to_count, period.versions, period.suspensions, after=period.after, judged_until=until
         )
-        count = await count_ticks(self._engine, period.source, suspended)
+        count = await count_ticks(self._engine, period.source, suspended, installation=self._installation)
         _report({(State.SKIPPED, Reason.SUSPENDED): count} if count else {})
 
     async def _finalize_source(self, period: Period, until: datetime) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from region_operator.database.engine import transaction
 from region_operator.ledger.batches import STATEMENT_SECONDS, Batches
 from region_operator.ledger.expected_ticks import INSTANT
+from region_operator.ledger.tick_totals import add_suspended
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,15 +63,17 @@ planner compared every row with every count.
 """
 
 
-async def count_ticks(engine: AsyncEngine, source: str, suspensions: Sequence[SuspendedTicks]) -> int:
-    """Write the rows of a source's suspensions; return how many ticks were counted. Raises sqlalchemy.exc.DBAPIError.
+async def count_ticks(
+    engine: AsyncEngine, source: str, suspensions: Sequence[SuspendedTicks], *, installation: str
+) -> int:
+    """Write the rows of a source's suspensions; return how many ticks were counted, for `installation` too.
 
-    Rows written before an error stay.
+    Rows written before an error stay. Raises sqlalchemy.exc.DBAPIError.
     """
-    return sum(await Batches(BATCH).run(suspensions, partial(_count, engine, source)))
+    return sum(await Batches(BATCH).run(suspensions, partial(_count, engine, source, installation)))
 
 
-async def _count(engine: AsyncEngine, source: str, batch: Sequence[SuspendedTicks]) -> list[int]:
+async def _count(engine: AsyncEngine, source: str, installation: str, batch: Sequence[SuspendedTicks]) -> list[int]:
     """Return the number of ticks of each row that was written."""
     async with transaction(engine, timeout_seconds=STATEMENT_SECONDS) as connection:
         counted = await _without_own_rows(connection, source, batch)
@@ -79,7 +82,9 @@ async def _count(engine: AsyncEngine, source: str, batch: Sequence[SuspendedTick
             return []
         written = await connection.execute(_COUNT, {"source": source} | _columns(rows))
         numbers = {(row.version.region_id, row.version.valid_from): len(row.times) for row in rows}
-        return [numbers[region_id, suspended_from] for region_id, suspended_from in written]
+        counts = [numbers[region_id, suspended_from] for region_id, suspended_from in written]
+        await add_suspended(connection, source, sum(counts), installation=installation)
+        return counts
 
 
 async def _without_own_rows(

@@ -1,0 +1,157 @@
+"""Counts the ticks that ended, for the metrics: each ending once, whoever wrote the row.
+
+The leader marks ended rows of job_run as counted and adds them to region_tick.tick_total in one transaction. So a crash
+neither loses nor repeats a tick, nor does another leader. A row that is opened again must be marked as not counted, and
+its next ending counts again: the totals only grow. A tick pays nothing for the count. The ticks of suspended regions
+have no rows; `add_suspended` counts them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from typing import TYPE_CHECKING, TypeAlias
+
+from sqlalchemy import text
+
+from region_operator.database.engine import transaction
+from region_operator.ledger.batches import STATEMENT_SECONDS
+from region_operator.regions.slots import slot_in_sql
+from region_operator.runtime.tick_metrics import DELAY_BOUNDS, DURATION_BOUNDS, Spread, TickTotal
+from region_tick.contract import Reason, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+BATCH = 5000
+"""The most rows of one transaction."""
+
+Ending: TypeAlias = tuple[str, str, str, float | None, float | None]
+"""Of a row: source, state, reason, the seconds from the minute to the claim, the seconds from the claim to the end."""
+
+_MARK = text(f"""
+WITH ended AS MATERIALIZED (
+    SELECT run.source, run.region_id, run.tick_at, run.manual_uid
+    FROM region_tick.job_run AS run JOIN region_tick.slot_owner AS owner
+        ON owner.source = run.source AND owner.slot = {slot_in_sql("run.region_id")} AND installation = :installation
+    WHERE NOT run.counted AND run.state IN ('succeeded', 'failed', 'skipped', 'missed')
+    ORDER BY run.tick_at LIMIT :batch
+    FOR UPDATE OF run SKIP LOCKED
+)
+UPDATE region_tick.job_run AS run SET counted = true FROM ended
+WHERE run.source = ended.source AND run.region_id = ended.region_id AND run.tick_at = ended.tick_at
+    AND run.manual_uid = ended.manual_uid
+    AND NOT run.counted AND run.state IN ('succeeded', 'failed', 'skipped', 'missed')
+RETURNING run.source, run.state, coalesce(run.reason, ''),
+    CASE WHEN run.manual_uid = '' THEN extract(epoch FROM run.started_at - run.tick_at)::double precision END,
+    extract(epoch FROM run.finished_at - run.started_at)::double precision
+""")  # noqa: S608 - constants
+
+_ADD = text("""
+INSERT INTO region_tick.tick_total AS known
+    (source, installation, state, reason, ticks, delays, delay_seconds, durations, duration_seconds)
+VALUES (:source, :installation, :state, :reason, :ticks,
+    CAST(:delays AS bigint[]), :delay_seconds, CAST(:durations AS bigint[]), :duration_seconds)
+ON CONFLICT (source, installation, state, reason) DO UPDATE SET
+    ticks = known.ticks + excluded.ticks,
+    delays = ARRAY(SELECT one + another FROM unnest(known.delays, excluded.delays)
+        WITH ORDINALITY AS bucket (one, another, place) ORDER BY place),
+    delay_seconds = known.delay_seconds + excluded.delay_seconds,
+    durations = ARRAY(SELECT one + another FROM unnest(known.durations, excluded.durations)
+        WITH ORDINALITY AS bucket (one, another, place) ORDER BY place),
+    duration_seconds = known.duration_seconds + excluded.duration_seconds
+""")
+
+_READ = text("""
+SELECT state, reason, ticks, delays, delay_seconds, durations, duration_seconds
+FROM region_tick.tick_total WHERE installation = :installation
+""")
+
+
+async def count_ended(engine: AsyncEngine, *, installation: str) -> int:
+    """Count the ticks that ended in the slots of `installation`; return how many.
+
+    What was counted before an error stays. Raises sqlalchemy.exc.DBAPIError.
+    """
+    counted = 0
+    while True:
+        async with transaction(engine, timeout_seconds=STATEMENT_SECONDS) as connection:
+            parameters = {"installation": installation, "batch": BATCH}
+            endings: list[Ending] = [tuple(row) for row in await connection.execute(_MARK, parameters)]
+            for source, totals in sum_up(endings).items():
+                await _add(connection, source, totals, installation=installation)
+        counted += len(endings)
+        if len(endings) < BATCH:
+            return counted
+
+
+async def add_suspended(connection: AsyncConnection, source: str, ticks: int, *, installation: str) -> None:
+    """Count ticks of suspended regions, in the transaction that counts the ticks in their suspensions."""
+    none = _spread((), DELAY_BOUNDS), _spread((), DURATION_BOUNDS)
+    if ticks:
+        await _add(
+            connection, source, [TickTotal(State.SKIPPED, Reason.SUSPENDED, ticks, *none)], installation=installation
+        )
+
+
+async def read_totals(engine: AsyncEngine, *, installation: str) -> list[TickTotal]:
+    """Return the totals of all tables whose ticks `installation` counted. Raises sqlalchemy.exc.DBAPIError."""
+    async with transaction(engine) as connection:
+        rows = (await connection.execute(_READ, {"installation": installation})).all()
+    return [
+        TickTotal(
+            state=row.state,
+            reason=row.reason,
+            ticks=row.ticks,
+            delays=Spread(tuple(row.delays), row.delay_seconds),
+            durations=Spread(tuple(row.durations), row.duration_seconds),
+        )
+        for row in rows
+    ]
+
+
+def sum_up(endings: Iterable[Ending]) -> dict[str, list[TickTotal]]:
+    """Return the totals of some rows, by source. Pure."""
+    groups: defaultdict[tuple[str, str, str], list[tuple[float | None, float | None]]] = defaultdict(list)
+    for source, state, reason, delay, duration in endings:
+        groups[source, state, reason].append((delay, duration))
+    totals: defaultdict[str, list[TickTotal]] = defaultdict(list)
+    for (source, state, reason), seconds in sorted(groups.items()):
+        totals[source].append(_total(state, reason, seconds))
+    return totals
+
+
+def _total(state: str, reason: str, seconds: Sequence[tuple[float | None, float | None]]) -> TickTotal:
+    delays, durations = zip(*seconds, strict=True)
+    spreads = _spread(delays, DELAY_BOUNDS), _spread(durations, DURATION_BOUNDS)
+    return TickTotal(state, reason, len(seconds), *spreads)
+
+
+def _spread(seconds: Iterable[float | None], bounds: Sequence[float]) -> Spread:
+    """Sort seconds into buckets. A claim before its minute, by a clock that was set back, counts as no delay."""
+    known = [max(0.0, each) for each in seconds if each is not None]
+    buckets = [0] * (len(bounds) + 1)
+    for each in known:
+        buckets[bisect_left(bounds, each)] += 1
+    return Spread(tuple(buckets), sum(known))
+
+
+async def _add(connection: AsyncConnection, source: str, totals: Sequence[TickTotal], *, installation: str) -> None:
+    rows = [
+        {
+            "source": source,
+            "installation": installation,
+            "state": total.state,
+            "reason": total.reason,
+            "ticks": total.ticks,
+            "delays": list(total.delays.buckets),
+            "delay_seconds": total.delays.seconds,
+            "durations": list(total.durations.buckets),
+            "duration_seconds": total.durations.seconds,
+        }
+        for total in totals
+    ]
+    if rows:
+        await connection.execute(_ADD, rows)
