@@ -47,14 +47,14 @@ def test_what_is_vague_takes_the_place_of_nothing() -> None:
     assert cache.failure_of(NAME) == IMAGE
 
 
-def test_a_job_waits_from_its_controllers_first_look_until_it_has_a_pod_or_fails_or_is_gone() -> None:
+def test_a_job_waits_from_the_start_until_it_has_a_pod_or_fails_or_is_suspended_or_gone() -> None:
     cache = JobCache()
-    waits = job(name="waits")
-    others = [job(name="new", startTime=None), job(name="at-work", active=1), job(TIMED_OUT, name="failed")]
-    for found in (waits, *others):
+    waits, new = job(name="waits"), job(name="new", startTime=None)
+    suspended = job(("Suspended", ""), name="suspended", startTime=None)
+    for found in (waits, new, suspended, job(name="at-work", active=1), job(TIMED_OUT, name="failed")):
         cache.remember(found)
     cache.remove(job(name="gone"), LATER)
-    assert cache.waiting() == [waits]
+    assert cache.waiting() == [waits, new]
 
 
 def test_memory_is_bounded_and_keeps_what_is_still_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def lost(demand: dict[int, dict[int, int]], capacity: Capacity) -> float:
 @given(demands, st.floats(1, 60))
 def test_what_is_sufficient_loses_hardly_a_tick(demand: dict[int, dict[int, int]], slot_seconds: float) -> None:
     capacity = replace(GIVEN, slot_seconds=slot_seconds)
-    slots, rate = sufficient_slots(demand, capacity), sufficient_rate(demand)
+    slots, rate = sufficient_slots(demand, capacity), sufficient_rate(demand, capacity)
     due = sum(sum(counts.values()) for counts in demand.values())
     assert lost(demand, replace(capacity, slots=slots, jobs_per_second=PLENTY)) <= 0.01 * due
     assert lost(demand, replace(capacity, slots=PLENTY, jobs_per_second=rate)) < 0.5
@@ -39,7 +39,7 @@ def test_what_is_sufficient_loses_hardly_a_tick(demand: dict[int, dict[int, int]
 @settings(deadline=None)
 @given(demands.filter(lambda demand: max(sum(counts.values()) for counts in demand.values()) > 200))
 def test_half_of_what_is_sufficient_loses_ticks(demand: dict[int, dict[int, int]]) -> None:
-    slots, rate = sufficient_slots(demand, GIVEN), sufficient_rate(demand)
+    slots, rate = sufficient_slots(demand, GIVEN), sufficient_rate(demand, GIVEN)
     assert lost(demand, replace(GIVEN, slots=max(1, slots // 2), jobs_per_second=PLENTY)) > 0 or slots == 1
     assert lost(demand, replace(GIVEN, slots=PLENTY, jobs_per_second=rate / 2)) > 0
 
@@ -47,4 +47,4 @@ def test_half_of_what_is_sufficient_loses_ticks(demand: dict[int, dict[int, int]
 @pytest.mark.parametrize("demand", [{}, {0: {20: 1}}])
 def test_little_needs_little(demand: dict[int, dict[int, int]]) -> None:
     assert sufficient_slots(demand, GIVEN) == 1
-    assert sufficient_rate(demand) <= 0.2
+    assert sufficient_rate(demand, GIVEN) <= 0.2

@@ -101,8 +101,9 @@ class Job:
 
     @property
     def waits(self) -> bool:
-        """Whether the Job waits for its first pod: the Job controller has synced the Job but could not create a pod."""
-        return self.state is JobState.ACTIVE and self.started is not None and not self.had_pod and not self.failing
+        """Whether the Job waits for its first pod: the Job controller could not make one, or did not get there yet."""
+        looked_at = self.started is not None or self.makes_pods
+        return self.state is JobState.ACTIVE and looked_at and not self.had_pod and not self.failing
 
     def was_active(self, since: datetime, until: datetime) -> bool:
         """Whether the Job was active at some time after `since` and up to `until`."""

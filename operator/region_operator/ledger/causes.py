@@ -6,6 +6,7 @@ Which ticks are due to be judged is left to `finalize`. What is known of Jobs an
 |---------------------|------------------------------------------------|----------------------------------|
 | active              | has or had a pod                               | none yet: the tick may write     |
 | active              | waits too long for the first pod               | skipped: capacity, or refused    |
+| active              | the Job controller has not looked at it        | missed: pod not started          |
 | succeeded           |                                                | missed: not recorded             |
 | failed              | never had a pod                                | skipped: capacity, or refused    |
 | failed or gone      | a pod failure                                  | missed: the pod failure's reason |
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from region_operator.ledger.pod_failure import PodFailure
 
 _DAY = timedelta(days=1)
+
+NOT_LOOKED_AT = "the Job controller had not come to the Job when the tick could no longer start"
 
 _SKIPPED = frozenset({Reason.STILL_RUNNING, Reason.CAPACITY, Reason.CHANGED, Reason.SUSPENDED})
 """The reasons of ticks that were refused on purpose: by Forbid, by the cap, or by an edit of the schedule."""
@@ -136,7 +139,7 @@ def _with_job(job: Job, failure: PodFailure | None) -> Verdict:
     if failure is not None:
         return Verdict(failure.reason, failure.detail)
     if job.waits:
-        return Verdict(Reason.CAPACITY)
+        return Verdict(Reason.CAPACITY) if job.started else Verdict(Reason.NOT_STARTED, NOT_LOOKED_AT)
     if not job.failing:
         return Verdict(Reason.DELETED)
     if not job.had_pod:

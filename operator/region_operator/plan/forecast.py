@@ -110,4 +110,6 @@ def make_forecast(
         for place, found in simulate(demand, capacity).items()
         if place >= _MINUTES_BEFORE
     )
-    return Forecast(start, capacity, tick_time, minutes, sufficient_slots(demand, capacity), sufficient_rate(demand))
+    return Forecast(
+        start, capacity, tick_time, minutes, sufficient_slots(demand, capacity), sufficient_rate(demand, capacity)
+    )

@@ -44,20 +44,27 @@ def sufficient_slots(demand: Mapping[int, Mapping[int, float]], capacity: Capaci
     return max(1, math.ceil(_least(suffices) * _MARGIN))
 
 
-def sufficient_rate(demand: Mapping[int, Mapping[int, float]]) -> float:
-    """Return the least number of Jobs a second with which no tick is lost for want of a Job, to a tenth."""
+def sufficient_rate(demand: Mapping[int, Mapping[int, float]], capacity: Capacity) -> float:
+    """Return the least number of Jobs a second with which no tick is lost for want of a Job or a pod, to a tenth.
 
-    def suffices(rate: float) -> bool:
-        jobs = 0.0
+    The Job controller's rate grows with the CronJob controller's.
+    """
+
+    def keeps_up(rate: float, patience_seconds: float) -> bool:
+        left = 0.0
         last = 0
         for minute, counts in demand.items():
-            jobs = max(0.0, jobs - 60.0 * rate * (minute - last))
-            burst = BURST_SECONDS - 1 if jobs == 0 else 0.0
-            jobs += sum(counts.values())
-            if jobs > rate * (min(counts) + burst):
+            left = max(0.0, left - 60.0 * rate * (minute - last))
+            burst = BURST_SECONDS - 1 if left == 0 else 0.0
+            left += sum(counts.values())
+            if left > rate * (min(counts) + patience_seconds + burst):
                 return False
             last = minute
         return True
+
+    def suffices(rate: float) -> bool:
+        seconds = max(0.0, capacity.patience_seconds - 2)  # a tick passes one queue a second at most
+        return keeps_up(rate, 0.0) and keeps_up(rate * capacity.pods_per_job, seconds)
 
     return max(0.1, math.ceil(_least(suffices) * _MARGIN * 10) / 10)
 
