@@ -34,7 +34,7 @@ from benchmarks.operator_under_test import Operator, cpu_seconds, peak_megabytes
 from benchmarks.simulated_kubelet import running_kubelet
 from devcluster import start_local
 from devcluster.postgres import Postgres
-from tests.harness.argocd import argocd, excluding
+from tests.harness.argocd import argocd, documented_exclusions, excluding
 from tests.harness.argocd_application import Application
 from tests.harness.argocd_tree import read_tree
 from tests.harness.cluster import install
@@ -59,7 +59,6 @@ STANDING_SECONDS = 60
 FILL_SECONDS = 1200
 OFF = "resource.ignoreResourceUpdatesEnabled"
 IGNORE = "resource.customizations.ignoreResourceUpdates."
-EXCLUDED = (CHECKOUT / "manifests/gitops/argocd-exclusions.yaml").read_text()
 JOBS_AND_PODS = "- {apiGroups: [batch], kinds: [Job]}\n- {apiGroups: [''], kinds: [Pod]}\n"
 WHOLE = "- /metadata\n- /spec\n- /status"
 ANNOTATED = {"annotations": {"argocd.argoproj.io/ignore-resource-updates": "true"}}
@@ -77,7 +76,7 @@ class Case:
 
 AS_SHIPPED = Case("as Argo CD 3.2 is shipped")
 WITHOUT_JOBS = Case("Jobs and pods excluded", exclusions=JOBS_AND_PODS)
-WITHOUT_ALL = Case("CronJobs, Jobs and pods excluded", exclusions=EXCLUDED)
+WITHOUT_ALL = Case("CronJobs, Jobs and pods excluded", exclusions=documented_exclusions())
 ORPHANS = Case("deletionPolicy: Orphan", spec={"deletionPolicy": "Orphan"})
 TICKING = (
     Case(f"{OFF}: false", {OFF: "false"}),

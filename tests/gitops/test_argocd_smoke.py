@@ -6,15 +6,28 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.harness.argocd import argocd, uninstall
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from devcluster.local import LocalCluster
+    from tests.harness.argocd import ArgoCd
     from tests.harness.argocd_application import Application
     from tests.harness.cluster import RunOperator
     from tests.harness.kubectl import Kubectl
     from tests.harness.regions import AddRegions
 
 pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def argo(control_plane: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArgoCd]:
+    """Argo CD for this test alone: what follows on the worker has neither its processes nor its objects beside it."""
+    with argocd(control_plane.kubeconfig, tmp_path_factory.mktemp("argo") / "cd") as argo:
+        yield argo
+    uninstall(argo.kubectl)
 
 
 def test_git_makes_it_and_takes_back_what_people_edit(

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.gitops.conftest import EXAMPLE, OTHERS
-from tests.harness.argocd import excluding
+from tests.harness.argocd import documented_exclusions, excluding
 from tests.harness.argocd_tree import read_tree
-from tests.harness.operator_process import CHECKOUT
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.gitops, pytest.mark.timeout(600)]
 
-SHIPPED = (CHECKOUT / "manifests/gitops/argocd-exclusions.yaml").read_text()
 GIT = {"BOOTSTRAP": "false"}
 REGIONS = 3
 OF_GIT = {"RegionScheduler", "ConfigMap"}
@@ -65,8 +63,8 @@ def lives(application: Application, kubectl: Kubectl) -> None:
 
 @pytest.fixture
 def exclusions(argo: ArgoCd) -> Iterator[None]:
-    """Argo CD excludes what the shipped file lists, beside what it excludes by default."""
-    for more in (SHIPPED, ""):
+    """Argo CD excludes what docs/gitops.md lists, beside what it excludes by default."""
+    for more in (documented_exclusions(), ""):
         argo.kubectl(
             "patch", "configmap", "argocd-cm", "--type=merge", "--patch", json.dumps({"data": excluding(more)})
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -132,6 +133,19 @@ def argocd(kubeconfig: Path, folder: Path, settings: Mapping[str, str | None] | 
             *(f"--metrics-port={metrics}", "--persist-resource-health"),
         )
         yield argo
+
+
+def uninstall(kubectl: Kubectl) -> None:
+    """Take out of a cluster what `argocd` installed."""
+    kubectl("delete", "--kustomize", str(_manifests() / "crds"), "--timeout=60s")
+    kubectl("delete", "namespace", NAMESPACE, "--timeout=60s")
+
+
+def documented_exclusions() -> str:
+    """Return what docs/gitops.md has people add to the exclusions."""
+    found = re.search(r"```yaml\n(- apiGroups:.*?)```", (CHECKOUT / "docs/gitops.md").read_text(), re.DOTALL)
+    assert found, "docs/gitops.md has no list of exclusions"
+    return found[1]
 
 
 def excluding(more: str) -> dict[str, str]:
