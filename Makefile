@@ -9,6 +9,7 @@ PYTEST := $(BIN)/python -m pytest --durations=25
 OLDEST_POSTGRES := 14
 OLDER_KUBERNETES := 1.31 1.33
 TOGETHER := -n auto --dist loadgroup
+SMOKE_PROGRAMS := argocd
 GITOPS_PROGRAMS := argocd flux/source-controller flux/kustomize-controller flux/cosign helm/helm
 FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/cluster/test_status.py
 
@@ -24,6 +25,7 @@ down: $(STAMP) ## Stop what `make demo` left running
 	@$(BIN)/python -m devcluster demo --down
 
 test: $(STAMP) ## Run every test, on a real Postgres and a real Kubernetes
+	@$(BIN)/python -m tests.harness.go_program $(SMOKE_PROGRAMS)
 	@$(PYTEST) $(TOGETHER)
 	@env -u DATABASE_URL POSTGRES=$(OLDEST_POSTGRES) $(PYTEST) $(TOGETHER) tests/database
 

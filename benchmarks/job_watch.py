@@ -28,12 +28,13 @@ from typing import TYPE_CHECKING, Any
 
 import kopf
 
+from benchmarks.finished_jobs import create_with_status
 from benchmarks.scale import Results
 from devcluster import start_local
 from region_operator import wiring
 from region_operator.cronjobs.labels import APP
 from region_operator.cronjobs.render import render_cronjob
-from region_operator.kube.api import CONCURRENT_REQUESTS, MERGE, Api
+from region_operator.kube.api import CONCURRENT_REQUESTS, Api
 from region_operator.kube.connect import connect
 from region_operator.kube.nudge import Nudger
 from region_operator.ledger.job_watch import JobWatch, jobs_path, unsuccessful_jobs_path
@@ -109,17 +110,11 @@ async def _create(api: Api, bodies: Iterator[tuple[dict[str, Any], dict[str, Any
         failed = {"status": "True", "reason": "PodFailurePolicy", "message": "a" * 150, "lastTransitionTime": now}
         conditions = [failed | {"type": kind} for kind in ("FailureTarget", "Failed")]
         status = {"startTime": now, "failed": 1, "conditions": conditions}
-        await _create_with_status(api, jobs_path(NAMESPACE), job, status)
+        await create_with_status(api, jobs_path(NAMESPACE), job, status)
         ended = {"terminated": {"exitCode": 65, "reason": "Error"}}
         container = {"name": "tick", "ready": False, "restartCount": 0, "image": "", "imageID": "", "state": ended}
         status = {"phase": "Failed", "containerStatuses": [container]}
-        await _create_with_status(api, f"/api/v1/namespaces/{NAMESPACE}/pods", pod, status)
-
-
-async def _create_with_status(api: Api, path: str, body: dict[str, Any], status: dict[str, Any]) -> None:
-    await api.request("POST", path, body=body)
-    at = f"{path}/{body['metadata']['name']}/status"
-    await api.request("PATCH", at, body={"status": status}, content_type=MERGE)
+        await create_with_status(api, f"/api/v1/namespaces/{NAMESPACE}/pods", pod, status)
 
 
 def measure_apart(way: str, jobs: int) -> dict[str, Any]:

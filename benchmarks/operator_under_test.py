@@ -46,15 +46,13 @@ class Operator:
 
     @property
     def cpu_seconds(self) -> float:
-        """The CPU seconds of all threads so far (proc(5), schedstat)."""
-        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+        """The CPU seconds of all threads so far."""
+        return cpu_seconds(self._process.pid)
 
     @property
     def peak_megabytes(self) -> float:
         """The most memory that the process ever had."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+        return peak_megabytes(self._process.pid)
 
     def turns(self) -> list[float]:
         """Return the CPU seconds of each turn of the event loop since the last call, ascending."""
@@ -75,6 +73,18 @@ class Operator:
                     self._events[found["event"]].append(found)
                 self._unread = ""
         return self._events[event]
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds of a process' threads so far (proc(5), schedstat)."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+
+def peak_megabytes(pid: int) -> float:
+    """Return the most memory that a process ever had."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def wait_until(check: Any, *, seconds: float = LIMIT_SECONDS) -> float:

@@ -6,7 +6,7 @@ import sys
 
 from docs.chart.files import find_leftovers, make_files
 from docs.chart.manifest import MissingPlaceError
-from docs.generator.source import CHECKOUT
+from docs.generator.output import bring_up_to_date
 
 
 def main() -> int:
@@ -16,14 +16,7 @@ def main() -> int:
     except MissingPlaceError as error:
         print(error, file=sys.stderr)
         return 1
-    for path, text in files.items():
-        if not path.exists() or path.read_text() != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-            print(f"wrote {path.relative_to(CHECKOUT)}")
-    for path in find_leftovers(files):
-        path.unlink()
-        print(f"removed {path.relative_to(CHECKOUT)}")
+    bring_up_to_date(files, find_leftovers(files))
     return 0
 
 

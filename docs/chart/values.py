@@ -89,6 +89,7 @@ def values(manifests: Mapping[str, Manifest]) -> list[Value]:
             " Postgres where the first leads to a pooler.",
             NAME,
             (operator, f"{_POD}.volumes.database.secret.secretName"),
+            (operator, f"{_OPERATOR}.env.DATABASE_SECRET.value"),
             (worker, f"{_WORKER}.env.DATABASE_URL.valueFrom.secretKeyRef.name"),
             (worker, f"{_WORKER}.env.DATABASE_DIRECT_URL.valueFrom.secretKeyRef.name"),
         ),

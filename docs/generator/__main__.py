@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from docs.generator.output import bring_up_to_date
 from docs.generator.pages import find_leftovers, make_pages
-from docs.generator.source import CHECKOUT, MissingTextError
+from docs.generator.source import MissingTextError
 
 
 def main() -> int:
@@ -15,14 +16,7 @@ def main() -> int:
     except MissingTextError as error:
         print(error, file=sys.stderr)
         return 1
-    for path, text in pages.items():
-        if not path.exists() or path.read_text() != text:
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text)
-            print(f"wrote {path.relative_to(CHECKOUT)}")
-    for path in find_leftovers(pages):
-        path.unlink()
-        print(f"removed {path.relative_to(CHECKOUT)}")
+    bring_up_to_date(pages, find_leftovers(pages))
     return 0
 
 

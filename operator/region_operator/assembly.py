@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from region_operator.database.store import Store, look_at
 from region_operator.errors import ReconcileError
 from region_operator.forecaster import forecast_now
-from region_operator.kube.bootstrap import bootstrap
+from region_operator.kube.bootstrap import bootstrap, give_back
 from region_operator.kube.connect import connect
 from region_operator.kube.cronjob_watch import CronJobWatch
 from region_operator.kube.election_thread import ElectionThread
@@ -115,7 +115,9 @@ async def reconcile_once(settings: Settings) -> None:
 
 @asynccontextmanager
 async def open_reconciler(settings: Settings, leader: ElectionThread) -> AsyncIterator[tuple[Api, Reconciler]]:
-    """Open a leader's API connection and Reconciler. If `bootstrap` is set, make the first RegionScheduler before."""
+    """Open a leader's API connection and Reconciler. If `bootstrap` is set, make the first RegionScheduler before; or
+    else give it back to Git.
+    """
     async with (
         connect(leader.identity, time_left=leader.time_left) as api,
         Store(
@@ -125,8 +127,7 @@ async def open_reconciler(settings: Settings, leader: ElectionThread) -> AsyncIt
             api_clock=api.clock,
         ) as store,
     ):
-        if settings.bootstrap:
-            await bootstrap(api, settings.namespace, settings.bootstrap_spec())
+        await (bootstrap if settings.bootstrap else give_back)(api, settings.namespace, settings.bootstrap_spec())
         yield api, Reconciler(api, store, tick_image=settings.tick_image, installation=settings.installation)
 
 

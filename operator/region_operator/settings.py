@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     """The database's URL. In a cluster use DATABASE_URL_FILE instead: a mounted Secret may come late and change."""
     database_url_file: Path | None = None
     """A file that holds the database's URL, read anew at each reconcile. The file goes before DATABASE_URL."""
+    database_secret: str = Field(default=DATABASE_SECRET, min_length=1)
+    """The Secret from which DATABASE_URL_FILE is mounted: it is named to people where the file is missing."""
     database_direct_url: SecretStr | None = None
     """A URL straight to Postgres, where DATABASE_URL is a pooler's: for LISTEN and `region-operator migrate`."""
     database_direct_url_file: Path | None = None
@@ -89,7 +91,7 @@ class Settings(BaseSettings):
             except FileNotFoundError as error:
                 raise MissingDatabaseUrlError(
                     f"{self.database_url_file} does not exist: create the database's Secret, e.g. kubectl create "
-                    f"secret generic {DATABASE_SECRET} -n {self.namespace} "
+                    f"secret generic {self.database_secret} -n {self.namespace} "
                     "--from-literal=DATABASE_URL=postgresql://USER:PASSWORD@HOST/DATABASE"
                 ) from error
         if self.database_url is not None:

@@ -91,6 +91,26 @@ async def test_a_default_that_somebody_wrote_is_his(
     assert spec(kubectl) == ("5m", 9)
 
 
+def test_what_the_knobs_gave_is_given_back_when_git_takes_over(run_operator: RunOperator, kubectl: Kubectl) -> None:
+    with run_operator(CONCURRENCY="7", REGION_REFRESH_INTERVAL_MS="90000"):
+        eventually(lambda: kubectl.ready().get("status") == "True", what="a scheduler from the knobs")
+    assert spec(kubectl) == ("90s", 7)
+    with run_operator(BOOTSTRAP="false", CONCURRENCY="8") as operator:
+        [line] = eventually(lambda: operator.logged("knobs given back"), what="what is no knob any more")
+        assert line["fields"] == ["refreshInterval"]
+        assert spec(kubectl) == ("5m", 7), "what is still a knob stays as it is"
+        eventually(lambda: operator.reconciles, what="it is followed")
+        version = kubectl.scheduler()["metadata"]["generation"]
+    with run_operator(BOOTSTRAP="false", CONCURRENCY="8") as operator:
+        eventually(lambda: operator.reconciles, what="the next process follows it")
+        assert not operator.logged("knobs given back")
+    kubectl("patch", "rsched", "default", "--type=merge", '--patch={"spec": {"concurrency": 3}}')
+    with run_operator(BOOTSTRAP="false") as operator:
+        eventually(lambda: operator.reconciles, what="the next process follows it")
+        assert spec(kubectl) == ("5m", 3), "a person's field is a person's"
+    assert kubectl.scheduler()["metadata"]["generation"] == version + 1
+
+
 async def test_what_somebody_patched_is_his(kubectl: Kubectl, caplog: pytest.LogCaptureFixture) -> None:
     kubectl("apply", "-f", "-", stdin=manifest())
     kubectl("patch", "rsched", "default", "--type=merge", '--patch={"spec": {"refreshInterval": "2m"}}')

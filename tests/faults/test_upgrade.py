@@ -19,7 +19,7 @@ import pytest
 from devcluster import start_local
 from tests.faults.standin import StandInKubelet
 from tests.harness.audit import audit_lines
-from tests.harness.earlier_release import EarlierRelease
+from tests.harness.earlier_release import FIRST, EarlierRelease
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator_process import CHECKOUT, OperatorProcess
 from tests.harness.regions import EVERY_MINUTE, add_regions, numbered
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from devcluster.local import LocalCluster
 
-FIRST = "56ec905d4ac30bdb8a278dc0fbf3eb44cfe47073"
-"""Release 0.1.0. It leaves a newer schema alone, so there is no way back to it."""
 EARLIER = "e5a432146d6303a3001208a8ac6fc9fc87255b55"
 """A commit that goes on beside a newer schema: from here on there is a way back."""
 REGIONS = 500

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
+from region_operator.cronjobs.labels import region_key
 from region_operator.plan.changes import Guarded
-from region_operator.plan.guard_memory import GuardState, Hold
+from region_operator.plan.guard_memory import GuardState, Hold, RegionKeys
 from region_operator.scheduler import APPROVAL_ANNOTATION
 from tests.harness.argocd_lua import run, script
 
@@ -17,16 +18,30 @@ ACTIONS = yaml.safe_load(script("actions"))
 BY_NAME = {definition["name"]: definition["action.lua"] for definition in ACTIONS["definitions"]}
 
 
-def scheduler(*held: Guarded, **spec: object) -> dict[str, Any]:
+REGIONS = frozenset({region_key("a")})
+
+
+def approve(kind: Guarded) -> str:
+    """Return the name of the action that approves changes of a kind."""
+    return f"approve-{kind}s"
+
+
+def scheduler(*held: Guarded, regions: RegionKeys = REGIONS, **spec: object) -> dict[str, Any]:
     """Return a RegionScheduler whose status holds such changes."""
-    state = GuardState(holds={kind: Hold(NOW, frozenset({"a"}), kind) for kind in held})
+    state = GuardState(holds={kind: Hold(NOW, regions, kind) for kind in held})
     return {"metadata": {"name": "default"}, "spec": {"concurrency": 4, **spec}, "status": state.to_status()}
 
 
-def offered(found: dict[str, Any]) -> set[str]:
+def discovered(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what the user interface shows of each action."""
     [actions] = run(ACTIONS["discovery.lua"], found)
     assert actions.keys() == BY_NAME.keys()
-    return {name for name, action in actions.items() if not action["disabled"]}
+    shown: dict[str, dict[str, Any]] = actions
+    return shown
+
+
+def offered(found: dict[str, Any]) -> set[str]:
+    return {name for name, action in discovered(found).items() if not action["disabled"]}
 
 
 def test_what_can_be_done_is_offered() -> None:
@@ -34,7 +49,17 @@ def test_what_can_be_done_is_offered() -> None:
     assert offered(scheduler(suspend=True)) == {"resume"}
     assert offered({"metadata": {}, "spec": []}) == {"pause"}
     for kind in Guarded:
-        assert offered(scheduler(kind)) == {"pause", "approve"}
+        assert offered(scheduler(kind)) == {"pause", approve(kind)}
+
+
+def test_an_approval_says_of_what_and_of_how_many_it_is() -> None:
+    assert {discovered(scheduler())[approve(kind)]["displayName"] for kind in Guarded} == {
+        f"Approve {kind}s" for kind in Guarded
+    }
+    for kind in Guarded:
+        for count, text in ((1, f"Approve 1 {kind}"), (2, f"Approve 2 {kind}s"), (1000, f"Approve 1000 {kind}s")):
+            held = scheduler(kind, regions=frozenset(region_key(str(number)) for number in range(count)))
+            assert discovered(held)[approve(kind)]["displayName"] == text
 
 
 def test_pause_and_resume_edit_nothing_but_spec_suspend() -> None:
@@ -44,22 +69,20 @@ def test_pause_and_resume_edit_nothing_but_spec_suspend() -> None:
     assert resumed["spec"] == {"concurrency": 4, "suspend": False}
 
 
-def test_approve_names_every_hold_of_the_moment_and_the_operator_understands_it() -> None:
+def test_an_approval_is_of_one_kind_and_the_operator_understands_it() -> None:
     held = scheduler(*Guarded)
     held["metadata"]["annotations"] = {"of": "others", APPROVAL_ANNOTATION: "earlier"}
-    [approved] = run(BY_NAME["approve"], held)
-    assert approved["metadata"]["annotations"].keys() == {"of", APPROVAL_ANNOTATION}
     state = GuardState.from_status(held["status"])
     for kind in Guarded:
-        assert state.is_approved(kind, approved["metadata"]["annotations"][APPROVAL_ANNOTATION]) == {"a"}
+        [approved] = run(BY_NAME[approve(kind)], held)
+        assert approved["metadata"]["annotations"].keys() == {"of", APPROVAL_ANNOTATION}
+        text = approved["metadata"]["annotations"][APPROVAL_ANNOTATION]
+        assert {other: state.is_approved(other, text) for other in Guarded} == {
+            other: REGIONS if other is kind else frozenset() for other in Guarded
+        }
 
 
-def test_approve_of_one_hold_approves_no_other() -> None:
+def test_where_nothing_is_held_an_approval_edits_nothing() -> None:
     for kind in Guarded:
-        [approved] = run(BY_NAME["approve"], scheduler(kind))
-        assert approved["metadata"]["annotations"] == {APPROVAL_ANNOTATION: Hold(NOW, frozenset({"a"}), kind).approval}
-
-
-def test_where_nothing_is_held_approve_edits_nothing() -> None:
-    [untouched] = run(BY_NAME["approve"], {"metadata": {"name": "default"}})
-    assert untouched == {"metadata": {"name": "default"}}
+        [untouched] = run(BY_NAME[approve(kind)], {"metadata": {"name": "default"}})
+        assert untouched == {"metadata": {"name": "default"}}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-import psycopg
 import pytest
 
-from devcluster.postgres import Postgres
 from region_tick.contract import VERSION
 from tests.gitops.conftest import EXAMPLE, PATH
 from tests.harness.argocd import argocd
@@ -21,6 +19,7 @@ from tests.node.installation import (
     NEXT_VERSION,
     completed_jobs,
     create_secret,
+    database_for_pods,
     is_installed,
     operator_pods,
     uninstall,
@@ -29,6 +28,8 @@ from tests.node.installation import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import psycopg
 
     from devcluster.local import LocalCluster
     from tests.harness.argocd import ArgoCd
@@ -58,10 +59,8 @@ def kubectl(node: LocalCluster) -> Iterator[Kubectl]:
 @pytest.fixture
 def database(node: LocalCluster) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """A connection to a new Postgres that pods reach too."""
-    with Postgres.temporary() as server:
-        server.start(("127.0.0.1", node.host_address))
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            yield connection
+    with database_for_pods(node) as connection:
+        yield connection
 
 
 @pytest.fixture

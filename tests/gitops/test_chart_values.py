@@ -46,6 +46,7 @@ CHANGED: dict[str, list[tuple[Any, Key, str, Any]]] = {
     "tick.image": [({"tag": "2"}, OPERATOR, f"{CONTAINER}.env.TICK_IMAGE.value", "region-tick/tick:2")],
     "database.secret": [
         ("other", OPERATOR, f"{POD}.volumes.database.secret.secretName", "other"),
+        ("other", OPERATOR, f"{CONTAINER}.env.DATABASE_SECRET.value", "other"),
         ("other", WORKER, f"{POD}.containers.worker.env.DATABASE_URL.valueFrom.secretKeyRef.name", "other"),
         ("other", WORKER, f"{POD}.containers.worker.env.DATABASE_DIRECT_URL.valueFrom.secretKeyRef.name", "other"),
     ],
@@ -148,7 +149,7 @@ def test_a_number_of_a_values_file_is_no_floating_point_number(helm: Helm, tmp_p
 
 
 def test_every_setting_is_taken_with_its_default(helm: Helm) -> None:
-    known = settings_schema(given=["TICK_IMAGE", "POD_NAMESPACE"])["properties"]
+    known = settings_schema(given=["TICK_IMAGE", "POD_NAMESPACE", "DATABASE_SECRET"])["properties"]
     made = helm.template(
         f"--set-json=operator.settings={json.dumps({name: part['default'] for name, part in known.items()})}"
     )

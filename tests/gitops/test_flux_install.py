@@ -6,10 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 
-from devcluster.postgres import Postgres
 from region_tick.contract import VERSION
 from tests.gitops.flux_site import KUSTOMIZATIONS, NAME, SHIPPED, FluxSite
 from tests.harness.flux import NAMESPACE, files_below, flux
@@ -18,10 +16,12 @@ from tests.harness.operator_process import CHECKOUT
 from tests.harness.regions import EVERY_MINUTE, add_regions
 from tests.harness.waiting import eventually
 from tests.node import installation
-from tests.node.installation import NEXT_VERSION, create_secret, operator_pods
+from tests.node.installation import NEXT_VERSION, create_secret, database_for_pods, operator_pods
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import psycopg
 
     from devcluster.local import LocalCluster
     from tests.harness.registry import Registry
@@ -45,10 +45,8 @@ def ours(node: LocalCluster) -> Iterator[Kubectl]:
 @pytest.fixture(scope="module")
 def connection(node: LocalCluster) -> Iterator[psycopg.Connection[Any]]:
     """A connection to a Postgres that pods reach too."""
-    with Postgres.temporary() as server:
-        server.start(("127.0.0.1", node.host_address))
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            yield connection
+    with database_for_pods(node) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
+import urllib.request
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,12 +28,14 @@ from tests.harness.operator_process import CHECKOUT
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 NAMESPACE = "argocd"
 MODULE = "github.com/argoproj/argo-cd/v3"
 SETTINGS = CHECKOUT / "manifests/gitops/argocd-cm.yaml"
+EXCLUSIONS = "resource.exclusions"
+OWN_NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
 PROJECT = {
     "apiVersion": "argoproj.io/v1alpha1",
     "kind": "AppProject",
@@ -50,11 +54,20 @@ ACTION_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class ArgoCd:
-    """A running Argo CD. `kubectl` is in its namespace."""
+    """A running Argo CD. `kubectl` is in its namespace. `redis` and `metrics` are ports, of the Redis and of the
+    application controller's metrics.
+    """
 
     kubectl: Kubectl
     programs: Path
-    logs: Path
+    redis: int
+    metrics: int
+
+    def metric(self, name: str) -> float:
+        """Return a metric of the application controller, summed over its labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
     def act(self, scheduler: Kubectl, action: str) -> None:
         """Do an action at RegionScheduler `default` of a namespace, as Argo CD's API server does."""
@@ -81,14 +94,17 @@ class ArgoCd:
 
 
 @contextmanager
-def argocd(kubeconfig: Path, folder: Path) -> Iterator[ArgoCd]:
-    """Install Argo CD into a cluster and run it until the end of the block. `folder` is for its files and logs."""
+def argocd(kubeconfig: Path, folder: Path, settings: Mapping[str, str | None] | None = None) -> Iterator[ArgoCd]:
+    """Install Argo CD into a cluster and run it until the end of the block. `folder` is for its files and logs.
+
+    `settings` are put into its argocd-cm; None takes one away. A cluster that has Argo CD already keeps Applications.
+    """
     debian.complete_path()
     debian.ensure(debian.GITOPS)
     folder.mkdir()
-    argo = ArgoCd(Kubectl(kubeconfig, NAMESPACE), _programs(folder / "bin"), folder)
-    _install(argo.kubectl)
     redis, repo_server, metrics = free_port(), free_port(), free_port()
+    argo = ArgoCd(Kubectl(kubeconfig, NAMESPACE), _programs(folder / "bin"), redis, metrics)
+    _install(argo.kubectl, settings or {})
     environment = {
         "PATH": f"{argo.programs}:{os.environ['PATH']}",
         "KUBECONFIG": str(_kubeconfig(kubeconfig, folder / "kubeconfig")),
@@ -119,6 +135,25 @@ def argocd(kubeconfig: Path, folder: Path) -> Iterator[ArgoCd]:
         yield argo
 
 
+def uninstall(kubectl: Kubectl) -> None:
+    """Take out of a cluster what `argocd` installed."""
+    kubectl("delete", "--kustomize", str(_manifests() / "crds"), "--timeout=60s")
+    kubectl("delete", "namespace", NAMESPACE, "--timeout=60s")
+
+
+def documented_exclusions() -> str:
+    """Return what docs/gitops.md has people add to the exclusions."""
+    found = re.search(r"```yaml\n(- apiGroups:.*?)```", (CHECKOUT / "docs/gitops.md").read_text(), re.DOTALL)
+    assert found, "docs/gitops.md has no list of exclusions"
+    return found[1]
+
+
+def excluding(more: str) -> dict[str, str]:
+    """Return the setting by which Argo CD excludes what `more` lists too, beside what its own release excludes."""
+    shipped = yaml.safe_load((_manifests() / "base/config/argocd-cm.yaml").read_text())
+    return {EXCLUSIONS: shipped["data"][EXCLUSIONS] + more}
+
+
 def _programs(folder: Path) -> Path:
     """Make a folder with the parts of the one program, by the names that the parts are started with."""
     folder.mkdir()
@@ -138,16 +173,21 @@ def _kubeconfig(original: Path, copy: Path) -> Path:
     return copy
 
 
-def _install(kubectl: Kubectl) -> None:
-    manifests = module_folder("argocd", MODULE) / "manifests"
-    kubectl("create", "namespace", NAMESPACE)
+def _install(kubectl: Kubectl, settings: Mapping[str, str | None]) -> None:
+    manifests = _manifests()
+    kubectl("apply", "-f", "-", stdin=json.dumps(OWN_NAMESPACE))
     kubectl("apply", "--server-side", "--kustomize", str(manifests / "crds"))
     kubectl("apply", "--kustomize", str(manifests / "base/config"))
     kubectl("patch", "configmap", "argocd-cm", "--patch-file", str(SETTINGS))
+    kubectl("patch", "configmap", "argocd-cm", "--type=merge", "--patch", json.dumps({"data": settings}))
     kubectl("patch", "secret", "argocd-secret", "--patch", '{"stringData": {"server.secretkey": "of a test"}}')
     served = "applications.argoproj.io,appprojects.argoproj.io"
     eventually(lambda: not kubectl.fails("get", served), what=f"{served} are served")
-    kubectl("create", "-f", "-", stdin=json.dumps(PROJECT))
+    kubectl("apply", "-f", "-", stdin=json.dumps(PROJECT))
+
+
+def _manifests() -> Path:
+    return module_folder("argocd", MODULE) / "manifests"
 
 
 def _listens(port: int) -> bool:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+FIRST = "56ec905d4ac30bdb8a278dc0fbf3eb44cfe47073"
+"""Release 0.1.0. It leaves a newer schema alone, so there is no way back to it."""
 NO_HISTORY = "no commit of an earlier release: this checkout has no history"
 
 
@@ -33,7 +35,7 @@ class EarlierRelease:
         if subprocess.run([*git, "cat-file", "-e", commit], capture_output=True, check=False, timeout=30).returncode:
             pytest.skip(NO_HISTORY)
         folder.mkdir()
-        parts = ("operator", "tick_image", "crds")
+        parts = ("operator", "tick_image", "crds", "manifests")
         tree = subprocess.run([*git, "archive", commit, *parts], capture_output=True, check=True, timeout=60).stdout
         subprocess.run(["tar", "--extract", "--directory", str(folder)], input=tree, check=True, timeout=60)
         return cls(folder)

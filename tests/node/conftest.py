@@ -5,17 +5,24 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 
 from devcluster import images, start_local
-from devcluster.postgres import Postgres
 from region_tick.contract import VERSION
 from tests.harness.operator_process import CHECKOUT
-from tests.node.installation import NEXT_VERSION, USERS_DOCKERFILE, USERS_IMAGE, Installation, retagged
+from tests.node.installation import (
+    NEXT_VERSION,
+    USERS_DOCKERFILE,
+    USERS_IMAGE,
+    Installation,
+    database_for_pods,
+    retagged,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import psycopg
 
     from devcluster.local import LocalCluster
     from tests.harness.kubectl import Kubectl
@@ -41,10 +48,8 @@ def node() -> Iterator[LocalCluster]:
 @pytest.fixture(scope="package")
 def shared_database(node: LocalCluster) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """A connection to the database of the shared installation."""
-    with Postgres.temporary() as server:
-        server.start(("127.0.0.1", node.host_address))
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            yield connection
+    with database_for_pods(node) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="package")

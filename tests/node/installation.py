@@ -7,18 +7,21 @@ import io
 import json
 import tarfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
+from devcluster.postgres import Postgres
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator_process import CHECKOUT
 from tests.harness.regions import add_regions
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    import psycopg
 
     from devcluster.local import LocalCluster
 
@@ -95,6 +98,15 @@ def create_secret(kubectl: Kubectl, connection: psycopg.Connection[Any], node: L
     url = f"--from-literal=DATABASE_URL={pod_url(connection, node)}"
     create = ("create", "secret", "generic", "region-tick-database", url)
     kubectl("apply", "-f", "-", stdin=kubectl(*create, "--dry-run=client", "--output=yaml"))
+
+
+@contextmanager
+def database_for_pods(node: LocalCluster) -> Iterator[psycopg.Connection[Any]]:
+    """Start a new Postgres that pods reach too, until the end of the block, and connect to it."""
+    with Postgres.temporary() as server:
+        server.start(("127.0.0.1", node.host_address))
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            yield connection
 
 
 def pod_url(connection: psycopg.Connection[Any], node: LocalCluster) -> str:

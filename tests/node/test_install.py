@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 import yaml
 
-from devcluster.postgres import Postgres
 from region_tick.contract import VERSION
 from tests.harness.kubectl import Kubectl
 from tests.harness.regions import EVERY_MINUTE, add_regions
@@ -19,6 +17,7 @@ from tests.node.installation import (
     NAMESPACE,
     NEXT_VERSION,
     create_secret,
+    database_for_pods,
     operator_pods,
     uninstall,
     wait_until_ready,
@@ -27,6 +26,8 @@ from tests.node.installation import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import psycopg
 
     from devcluster.local import LocalCluster
     from tests.node.installation import Installation
@@ -47,10 +48,8 @@ def installed(installation: Installation, node: LocalCluster) -> Iterator[Kubect
 @pytest.fixture
 def database(node: LocalCluster) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """A connection to a new Postgres that pods reach too."""
-    with Postgres.temporary() as server:
-        server.start(("127.0.0.1", node.host_address))
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            yield connection
+    with database_for_pods(node) as connection:
+        yield connection
 
 
 @pytest.fixture

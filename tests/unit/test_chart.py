@@ -9,6 +9,7 @@ from docs.chart.files import FOLDER, find_leftovers, make_files
 from docs.chart.manifest import Manifest, MissingPlaceError
 from docs.chart.schema import of_crd, settings_schema
 from docs.chart.values import TEMPLATES
+from docs.generator.output import find_outdated
 from docs.generator.source import CHECKOUT
 from region_operator.settings import Settings
 
@@ -33,8 +34,7 @@ MAIN = "spec.containers.main"
 
 def test_every_file_is_as_the_manifests_are() -> None:
     files = make_files()
-    outdated = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
-    wrong = [str(path.relative_to(CHECKOUT)) for path in (*outdated, *find_leftovers(files))]
+    wrong = [str(path.relative_to(CHECKOUT)) for path in (*find_outdated(files), *find_leftovers(files))]
     assert not wrong, f"{', '.join(wrong)}: differs from the manifests, run make chart"
 
 

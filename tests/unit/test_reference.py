@@ -8,6 +8,7 @@ import pytest
 
 from docs.generator.log_calls import UNREADABLE, LogCall, LogCalls
 from docs.generator.markdown import table
+from docs.generator.output import find_outdated
 from docs.generator.packages import BEGIN, END, fill_markers
 from docs.generator.pages import PAGES, find_leftovers, make_pages
 from docs.generator.settings import read_variables
@@ -18,8 +19,7 @@ from region_tick.poll_settings import PollSettings
 
 def test_every_page_is_as_the_code_is() -> None:
     pages = make_pages()
-    outdated = [path for path, text in pages.items() if not path.exists() or path.read_text() != text]
-    wrong = [str(path.relative_to(CHECKOUT)) for path in (*outdated, *find_leftovers(pages))]
+    wrong = [str(path.relative_to(CHECKOUT)) for path in (*find_outdated(pages), *find_leftovers(pages))]
     assert not wrong, f"{', '.join(wrong)}: differs from the code, run make reference"
 
 

@@ -21,6 +21,7 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
         "DATABASE_URL_FILE",
         "DATABASE_DIRECT_URL",
         "DATABASE_DIRECT_URL_FILE",
+        "DATABASE_SECRET",
         "REGION_REFRESH_INTERVAL_MS",
         "CONCURRENCY",
     ):
@@ -53,6 +54,9 @@ def test_the_url_is_read_anew_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp
     settings = Settings()
     with pytest.raises(MissingDatabaseUrlError, match="kubectl create secret generic region-tick-database"):
         settings.read_database_url()
+    monkeypatch.setenv("DATABASE_SECRET", "of-another-name")
+    with pytest.raises(MissingDatabaseUrlError, match="kubectl create secret generic of-another-name -n"):
+        Settings().read_database_url()
     secret.write_text("postgresql://one/\n")
     assert settings.read_database_url() == "postgresql://one/"
     secret.write_text("postgresql://two/")

@@ -25,7 +25,7 @@ def shipped() -> dict[str, Any]:
         f"{path.relative_to(ROOT)}, {number}": body
         for number, (path, text) in enumerate(texts)
         for body in yaml.safe_load_all(text)
-        if body and (body.get("apiVersion"), body.get("kind")) == (API_VERSION, KIND)
+        if isinstance(body, dict) and (body.get("apiVersion"), body.get("kind")) == (API_VERSION, KIND)
     }
 
 

@@ -1,8 +1,8 @@
 """Applies the process's settings to RegionScheduler `default`, and creates RegionScheduler `default` if missing.
 
-A user's field is never overwritten. The settings have their own field manager and are applied without force, so a field
-written by somebody else stays, and is reported. A RegionScheduler that somebody has removed is never made again
-(`scheduler_presence`).
+Where Git makes the RegionScheduler, only what earlier settings gave is given back. A user's field is never overwritten.
+The settings have their own field manager and are applied without force, so a field written by somebody else stays, and
+is reported. A RegionScheduler that somebody has removed is never made again (`scheduler_presence`).
 
 A schema default is different: nobody wrote the default, so the setting wins. In every request except a server-side
 apply, the API server first fills in the defaults and then records the owners. The API server therefore counts a default
@@ -51,6 +51,26 @@ async def bootstrap(api: Api, namespace: str, spec: dict[str, Any]) -> None:
     await on_error(WAIT, _is_momentary, lambda: _bootstrap(api, namespace, spec, presence))
 
 
+async def give_back(api: Api, namespace: str, spec: dict[str, Any]) -> None:
+    """Take the fields back that settings once gave and that `spec`, today's settings, does not have.
+
+    What nobody else wrote then has the schema's default again. Raises what `api.ERRORS` lists.
+    """
+    await on_error(WAIT, _is_momentary, lambda: _give_back(api, namespace, spec))
+
+
+async def _give_back(api: Api, namespace: str, spec: dict[str, Any]) -> None:
+    path = scheduler_path(namespace, DEFAULT_NAME)
+    live = await api.get(path) or {}
+    given = _given_fields(live)
+    if not given - spec.keys():
+        return
+    kept = {key: live["spec"][key] for key in given & spec.keys()}
+    meta = {key: live["metadata"][key] for key in ("name", "namespace", "uid")}
+    await api.apply(path, _body(meta, kept), manager=FIELD_MANAGER, force=False)
+    log.info("knobs given back", extra={"fields": sorted(given - spec.keys())})
+
+
 async def _bootstrap(api: Api, namespace: str, spec: dict[str, Any], presence: SchedulerPresence) -> None:
     uid = await presence.uid()
     if not uid and await presence.last_uid():
@@ -71,9 +91,8 @@ async def _apply(
     meta = {"name": DEFAULT_NAME, "namespace": namespace} | ({"uid": uid} if uid else {})
     if overwrite:
         meta["resourceVersion"] = overwrite["metadata"]["resourceVersion"]
-    body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": meta, "spec": spec}
     try:
-        await api.apply(path, body, manager=FIELD_MANAGER, force=overwrite is not None)
+        await api.apply(path, _body(meta, spec), manager=FIELD_MANAGER, force=overwrite is not None)
     except ApiException as error:
         conflicting = _conflicting_fields(error) & spec.keys()
         if not conflicting:
@@ -84,6 +103,17 @@ async def _apply(
             log.warning("knobs overruled", extra={"fields": sorted(taken), "remedy": _REMEDY})
         rest = {key: value for key, value in spec.items() if key not in taken}
         await _apply(api, namespace, rest, uid=uid, overwrite=live if conflicting - taken else None)
+
+
+def _body(meta: Manifest, spec: Manifest) -> Manifest:
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": meta, "spec": spec}
+
+
+def _given_fields(scheduler: Manifest) -> set[str]:
+    """Return the fields of spec that the settings gave, and that belong to them still, perhaps to others too."""
+    entries = scheduler.get("metadata", {}).get("managedFields", [])
+    ours = (entry["fieldsV1"].get("f:spec", {}) for entry in entries if entry["manager"] == FIELD_MANAGER)
+    return {name.removeprefix("f:") for fields in ours for name in fields if name.startswith("f:")}
 
 
 def _unwritten_defaults(scheduler: Manifest) -> set[str]:
