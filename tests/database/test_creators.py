@@ -12,9 +12,11 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 
-from region_tick.adapters import Creator, Found, Item
+from region_tick.adapters import Creator, Found, Item, NotModified
+from region_tick.adapters.youtube_errors import FeedRefusedError
 from region_tick.creators import (
     CREDENTIALS_SECONDS,
+    GONE_SECONDS,
     ITEM_ID_LIMIT,
     REFUSED_LIMIT_SECONDS,
     REFUSED_SECONDS,
@@ -24,7 +26,7 @@ from region_tick.creators import (
     save,
     seconds_to_wait,
 )
-from region_tick.fetch import CredentialsError, FetchError, RefusedError, TransientError
+from region_tick.fetch import CredentialsError, FetchError, GoneError, RefusedError, TransientError
 from region_tick.retry import THROTTLED_SECONDS, ThrottledError
 from tests.database.schema import run
 
@@ -115,9 +117,11 @@ def test_who_waits_keeps_nobody_from_being_due_where_there_are_too_many(
     assert ([creator.id for creator in found.due], found.waiting) == ([due], 1)
 
 
-@pytest.mark.parametrize("result", [None, TransientError("timeout"), RefusedError("404"), ThrottledError("429", 1.0)])
+@pytest.mark.parametrize(
+    "result", [NotModified(), TransientError("timeout"), RefusedError("404"), ThrottledError("429", 1.0)]
+)
 def test_where_there_are_too_many_it_is_everybodys_turn(
-    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, result: FetchError | None
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, result: NotModified | FetchError
 ) -> None:
     """Whatever comes of them: three at a time of nine are all asked in three ticks, and in three more once again."""
     monkeypatch.setattr("region_tick.creators.CREATORS_LIMIT", 3)
@@ -154,7 +158,7 @@ def test_who_failed_once_has_its_turn_again_where_no_tick_has_time_for_all(
         for creator in read(connection, at=datetime.now(UTC) + timedelta(hours=1)).due[:2]:
             if creator.id == ill:
                 turns.append(tick)
-            save(connection, creator, error if creator.id == ill else None)
+            save(connection, creator, error if creator.id == ill else NotModified())
         connection.execute(TEN_MINUTES_LATER)
     assert turns[0] == 0
     assert len(turns) >= 2, "asked once, never again"
@@ -192,12 +196,19 @@ def test_an_item_is_new_once(connection: psycopg.Connection) -> None:
     assert [(one[0], one[2]) for one in items(connection)] == [("a", "first"), ("b", None)]
 
 
-def test_nothing_new_keeps_what_is_known(connection: psycopg.Connection) -> None:
+def test_nothing_new_keeps_what_is_known_and_takes_over_the_validators(connection: psycopg.Connection) -> None:
     add(connection, etag='"1"', last_modified="Fri", platform_id="UU1", last_error="was ill", failures=2)
-    assert save(connection, only(connection), None) == 0
+    assert save(connection, only(connection), NotModified(etag='"2"', last_modified="Sat")) == 0
     kept = row(connection)
-    assert (kept["etag"], kept["last_modified"], kept["platform_id"]) == ('"1"', "Fri", "UU1")
+    assert (kept["etag"], kept["last_modified"], kept["platform_id"]) == ('"2"', "Sat", "UU1")
     assert (kept["last_error"], kept["failures"]) == (None, 0)
+
+
+def test_a_problem_is_on_record_although_items_were_read(connection: psycopg.Connection) -> None:
+    add(connection, etag='"1"', failures=2)
+    assert save(connection, only(connection), Found(items=[Item(id="a")], problem="breaks off in line 3")) == 1
+    kept = row(connection)
+    assert (kept["last_error"], kept["etag"], kept["failures"]) == ("breaks off in line 3", None, 0)
 
 
 def test_an_answer_without_validators_forgets_the_old_ones(connection: psycopg.Connection) -> None:
@@ -216,6 +227,8 @@ def test_an_answer_without_validators_forgets_the_old_ones(connection: psycopg.C
         (RefusedError("404"), 0, REFUSED_SECONDS),
         (RefusedError("404"), 3, 8 * REFUSED_SECONDS),
         (RefusedError("404"), 10**6, REFUSED_LIMIT_SECONDS),
+        (FeedRefusedError("404"), 10**6, 3600.0),
+        (GoneError("410"), 0, GONE_SECONDS),
     ],
 )
 def test_how_long_an_error_keeps_a_creator_waiting(error: FetchError, failures: int, wait: float) -> None:

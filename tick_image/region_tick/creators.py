@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import tuple_row
 
 from region_tick.adaptation import read_any_bytes
-from region_tick.adapters import Creator, Found, Item
-from region_tick.fetch import CredentialsError, FetchError, TransientError
+from region_tick.adapters import Creator, Found, Item, NotModified
+from region_tick.fetch import CredentialsError, FetchError, GoneError, RefusedError, TransientError
 from region_tick.retry import ThrottledError
 from region_tick.session import bound, storable
 
@@ -33,6 +33,8 @@ REFUSED_SECONDS = 60.0
 REFUSED_LIMIT_SECONDS = 86_400.0
 """The pause of a creator after a refusal: REFUSED_SECONDS, doubled with each consecutive refusal, up to a day. The
 pause is thus about as long as the creator has been refused."""
+GONE_SECONDS = 30 * 86_400.0
+"""The pause of a creator whose URL is gone for good (410)."""
 CREATORS_LIMIT = 10_000
 """How many creators one tick reads. The next tick reads the remaining creators first: they have waited longer."""
 ITEM_ID_LIMIT = 512
@@ -68,7 +70,7 @@ ANSWERED = """
 UPDATE region_tick.creator SET
     etag = %(etag)s::text, last_modified = %(last_modified)s::text,
     platform_id = coalesce(%(platform_id)s::text, platform_id),
-    not_before = NULL, last_polled_at = clock_timestamp(), last_error = NULL, failures = 0
+    not_before = NULL, last_polled_at = clock_timestamp(), last_error = %(problem)s::text, failures = 0
 WHERE id = %(id)s::bigint AND platform = %(platform)s::text
   AND handle IS NOT DISTINCT FROM %(handle)s::text AND url IS NOT DISTINCT FROM %(url)s::text
 """
@@ -125,28 +127,28 @@ def read_creator(connection: Connection, creator_id: int, *, tick_at: datetime) 
     return None if row is None else (_creator(row), row[9].astimezone(UTC))
 
 
-def save(connection: Connection, creator: Creator, result: Found | FetchError | None) -> int:
-    """Write a creator's result in the open transaction, and return how many items are new.
-
-    The result None means "not modified". Raises psycopg.Error.
-    """
+def save(connection: Connection, creator: Creator, result: Found | NotModified | FetchError) -> int:
+    """Write a creator's result in the open transaction, and return how many items are new. Raises psycopg.Error."""
     key = {"id": creator.id, "platform": creator.platform, "handle": creator.handle, "url": creator.url}
     if isinstance(result, FetchError):
         wait = seconds_to_wait(result, creator.failures)
         refused = not isinstance(result, TransientError | ThrottledError | CredentialsError)
         connection.execute(FAILED, key | {"wait": wait, "error": _text(str(result), connection), "refused": refused})
         return 0
-    kept = result or Found(items=(), etag=creator.etag, last_modified=creator.last_modified)
+    kept = (
+        result if isinstance(result, Found) else Found(items=(), etag=result.etag, last_modified=result.last_modified)
+    )
     validators = {
         "etag": kept.etag,
         "last_modified": kept.last_modified,
         "platform_id": _text(kept.platform_id, connection),
+        "problem": _text(kept.problem, connection),
     }
     written = connection.execute(ANSWERED, key | validators).rowcount
     return _insert_items(connection, creator.id, kept.items) if written and kept.items else 0
 
 
-def count_escaped(connection: Connection, result: Found | FetchError | None) -> int:
+def count_escaped(connection: Connection, result: Found | NotModified | FetchError) -> int:
     """Return how many texts of a result are stored with an escape, because the database cannot hold a character."""
     items = result.items if isinstance(result, Found) else ()
     texts = [text for item in items for text in (item.id, item.url, item.title) if text is not None]
@@ -162,8 +164,11 @@ def seconds_to_wait(error: FetchError, failures: int) -> float:
             return 0.0
         case CredentialsError():
             return CREDENTIALS_SECONDS
+        case GoneError():
+            return GONE_SECONDS
         case _:
-            return min(REFUSED_SECONDS * 2.0 ** min(failures, 20), REFUSED_LIMIT_SECONDS)
+            limit = error.longest_pause if isinstance(error, RefusedError) else REFUSED_LIMIT_SECONDS
+            return min(REFUSED_SECONDS * 2.0 ** min(failures, 20), limit, REFUSED_LIMIT_SECONDS)
 
 
 def _refuse_hidden_rows(connection: Connection) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from procrastinate.exceptions import JobAborted
 
-from region_tick.adapters import Adapter, Creator, Found, make_adapters
+from region_tick.adapters import Adapter, Creator, Found, NotModified, make_adapters
 from region_tick.creators import count_escaped, read_creator, save
 from region_tick.fetch import RefusedError, TransientError
 from region_tick.poller import Polled, Poller
@@ -85,7 +85,7 @@ class Fetches:
             if throttled is not None:
                 return Polled(creator=creator, result=throttled)
             polled = self._ask(creator, adapters, until, context)
-            if isinstance(polled.result, ThrottledError):
+            if isinstance(polled.result, ThrottledError) and polled.result.whole_host:
                 host.throttle(polled.result)
             return polled
 
@@ -133,7 +133,7 @@ def _check(context: JobContext) -> None:
 
 def _log_result(polled: Polled, fields: dict[str, object]) -> None:
     fields |= {"platform": polled.creator.platform, "requests": polled.requests, "quota": polled.cost}
-    if polled.result is None or isinstance(polled.result, Found):
-        log.info("fetched", extra=fields | {"modified": polled.result is not None})
+    if isinstance(polled.result, Found | NotModified):
+        log.info("fetched", extra=fields | {"modified": isinstance(polled.result, Found)})
     else:
         log.warning("creator not fetched", extra=fields | {"error": str(polled.result)})

@@ -13,7 +13,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from region_tick.adapters import Found, make_adapters
+from region_tick.adapters import Found, NotModified, make_adapters
 from region_tick.contract import Variable
 from region_tick.creators import count_escaped, read_creators, save
 from region_tick.fetch import TransientError
@@ -74,18 +74,19 @@ def _counts(polled: Polled, *, items: int) -> Mapping[str, int]:
     match polled.result:
         case Found():
             verdict = "fetched"
-        case None:
+        case NotModified():
             verdict = "not_modified"
         case ThrottledError():
             verdict = "throttled"
         case _:
             verdict = "failed"
     quota = {f"quota_{polled.creator.platform}": polled.cost} if polled.cost else {}
-    return {verdict: 1, "items": items, "requests": polled.requests, **quota}
+    own = polled.result.counts if isinstance(polled.result, Found) else {}
+    return {**own, verdict: 1, "items": items, "requests": polled.requests, **quota}
 
 
 def _log_failure(tick: Tick, polled: Polled) -> None:
-    if polled.result is None or isinstance(polled.result, Found):
+    if isinstance(polled.result, Found | NotModified):
         return
     fields = {"creator": polled.creator.id, "platform": polled.creator.platform, "error": str(polled.result)}
     tick.log.warning("creator not polled", extra=fields)
