@@ -38,9 +38,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creator:
-    """A row of region_tick.creator."""
+    """A row of region_tick.creator, with what is known of its upstream."""
 
     id: int
+    upstream_id: int = 0
+    """The row of region_tick.upstream, which all creators with this address share."""
     platform: str
     handle: str | None
     url: str | None
@@ -52,6 +54,8 @@ class Creator:
     """When the creator's upstream last gave a useful answer."""
     failures: int = 0
     """The number of consecutive refusals since then. Failures that may pass by themselves do not count."""
+    transient_failures: int = 0
+    """The number of consecutive failures that may have passed by themselves."""
     kind: str | None = None
     """The Kind of the creator's document; None before the first answer, and on platforms without a choice."""
 
