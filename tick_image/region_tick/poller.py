@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from logging import Logger
     from threading import Event
 
-    from region_tick.adapters import Adapter, Creator, Found
+    from region_tick.adapters import Adapter, Creator, Found, NotModified
     from region_tick.poll_settings import PollSettings
 
 _CHECK_SECONDS = 0.25
@@ -38,8 +38,7 @@ class Polled:
     """The result of polling one creator."""
 
     creator: Creator
-    result: Found | FetchError | None
-    """What was found, or the error; None if nothing has changed since the last poll."""
+    result: Found | NotModified | FetchError
     requests: int = 0
     cost: int = 0
     """What the requests took from the platform's quota, in the platform's units."""
@@ -77,7 +76,7 @@ class Poller:
     ) -> None:
         self._adapters, self._settings = adapters, settings
         self._until, self._stopping, self._log = until, stopping, log
-        self._addresses = addresses or Addresses(allowed=settings.allow_networks)
+        self._addresses = addresses or Addresses(allowed=settings.allow_networks, denied=settings.deny_networks)
         self._hosts: SimpleQueue[_Host] = SimpleQueue()
         self._results: Queue[Polled] = Queue(maxsize=1)  # a single result can have megabytes
 
@@ -135,7 +134,7 @@ class Poller:
                 host = self._hosts.get_nowait()
             except Empty:
                 return
-            with closing(Client(self._addresses)) as client:
+            with closing(Client(self._addresses, user_agent=self._settings.user_agent)) as client:
                 self._poll_host(host, client)
 
     def _poll_host(self, host: _Host, client: Client) -> None:
@@ -148,7 +147,7 @@ class Poller:
                 self._results.put(Polled(creator=creator, result=host.throttled))
                 continue
             polled = self._poll(creator, client)
-            if isinstance(polled.result, ThrottledError):
+            if isinstance(polled.result, ThrottledError) and polled.result.whole_host:
                 host.throttle(polled.result)
             self._results.put(polled)
 
@@ -164,7 +163,7 @@ class Poller:
             seconds = self._settings.request_seconds
             return ask(send, request, until=self._until, request_seconds=seconds, wait=self._stopping.wait)
 
-        result: Found | FetchError | None
+        result: Found | NotModified | FetchError
         try:
             result = self._adapter(creator).poll(creator, ask_politely)
         except FetchError as error:

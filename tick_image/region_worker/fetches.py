@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING
 
 from procrastinate.exceptions import JobAborted
 
-from region_tick.adapters import Adapter, Creator, Found, make_adapters
-from region_tick.creators import count_escaped, read_creator, save
+from region_tick.adapters import Adapter, Creator, Found, NotModified, make_adapters
+from region_tick.creators import LEASE_SECONDS, Taken, take_creator
+from region_tick.delivery import DELIVERED_AT_ONCE, deliver
 from region_tick.fetch import RefusedError, TransientError
+from region_tick.items import count_escaped
 from region_tick.poller import Polled, Poller
 from region_tick.retry import ThrottledError
 from region_tick.session import bound
+from region_tick.turns import Turn
+from region_tick.upstreams import save
 from region_worker.hosts import Host, Hosts
 
 if TYPE_CHECKING:
@@ -60,19 +64,39 @@ class Fetches:
             "attempt": context.job.attempts + 1,
         }
         with self._pool.connection() as connection:
-            bound(connection)
-            creator_and_time = read_creator(connection, creator_id, tick_at=datetime.fromisoformat(tick_at))
-        if creator_and_time is None:
-            log.info("nothing to fetch", extra=fields)
+            taken = take_creator(
+                connection,
+                creator_id,
+                tick_at=datetime.fromisoformat(tick_at),
+                owner=f"task {context.job.id}",
+                seconds=TASK_SECONDS + LEASE_SECONDS,
+            )
+        if taken.turn is Turn.ELSEWHERE:
+            raise TransientError("another tick or worker asks this creator's upstream right now")
+        if taken.creator is None:
+            items = self._deliver(creator_id, taken)
+            log.info("nothing to fetch", extra=fields | {"turn": taken.turn, "items": items})
             return
-        polled = self._poll(*creator_and_time, context)
+        polled = self._poll(taken.creator, taken.now, context)
         with self._pool.connection() as connection:
             bound(connection)
-            items = save(connection, polled.creator, polled.result)
-            escaped = count_escaped(connection, polled.result)
+            save(connection, polled.creator, polled.result)
+            found = polled.result.items if isinstance(polled.result, Found) else ()
+            escaped = count_escaped(connection, found)
+        items = self._deliver(creator_id, taken)
         _log_result(polled, fields | {"items": items} | ({"escaped": escaped} if escaped else {}))
         if isinstance(polled.result, TransientError):
             raise polled.result
+
+    def _deliver(self, creator_id: int, taken: Taken) -> int:
+        """Give the creator's region what it has not got; return how many items these are. Raises psycopg.Error."""
+        items, delivered = 0, DELIVERED_AT_ONCE if taken.upstream_id else 0
+        while delivered == DELIVERED_AT_ONCE and taken.upstream_id:
+            with self._pool.connection() as connection:
+                bound(connection)
+                delivered = deliver(connection, creator_id, taken.upstream_id, on_items=None) or 0
+            items += delivered
+        return items
 
     def _poll(self, creator: Creator, now: datetime, context: JobContext) -> Polled:
         """Wait for a place at the creator's host, and ask; return at once if the host is throttled."""
@@ -85,7 +109,7 @@ class Fetches:
             if throttled is not None:
                 return Polled(creator=creator, result=throttled)
             polled = self._ask(creator, adapters, until, context)
-            if isinstance(polled.result, ThrottledError):
+            if isinstance(polled.result, ThrottledError) and polled.result.whole_host:
                 host.throttle(polled.result)
             return polled
 
@@ -133,7 +157,7 @@ def _check(context: JobContext) -> None:
 
 def _log_result(polled: Polled, fields: dict[str, object]) -> None:
     fields |= {"platform": polled.creator.platform, "requests": polled.requests, "quota": polled.cost}
-    if polled.result is None or isinstance(polled.result, Found):
-        log.info("fetched", extra=fields | {"modified": polled.result is not None})
+    if isinstance(polled.result, Found | NotModified):
+        log.info("fetched", extra=fields | {"modified": isinstance(polled.result, Found)})
     else:
         log.warning("creator not fetched", extra=fields | {"error": str(polled.result)})

@@ -23,13 +23,17 @@ LIMIT = 10_000
 
 ENQUEUE = """
 WITH creators AS (
-    SELECT id, greatest(last_polled_at, not_before) AS asked,
-        coalesce(not_before > clock_timestamp(), false) AS waiting,
+    SELECT creator.id, greatest(upstream.last_polled_at, upstream.not_before) AS asked,
+        coalesce(creator.not_before > clock_timestamp(), false)
+            OR coalesce(upstream.not_before > clock_timestamp(), false)
+                AND upstream.last_item <= creator.delivered_until
+                AND NOT coalesce(upstream.last_polled_at > coalesce(creator.last_polled_at,
+                    %(tick_at)s::timestamptz - interval '1 hour'), false) AS waiting,
         EXISTS (SELECT FROM region_tick.procrastinate_jobs AS job
                 WHERE job.queueing_lock = 'creator ' || creator.id AND job.status = 'todo') AS queued
-    FROM region_tick.creator
-    WHERE source = %(source)s::text AND region_id = %(region_id)s::text
-      AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
+    FROM region_tick.creator LEFT JOIN region_tick.upstream ON upstream.id = creator.upstream_id
+    WHERE creator.source = %(source)s::text AND creator.region_id = %(region_id)s::text
+      AND (creator.last_polled_at IS NULL OR creator.last_polled_at < %(tick_at)s::timestamptz)
 ), chosen AS (
     SELECT id FROM creators WHERE NOT waiting AND NOT queued
     ORDER BY asked NULLS FIRST, id
@@ -47,10 +51,11 @@ SELECT (SELECT count(*) FROM deferred), (SELECT count(*) FROM chosen),
     count(*) FILTER (WHERE NOT waiting), count(*) FILTER (WHERE NOT waiting AND queued), count(*) FILTER (WHERE waiting)
 FROM creators
 """
-"""Chooses the creators polled longest ago. The INSERT goes by id, so that two simultaneous ticks of a region do not
-deadlock. All tasks have the same priority: tasks with a lower priority would never be fetched while the queue is never
-empty. The conditions for a due creator are the same as in region_tick.creators, and are repeated here because that
-module imports an HTTP client.
+"""Chooses the creators whose upstreams were polled longest ago. A task for an upstream that waits, or that others have
+asked, delivers what was found. The INSERT goes by id, so that two simultaneous ticks of a region do not deadlock. All
+tasks have the same priority: tasks with a lower priority would never be fetched while the queue is never empty. The
+conditions for a due creator are the same as in region_tick.creators, and are repeated here because that module imports
+an HTTP client.
 """
 
 
