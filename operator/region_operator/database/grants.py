@@ -20,6 +20,8 @@ from region_operator.database.comments import VIEWS
 from region_operator.database.tables import (
     compatibility,
     creator,
+    host,
+    host_place,
     installation,
     item,
     job_run,
@@ -65,6 +67,7 @@ _CREATORS = (
     Right(("SELECT",), creator.name),
     Right(("UPDATE",), creator.name, _ANSWERS),
     Right(("SELECT", "INSERT"), item.name),
+    *(Right(("SELECT", "INSERT", "UPDATE", "DELETE"), table.name) for table in (host, host_place)),
 )
 _QUEUE_TABLES = ("jobs", "events", "workers", "periodic_defers")
 

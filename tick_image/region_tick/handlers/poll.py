@@ -11,16 +11,19 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from region_tick.adapters import Found, make_adapters
+from region_tick.asking import Polled, lease_seconds
 from region_tick.contract import Variable
 from region_tick.creators import count_escaped, read_creators, save
 from region_tick.fetch import TransientError
 from region_tick.handlers import Outcome, Tick
 from region_tick.poll_settings import PollSettings
-from region_tick.poller import Polled, Poller
+from region_tick.poller import Poller
 from region_tick.retry import ThrottledError
+from region_tick.shared_places import SharedPlaces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,22 +51,29 @@ def poll(tick: Tick) -> Outcome:
     )
     until = tick.deadline - min(MARGIN_SECONDS, tick.remaining() / 5)
     adapters = make_adapters(settings, until=tick.tick_at)
-    poller = Poller(adapters, settings, until=until, stopping=tick.stopping, log=tick.log)
+    places = SharedPlaces(
+        lambda: nullcontext(tick.connection),
+        at_once=settings.concurrency_per_host,
+        lease_seconds=lease_seconds(settings),
+        log=tick.log,
+    )
+    poller = Poller(adapters, settings, until=until, stopping=tick.stopping, log=tick.log, places=places)
     counts: Counter[str] = Counter(dict.fromkeys(("fetched", "not_modified", "items", "failed", "throttled"), 0))
     polled_creators, unreached, example = 0, 0, "no answer came in time"
-    for polled in poller.poll(creators.due):
-        tick.check()
-        if polled is None:
-            continue
-        polled_creators += 1
-        with tick.transaction() as connection:
-            items = save(connection, polled.creator, polled.result)
-        counts.update(_counts(polled, items=items))
-        if escaped := count_escaped(tick.connection, polled.result):
-            counts["escaped"] += escaped
-        if isinstance(polled.result, TransientError):
-            unreached, example = unreached + 1, str(polled.result)
-        _log_failure(tick, polled)
+    with closing(poller.poll(creators.due)) as polls:
+        for polled in polls:
+            tick.check()
+            if polled is None:
+                continue
+            polled_creators += 1
+            with tick.transaction() as connection:
+                items = save(connection, polled.creator, polled.result)
+            counts.update(_counts(polled, items=items))
+            if escaped := count_escaped(tick.connection, polled.result):
+                counts["escaped"] += escaped
+            if isinstance(polled.result, TransientError):
+                unreached, example = unreached + 1, str(polled.result)
+            _log_failure(tick, polled)
     if creators.due and unreached == polled_creators:
         raise NobodyReachedError(f"none of {len(creators.due)} creators could be reached; {example}")
     counts.update({"waiting": creators.waiting, "left": len(creators.due) - polled_creators})
