@@ -77,7 +77,7 @@ class Host:
         return [path for at, path in self.times if at >= since]
 
     def most_in_a_minute(self, *, after: int) -> int:
-        """Return the most requests of any 60 seconds, without the first ones: `after` so many nobody may ask as ever."""
+        """Return the most requests of any 60 seconds, without the first `after` requests."""
         times = [at for at, _ in self.times][after:]
         return max((sum(at <= other < at + 60 for other in times) for at in times), default=0)
 
