@@ -1,107 +1,85 @@
-"""What poll reads and writes, on a real Postgres: whose turn it is, what is kept of an answer, what an edit forgets."""
+"""Whose turn it is, on a real Postgres: one upstream for all regions, taken by one tick or worker at a time."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from psycopg.errors import InsufficientPrivilege
-from psycopg.rows import dict_row
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 
-from region_tick.adapters import Creator, Found, Item
-from region_tick.creators import (
-    CREDENTIALS_SECONDS,
-    ITEM_ID_LIMIT,
-    REFUSED_LIMIT_SECONDS,
-    REFUSED_SECONDS,
-    Creators,
-    read_creator,
-    read_creators,
-    save,
-    seconds_to_wait,
-)
-from region_tick.fetch import CredentialsError, FetchError, RefusedError, TransientError
-from region_tick.retry import THROTTLED_SECONDS, ThrottledError
+from region_tick.adapters import Found, Item, NotModified
+from region_tick.creators import read_creators, renew, take, take_creator
+from region_tick.database_url import DatabaseUrl
+from region_tick.fetch import RefusedError, TransientError
+from region_tick.retry import ThrottledError
+from region_tick.session import connect
+from region_tick.turns import Turn
+from tests.database.poll_rows import AT, add, change, only, read, rows, taken, upstream, write
 from tests.database.schema import run
+from tests.harness.ticks import SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SOURCE = "public.region_index"
-AT = datetime.now(UTC).replace(second=0, microsecond=0)
+    from region_tick.fetch import FetchError
 
-TEN_MINUTES_LATER = """
-UPDATE region_tick.creator
-SET last_polled_at = last_polled_at - interval '10 minutes', not_before = not_before - interval '10 minutes'
-"""
+FOUND = Found(items=[Item(id="a")])
+LATER = AT + timedelta(hours=1)
 
 
-def add(connection: psycopg.Connection, url: str = "https://upstream.test/", **columns: Any) -> int:
-    row = {"source": SOURCE, "region_id": "42", "platform": "http", "url": url} | columns
-    names, values = ", ".join(row), ", ".join(f"%({name})s" for name in row)
-    added = connection.execute(
-        f"INSERT INTO region_tick.creator ({names}) VALUES ({values}) RETURNING id", row
-    ).fetchone()
-    assert added is not None
-    return int(added[0])
+def turns(connection: psycopg.Connection, region_id: str = "42", *, at: datetime = AT) -> dict[int, Turn]:
+    return {one.id: one.turn for one in read(connection, region_id=region_id, at=at)}
 
 
-def read(connection: psycopg.Connection, *, at: datetime = AT) -> Creators:
-    return read_creators(connection, source=SOURCE, region_id="42", tick_at=at)
-
-
-def only(connection: psycopg.Connection, *, at: datetime = AT) -> Creator:
-    (creator,) = read(connection, at=at).due
+def polled(connection: psycopg.Connection, url: str, *, ago: timedelta, error: str | None = None) -> int:
+    """Add a creator whose upstream was polled by this region then."""
+    creator = add(connection, url, last_polled_at=AT - ago)
+    read(connection)
+    connection.execute(
+        "UPDATE region_tick.upstream SET last_polled_at = %s, last_error = %s WHERE url = %s", (AT - ago, error, url)
+    )
     return creator
 
 
-def row(connection: psycopg.Connection) -> dict[str, Any]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        (row,) = cursor.execute("SELECT *, clock_timestamp() AS now FROM region_tick.creator").fetchall()
-    return row
-
-
-def items(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
-    return connection.execute(
-        "SELECT item_id, url, title, published_at FROM region_tick.item ORDER BY item_id"
-    ).fetchall()
-
-
 def test_a_regions_own_creators_are_due_the_longest_without_first(connection: psycopg.Connection) -> None:
-    recently = add(connection, "https://upstream.test/1", last_polled_at=AT - timedelta(minutes=5))
+    recently = polled(connection, "https://upstream.test/1", ago=timedelta(minutes=5))
     never = add(connection, "https://upstream.test/2")
-    long_ago = add(connection, "https://upstream.test/3", last_polled_at=AT - timedelta(days=5))
+    long_ago = polled(connection, "https://upstream.test/3", ago=timedelta(days=5))
     add(connection, "https://upstream.test/4", region_id="43")
     add(connection, "https://upstream.test/5", source="public.other")
-    assert [creator.id for creator in read(connection).due] == [never, long_ago, recently]
+    assert list(turns(connection).items()) == [(never, Turn.ASK), (long_ago, Turn.ASK), (recently, Turn.ASK)]
 
 
 def test_who_answered_since_the_ticks_time_is_done(connection: psycopg.Connection) -> None:
     """A second attempt of the tick does the rest."""
-    add(connection, "https://upstream.test/1", last_polled_at=AT)
-    failed = add(connection, "https://upstream.test/2", last_polled_at=AT - timedelta(minutes=5), failures=1)
+    polled(connection, "https://upstream.test/1", ago=timedelta())
     missing = add(connection, "https://upstream.test/3")
-    assert {creator.id for creator in read(connection).due} == {failed, missing}
-    assert len(read(connection, at=AT + timedelta(minutes=5)).due) == 3
+    assert set(turns(connection)) == {missing}
+    assert len(turns(connection, at=AT + timedelta(minutes=5))) == 2
 
 
 def test_who_failed_the_last_time_comes_last(connection: psycopg.Connection) -> None:
     """Hosts that hang must not use up the time of those that do not, tick after tick."""
-    asked = AT - timedelta(minutes=15)
-    hangs = add(connection, "https://upstream.test/1", last_error="timeout", not_before=asked)
-    recently = add(connection, "https://upstream.test/2", last_polled_at=AT - timedelta(minutes=5))
-    assert [creator.id for creator in read(connection).due] == [recently, hangs]
+    hangs = polled(connection, "https://upstream.test/1", ago=timedelta(minutes=15), error="timeout")
+    recently = polled(connection, "https://upstream.test/2", ago=timedelta(minutes=5))
+    assert list(turns(connection)) == [recently, hangs]
 
 
-def test_who_is_to_be_left_alone_is_counted(connection: psycopg.Connection) -> None:
-    add(connection, "https://upstream.test/1", not_before=datetime.now(UTC) + timedelta(hours=1))
-    past = add(connection, "https://upstream.test/2", not_before=datetime.now(UTC) - timedelta(seconds=1))
-    found = read(connection)
-    assert ([creator.id for creator in found.due], found.waiting) == ([past], 1)
+def test_who_is_to_be_left_alone_waits_for_the_upstream_or_for_a_person(connection: psycopg.Connection) -> None:
+    paused = add(connection, "https://upstream.test/1", not_before="infinity")
+    add(connection, "https://upstream.test/1", region_id="43")
+    waiting = add(connection, "https://upstream.test/2")
+    read(connection)
+    connection.execute("UPDATE region_tick.upstream SET not_before = 'infinity' WHERE url LIKE '%2'")
+    assert turns(connection) == {paused: Turn.WAITING, waiting: Turn.WAITING}
+    assert set(turns(connection, "43").values()) == {Turn.ASK}
+    assert taken(connection) == []
 
 
 def test_who_waits_keeps_nobody_from_being_due_where_there_are_too_many(
@@ -111,36 +89,16 @@ def test_who_waits_keeps_nobody_from_being_due_where_there_are_too_many(
     for number in range(3):
         add(connection, f"https://upstream.test/{number}", not_before=datetime.now(UTC) + timedelta(hours=1))
     due = add(connection)
-    found = read(connection)
-    assert ([creator.id for creator in found.due], found.waiting) == ([due], 1)
+    assert next(iter(turns(connection))) == due
 
 
-@pytest.mark.parametrize("result", [None, TransientError("timeout"), RefusedError("404"), ThrottledError("429", 1.0)])
-def test_where_there_are_too_many_it_is_everybodys_turn(
-    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, result: FetchError | None
-) -> None:
-    """Whatever comes of them: three at a time of nine are all asked in three ticks, and in three more once again."""
-    monkeypatch.setattr("region_tick.creators.CREATORS_LIMIT", 3)
-    creators = {add(connection, f"https://upstream.test/{number}") for number in range(9)}
-    for _ in range(2):
-        asked = []
-        for _ in range(3):
-            due = read(connection, at=datetime.now(UTC) + timedelta(hours=1)).due
-            asked += [creator.id for creator in due]
-            for creator in due:
-                save(connection, creator, result)
-            connection.execute("UPDATE region_tick.creator SET not_before = not_before - interval '1 day'")
-        assert sorted(asked) == sorted(creators)
-
-
-def test_who_failed_the_last_time_counts_as_asked_an_hour_later(
-    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("region_tick.creators.CREATORS_LIMIT", 2)
-    failed = add(connection, "https://upstream.test/1", last_polled_at=AT - timedelta(minutes=150), last_error="ill")
-    well = add(connection, "https://upstream.test/2", last_polled_at=AT - timedelta(minutes=120))
-    add(connection, "https://upstream.test/3", last_polled_at=AT - timedelta(minutes=60))
-    assert [creator.id for creator in read(connection).due] == [well, failed]
+TEN_MINUTES_LATER = """
+WITH creators AS (
+    UPDATE region_tick.creator SET last_polled_at = last_polled_at - interval '10 minutes'
+)
+UPDATE region_tick.upstream SET
+    last_polled_at = last_polled_at - interval '10 minutes', not_before = not_before - interval '10 minutes'
+"""
 
 
 @pytest.mark.parametrize("error", [TransientError("timeout"), RefusedError("404"), ThrottledError("429", 1.0)])
@@ -149,156 +107,148 @@ def test_who_failed_once_has_its_turn_again_where_no_tick_has_time_for_all(
 ) -> None:
     """Nine creators, two of whom a tick has time for, every ten minutes: never does a tick get to its end."""
     ill, *_ = (add(connection, f"https://upstream.test/{number}") for number in range(9))
-    turns = []
+    turns_of_ill = []
     for tick in range(18):
-        for creator in read(connection, at=datetime.now(UTC) + timedelta(hours=1)).due[:2]:
+        due = [one.id for one in read(connection, at=LATER) if one.turn is Turn.ASK]
+        for creator in take(connection, due[:2], tick_at=LATER, owner="us"):
             if creator.id == ill:
-                turns.append(tick)
-            save(connection, creator, error if creator.id == ill else None)
+                turns_of_ill.append(tick)
+            write(connection, creator, error if creator.id == ill else NotModified())
         connection.execute(TEN_MINUTES_LATER)
-    assert turns[0] == 0
-    assert len(turns) >= 2, "asked once, never again"
-    assert all(later - earlier <= 12 for earlier, later in pairwise(turns))
+    assert turns_of_ill[0] == 0
+    assert len(turns_of_ill) >= 2, "asked once, never again"
+    assert all(later - earlier <= 12 for earlier, later in pairwise(turns_of_ill))
+
+
+# One upstream for many regions
+
+
+def test_creators_of_one_address_have_one_upstream_and_edits_change_it(connection: psycopg.Connection) -> None:
+    first, second = add(connection), add(connection, region_id="43")
+    other = add(connection, "https://upstream.test/other", handle="a name")
+    for region_id in ("42", "43"):
+        read(connection, region_id=region_id)
+    assert len(rows(connection, "SELECT FROM region_tick.upstream")) == 2
+    connection.execute(
+        "UPDATE region_tick.creator SET url = (SELECT url FROM region_tick.upstream"
+        " WHERE url <> %s), handle = 'a name' WHERE id = %s",
+        ("https://upstream.test/", second),
+    )
+    read(connection, region_id="43")
+    found = {
+        row["id"]: row["upstream_id"] for row in rows(connection, "SELECT id, upstream_id FROM region_tick.creator")
+    }
+    assert found[second] == found[other] != found[first]
+
+
+def test_an_answer_of_another_regions_tick_is_taken_and_the_next_one_is_asked_for(
+    connection: psycopg.Connection,
+) -> None:
+    """Once within the shorter interval: whoever has had the last answer asks, all others take what is there."""
+    first, second = add(connection), add(connection, region_id="43")
+    write(connection, only(connection), FOUND)
+    assert turns(connection, "43") == {second: Turn.SHARED}
+    assert taken(connection, second) == []
+    assert turns(connection, at=LATER) == {first: Turn.ASK}
+
+
+def test_a_new_creator_takes_an_answer_of_the_last_hour_only(connection: psycopg.Connection) -> None:
+    add(connection)
+    write(connection, only(connection), FOUND)
+    new = add(connection, region_id="43")
+    assert turns(connection, "43") == {new: Turn.SHARED}
+    change(connection, last_polled_at=AT - timedelta(hours=2))
+    assert turns(connection, "43") == {new: Turn.ASK}
+
+
+def test_an_upstream_is_taken_by_one_at_a_time(connection: psycopg.Connection, database: str) -> None:
+    ids = [add(connection, f"https://upstream.test/{number}", region_id=str(region))
+           for region in range(8) for number in range(50)]  # fmt: skip
+
+    def take_all(region: int) -> list[int]:
+        with closing(connect(DatabaseUrl.parse(database))) as own:
+            due = read(own, region_id=str(region), owner=str(region))
+            return [one.upstream_id for one in take(own, [one.id for one in due], tick_at=AT, owner=str(region))]
+
+    with ThreadPoolExecutor(8) as threads:
+        upstreams = [upstream for taken in threads.map(take_all, range(8)) for upstream in taken]
+    assert len(ids) == 400
+    assert len(upstreams) == len(set(upstreams)) == 50
+
+
+def test_whoever_asks_holds_the_upstream_for_a_while_and_a_later_attempt_goes_on(
+    connection: psycopg.Connection,
+) -> None:
+    first, second = add(connection), add(connection, region_id="43")
+    (creator,) = taken(connection, owner="tick 1")
+    assert turns(connection, "43") == {second: Turn.ELSEWHERE}
+    assert turns(connection) == {first: Turn.ELSEWHERE}
+    assert taken(connection, owner="tick 1") == [creator], "a later attempt of the same tick"
+    change(connection, asking_until=AT - timedelta(minutes=1))
+    assert turns(connection, "43") == {second: Turn.ASK}
+
+
+def test_a_lease_is_renewed_and_given_back_by_its_owner_only(connection: psycopg.Connection) -> None:
+    add(connection)
+    (creator,) = taken(connection, owner="tick 1")
+    before = upstream(connection)["asking_until"]
+    renew(connection, [creator], owner="tick 2", seconds=0)
+    assert upstream(connection)["asking_until"] == before
+    renew(connection, [creator], owner="tick 1", seconds=600)
+    assert (upstream(connection)["asking_until"] - before).total_seconds() > 500
+    renew(connection, [creator], owner="tick 1", seconds=0)
+    assert upstream(connection)["asking_until"] <= upstream(connection)["now"]
+
+
+def test_a_locked_row_costs_itself_only(connection: psycopg.Connection, database: str) -> None:
+    locked, free = add(connection, "https://upstream.test/1"), add(connection, "https://upstream.test/2")
+    with psycopg.connect(database) as other:
+        other.execute("UPDATE region_tick.creator SET last_error = 'x' WHERE id = %s", (locked,))
+        assert turns(connection) == {locked: Turn.LOCKED, free: Turn.ASK}
+        (creator,) = taken(connection)
+        assert write(connection, creator, FOUND) == 1
+    assert turns(connection, at=LATER)[locked] is Turn.ASK
+    with psycopg.connect(database) as other:
+        other.execute("UPDATE region_tick.creator SET last_error = 'x' WHERE id = %s", (locked,))
+        (creator,) = taken(connection, locked)
+        assert write(connection, creator, FOUND) is None, "stored, and delivered by the next tick"
+    assert turns(connection) == {locked: Turn.SHARED}
+
+
+def test_a_locked_upstream_is_left_out(connection: psycopg.Connection, database: str) -> None:
+    add(connection, "https://upstream.test/1")
+    free = add(connection, "https://upstream.test/2")
+    read(connection)
+    with psycopg.connect(database) as other:
+        other.execute("UPDATE region_tick.upstream SET last_error = 'x' WHERE url LIKE '%1'")
+        assert [creator.id for creator in taken(connection)] == [free]
 
 
 def test_a_locked_table_does_not_hold_the_tick(connection: psycopg.Connection, database: str) -> None:
     with psycopg.connect(database) as other:
         other.execute("LOCK TABLE region_tick.creator")
-        with pytest.raises(psycopg.errors.LockNotAvailable):
+        with pytest.raises(LockNotAvailable):
             read(connection)
 
 
-def test_an_answer_is_kept_with_its_items(connection: psycopg.Connection) -> None:
-    add(connection, last_error="was ill", failures=3)
-    found = Found(
-        items=[Item(id="a", url="https://upstream.test/a", title="A", published_at=AT), Item(id="b")],
-        etag='"1"',
-        last_modified="Fri",
-        platform_id="UU1",
-    )
-    assert save(connection, only(connection), found) == 2
-    kept = row(connection)
-    assert (kept["etag"], kept["last_modified"], kept["platform_id"]) == ('"1"', "Fri", "UU1")
-    assert (kept["last_error"], kept["failures"], kept["not_before"]) == (None, 0, None)
-    assert kept["last_polled_at"] <= kept["now"]
-    assert items(connection) == [("a", "https://upstream.test/a", "A", AT), ("b", None, None, None)]
+# One creator, as a worker takes it
 
 
-def test_an_item_is_new_once(connection: psycopg.Connection) -> None:
-    add(connection)
-    creator = only(connection)
-    assert save(connection, creator, Found(items=[Item(id="a", title="first"), Item(id="a", title="twice")])) == 1
-    assert save(connection, creator, Found(items=[Item(id="a", title="later"), Item(id="b")])) == 1
-    assert [(one[0], one[2]) for one in items(connection)] == [("a", "first"), ("b", None)]
-
-
-def test_nothing_new_keeps_what_is_known(connection: psycopg.Connection) -> None:
-    add(connection, etag='"1"', last_modified="Fri", platform_id="UU1", last_error="was ill", failures=2)
-    assert save(connection, only(connection), None) == 0
-    kept = row(connection)
-    assert (kept["etag"], kept["last_modified"], kept["platform_id"]) == ('"1"', "Fri", "UU1")
-    assert (kept["last_error"], kept["failures"]) == (None, 0)
-
-
-def test_an_answer_without_validators_forgets_the_old_ones(connection: psycopg.Connection) -> None:
-    add(connection, etag='"1"', last_modified="Fri")
-    save(connection, only(connection), Found(items=[]))
-    assert (row(connection)["etag"], row(connection)["last_modified"]) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("error", "failures", "wait"),
-    [
-        (TransientError("timeout"), 5, 0.0),
-        (ThrottledError("429", 120.0), 0, 120.0),
-        (ThrottledError("429", None), 0, THROTTLED_SECONDS),
-        (CredentialsError("no key"), 10, CREDENTIALS_SECONDS),
-        (RefusedError("404"), 0, REFUSED_SECONDS),
-        (RefusedError("404"), 3, 8 * REFUSED_SECONDS),
-        (RefusedError("404"), 10**6, REFUSED_LIMIT_SECONDS),
-    ],
-)
-def test_how_long_an_error_keeps_a_creator_waiting(error: FetchError, failures: int, wait: float) -> None:
-    assert seconds_to_wait(error, failures) == wait
-
-
-@pytest.mark.parametrize("error", [TransientError("timeout"), ThrottledError("429", 120.0), RefusedError("404")])
-def test_an_error_is_on_record_and_what_is_known_stays(connection: psycopg.Connection, error: FetchError) -> None:
-    add(connection, etag='"1"', failures=1)
-    assert save(connection, only(connection), error) == 0
-    kept = row(connection)
-    assert (kept["last_error"], kept["etag"]) == (str(error), '"1"')
-    assert kept["failures"] == (2 if isinstance(error, RefusedError) else 1)
-    assert abs((kept["not_before"] - kept["now"]).total_seconds() - seconds_to_wait(error, 1)) < 30
-
-
-@pytest.mark.parametrize("error", [TransientError("timeout"), ThrottledError("429", 0.0), CredentialsError("x")])
-def test_one_refusal_after_an_outage_is_the_first(connection: psycopg.Connection, error: FetchError) -> None:
-    add(connection)
-    for _ in range(20):
-        save(connection, only(connection), error)
-        connection.execute("UPDATE region_tick.creator SET not_before = NULL")
-    save(connection, only(connection), RefusedError("404"))
-    kept = row(connection)
-    assert 0 < (kept["not_before"] - kept["now"]).total_seconds() <= REFUSED_SECONDS
-
-
-@pytest.mark.parametrize("edit", ["url = 'https://upstream.test/other'", "platform = 'youtube'", "handle = 'x'"])
-def test_an_edited_creator_begins_anew_and_an_answer_for_the_old_one_is_dropped(
-    connection: psycopg.Connection, edit: str
-) -> None:
-    add(
-        connection,
-        etag='"1"',
-        last_modified="x",
-        platform_id="UU1",
-        last_error="x",
-        failures=1,
-        last_polled_at=AT - timedelta(days=1),
-    )
-    creator = only(connection)
-    connection.execute(f"UPDATE region_tick.creator SET {edit}".encode())
-    assert save(connection, creator, Found(items=[Item(id="a")], etag='"2"')) == 0
-    save(connection, creator, RefusedError("404"))
-    kept = row(connection)
-    known = ("etag", "last_modified", "platform_id", "last_error", "not_before", "last_polled_at")
-    assert [kept[column] for column in known] == [None] * 6
-    assert kept["failures"] == 0
-    assert kept["updated_at"] > kept["created_at"]
-    assert items(connection) == []
-
-
-def test_an_edit_of_something_else_forgets_nothing(connection: psycopg.Connection) -> None:
-    add(connection, etag='"1"')
-    connection.execute("UPDATE region_tick.creator SET region_id = '43', url = url")
-    assert row(connection)["etag"] == '"1"'
-
-
-def test_a_creator_that_was_deleted_meanwhile_leaves_nothing(connection: psycopg.Connection) -> None:
-    add(connection)
-    creator = only(connection)
-    save(connection, creator, Found(items=[Item(id="a")]))
-    connection.execute("DELETE FROM region_tick.creator")
-    assert items(connection) == []
-    assert save(connection, creator, Found(items=[Item(id="b")])) == 0
-    save(connection, creator, TransientError("x"))
-
-
-def test_whatever_an_upstream_sends_can_be_kept(connection: psycopg.Connection) -> None:
-    add(connection)
-    odd = "\0\ud800\N{PILE OF POO}" * 5000
-    published = datetime.min.replace(tzinfo=UTC)
-    found = Found(items=[Item(id=odd, url=odd, title=odd, published_at=published)], platform_id=odd)
-    assert save(connection, only(connection), found) == 1
-    assert save(connection, only(connection, at=AT + timedelta(days=1)), RefusedError(odd)) == 0
-    ((item_id, _, title, _),) = items(connection)
-    assert len(item_id) <= ITEM_ID_LIMIT
-    assert title.startswith("\\ud800\N{PILE OF POO}")
-
-
-def test_many_items_are_one_statement(connection: psycopg.Connection) -> None:
-    add(connection)
-    assert save(connection, only(connection), Found(items=[Item(id=str(number)) for number in range(20_000)])) == 20_000
+def test_a_worker_takes_one_creator(connection: psycopg.Connection) -> None:
+    first, second = add(connection), add(connection, region_id="43")
+    one = take_creator(connection, first, tick_at=AT, owner="task 1")
+    assert one.turn is Turn.ASK
+    assert one.creator is not None
+    assert abs((datetime.now(UTC) - one.now).total_seconds()) < 60
+    other = take_creator(connection, second, tick_at=AT, owner="task 2")
+    assert (other.turn, other.creator) == (Turn.ELSEWHERE, None)
+    write(connection, one.creator, FOUND)
+    assert take_creator(connection, second, tick_at=AT, owner="task 2").turn is Turn.SHARED
+    assert take_creator(connection, first, tick_at=AT, owner="task 1").turn is Turn.DONE
+    assert take_creator(connection, 10**9, tick_at=AT, owner="task 1").turn is Turn.DONE
+    change(connection, not_before=LATER + timedelta(days=1))
+    waiting = take_creator(connection, first, tick_at=LATER, owner="task 1")
+    assert (waiting.turn, waiting.upstream_id) == (Turn.WAITING, one.upstream_id)
 
 
 @pytest.mark.parametrize("policy", [[], ["CREATE POLICY half ON region_tick.creator USING (id % 2 = 0)"]])
@@ -308,21 +258,21 @@ def test_creators_that_row_security_hides_are_an_error(
     url = stranger(database)
     role = urlsplit(url).username
     creator = add(connection)
-    connection.commit()
     run(
         database,
         f"GRANT USAGE ON SCHEMA region_tick TO {role}",
-        f"GRANT SELECT ON region_tick.creator TO {role}",
+        f"GRANT SELECT, UPDATE ON region_tick.creator TO {role}",
+        f"GRANT SELECT, INSERT, UPDATE ON region_tick.upstream TO {role}",
     )
     try:
         with psycopg.connect(url) as tick:
-            assert only(tick).id == creator
+            assert set(turns(tick)) == {creator}
         run(database, "ALTER TABLE region_tick.creator ENABLE ROW LEVEL SECURITY", *policy)
         with psycopg.connect(url) as tick:
             with pytest.raises(InsufficientPrivilege, match='row-level security policy for table "creator"'):
-                read(tick)
-            with tick.transaction(), pytest.raises(InsufficientPrivilege):
-                read_creator(tick, creator, tick_at=AT)
-        assert only(connection).id == creator
+                read_creators(tick, source=SOURCE, region_id="42", tick_at=AT, owner="us")
+            with pytest.raises(InsufficientPrivilege):
+                take_creator(tick, creator, tick_at=AT, owner="us")
+        assert set(turns(connection)) == {creator}
     finally:
         run(database, f"DROP OWNED BY {role} CASCADE")

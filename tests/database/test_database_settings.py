@@ -21,11 +21,14 @@ from region_operator.scheduler import Columns, Source
 from region_tick.adapters import Found, Item
 from region_tick.claim import Claimed, claim
 from region_tick.contract import Reason, State
-from region_tick.creators import count_escaped, read_creators, save
+from region_tick.creators import take_creator
 from region_tick.database_url import DatabaseUrl
+from region_tick.delivery import deliver
 from region_tick.fence import Ending, finish
+from region_tick.items import count_escaped
 from region_tick.session import bound, connect
 from region_tick.text_encoding import escape
+from region_tick.upstreams import save
 from tests.database.reading import regions
 from tests.database.schema import run
 from tests.harness.ticks import SOURCE, TICK_AT, environment, first
@@ -137,17 +140,20 @@ def test_what_the_database_cannot_hold_is_escaped_and_counted(encoded: str) -> N
     with closing(connect(DatabaseUrl.parse(encoded))) as connection:
         claimed = claim(connection, environment(encoded, HANDLER="módulo:función🚀", REGION_CODE="Ł"), lease_seconds=30)
         assert isinstance(claimed, Claimed)
-        [creator] = read_creators(connection, source=SOURCE, region_id="42", tick_at=TICK_AT).due
+        creator = take_creator(connection, 1, tick_at=TICK_AT, owner="us").creator
+        assert creator is not None
         found = Found(items=[Item(id=f"{number} 🚀", title=title) for number, title in enumerate(TITLES)])
-        with connection.transaction():
-            assert save(connection, creator, found) == len(TITLES)
-        with connection.transaction():
-            assert save(connection, creator, found) == 0  # the same item has the same escape
+        for new in (len(TITLES), 0):  # the same item has the same escape
+            with connection.transaction():
+                assert save(connection, creator, found) == new
+                assert deliver(connection, 1, creator.upstream_id, on_items=len) == new
         stored = connection.execute("SELECT title FROM region_tick.item ORDER BY item_id").fetchall()
         assert [title for (title,) in stored] == [escape(title, encoding) for title in TITLES]
         escaped_titles = sum(escape(title, encoding) != title for title in TITLES)
         assert escaped_titles == {"SQL_ASCII": 1, "EUC_JP": 2}.get(encoding, 4)
-        assert count_escaped(connection, found) == escaped_titles + (0 if encoding == "SQL_ASCII" else len(TITLES))
+        assert count_escaped(connection, found.items) == escaped_titles + (
+            0 if encoding == "SQL_ASCII" else len(TITLES)
+        )
         ending = Ending(
             state=State.FAILED, reason="東京 🚀", counts={"größe 🚀": 1}, error=ValueError('Łódź 🚀 \\ " \0')
         )
@@ -196,8 +202,13 @@ def test_bytes_of_another_encoding_quarantine_their_row_alone(postgres: Server) 
             assert f"{column} " in quarantined.reason
             assert "is not UTF-8" in quarantined.reason
         with closing(connect(DatabaseUrl.parse(url))) as connection:
-            [creator] = read_creators(connection, source=SOURCE, region_id="42", tick_at=TICK_AT).due
+            creator = take_creator(connection, 1, tick_at=TICK_AT, owner="us").creator
+            assert creator is not None
             assert creator.url == r"https://e.org/\xe9"
+            with connection.transaction():
+                save(connection, creator, Found(items=[Item(id="a", title="Zürich")]))
+                assert deliver(connection, 1, creator.upstream_id, on_items=len) == 1
+            assert connection.execute("SELECT title FROM region_tick.items").fetchone() == ("Zürich",)
 
 
 def test_postgres_takes_every_character_that_is_not_escaped(database: str) -> None:

@@ -16,6 +16,7 @@ from region_tick.contract import ExitCode, Variable
 from region_tick.effects import Effects
 from region_tick.handlers import LeaseLostError, Tick, Window
 from region_tick.handlers.enqueue import ENQUEUE, FETCH, LIMIT, QUEUE, enqueue
+from region_tick.turns import ATTACH, MAKE_UPSTREAMS
 from tests.database.tick_process import Process, Ticks
 from tests.harness.pgbouncer import PgBouncer
 from tests.harness.ticks import SOURCE, TICK_AT, Observer, environment, first, variables
@@ -165,6 +166,22 @@ def add_many(observer: Observer, count: int) -> None:
     )
 
 
+def polled(observer: Observer, ids: set[int], **columns: datetime) -> None:
+    """Give creators upstreams with these values; a `last_polled_at` is that of the creators too."""
+    assignments = ", ".join(f"{column} = %({column})s" for column in columns)
+    for statement in (MAKE_UPSTREAMS, ATTACH):
+        observer.connection.execute(statement, {"ids": list(ids)})
+    observer.connection.execute(
+        f"UPDATE region_tick.upstream SET {assignments}"
+        " WHERE id IN (SELECT upstream_id FROM region_tick.creator WHERE id = ANY(%(ids)s))".encode(),
+        columns | {"ids": list(ids)},
+    )
+    observer.connection.execute(
+        "UPDATE region_tick.creator SET last_polled_at = upstream.last_polled_at"
+        " FROM region_tick.upstream WHERE upstream.id = upstream_id"
+    )
+
+
 def enqueued(observer: Observer) -> set[int]:
     return {int(job["args"]["creator_id"]) for job in jobs(observer)}
 
@@ -177,9 +194,7 @@ def test_of_too_many_for_one_tick_the_rest_is_the_next_ones(ticks: Ticks, observ
     later = run(ticks, observer, TICK_AT + timedelta(minutes=1))
     assert later == {"enqueued": 10, "already_queued": LIMIT, "left": 0, "waiting": 0}
     observer.connection.execute("DELETE FROM region_tick.procrastinate_jobs")
-    observer.connection.execute(
-        "UPDATE region_tick.creator SET last_polled_at = %s WHERE id = ANY(%s)", (TICK_AT, list(first_ones))
-    )
+    polled(observer, first_ones, last_polled_at=TICK_AT)
     run(ticks, observer, TICK_AT + timedelta(minutes=2))
     assert len(enqueued(observer) - first_ones) == 10
 
@@ -190,8 +205,8 @@ def test_who_was_asked_longest_ago_comes_first(
 ) -> None:
     """Answered or not: `not_before` says until when one was left alone who did not answer."""
     monkeypatch.setattr("region_tick.handlers.enqueue.LIMIT", 2)
-    add(observer, 1, **{column: TICK_AT - timedelta(hours=1)})
-    longest = add(observer, 2, **{column: TICK_AT - timedelta(hours=2)})
-    never = add(observer, 3)
+    recently, longest, never = (add(observer, number) for number in range(3))
+    polled(observer, {recently}, **{column: TICK_AT - timedelta(hours=1)})
+    polled(observer, {longest}, **{column: TICK_AT - timedelta(hours=2)})
     enqueue(handed(database, connection, effects))
     assert enqueued(observer) == {longest, never}

@@ -79,7 +79,8 @@ def test_ticks_and_workers_do_their_work(granted: Roles, ticks: Ticks, observer:
     assert exits == [ExitCode.FINAL] * 3, [process.lines for process in ticks.processes]
     assert {(row["state"], row["attempt"]) for row in observer.rows()} == {("succeeded", 1)}
     queued = "SELECT count(*) FROM region_tick.procrastinate_jobs WHERE task_name = 'region_tick.fetch'"
-    observer.connection.execute("UPDATE region_tick.creator SET last_polled_at = NULL")
+    for table in ("creator", "upstream"):
+        observer.connection.execute(f"UPDATE region_tick.{table} SET last_polled_at = NULL".encode())
     assert start(ticks, "enqueue", 3) == ExitCode.FINAL
     assert observer.connection.execute(queued).fetchone() == (1,)
 
@@ -145,6 +146,8 @@ FORBIDDEN = {
     "a day of job_run": f"DROP TABLE region_tick.{partition_name(TICK_AT.date())}",
     "a partition by its name": "SELECT * FROM region_tick.job_run_default",
     "whom a region polls": "UPDATE region_tick.creator SET url = 'https://elsewhere.test'",
+    "whom all regions poll": "UPDATE region_tick.upstream SET url = 'https://elsewhere.test'",
+    "what was seen": "DELETE FROM region_tick.seen",
     "a table in our schema": "CREATE TABLE region_tick.mine ()",
     "other people's tasks": "DELETE FROM region_tick.procrastinate_jobs",
     "a schema": "CREATE SCHEMA mine",

@@ -125,7 +125,7 @@ def test_who_failed_does_not_overtake_who_did_not(queue: Queue, other: Upstream)
     first.popen.kill()
     first.popen.wait()
     queue.connection.execute("UPDATE region_tick.procrastinate_jobs SET scheduled_at = clock_timestamp()")
-    queue.connection.execute("UPDATE region_tick.creator SET not_before = NULL")
+    queue.connection.execute("UPDATE region_tick.upstream SET not_before = NULL")
     for number in range(10):
         queue.insert(other.on(f"/{number}", asks.answering()), region="B")
     queue.enqueue("B")
@@ -152,7 +152,7 @@ def test_a_dead_host_is_asked_by_a_probe_whatever_is_enqueued(queue: Queue, othe
         queue.connection.execute(
             "DELETE FROM region_tick.procrastinate_jobs WHERE task_name = 'region_tick.fetch' AND status = 'todo'"
         )
-        queue.connection.execute("UPDATE region_tick.creator SET not_before = NULL")
+        queue.connection.execute("UPDATE region_tick.upstream SET not_before = NULL")
         queue.enqueue(tick_at=TICK_AT + timedelta(minutes=1))
         queue.start("poll=0.2").until("working")
         time_of_a_round(queue, other)

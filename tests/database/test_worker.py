@@ -42,7 +42,7 @@ def test_tasks_are_fetched_as_poll_fetches(queue: Queue) -> None:
     worker = queue.start()
     queue.until_empty()
     assert len(queue.items()) == 20
-    assert {row["etag"] for row in queue.rows("SELECT etag FROM region_tick.creator")} == {
+    assert {row["etag"] for row in queue.rows("SELECT etag FROM region_tick.upstream")} == {
         f'"{number}"' for number in range(10)
     }
     worker.popen.send_signal(signal.SIGTERM)

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 DRIVER = """
 import asyncio, os, sys
+from region_tick import upstreams
 from region_worker import jobs
 from region_worker.settings import WorkerSettings
 from region_worker.worker import WorkerTimes, configure_logs, work
 configure_logs(os.environ)
 jobs.BACKOFF_SECONDS = jobs.BACKOFF_LIMIT_SECONDS = 2.0
+upstreams.TRANSIENT_SECONDS = upstreams.TRANSIENT_LIMIT_SECONDS = 1.0
 knobs = dict(word.split("=") for word in sys.argv[1:])
 times = WorkerTimes(**{name: float(value) for name, value in knobs.items()})
 asyncio.run(work(WorkerSettings.read(os.environ), times))

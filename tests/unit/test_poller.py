@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_tick.adapters import Ask, Creator, Found
+from region_tick.adapters import Ask, Creator, Found, Kind, NotModified
 from region_tick.adapters.generic import Generic
 from region_tick.addresses import Addresses
 from region_tick.fetch import FetchError, RefusedError, TransientError
@@ -41,7 +41,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 class Broken(Generic):
     """An adapter with a bug."""
 
-    def poll(self, creator: Creator, ask: Ask) -> Found | None:  # noqa: ARG002 - it has not come to that yet
+    def poll(self, creator: Creator, ask: Ask) -> Found | NotModified:  # noqa: ARG002 - it has not come to that yet
         raise ZeroDivisionError(f"about {creator.url}")
 
 
@@ -74,10 +74,10 @@ class Counting(Generic):
     def __init__(self) -> None:
         self._lock, self.made = Lock(), 0
 
-    def poll(self, creator: Creator, ask: Ask) -> Found | None:  # noqa: ARG002 - as above
+    def poll(self, creator: Creator, ask: Ask) -> Found | NotModified:  # noqa: ARG002 - as above
         with self._lock:
             self.made += 1
-        return None
+        return NotModified()
 
     def reached(self, number: int) -> bool:
         return self.made >= number
@@ -101,7 +101,7 @@ def crew(
     )
 
 
-def results(polled: Iterator[Polled | None]) -> dict[int, Found | FetchError | None]:
+def results(polled: Iterator[Polled | None]) -> dict[int, Found | NotModified | FetchError]:
     return {one.creator.id: one.result for one in polled if one is not None}
 
 
@@ -111,7 +111,7 @@ def test_each_creator_has_its_own_result(server: Upstream) -> None:
     ill = server.on("/ill", replying(500))
     flaky = server.on("/flaky", replying(503), replying(502), replying(200, b"<rss/>"))
     came = results(crew().poll(creators(good, gone, ill, flaky, "no url", "http://[::1]/")))
-    assert came[0] == Found(items=[], etag='"1"')
+    assert came[0] == Found(items=[], etag='"1"', kind=Kind.FEED)
     assert isinstance(came[1], RefusedError)
     assert isinstance(came[2], TransientError)
     assert isinstance(came[3], Found)

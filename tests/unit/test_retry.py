@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -11,11 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3 import HTTPHeaderDict
 
-from region_tick.fetch import FetchError, RefusedError, Request, Response, TransientError
+from region_tick.fetch import (
+    CredentialsError,
+    FetchError,
+    GoneError,
+    RefusedError,
+    Request,
+    Response,
+    TransientError,
+)
 from region_tick.retry import (
     ATTEMPTS,
     BACKOFF_SECONDS,
     RETRY_AFTER_LIMIT_SECONDS,
+    THROTTLED_SECONDS,
     WAIT_LIMIT_SECONDS,
     ThrottledError,
     ask,
@@ -25,6 +35,7 @@ from region_tick.retry import (
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 REQUEST = Request(url="https://upstream.test/")
+CONDITIONAL = Request(url="https://upstream.test/", headers={"If-None-Match": '"1"'})
 
 
 def response(status: int, **headers: str) -> Response:
@@ -42,7 +53,7 @@ class Asking:
         self.until = self.began + seconds
 
     def send(self, request: Request, until: float) -> Response:
-        assert request is REQUEST
+        assert request is self.request
         self.given.append(until)
         answer = self.answers.pop(0)
         if isinstance(answer, FetchError):
@@ -53,8 +64,9 @@ class Asking:
         self.pauses.append(seconds)
         return self.stopped
 
-    def ask(self) -> Response:
-        return ask(self.send, REQUEST, until=self.until, request_seconds=20.0, wait=self.wait)
+    def ask(self, request: Request = REQUEST) -> Response:
+        self.request = request
+        return ask(self.send, request, until=self.until, request_seconds=20.0, wait=self.wait)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +84,30 @@ def test_what_may_pass_is_asked_again(failure: Response | FetchError) -> None:
 @pytest.mark.parametrize("status", [200, 204, 304])
 def test_an_answer_is_an_answer(status: int) -> None:
     asking = Asking(response(status))
-    assert asking.ask().status == status
+    assert asking.ask(CONDITIONAL).status == status
     assert asking.pauses == []
 
 
-@pytest.mark.parametrize("status", [300, 302, 400, 401, 403, 404, 410, 418, 451])
+def test_304_without_a_condition_is_refused() -> None:
+    with pytest.raises(RefusedError, match="304 to a request without a condition"):
+        Asking(response(304)).ask()
+
+
+def test_410_is_final() -> None:
+    with pytest.raises(GoneError, match="gone for good"):
+        Asking(response(410, retry_after="1")).ask()
+
+
+def test_a_requests_own_judge_is_asked_first() -> None:
+    own = Request(url="https://upstream.test/", judge=lambda answer: CredentialsError(f"own {answer.status}"))
+    asking = Asking(response(429))
+    with pytest.raises(CredentialsError, match="own 429"):
+        asking.ask(own)
+    assert asking.pauses == []
+    assert Asking(response(200)).ask(replace(own, judge=lambda _: None)).status == 200
+
+
+@pytest.mark.parametrize("status", [300, 302, 400, 401, 403, 404, 418, 451])
 def test_what_will_not_pass_is_asked_once(status: int) -> None:
     asking = Asking(response(status))
     with pytest.raises(RefusedError, match=f"upstream.test answers {status}") as caught:
@@ -128,6 +159,33 @@ def test_a_long_retry_after_ends_the_asking_and_is_told(status: int, headers: di
     assert asking.pauses == []
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 451])
+def test_a_retry_after_is_kept_to_whatever_the_status(status: int) -> None:
+    asking = Asking(response(status, retry_after="120"))
+    with pytest.raises(ThrottledError) as caught:
+        asking.ask()
+    assert caught.value.seconds == 120.0
+    with pytest.raises(RefusedError):
+        Asking(response(status, retry_after="0")).ask()
+
+
+@pytest.mark.parametrize("text", ["-1", "soon", "PT1M", "1;2"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_retry_after_that_cannot_be_read_ends_the_asking(status: int, text: str) -> None:
+    asking = Asking(response(status, retry_after=text))
+    with pytest.raises(ThrottledError) as caught:
+        asking.ask()
+    assert caught.value.seconds == THROTTLED_SECONDS
+    assert len(asking.given) == 1
+
+
+def test_only_a_429_speaks_for_the_whole_host() -> None:
+    for status in (403, 429, 503):
+        with pytest.raises(ThrottledError) as caught:
+            Asking(response(status, retry_after="120")).ask()
+        assert caught.value.whole_host == (status == 429)
+
+
 def test_a_429_that_does_not_say_how_long_is_told_as_such() -> None:
     with pytest.raises(ThrottledError) as caught:
         Asking(*[response(429)] * ATTEMPTS).ask()
@@ -167,8 +225,18 @@ def test_being_told_to_stop_ends_it() -> None:
         ("Tuesday, 24-Nov-26 09:01:00 GMT", 60.0),
         ("Tue, 24 Nov 2026 08:59:00 GMT", 0.0),
         ("Tue, 24 Nov 2036 08:59:00 GMT", RETRY_AFTER_LIMIT_SECONDS),
+        ("120, 120", 120.0),
+        ("10, 120", 120.0),
+        ("1.5", 1.5),
+        ("60s", 60.0),
+        ("60 seconds", 60.0),
+        ("2026-11-24T09:01:00Z", 60.0),
+        ("2026-11-24T10:01:00+01:00", 60.0),
+        ("Tue Nov 24 09:01:00 2026", 60.0),
+        ("Tue, 24 Nov 2026 09:01:00 GMT, Tue, 24 Nov 2026 09:01:00 GMT", 60.0),
         ("-5", None),
-        ("1.5", None),
+        ("-1", None),
+        ("PT1M", None),
         ("soon", None),
         ("", None),
         ("Tue, 24 Nov 99999 08:59:00 GMT", None),
@@ -191,5 +259,5 @@ def test_no_header_breaks_it(text: str, date: str) -> None:
 
 @given(st.integers(100, 999))
 def test_every_status_means_something(status: int) -> None:
-    verdict = judge(response(status))
+    verdict = judge(CONDITIONAL, response(status))
     assert (verdict is None) == (200 <= status < 300 or status == 304)

@@ -17,8 +17,8 @@ from region_worker.jobs import (
     BACKOFF_SECONDS,
     TURN_SECONDS,
     Backoff,
-    NoPlaceError,
     NotFetchedError,
+    NotNowError,
     QueueJobManager,
     turn,
 )
@@ -68,7 +68,7 @@ def test_its_turn_is_then_behind_what_is_due() -> None:
 
 
 def test_a_task_without_a_place_keeps_its_turn_and_comes_again_soon() -> None:
-    decision = decide(NoPlaceError("upstream.test", seconds=2.0), ATTEMPTS)
+    decision = decide(NotNowError("no place", host="upstream.test", seconds=2.0), ATTEMPTS)
     assert 1.5 < pause(decision) <= 3.0
     assert decision is not None
     assert decision.priority is None

@@ -25,8 +25,21 @@ RESOLVE_SECONDS = 5.0
 _ADDRESSES_LIMIT = 4
 """At most this many addresses of one host are tried."""
 _NAT64 = IPv6Network("64:ff9b::/96")
-_NOT_REALLY_PUBLIC = frozenset({IPv4Address("168.63.129.16")})
-"""Azure's WireServer, which gives a machine its secrets (learn.microsoft.com, what-is-ip-address-168-63-129-16)."""
+_NOT_PUBLIC: tuple[Network, ...] = (
+    IPv4Network("168.63.129.16/32"),
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("192.88.99.0/24"),
+    IPv6Network("64:ff9b:1::/48"),
+    IPv6Network("100:0:0:1::/64"),
+    IPv6Network("2001::/23"),
+    IPv6Network("3fff::/20"),
+    IPv6Network("5f00::/16"),
+)
+"""What `is_global` takes for public on some version of Python, and what IANA's registries of special-purpose addresses
+(https://www.iana.org/assignments/iana-ipv4-special-registry, iana-ipv6-special-registry) reserve for protocols. The
+first is Azure's WireServer, which gives a machine its secrets (learn.microsoft.com, what-is-ip-address-168-63-129-16);
+the second holds 192.0.0.192, which is Oracle's.
+"""
 
 
 class ForbiddenAddressError(Exception):
@@ -63,6 +76,8 @@ class Addresses:
 
     allowed: tuple[Network, ...] = ()
     """Networks that are not public and are allowed all the same."""
+    denied: tuple[Network, ...] = ()
+    """Networks that are refused, also where they are public or allowed: a denied network may lie in an allowed one."""
     resolve: Resolve = resolve
 
     def of(self, host: str) -> list[str]:
@@ -74,23 +89,25 @@ class Addresses:
         allowed = [address for address in addresses if self.may_go_to(ip_address(address))]
         if addresses and not allowed:
             raise ForbiddenAddressError(
-                f"{host} has the address {addresses[0]}, which is not public: "
-                "if requests shall go there, name its network in POLL_ALLOW_NETWORKS"
+                f"{host} has the address {addresses[0]}, which is not public or is denied: if requests shall go there, "
+                "name its network in POLL_ALLOW_NETWORKS, or take it out of POLL_DENY_NETWORKS"
             )
         return allowed[:_ADDRESSES_LIMIT]
 
     def may_go_to(self, address: Address) -> bool:
         """Tell whether a request may go to an address. An IPv6 address counts as the IPv4 address inside, if any."""
         embedded = _embedded_ipv4(address)
-        if any(address in network or (embedded is not None and embedded in network) for network in self.allowed):
-            return True
-        return _is_public(address if embedded is None else embedded)
+        places = [address] if embedded is None else [address, embedded]
+        if any(place in network for network in self.denied for place in places):
+            return False
+        return any(place in network for network in self.allowed for place in places) or _is_public(places[-1])
 
 
 def _is_public(address: Address) -> bool:
     special = address.is_multicast or address.is_reserved or address.is_link_local or address.is_unspecified
     site_local = isinstance(address, IPv6Address) and address.is_site_local
-    return address.is_global and not special and not site_local and address not in _NOT_REALLY_PUBLIC
+    reserved = any(address in network for network in _NOT_PUBLIC)
+    return address.is_global and not special and not site_local and not reserved
 
 
 def _embedded_ipv4(address: Address) -> IPv4Address | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from logging import Logger
 
-    from region_tick.adapters import Adapter, Creator, Found
+    from region_tick.adapters import Adapter, Creator, Found, NotModified
     from region_tick.fetch import Client
     from region_tick.poll_settings import PollSettings
 
@@ -33,8 +33,7 @@ class Polled:
     """The result of polling one creator."""
 
     creator: Creator
-    result: Found | FetchError | None
-    """What was found, or the error; None if nothing has changed since the last poll."""
+    result: Found | NotModified | FetchError
     statuses: Sequence[int | None] = ()
     """The status that answered each request; None for a request without an answer."""
     cost: int = 0
@@ -79,7 +78,7 @@ class Asker:
             pause = (lambda _: True) if once else wait
             return ask(send, request, until=until, request_seconds=self._settings.request_seconds, wait=pause)
 
-        result: Found | FetchError | None
+        result: Found | NotModified | FetchError
         try:
             result = self._adapter(creator).poll(creator, ask_politely)
         except FetchError as error:
@@ -118,10 +117,10 @@ def judge_host(polled: Polled) -> Outcome:
     if last is None:
         unanswered = isinstance(result, TransientError) and bool(polled.statuses)
         return Outcome(verdict=Verdict.FAILED, error=str(result)) if unanswered else UNASKED
+    if isinstance(result, ThrottledError) and result.whole_host:
+        return Outcome(verdict=Verdict.THROTTLED, error=str(result), seconds=result.leave_alone_seconds)
     if isinstance(result, TransientError | ThrottledError) and (last >= 500 or last in _OVERLOADED):
         return Outcome(verdict=Verdict.FAILED, error=str(result), creator=_identity(polled.creator))
-    if isinstance(result, ThrottledError):
-        return Outcome(verdict=Verdict.THROTTLED, error=str(result), seconds=result.leave_alone_seconds)
     return Outcome(verdict=Verdict.ANSWERED)
 
 

@@ -1,169 +1,164 @@
-"""Reads and writes the rows of region_tick.creator and region_tick.item, for `poll` and for the worker.
+"""Decides which of a region's creators are to be asked, and takes them: one tick or worker asks an upstream at a time.
 
-An answer's items and validators (ETag, Last-Modified) are written in one transaction: a validator without its items
-would make every later answer a 304. A user's edit of a creator during a poll wins: the result for the old address is
-dropped. This module uses no prepared statement and no session state (see session).
+A creator is a membership: a region wants to know what an upstream publishes. Creators of several regions with the same
+platform, handle and url have one upstream, which is asked once for all of them. So a creator's turn depends on two
+rows. region_tick.creator says which answer the region has had. region_tick.upstream says when there was an answer, for
+how long the upstream is left alone, and who asks it right now. No row stays locked while an upstream is asked: the
+upstream is taken by a short lease in its row. This module uses no prepared statement and no session state (see
+session).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
-
-from psycopg.rows import tuple_row
+from typing import TYPE_CHECKING
 
 from region_tick.adaptation import read_any_bytes
-from region_tick.adapters import Creator, Found, Item
-from region_tick.fetch import CredentialsError, FetchError, TransientError
-from region_tick.retry import ThrottledError
-from region_tick.session import bound, storable
+from region_tick.adapters import Creator
+from region_tick.session import bound, cursor
+from region_tick.turns import (
+    ANY_CREATOR,
+    ATTACH,
+    ATTACH_AT_ONCE,
+    CREATORS,
+    LOOSE,
+    MAKE_UPSTREAMS,
+    RENEW,
+    TAKE,
+    TURN,
+    Turn,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
-CREDENTIALS_SECONDS = 60.0
-"""The pause of a creator after its platform's keys were missing or refused."""
-REFUSED_SECONDS = 60.0
-REFUSED_LIMIT_SECONDS = 86_400.0
-"""The pause of a creator after a refusal: REFUSED_SECONDS, doubled with each consecutive refusal, up to a day. The
-pause is thus about as long as the creator has been refused."""
 CREATORS_LIMIT = 10_000
 """How many creators one tick reads. The next tick reads the remaining creators first: they have waited longer."""
-ITEM_ID_LIMIT = 512
-"""The longest item id in characters. A longer id is stored as its hash, because an index entry has 2,700 bytes at most.
-"""
-_TEXT_LIMIT = 2000
-
-CREATORS = """
-SELECT id, platform, handle, url, etag, last_modified, platform_id, last_polled_at, failures,
-    coalesce(not_before > clock_timestamp(), false) AS waiting
-FROM region_tick.creator
-WHERE source = %(source)s::text AND region_id = %(region_id)s::text
-  AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
-ORDER BY waiting, greatest(last_polled_at, not_before)
-    + CASE WHEN last_error IS NULL THEN interval '0' ELSE interval '1 hour' END NULLS FIRST, id
-LIMIT %(limit)s::bigint
-"""
-"""Selects the creators in the order of polling: the creator polled longest ago comes first. A creator whose
-`not_before` has passed was polled about at that time. A creator with an error counts as polled an hour later than it
-was: hanging hosts then do not use up the other creators' time in every tick. The penalty is not larger, because a
-creator that always comes last is never polled if no tick has time for all creators.
-"""
-
-CREATOR = """
-SELECT id, platform, handle, url, etag, last_modified, platform_id, last_polled_at, failures, clock_timestamp() AS now
-FROM region_tick.creator
-WHERE id = %(id)s::bigint
-  AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
-  AND coalesce(not_before <= clock_timestamp(), true)
-"""
-
-ANSWERED = """
-UPDATE region_tick.creator SET
-    etag = %(etag)s::text, last_modified = %(last_modified)s::text,
-    platform_id = coalesce(%(platform_id)s::text, platform_id),
-    not_before = NULL, last_polled_at = clock_timestamp(), last_error = NULL, failures = 0
-WHERE id = %(id)s::bigint AND platform = %(platform)s::text
-  AND handle IS NOT DISTINCT FROM %(handle)s::text AND url IS NOT DISTINCT FROM %(url)s::text
-"""
-
-FAILED = """
-UPDATE region_tick.creator SET
-    not_before = clock_timestamp() + make_interval(secs => %(wait)s::float8),
-    last_error = %(error)s::text, failures = failures + %(refused)s::boolean::integer
-WHERE id = %(id)s::bigint AND platform = %(platform)s::text
-  AND handle IS NOT DISTINCT FROM %(handle)s::text AND url IS NOT DISTINCT FROM %(url)s::text
-"""
-
-ITEMS = """
-INSERT INTO region_tick.item (creator_id, item_id, url, title, published_at)
-SELECT %(id)s::bigint, item_id, url, title, published_at
-FROM unnest(%(ids)s::text[], %(urls)s::text[], %(titles)s::text[], %(times)s::timestamptz[])
-    AS found (item_id, url, title, published_at)
-ON CONFLICT (creator_id, item_id) DO NOTHING
-"""
+LEASE_SECONDS = 60.0
+"""For how long an upstream is taken. Whoever asks many upstreams renews the leases meanwhile (`renew`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Creators:
-    """A region's creators without an answer since the tick's time."""
+class Due:
+    """A creator without an answer since the tick's time, and what is to be done about it."""
 
-    due: Sequence[Creator]
-    """The creators to poll, in this order (see CREATORS)."""
-    waiting: int
-    """How many other creators must not be polled yet (`not_before`)."""
+    id: int
+    upstream_id: int | None
+    """None for a creator whose turn is LOCKED."""
+    turn: Turn
+    undelivered: bool
+    """Whether the upstream has items that the region has not got."""
 
 
-def read_creators(connection: Connection, *, source: str, region_id: str, tick_at: datetime) -> Creators:
-    """Return the region's creators without an answer since `tick_at`, CREATORS_LIMIT at most. Raises psycopg.Error."""
-    parameters = {"source": source, "region_id": region_id, "tick_at": tick_at, "limit": CREATORS_LIMIT}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What is to be done about one creator."""
+
+    turn: Turn
+    creator: Creator | None
+    """The creator to ask, if `turn` is ASK; None otherwise."""
+    upstream_id: int | None
+    """None if `turn` is DONE or LOCKED."""
+    now: datetime
+    """The database's time (UTC)."""
+
+
+def read_creators(
+    connection: Connection, *, source: str, region_id: str, tick_at: datetime, owner: str
+) -> Sequence[Due]:
+    """Return the region's creators without an answer since `tick_at`, in the order of polling.
+
+    A creator that has no upstream yet gets one. At most CREATORS_LIMIT creators are returned. `owner` is who asks, as
+    for `take`. Raises psycopg.Error.
+    """
+    region = {"source": source, "region_id": region_id}
+    while _attach(connection, region) == ATTACH_AT_ONCE:
+        pass
+    parameters = region | {"tick_at": tick_at, "owner": owner, "limit": CREATORS_LIMIT}
     with connection.transaction():
         bound(connection)
         _refuse_hidden_rows(connection)
+        rows = cursor(connection).execute(CREATORS, parameters).fetchall()
+    return [Due(id=row[0], upstream_id=row[1], turn=Turn(row[2]), undelivered=row[3]) for row in rows]
+
+
+def has_creators(connection: Connection, *, source: str, region_id: str) -> bool:
+    """Tell whether the region has any creator. Raises psycopg.Error."""
+    with connection.transaction():
+        bound(connection)
+        row = cursor(connection).execute(ANY_CREATOR, {"source": source, "region_id": region_id}).fetchone()
+    return row is not None and bool(row[0])
+
+
+def take(
+    connection: Connection,
+    ids: Collection[int],
+    *,
+    tick_at: datetime,
+    owner: str,
+    seconds: float = LEASE_SECONDS,
+) -> list[Creator]:
+    """Take the upstreams of those creators whose turn is ASK, for `seconds`, and return these creators.
+
+    A creator that is left out was asked, paused or taken by somebody else meanwhile. `owner` names who asks: a later
+    attempt of one tick or task has the same name, and takes at once what a dead attempt held. Give the result to `save`
+    (module upstreams), which ends the lease. Raises psycopg.Error.
+    """
+    parameters = {"ids": list(ids), "tick_at": tick_at, "owner": owner, "seconds": seconds}
+    with connection.transaction():
+        bound(connection)
         read_any_bytes(connection)
-        rows = connection.cursor(row_factory=tuple_row).execute(CREATORS, parameters).fetchall()
-    due = [_creator(row) for row in rows if not row[9]]
-    return Creators(due=due, waiting=len(rows) - len(due))
+        rows = cursor(connection).execute(TAKE, parameters).fetchall()
+    order = {creator_id: place for place, creator_id in enumerate(ids)}
+    return sorted(map(_creator, rows), key=lambda creator: order[creator.id])
 
 
-def read_creator(connection: Connection, creator_id: int, *, tick_at: datetime) -> tuple[Creator, datetime] | None:
-    """Return a creator and the database's time (UTC).
+def take_creator(
+    connection: Connection, creator_id: int, *, tick_at: datetime, owner: str, seconds: float = LEASE_SECONDS
+) -> Taken:
+    """Take the upstream of one creator, if its turn is ASK. See `take`. Raises psycopg.Error."""
+    with connection.transaction():
+        bound(connection)
+        _refuse_hidden_rows(connection)
+        for statement in (MAKE_UPSTREAMS, ATTACH):
+            connection.execute(statement, {"ids": [creator_id]})
+    taken = take(connection, [creator_id], tick_at=tick_at, owner=owner, seconds=seconds)
+    with connection.transaction():
+        bound(connection)
+        row = cursor(connection).execute(TURN, {"id": creator_id, "tick_at": tick_at, "owner": owner}).fetchone()
+        now = bound(connection)
+    if taken:
+        return Taken(turn=Turn.ASK, creator=taken[0], upstream_id=taken[0].upstream_id, now=now)
+    turn, upstream_id = (Turn.DONE, None) if row is None else (Turn(row[0]), row[1])
+    return Taken(turn=Turn.ELSEWHERE if turn is Turn.ASK else turn, creator=None, upstream_id=upstream_id, now=now)
 
-    Return None if the creator was deleted, has an answer since `tick_at` or must not be polled yet. Raises
-    psycopg.Error.
+
+def renew(connection: Connection, creators: Collection[Creator], *, owner: str, seconds: float = LEASE_SECONDS) -> None:
+    """Hold the upstreams of `creators` for `seconds` from now; with 0, give them back. Raises psycopg.Error."""
+    parameters = {"ids": [creator.upstream_id for creator in creators], "owner": owner, "seconds": seconds}
+    with connection.transaction():
+        bound(connection)
+        connection.execute(RENEW, parameters)
+
+
+def _attach(connection: Connection, region: dict[str, str]) -> int:
+    """Give some of the region's new creators their upstreams. Return how many new creators were found.
+
+    A creator whose row somebody else has locked is left out.
     """
-    parameters = {"id": creator_id, "tick_at": tick_at}
-    _refuse_hidden_rows(connection)
-    read_any_bytes(connection)
-    row = connection.cursor(row_factory=tuple_row).execute(CREATOR, parameters).fetchone()
-    return None if row is None else (_creator(row), row[9].astimezone(UTC))
-
-
-def save(connection: Connection, creator: Creator, result: Found | FetchError | None) -> int:
-    """Write a creator's result in the open transaction, and return how many items are new.
-
-    The result None means "not modified". Raises psycopg.Error.
-    """
-    key = {"id": creator.id, "platform": creator.platform, "handle": creator.handle, "url": creator.url}
-    if isinstance(result, FetchError):
-        wait = seconds_to_wait(result, creator.failures)
-        refused = not isinstance(result, TransientError | ThrottledError | CredentialsError)
-        connection.execute(FAILED, key | {"wait": wait, "error": _text(str(result), connection), "refused": refused})
-        return 0
-    kept = result or Found(items=(), etag=creator.etag, last_modified=creator.last_modified)
-    validators = {
-        "etag": kept.etag,
-        "last_modified": kept.last_modified,
-        "platform_id": _text(kept.platform_id, connection),
-    }
-    written = connection.execute(ANSWERED, key | validators).rowcount
-    return _insert_items(connection, creator.id, kept.items) if written and kept.items else 0
-
-
-def count_escaped(connection: Connection, result: Found | FetchError | None) -> int:
-    """Return how many texts of a result are stored with an escape, because the database cannot hold a character."""
-    items = result.items if isinstance(result, Found) else ()
-    texts = [text for item in items for text in (item.id, item.url, item.title) if text is not None]
-    return sum(storable(text, connection) != text for text in texts)
-
-
-def seconds_to_wait(error: FetchError, failures: int) -> float:
-    """Return the creator's pause in seconds after `error`, which follows `failures` consecutive refusals."""
-    match error:
-        case ThrottledError():
-            return error.leave_alone_seconds
-        case TransientError():
-            return 0.0
-        case CredentialsError():
-            return CREDENTIALS_SECONDS
-        case _:
-            return min(REFUSED_SECONDS * 2.0 ** min(failures, 20), REFUSED_LIMIT_SECONDS)
+    with connection.transaction():
+        bound(connection)
+        _refuse_hidden_rows(connection)
+        ids = [row[0] for row in cursor(connection).execute(LOOSE, region).fetchall()]
+        if ids:
+            for statement in (MAKE_UPSTREAMS, ATTACH):
+                connection.execute(statement, {"ids": ids})
+    return len(ids)
 
 
 def _refuse_hidden_rows(connection: Connection) -> None:
@@ -178,32 +173,15 @@ def _refuse_hidden_rows(connection: Connection) -> None:
 def _creator(row: TupleRow) -> Creator:
     return Creator(
         id=row[0],
-        platform=row[1],
-        handle=row[2],
-        url=row[3],
-        etag=row[4],
-        last_modified=row[5],
-        platform_id=row[6],
-        last_polled_at=row[7],
-        failures=row[8],
+        upstream_id=row[1],
+        platform=row[2],
+        handle=row[3],
+        url=row[4],
+        etag=row[5],
+        last_modified=row[6],
+        platform_id=row[7],
+        last_polled_at=row[8] and row[8].astimezone(UTC),
+        failures=row[9],
+        transient_failures=row[10],
+        kind=row[11],
     )
-
-
-def _insert_items(connection: Connection, creator_id: int, items: Sequence[Item]) -> int:
-    """Insert the items that are not stored yet, and return how many were inserted."""
-    columns: dict[str, Any] = {
-        "ids": [_item_id(item.id, connection) for item in items],
-        "urls": [_text(item.url, connection) for item in items],
-        "titles": [_text(item.title, connection) for item in items],
-        "times": [item.published_at for item in items],
-    }
-    return connection.execute(ITEMS, columns | {"id": creator_id}).rowcount
-
-
-def _item_id(text: str, connection: Connection) -> str:
-    clean = storable(text, connection)
-    return clean if len(clean) <= ITEM_ID_LIMIT else f"sha256:{sha256(clean.encode()).hexdigest()}"
-
-
-def _text(text: str | None, connection: Connection) -> str | None:
-    return None if text is None else storable(text, connection)[:_TEXT_LIMIT]

@@ -11,40 +11,36 @@ from __future__ import annotations
 import ssl
 import time
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPException
-from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import urljoin
+from typing import TYPE_CHECKING
 
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    LocationParseError,
-    NewConnectionError,
-    ReadTimeoutError,
-)
-from urllib3.util import Url, parse_url
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
 
 from region_tick.addresses import Addresses, ForbiddenAddressError
 from region_tick.contract import VERSION
-from region_tick.gunzip import PIECE, CutShortError, gunzip
-from region_tick.http_connection import PORTS, TooMuchError, connect, limit_answer
+from region_tick.gunzip import CutShortError
+from region_tick.http_connection import EncodingError, TooMuchError, connect, limit_answer, may_serve_again, read_body
+from region_tick.upstream_url import Origin, UrlError, origin_of, parse, parse_redirect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from urllib3 import BaseHTTPResponse
     from urllib3.connection import HTTPConnection
+    from urllib3.util import Url
 
 REDIRECTS = 5
 BODY_LIMIT = 5 * 1024 * 1024
 """The largest body in bytes, both compressed and decompressed."""
+LONGEST_PAUSE_SECONDS = 86_400.0
+"""The longest pause of a creator whose upstream refuses."""
 _FRAMING_BYTES = 1024 * 1024
 """How many more bytes an answer may have for its headers and the framing of its chunks."""
 USER_AGENT = f"region-tick/{VERSION}"
-Origin: TypeAlias = tuple[str | None, str | None, int]
-_GZIP = ("gzip", "x-gzip")
-_REDIRECT = frozenset({301, 302, 303, 307, 308})
+ACCEPT = "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9, */*;q=0.8"
+"""Some servers and firewalls turn away requests without Accept."""
+_MOVED = frozenset({301, 308})
+_REDIRECT = frozenset({302, 303, 307}) | _MOVED
 
 
 class FetchError(Exception):
@@ -58,9 +54,16 @@ class TransientError(FetchError):
 class RefusedError(FetchError):
     """A failure that a repetition cannot repair. `response` is the answer that refused, if there was an answer."""
 
+    longest_pause = LONGEST_PAUSE_SECONDS
+    """The limit of the creator's growing pause, in seconds. A refusal that is likely an outage has a shorter one."""
+
     def __init__(self, message: str, response: Response | None = None) -> None:
         super().__init__(message)
         self.response = response
+
+
+class GoneError(RefusedError):
+    """The upstream says that the URL is gone for good (410)."""
 
 
 class CredentialsError(RefusedError):
@@ -86,11 +89,18 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     cost: int = 0
     """What the request takes from the platform's quota, in the platform's units."""
+    judge: Callable[[Response], FetchError | None] | None = field(default=None, repr=False, compare=False)
+    """Returns the error that an answer of this platform means; None leaves it to region_tick.retry.judge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """The answer after all redirects."""
+
+    url: str = field(default="", repr=False)
+    """The URL that answered, against which the document's relative links count."""
+    moved_to: str | None = field(default=None, repr=False)
+    """Where the requested URL has moved for good: the end of the redirects 301 and 308 at the beginning."""
 
     host: str
     status: int
@@ -102,8 +112,8 @@ class Response:
 class Client:
     """Sends requests one after the other, in one thread, and keeps the last connection for the next request."""
 
-    def __init__(self, addresses: Addresses, *, body_limit: int = BODY_LIMIT) -> None:
-        self._addresses, self._body_limit = addresses, body_limit
+    def __init__(self, addresses: Addresses, *, body_limit: int = BODY_LIMIT, user_agent: str = "") -> None:
+        self._addresses, self._body_limit, self._user_agent = addresses, body_limit, user_agent or USER_AGENT
         self._kept_connection: tuple[Origin, HTTPConnection] | None = None
 
     def send(self, request: Request, *, until: float) -> Response:
@@ -113,16 +123,19 @@ class Client:
         RefusedError.
         """
         first = target = _parse_target(request.url)
+        moved_to, permanent = None, True
         for _ in range(REDIRECTS + 1):
-            response = self._exchange(request, target, own=_origin(target) == _origin(first), until=until)
+            response = self._exchange(request, target, own=origin_of(target) == origin_of(first), until=until)
             location = response.headers.get("location")
             if response.status not in _REDIRECT or location is None:
-                return response
+                return replace(response, moved_to=moved_to)
             if request.method != "GET":
                 raise RefusedError(f"{target.host} redirects a {request.method}, which is not followed", response)
             previous, target = target, _redirect_target(target, location)
             if previous.scheme == "https" and target.scheme != "https":
                 raise RefusedError(f"{previous.host} redirects from https to http, which is not followed", response)
+            permanent = permanent and response.status in _MOVED
+            moved_to = target.url if permanent else moved_to
         raise RefusedError(f"{first.host} redirects more than {REDIRECTS} times")
 
     def close(self) -> None:
@@ -133,7 +146,8 @@ class Client:
 
     def _exchange(self, request: Request, target: Url, *, own: bool, until: float) -> Response:
         secrets = {name: secret.value for name, secret in request.secrets.items()} if own else {}
-        headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "gzip", **request.headers, **secrets}
+        ours = {"User-Agent": self._user_agent, "Accept": ACCEPT, "Accept-Encoding": "gzip"}
+        headers = {**ours, **request.headers, **secrets}
         started_at = time.monotonic()
         try:
             connection = self._connection(target, until)
@@ -146,17 +160,20 @@ class Client:
                 preload_content=False,
             )
             answer = connection.getresponse()
-            body = self._read_body(answer, target)
+            body = read_body(answer, limit=self._body_limit)
         except BaseException as error:
             self.close()
             if isinstance(error, Exception):
                 raise _to_fetch_error(error, target, seconds=time.monotonic() - started_at) from None
             raise
-        return Response(host=target.host or "", status=answer.status, headers=answer.headers, body=body)
+        if not may_serve_again(connection):
+            self.close()
+        host = target.host or ""
+        return Response(url=target.url, host=host, status=answer.status, headers=answer.headers, body=body)
 
     def _connection(self, target: Url, until: float) -> HTTPConnection:
         """Return the kept connection if it leads to the target, or a new connection to an allowed address."""
-        origin = _origin(target)
+        origin = origin_of(target)
         kept = self._kept_connection
         if kept and kept[0] == origin and kept[1].is_connected:
             return kept[1]
@@ -172,50 +189,24 @@ class Client:
                 return connection
         raise failure
 
-    def _read_body(self, answer: BaseHTTPResponse, target: Url) -> bytes:
-        body = bytearray()
-        try:
-            encoding = answer.headers.get("content-encoding", "").strip().lower()
-            if encoding not in ("", "identity", *_GZIP):
-                raise RefusedError(f"{target.host} sends another Content-Encoding than was asked for")
-            pieces = iter(lambda: answer.read(PIECE, decode_content=False), b"")
-            for piece in gunzip(pieces) if encoding in _GZIP else pieces:
-                body += piece
-                if len(body) > self._body_limit:
-                    raise RefusedError(f"{target.host} sends more than {self._body_limit} bytes")
-        except BaseException:
-            answer.close()
-            raise
-        return bytes(body)
-
 
 def host_of(url: str) -> str:
-    """Return a URL's host and port. Raises RefusedError for a text that cannot be requested."""
+    """Return a URL's host, and the port if it is not the scheme's own. Raises RefusedError for what is no URL."""
     return _parse_target(url).netloc or ""
+
+
+def _parse_target(url: str) -> Url:
+    try:
+        return parse(url)
+    except UrlError as error:
+        raise RefusedError(str(error)) from None
 
 
 def _redirect_target(target: Url, location: str) -> Url:
     try:
-        return _parse_target(urljoin(target.url, location))
-    except ValueError:
-        raise RefusedError(f"{target.host} redirects to what is no URL") from None
-
-
-def _parse_target(url: str) -> Url:
-    """Parse an absolute http or https URL, and drop the fragment. Raises RefusedError."""
-    try:
-        target = parse_url(url)
-    except LocationParseError:
-        target = Url()
-    if target.scheme not in PORTS or not target.host:
-        raise RefusedError("that is no URL to poll: write http:// or https://, a host in ASCII (xn--...), and a path")
-    if target.auth is not None:
-        raise RefusedError(f"the URL of {target.host} holds a user or a password, which would show: take it out")
-    return target._replace(fragment=None)
-
-
-def _origin(target: Url) -> Origin:
-    return target.scheme, target.host, target.port or PORTS[target.scheme or ""]
+        return parse_redirect(target, location)
+    except UrlError as error:
+        raise RefusedError(f"{target.host} redirects to where no request goes: {error}") from None
 
 
 def _to_fetch_error(error: Exception, target: Url, *, seconds: float) -> FetchError:
@@ -230,6 +221,8 @@ def _to_fetch_error(error: Exception, target: Url, *, seconds: float) -> FetchEr
             return RefusedError(f"the certificate of {host} is not valid: {error.verify_message}")
         case TooMuchError():
             return RefusedError(f"{host} sends more bytes than an answer may have")
+        case EncodingError():
+            return RefusedError(f"{host} sends another Content-Encoding than was asked for")
         case CutShortError():
             return TransientError(f"{host} sends a body that breaks off")
         case zlib.error():

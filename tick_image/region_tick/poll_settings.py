@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from region_tick.addresses import Network
 
+_HEADER_LIMIT = 256
+
 
 class PollSettingError(PermanentError):
     """A variable cannot be used. The message has the variable's name, its value (never a key) and the remedy."""
@@ -34,6 +36,12 @@ class PollSettings:
     """How long one request may take, with redirects and body."""
     allow_networks: tuple[Network, ...] = ()
     """Private networks to which requests may go. Requests to all other private addresses are refused."""
+    deny_networks: tuple[Network, ...] = ()
+    """Networks to which no request goes, although their addresses are public: those of pods or nodes, for example."""
+    user_agent: str = ""
+    """The User-Agent of every request, instead of our name and version. Name yourself and a way to reach you: many
+    sites turn away who does not, e.g. acme-news/1.0 (+https://acme.example/bot).
+    """
     youtube_api_url: str = "https://www.googleapis.com/youtube/v3"
     """The URL of YouTube's Data API. Set another URL to test against a server of your own."""
     youtube_feed_url: str = "https://www.youtube.com/feeds/videos.xml"
@@ -56,6 +64,8 @@ class PollSettings:
             concurrency_per_host=_whole_number(variables, "POLL_CONCURRENCY_PER_HOST", default.concurrency_per_host),
             request_seconds=_whole_number(variables, "POLL_REQUEST_SECONDS", default.request_seconds),
             allow_networks=_networks(variables, "POLL_ALLOW_NETWORKS"),
+            deny_networks=_networks(variables, "POLL_DENY_NETWORKS"),
+            user_agent=_header(variables, "POLL_USER_AGENT", default.user_agent),
             youtube_api_url=_url(variables, "YOUTUBE_API_URL", default.youtube_api_url),
             youtube_feed_url=_url(variables, "YOUTUBE_FEED_URL", default.youtube_feed_url),
             youtube_api_key=_secret(variables, "YOUTUBE_API_KEY"),
@@ -84,6 +94,15 @@ def _networks(variables: Mapping[str, str], name: str) -> tuple[Network, ...]:
         return tuple(ip_network(word) for word in words)
     except ValueError as error:
         raise PollSettingError(f"{name}: {error}: write networks like 10.20.0.0/16, with commas between") from None
+
+
+def _header(variables: Mapping[str, str], name: str, default: str) -> str:
+    text = variables.get(name, "").strip() or default
+    if not (text.isascii() and text.isprintable() and len(text) <= _HEADER_LIMIT):
+        raise PollSettingError(
+            f"{name} is {text[:_HEADER_LIMIT]!r}: write one line of ASCII, {_HEADER_LIMIT} characters at most"
+        )
+    return text
 
 
 def _secret(variables: Mapping[str, str], name: str) -> Secret | None:

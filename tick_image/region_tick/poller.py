@@ -62,8 +62,8 @@ class Poller:
     ) -> None:
         self._settings, self._until, self._stopping = settings, until, stopping
         self._asker = Asker(adapters, settings, log=log)
-        addresses = addresses or Addresses(allowed=settings.allow_networks)
-        self._clients = Clients(lambda: Client(addresses))
+        addresses = addresses or Addresses(allowed=settings.allow_networks, denied=settings.deny_networks)
+        self._clients = Clients(lambda: Client(addresses, user_agent=settings.user_agent))
         self._places: Places = places or LocalPlaces(settings.concurrency_per_host)
         self._turns: deque[_Host] = deque()
         self._under_way: dict[int, Place] = {}

@@ -9,12 +9,13 @@ And Retry shortens a long Retry-After instead of giving up.
 from __future__ import annotations
 
 import random
+import re
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from region_tick.fetch import FetchError, RefusedError, Request, Response, TransientError
+from region_tick.fetch import FetchError, GoneError, RefusedError, Request, Response, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,16 +27,21 @@ WAIT_LIMIT_SECONDS = 5.0
 RETRY_AFTER_LIMIT_SECONDS = 86_400.0
 """The longest Retry-After that is obeyed in full: a wrong value must not silence a creator for ever."""
 THROTTLED_SECONDS = 60.0
-"""The pause after an upstream asks for a pause without a Retry-After."""
+"""The pause after an upstream asks for a pause without a Retry-After, or with one that cannot be read."""
 _RETRYABLE_STATUSES = frozenset({408, 425, 429})
+_CONDITIONS = frozenset({"if-none-match", "if-modified-since"})
+_SECONDS = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\d*\s*(?:s|secs?|seconds?)?", re.ASCII | re.IGNORECASE)
 
 
 class ThrottledError(FetchError):
-    """The upstream asks for a pause of `seconds`; None if the upstream gives no length."""
+    """The upstream asks for a pause of `seconds`; None if the upstream gives no length.
 
-    def __init__(self, message: str, seconds: float | None) -> None:
+    `whole_host` tells whether the host's other creators wait too. One URL's 503 says nothing about the others.
+    """
+
+    def __init__(self, message: str, seconds: float | None, *, whole_host: bool = True) -> None:
         super().__init__(message)
-        self.seconds = seconds
+        self.seconds, self.whole_host = seconds, whole_host
 
     @property
     def leave_alone_seconds(self) -> float:
@@ -62,7 +68,7 @@ def ask(
         attempt += 1
         try:
             response = send(request, min(until, time.monotonic() + request_seconds))
-            failure = judge(response)
+            failure = judge(request, response)
         except TransientError as error:
             failure = error
         if failure is None:
@@ -72,42 +78,69 @@ def ask(
             raise failure
 
 
-def judge(response: Response) -> FetchError | None:
-    """Return the error that a response's status means, or None for a useful answer."""
-    message = f"{response.host} answers {response.status}"
-    if 200 <= response.status < 300 or response.status == 304:
+def judge(request: Request, response: Response) -> FetchError | None:
+    """Return the error that an answer means, or None for a useful answer. The request's own judge is asked first."""
+    if request.judge is not None and (error := request.judge(response)) is not None:
+        return error
+    status, message = response.status, f"{response.host} answers {response.status}"
+    if 200 <= status < 300:
         return None
-    if response.status >= 500 or response.status in _RETRYABLE_STATUSES:
-        seconds = retry_after(response.headers)
-        if response.status == 429 or seconds is not None:
-            return ThrottledError(message, seconds)
-        return TransientError(message)
-    return RefusedError(message, response)
+    if status == 304:
+        conditional = {name.lower() for name in request.headers} & _CONDITIONS
+        return None if conditional else RefusedError(f"{message} to a request without a condition", response)
+    if status == 410:
+        return GoneError(f"{message}: the URL is gone for good; delete the creator or correct its URL", response)
+    passing = status >= 500 or status in _RETRYABLE_STATUSES
+    seconds = pause_of(response)
+    if status == 429 or (seconds is not None and (passing or seconds > 0)):
+        return ThrottledError(message, seconds, whole_host=status == 429)
+    return TransientError(message) if passing else RefusedError(message, response)
+
+
+def pause_of(response: Response) -> float | None:
+    """Return for how many seconds an answer asks to be left alone; None if it does not ask.
+
+    A Retry-After that cannot be read asks for THROTTLED_SECONDS: the upstream wants a pause, and says it in vain.
+    """
+    if not response.headers.get("retry-after", "").strip():
+        return None
+    seconds = retry_after(response.headers)
+    return THROTTLED_SECONDS if seconds is None else seconds
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read a Retry-After header in either form (RFC 9110, 10.2.3) as seconds from now; None without a valid header.
+    """Read a Retry-After header as seconds from now; None without a valid header.
 
-    A Retry-After with a date is compared with the answer's own Date header, because the upstream's clock may differ
-    from this machine's clock.
+    Both forms of RFC 9110, 10.2.3, are read, and what servers write beside them: fractions, a unit ("60s"), ISO 8601,
+    and several values, of which the longest counts. A Retry-After with a date is compared with the answer's own Date
+    header, because the upstream's clock may differ from this machine's clock.
     """
-    text = headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
-        seconds = float(text[:12])
-    else:
-        until, now = _parse_date(text), _parse_date(headers.get("date", "")) or datetime.now(UTC)
-        if until is None:
-            return None
-        seconds = (until - now).total_seconds()
-    return min(max(0.0, seconds), RETRY_AFTER_LIMIT_SECONDS)
+    text, now = headers.get("retry-after", ""), server_time(headers)
+    pauses = [pause for part in text.split(",") if (pause := _pause(part.strip(), now)) is not None]
+    return min(max(pauses), RETRY_AFTER_LIMIT_SECONDS) if pauses else None
+
+
+def server_time(headers: Mapping[str, str]) -> datetime:
+    """Return the time by the upstream's clock, or by this machine's clock without a Date header; in UTC."""
+    return _parse_date(headers.get("date", "")) or datetime.now(UTC)
+
+
+def _pause(text: str, now: datetime) -> float | None:
+    """Read one value of a Retry-After. A date's weekday, which a comma cuts off, is no value."""
+    if number := _SECONDS.fullmatch(text):
+        return float(number[1])
+    until = _parse_date(text)
+    return None if until is None else max(0.0, (until - now).total_seconds())
 
 
 def _parse_date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = read(text)
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            continue
+    return None
 
 
 def _pause_seconds(failure: FetchError, attempt: int) -> float | None:

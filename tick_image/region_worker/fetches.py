@@ -17,17 +17,22 @@ from typing import TYPE_CHECKING
 
 from procrastinate.exceptions import JobAborted
 
-from region_tick.adapters import Adapter, Creator, Found, make_adapters
+from region_tick.adapters import Adapter, Creator, Found, NotModified, make_adapters
 from region_tick.addresses import Addresses
 from region_tick.asking import Asker, Polled, creator_seconds, lease_seconds
 from region_tick.clients import Clients
-from region_tick.creators import count_escaped, read_creator, save, seconds_to_wait
+from region_tick.creators import Taken, renew, take_creator
+from region_tick.delivery import DELIVERED_AT_ONCE, deliver
 from region_tick.fetch import Client, FetchError, RefusedError, TransientError
 from region_tick.host_places import UNASKED, Outcome, Place, Wait
+from region_tick.items import count_escaped
 from region_tick.retry import ThrottledError
-from region_tick.session import bound
+from region_tick.session import bound, cursor
 from region_tick.shared_places import SharedPlaces
-from region_worker.jobs import NoPlaceError, NotFetchedError
+from region_tick.turns import Turn
+from region_tick.upstreams import save
+from region_worker.job_statements import PAUSE
+from region_worker.jobs import NotFetchedError, NotNowError
 from region_worker.metrics import TASK_SECONDS, TASKS, count_requests
 
 if TYPE_CHECKING:
@@ -41,6 +46,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ELSEWHERE_SECONDS = 3.0
+"""When to look again at a creator whose upstream somebody else asks."""
 _CHECK_SECONDS = 0.25
 _PATIENCE_SECONDS = 5.0
 """How long a request may outlast its time before the task gives the request up: a DNS look-up or a TLS handshake."""
@@ -54,8 +61,8 @@ class Fetches:
         self._places = SharedPlaces(
             pool.connection, at_once=settings.concurrency_per_host, lease_seconds=lease_seconds(settings), log=log
         )
-        addresses = Addresses(allowed=settings.allow_networks)
-        self._clients = Clients(lambda: Client(addresses))
+        addresses = Addresses(allowed=settings.allow_networks, denied=settings.deny_networks)
+        self._clients = Clients(lambda: Client(addresses, user_agent=settings.user_agent))
         self._adapters: tuple[datetime, Mapping[str, Adapter]] | None = None
         self._lock = Lock()
 
@@ -69,9 +76,9 @@ class Fetches:
         host: str = "",  # noqa: ARG002 - for the choice of the next task
         error: str = "",  # noqa: ARG002 - for people: what became of the last attempt
     ) -> None:
-        """Fetch a creator, unless there is an answer since `tick_at` (ISO 8601).
+        """Fetch a creator, unless there is an answer since `tick_at` (ISO 8601), and deliver the region's items.
 
-        Raises NotFetchedError, NoPlaceError, JobAborted when told to stop, psycopg.Error, and psycopg_pool.PoolTimeout.
+        Raises NotFetchedError, NotNowError, JobAborted when told to stop, psycopg.Error, and psycopg_pool.PoolTimeout.
         """
         fields = {
             "region.code": region_code,
@@ -79,32 +86,59 @@ class Fetches:
             "creator": creator_id,
             "attempt": context.job.attempts + 1,
         }
-        with self._pool.connection() as connection, connection.transaction():
-            bound(connection)
-            creator_and_time = read_creator(connection, creator_id, tick_at=datetime.fromisoformat(tick_at))
-        if creator_and_time is None:
+        owner = f"task {context.job.id}"
+        with self._pool.connection() as connection:
+            taken = take_creator(
+                connection,
+                creator_id,
+                tick_at=datetime.fromisoformat(tick_at),
+                owner=owner,
+                seconds=lease_seconds(self._settings),
+            )
+        if taken.turn is Turn.ELSEWHERE:
+            TASKS.labels("put back").inc()
+            raise NotNowError("somebody else asks the creator's upstream right now", seconds=ELSEWHERE_SECONDS)
+        if taken.creator is None:
+            items = self._deliver(creator_id, taken)
             TASKS.labels("nothing to fetch").inc()
-            log.info("nothing to fetch", extra=fields)
+            log.info("nothing to fetch", extra=fields | {"turn": taken.turn, "items": items})
             return
-        creator, now = creator_and_time
         with TASK_SECONDS.time():
-            polled = self._poll(creator, self._adapters_at(now), context)
-            with self._pool.connection() as connection, connection.transaction():
-                bound(connection)
-                items = save(connection, polled.creator, polled.result)
-                escaped = count_escaped(connection, polled.result)
+            polled = self._poll(taken.creator, self._adapters_at(taken.now), context, owner=owner)
+            pause = self._save(polled)
+            items = self._deliver(creator_id, taken)
         count_requests(polled.statuses)
         TASKS.labels(_kind(polled.result)).inc()
-        _log_result(polled, fields | {"items": items} | ({"escaped": escaped} if escaped else {}))
+        _log_result(polled, fields | {"items": items})
         if isinstance(polled.result, TransientError):
-            raise NotFetchedError(str(polled.result), seconds=seconds_to_wait(polled.result, creator.failures))
+            raise NotFetchedError(str(polled.result), seconds=pause)
 
     def close(self) -> None:
         """Close the open connections to upstreams."""
         self._clients.close()
 
-    def _poll(self, creator: Creator, adapters: Mapping[str, Adapter], context: JobContext) -> Polled:
-        """Take a place at the creator's host, and ask. Raises NoPlaceError and JobAborted."""
+    def _save(self, polled: Polled) -> float:
+        """Write a result; return for how many seconds the upstream is left alone. Raises psycopg.Error."""
+        with self._pool.connection() as connection, connection.transaction():
+            bound(connection)
+            save(connection, polled.creator, polled.result)
+            if isinstance(polled.result, Found) and (escaped := count_escaped(connection, polled.result.items)):
+                log.info("texts escaped", extra={"creator": polled.creator.id, "escaped": escaped})
+            row = cursor(connection).execute(PAUSE, {"id": polled.creator.upstream_id}).fetchone()
+        return row[0] if row else 0.0
+
+    def _deliver(self, creator_id: int, taken: Taken) -> int:
+        """Give the creator's region what it has not got; return how many items these are. Raises psycopg.Error."""
+        items, delivered = 0, DELIVERED_AT_ONCE if taken.upstream_id else 0
+        while delivered == DELIVERED_AT_ONCE and taken.upstream_id:
+            with self._pool.connection() as connection, connection.transaction():
+                bound(connection)
+                delivered = deliver(connection, creator_id, taken.upstream_id, on_items=None) or 0
+            items += delivered
+        return items
+
+    def _poll(self, creator: Creator, adapters: Mapping[str, Adapter], context: JobContext, *, owner: str) -> Polled:
+        """Take a place at the creator's host, and ask. Raises NotNowError and JobAborted."""
         asker = Asker(adapters, self._settings, log=log)
         try:
             host = asker.host(creator)
@@ -112,14 +146,23 @@ class Fetches:
             return Polled(creator=creator, result=error)
         place = self._places.take(host)
         if isinstance(place, Wait):
+            self._give_back(creator, owner)
             TASKS.labels("put back").inc()
-            raise NoPlaceError(host, seconds=place.seconds)
+            raise NotNowError(f"{host} has no place", seconds=place.seconds, host=host)
         outcome = UNASKED
         try:
             polled, outcome = self._ask(asker, creator, place, context)
+        except JobAborted:
+            self._give_back(creator, owner)
+            raise
         finally:
             self._places.give(place, outcome)
         return polled
+
+    def _give_back(self, creator: Creator, owner: str) -> None:
+        """Let others ask the creator's upstream. Raises psycopg.Error."""
+        with self._pool.connection() as connection:
+            renew(connection, [creator], owner=owner, seconds=0)
 
     def _ask(self, asker: Asker, creator: Creator, place: Place, context: JobContext) -> tuple[Polled, Outcome]:
         """Ask the creator's upstream once, in a thread that can be left behind. Raises JobAborted.
@@ -166,7 +209,7 @@ def _check(context: JobContext) -> None:
         raise JobAborted
 
 
-def _kind(result: object) -> str:
+def _kind(result: Found | NotModified | FetchError) -> str:
     match result:
         case Found():
             return "fetched"
@@ -174,10 +217,10 @@ def _kind(result: object) -> str:
             return "throttled"
         case TransientError():
             return "failed"
-        case FetchError():
-            return "refused"
-        case _:
+        case NotModified():
             return "not modified"
+        case _:
+            return "refused"
 
 
 def _log_result(polled: Polled, fields: dict[str, object]) -> None:

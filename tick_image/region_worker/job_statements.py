@@ -63,3 +63,9 @@ SELECT
 FROM waiting
 """  # noqa: S608 - a constant
 """Counts the tasks. A task is due since its tick's minute, or since the time of its next attempt."""
+
+PAUSE = """
+SELECT coalesce(extract(epoch FROM not_before - clock_timestamp()), 0)::float8 FROM region_tick.upstream
+WHERE id = %(id)s::bigint
+"""
+"""For how long an upstream is left alone."""

@@ -40,18 +40,18 @@ TURN_SECONDS = 300
 _NO_SHARED_PLACES = (errors.UndefinedTable, errors.InsufficientPrivilege)
 
 
-class NoPlaceError(Exception):
-    """The job's host has no place now. The job was not tried."""
+class NotNowError(Exception):
+    """The job cannot be done now, but in `seconds`, and was not tried. `host` is the host that has no place, if any."""
 
-    def __init__(self, host: str, *, seconds: float) -> None:
-        super().__init__(f"{host} has no place")
-        self.host, self.seconds = host, seconds
+    def __init__(self, message: str, *, seconds: float, host: str | None = None) -> None:
+        super().__init__(message)
+        self.seconds, self.host = seconds, host
 
 
 class NotFetchedError(Exception):
-    """The creator was not fetched, for a reason that may pass, and must not be asked again within `seconds`."""
+    """The creator was not fetched, for a reason that may pass. Its upstream is left alone for `seconds`."""
 
-    def __init__(self, message: str, *, seconds: float = 0.0) -> None:
+    def __init__(self, message: str, *, seconds: float) -> None:
         super().__init__(message)
         self.seconds = seconds
 
@@ -164,17 +164,23 @@ class Backoff(BaseRetryStrategy):
         match exception:
             case JobAborted():
                 return RetryDecision(priority=job.priority)
-            case NoPlaceError():
-                self._jobs.note(job, host=exception.host)
+            case NotNowError():
+                if exception.host:
+                    self._jobs.note(job, host=exception.host)
                 pause = exception.seconds * random.uniform(1.0, 1.5)  # noqa: S311
                 return RetryDecision(retry_at=now + timedelta(seconds=pause))
         self._jobs.note(job, error=f"{type(exception).__name__}: {exception}"[:500])
         if job.attempts + 1 >= ATTEMPTS:
             return None
-        limit = min(BACKOFF_SECONDS * 2.0**job.attempts, BACKOFF_LIMIT_SECONDS)
-        least = exception.seconds if isinstance(exception, NotFetchedError) else 0.0
-        retry_at = now + timedelta(seconds=least + random.uniform(1.0, limit))  # noqa: S311
+        retry_at = now + timedelta(seconds=_pause_seconds(exception, job.attempts))
         return RetryDecision(retry_at=retry_at, priority=turn(retry_at + timedelta(seconds=TURN_SECONDS)))
+
+
+def _pause_seconds(exception: BaseException, attempts: int) -> float:
+    """Return the pause before the next attempt: until the upstream may be asked again, if the database says when."""
+    if isinstance(exception, NotFetchedError) and exception.seconds > 0:
+        return exception.seconds + random.uniform(0.5, 5.0)  # noqa: S311
+    return random.uniform(1.0, min(BACKOFF_SECONDS * 2.0**attempts, BACKOFF_LIMIT_SECONDS))  # noqa: S311
 
 
 def turn(moment: datetime) -> int:

@@ -18,7 +18,7 @@ from psycopg import errors
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from region_operator.database.tables import job_run, metadata
+from region_operator.database.tables import creator, item, job_run, metadata, upstream_item
 from region_tick.contract import CHANGES_CHANNEL, SCHEMA
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ TABLES = {table.name: Description.of(table) for table in metadata.tables.values(
 
 _OF_RUN = {name: column.comment or "" for name, column in job_run.columns.items()}
 _DAY = "The UTC day of tick_at."
+_OF_CREATOR = {name: column.comment or "" for name, column in creator.columns.items()}
+_OF_ITEM = {name: column.comment or "" for name, column in (upstream_item.columns.items() + item.columns.items())}
 
 VIEWS = {
     "runs": Description(
@@ -136,6 +138,30 @@ VIEWS = {
             "p50": "Half of the runs took no longer.",
             "p95": "19 of 20 runs took no longer.",
         },
+    ),
+    "items": Description(
+        "What each region got, each item once. Follow it by seq, or listen to region_tick_items.",
+        {"seq": _OF_ITEM["seq"]}
+        | {name: _OF_CREATOR[name] for name in ("source", "region_id")}
+        | {
+            "region_code": "The region's code; null where the region has no CronJob.",
+            "creator_id": "The row of creator that the item belongs to.",
+            "platform": "The platform that had the item.",
+            "handle": "The creator's name there.",
+            "creator_url": "The creator's address; url is the item's own.",
+        }
+        | {
+            name: _OF_ITEM[name]
+            for name in (
+                *("item_id", "url", "title", "author", "summary", "raw"),
+                *("published_at", "first_seen_at", "backlog"),
+            )
+        },
+    ),
+    "creators_without_region": Description(
+        "The creators that nobody polls: their source and region_id are those of no region that has a CronJob.",
+        {"creator_id": "The id in creator."}
+        | {name: _OF_CREATOR[name] for name in ("source", "region_id", "platform", "handle", "url", "created_at")},
     ),
 }
 

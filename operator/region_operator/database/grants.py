@@ -28,8 +28,11 @@ from region_operator.database.tables import (
     ledger,
     region_cursor,
     region_schedule,
+    seen,
     slot_owner,
     suspension,
+    upstream,
+    upstream_item,
 )
 from region_tick.contract import SCHEMA
 
@@ -62,10 +65,21 @@ class Right:
 _SET_BY_TICKS = tuple(
     column.name for column in job_run.columns if not column.primary_key and column.name != "created_at"
 )
-_ANSWERS = ("etag", "last_modified", "not_before", "platform_id", "last_polled_at", "last_error", "failures")
+_NEVER_EDITED = ("id", "platform", "handle", "url", "created_at")
+_ANSWERS = ("last_polled_at", "last_error", "failures", "upstream_id", "delivered_until")
+_ANSWERS_OF_BEFORE = ("etag", "last_modified", "not_before", "platform_id")
+"""What ticks of the release before write, while both releases run."""
 _CREATORS = (
     Right(("SELECT",), creator.name),
-    Right(("UPDATE",), creator.name, _ANSWERS),
+    Right(("UPDATE",), creator.name, (*_ANSWERS, *_ANSWERS_OF_BEFORE)),
+    Right(("SELECT", "INSERT"), upstream.name),
+    Right(
+        ("UPDATE",),
+        upstream.name,
+        tuple(column.name for column in upstream.columns if column.name not in _NEVER_EDITED),
+    ),
+    Right(("SELECT", "INSERT"), upstream_item.name),
+    Right(("SELECT", "INSERT"), seen.name),
     Right(("SELECT", "INSERT"), item.name),
     *(Right(("SELECT", "INSERT", "UPDATE", "DELETE"), table.name) for table in (host, host_place)),
 )

@@ -41,6 +41,9 @@ from region_operator.database.host_tables import host as host
 from region_operator.database.host_tables import host_place as host_place
 from region_operator.database.poll_tables import creator as creator
 from region_operator.database.poll_tables import item as item
+from region_operator.database.poll_tables import seen as seen
+from region_operator.database.poll_tables import upstream as upstream
+from region_operator.database.poll_tables import upstream_item as upstream_item
 from region_tick.contract import SCHEMA, State
 
 REGION_INDEX = "region_index"

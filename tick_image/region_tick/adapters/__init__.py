@@ -8,8 +8,9 @@ pass.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from region_tick.fetch import Request, Response
 
@@ -24,13 +25,24 @@ Ask: TypeAlias = Callable[[Request], Response]
 
 VALIDATOR_LIMIT = 1024
 """The longest ETag or Last-Modified that is kept, in characters. A longer value is dropped."""
+RAW_LIMIT = 16_000
+"""The longest `raw` of an item as JSON, in characters."""
+
+
+class Kind(StrEnum):
+    """What a creator's document was when it was first read. A feed that is broken today is no page."""
+
+    FEED = "feed"
+    PAGE = "page"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creator:
-    """A row of region_tick.creator."""
+    """A row of region_tick.creator, with what is known of its upstream."""
 
     id: int
+    upstream_id: int = 0
+    """The row of region_tick.upstream, which all creators with this address share."""
     platform: str
     handle: str | None
     url: str | None
@@ -42,6 +54,10 @@ class Creator:
     """When the creator's upstream last gave a useful answer."""
     failures: int = 0
     """The number of consecutive refusals since then. Failures that may pass by themselves do not count."""
+    transient_failures: int = 0
+    """The number of consecutive failures that may have passed by themselves."""
+    kind: str | None = None
+    """The Kind of the creator's document; None before the first answer, and on platforms without a choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +66,14 @@ class Item:
 
     id: str
     url: str | None = None
+    """An absolute URL."""
     title: str | None = None
     published_at: datetime | None = None
+    author: str | None = None
+    summary: str | None = None
+    """The beginning of the description or the text, without markup."""
+    raw: Mapping[str, Any] | None = None
+    """The entry as the platform sent it, as values for JSON: RAW_LIMIT characters at most, without what is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +84,24 @@ class Found:
     etag: str | None = None
     last_modified: str | None = None
     platform_id: str | None = None
+    kind: Kind | None = None
+    """What the document is, for the next poll; None on platforms without a choice."""
+    moved_to: str | None = None
+    """The URL to which the upstream moved the creator's URL for good (301, 308)."""
+    problem: str | None = None
+    """What is wrong with the answer although items could be read. Such an answer has no validators."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """What else the tick's counts shall hold, e.g. entries that have nothing to know them by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotModified:
+    """Nothing has changed since the last answer. The validators are the ones for the next request."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+    moved_to: str | None = None
+    """As in Found."""
 
 
 class Adapter(Protocol):
@@ -70,28 +110,18 @@ class Adapter(Protocol):
     def host(self, creator: Creator) -> str:
         """Return the host (and port) to which the creator's requests go. Limits apply per host. Raises RefusedError."""
 
-    def poll(self, creator: Creator, ask: Ask) -> Found | None:
-        """Return what the creator has published, or None if nothing has changed. Raises FetchErrors."""
+    def poll(self, creator: Creator, ask: Ask) -> Found | NotModified:
+        """Return what the creator has published, or that nothing has changed. Raises FetchErrors."""
 
 
 def make_adapters(settings: PollSettings, *, until: datetime) -> Mapping[str, Adapter]:
-    """Return the adapters by platform. TikTok's adapter asks for videos published until the day of `until`."""
-    from region_tick.adapters.generic import Generic  # the adapters' modules import this module
-    from region_tick.adapters.tiktok import TikTok
-    from region_tick.adapters.youtube import YouTube
+    """Return the adapters by platform. `until` is the tick's time: nothing later needs to be found.
 
-    return {
-        "http": Generic(),
-        "youtube": YouTube(
-            api_url=settings.youtube_api_url, feed_url=settings.youtube_feed_url, key=settings.youtube_api_key
-        ),
-        "tiktok": TikTok(
-            api_url=settings.tiktok_api_url,
-            client_key=settings.tiktok_client_key,
-            client_secret=settings.tiktok_client_secret,
-            until=until,
-        ),
-    }
+    To ask for an adapter raises KeyError for an unknown platform, RefusedError for an adapter that cannot be made.
+    """
+    from region_tick.adapters.loading import Adapters  # the adapters' modules import this module
+
+    return Adapters(settings, until=until)
 
 
 def conditional_headers(creator: Creator) -> dict[str, str]:
@@ -100,14 +130,47 @@ def conditional_headers(creator: Creator) -> dict[str, str]:
     return {name: value for name, value in validators.items() if value is not None and _is_sendable(value)}
 
 
-def make_found(response: Response, items: Sequence[Item], *, platform_id: str | None = None) -> Found:
-    """Return an answer's items with the answer's validators."""
+def make_found(
+    response: Response,
+    items: Sequence[Item],
+    *,
+    platform_id: str | None = None,
+    kind: Kind | None = None,
+    etag: str | None = None,
+    problem: str | None = None,
+    counts: Mapping[str, int] | None = None,
+) -> Found:
+    """Return an answer's items with the answer's validators.
 
-    def validator(name: str) -> str | None:
-        value = response.headers.get(name)
-        return value if value is not None and _is_sendable(value) else None
+    `etag` is what the body says where the headers have none. An answer with a problem has no validators: a later 304
+    would say that the rest is known.
+    """
+    found = Found(
+        items=items,
+        platform_id=platform_id,
+        kind=kind,
+        moved_to=response.moved_to,
+        problem=problem,
+        counts=counts or {},
+    )
+    if problem is not None:
+        return found
+    etag = _validator(response, "etag") or (etag if etag is not None and _is_sendable(etag) else None)
+    return replace(found, etag=etag, last_modified=_validator(response, "last-modified"))
 
-    return Found(items=items, etag=validator("etag"), last_modified=validator("last-modified"), platform_id=platform_id)
+
+def make_not_modified(response: Response, creator: Creator) -> NotModified:
+    """Return a 304's validators, and the known validators for those that it lacks (RFC 9111, 4.3.4)."""
+    return NotModified(
+        etag=_validator(response, "etag") or creator.etag,
+        last_modified=_validator(response, "last-modified") or creator.last_modified,
+        moved_to=response.moved_to,
+    )
+
+
+def _validator(response: Response, name: str) -> str | None:
+    value = response.headers.get(name)
+    return value if value is not None and _is_sendable(value) else None
 
 
 def _is_sendable(value: str) -> bool:

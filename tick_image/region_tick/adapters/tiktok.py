@@ -1,14 +1,18 @@
 """Platform `tiktok`: polls the Research API (https://developers.tiktok.com/doc/research-api-specs-query-videos).
 
-The Research API serves approved clients only, and TikTok approves few. The API supports no conditional requests. A
-video appears up to two days after its publication (https://developers.tiktok.com/doc/research-api-faq), so each query
-also covers the days before the last answer. The Display API cannot be used: the Display API shows a user's videos only
-to the user's own token, and a table of creators has no tokens.
+The Research API is for researchers of non-profit institutions with a project that TikTok approved, not for businesses,
+advertisers or creators (https://developers.tiktok.com/doc/research-api-faq). The API supports no conditional requests.
+A video appears up to two days after its publication (the same FAQ), so each query also covers the days before the last
+answer. The Display API cannot be used: the Display API shows a user's videos only to the user's own token, and a table
+of creators has no tokens.
+
+This module needs nothing but what a package of your own can import, and can be the model of an adapter of your own.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import time
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -16,11 +20,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from region_tick.adapters import Creator, Found, Item
-from region_tick.fetch import CredentialsError, RefusedError, Request, Secret, host_of
+from region_tick.adapters.json_values import ITEM_ERRORS, make_raw, read_items
+from region_tick.fetch import CredentialsError, FetchError, RefusedError, Request, Secret, host_of
+from region_tick.retry import ThrottledError, server_time
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from region_tick.adapters import Ask
     from region_tick.fetch import Response
+    from region_tick.poll_settings import PollSettings
 
 QUERY_REQUESTS = 1
 """What a query takes from a client's 1,000 requests a day (https://developers.tiktok.com/doc/research-api-faq)."""
@@ -31,7 +40,21 @@ LOOK_BACK = timedelta(days=3)
 LONGEST_QUERY = timedelta(days=30)
 """The longest span of time for which TikTok allows a query."""
 VIDEOS_LIMIT = 100
-"""The largest number of videos of one query. Further videos of a creator within the span are not fetched."""
+"""The largest number of videos of one page."""
+PAGES_LIMIT = 5
+"""How many pages one poll reads, because each page is a request. A creator with more videos has a gap."""
+_FIELDS = "id,username,create_time,video_description"
+_RENEWAL_JITTER_SECONDS = 120.0
+
+
+def make(settings: PollSettings, until: datetime) -> TikTok:
+    """Return the adapter."""
+    return TikTok(
+        api_url=settings.tiktok_api_url,
+        client_key=settings.tiktok_client_key,
+        client_secret=settings.tiktok_client_secret,
+        until=until,
+    )
 
 
 class TikTok:
@@ -68,21 +91,35 @@ class TikTok:
             "end_date": f"{self._until.astimezone(UTC):%Y%m%d}",
             "max_count": VIDEOS_LIMIT,
         }
+        items, counts = list[Item](), {"unreadable": 0, "gap": 0}
+        for _ in range(PAGES_LIMIT):
+            page = self._query(ask, query)
+            videos, odd = _read_videos(page, handle)
+            items, counts["unreadable"] = items + videos, counts["unreadable"] + odd
+            counts["gap"] = int(page["data"].get("has_more") is True)
+            if not counts["gap"]:
+                break
+            query |= {name: page["data"][name] for name in ("cursor", "search_id") if name in page["data"]}
+        return Found(items=items, counts={name: number for name, number in counts.items() if number})
+
+    def _query(self, ask: Ask, query: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Request a page of videos, and return the answer, which has `data`. Raises FetchErrors."""
         response = self._ask_with_token(
             ask,
             Request(
-                url=f"{self._api_url}/v2/research/video/query/?fields=id,username,create_time,video_description",
+                url=f"{self._api_url}/v2/research/video/query/?fields={_FIELDS}",
                 method="POST",
                 headers={"Content-Type": "application/json"},
                 secrets={"Authorization": self._authorization(ask)},
                 body=json.dumps(query).encode(),
                 cost=QUERY_REQUESTS,
+                judge=_judge,
             ),
         )
-        try:
-            return Found(items=[_to_item(video, handle) for video in json.loads(response.body)["data"]["videos"]])
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError):
-            raise _unreadable(response) from None
+        answer = _read(response)
+        if not isinstance(answer.get("data"), dict) or "videos" not in answer["data"]:
+            raise _unreadable(response.host)
+        return answer | {"host": response.host}
 
     def _ask_with_token(self, ask: Ask, request: Request) -> Response:
         """Send a request that has the client's token.
@@ -145,14 +182,48 @@ class TikTok:
         return token
 
 
+def _judge(response: Response) -> FetchError | None:
+    """Return the error that a code in the answer's body means; None if the body names none.
+
+    An error may come with the status 200, too (https://developers.tiktok.com/doc/tiktok-api-v2-error-handling).
+    """
+    error = _read(response).get("error")
+    code = error.get("code") if isinstance(error, dict) else None
+    if code == "daily_quota_limit_exceeded":
+        now = server_time(response.headers)
+        midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        seconds = (midnight - now).total_seconds() + random.uniform(0.0, _RENEWAL_JITTER_SECONDS)  # noqa: S311
+        return ThrottledError(f"{response.host} answers {response.status}, {code}: until 00:00 UTC", seconds)
+    if not isinstance(code, str) or code == "ok" or not (200 <= response.status < 300 or response.status == 400):
+        return None
+    return RefusedError(f"{response.host} answers {response.status}, {code[:60]!r}", response)
+
+
+def _read(response: Response) -> dict[str, Any]:
+    try:
+        answer = json.loads(response.body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _read_videos(page: Mapping[str, Any], handle: str) -> tuple[list[Item], int]:
+    try:
+        return read_items(page["data"]["videos"] or [], lambda video: _to_item(video, handle))
+    except ITEM_ERRORS:
+        raise _unreadable(page["host"]) from None
+
+
 def _to_item(video: Any, handle: str) -> Item:
     return Item(
         id=str(video["id"]),
         url=f"https://www.tiktok.com/@{handle}/video/{video['id']}",
         title=str(video.get("video_description", "")) or None,
         published_at=datetime.fromtimestamp(int(video["create_time"]), UTC),
+        author=video.get("username") or handle,
+        raw=make_raw(video),
     )
 
 
-def _unreadable(response: Response) -> RefusedError:
-    return RefusedError(f"{response.host} answers what is not as TikTok documents it", response)
+def _unreadable(host: str) -> RefusedError:
+    return RefusedError(f"{host} answers what is not as TikTok documents it")

@@ -9,37 +9,45 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from region_tick.adapters import Creator, Found, Item, conditional_headers, make_found
-from region_tick.adapters.feed import parse_feed, rfc3339
+from region_tick.adapters import (
+    Creator,
+    Found,
+    Item,
+    NotModified,
+    conditional_headers,
+    make_found,
+    make_not_modified,
+)
+from region_tick.adapters.feed import read_feed
+from region_tick.adapters.json_values import ITEM_ERRORS, make_raw, read_items
+from region_tick.adapters.times import rfc3339
+from region_tick.adapters.youtube_errors import judge_api, judge_feed, reasons_of
 from region_tick.fetch import CredentialsError, RefusedError, Request, host_of
-from region_tick.retry import ThrottledError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from region_tick.adapters import Ask
     from region_tick.fetch import Response, Secret
+    from region_tick.poll_settings import PollSettings
 
 LIST_UNITS = 1
 """What channels.list and playlistItems.list take from a project's 10,000 units a day
 (https://developers.google.com/youtube/v3/determine_quota_cost). YouTube does not say if a 304 is free; a 304 counts."""
-QUOTA_PAUSE_SECONDS = 3600.0
-"""The pause after the day's quota is used up. YouTube renews the quota at midnight, Pacific time."""
-_LIMIT_REASONS = {
-    "quotaExceeded": QUOTA_PAUSE_SECONDS,
-    "dailyLimitExceeded": QUOTA_PAUSE_SECONDS,
-    "rateLimitExceeded": None,
-    "userRateLimitExceeded": None,
-}
-"""The reasons of a 403 that mean a limit (https://developers.google.com/youtube/v3/docs/errors), with the seconds to
-wait; None if the length is unknown."""
-_KEY_REFUSED_REASON = re.compile("API_KEY_[A-Z_]+|SERVICE_DISABLED")
-"""The reasons that blame the key or the key's project, in the answer's details (google.api.ErrorReason)."""
+PAGES_LIMIT = 10
+"""How many pages of 50 uploads one poll reads. A channel with more uploads since its last poll has a gap."""
 _CHANNEL_ID = re.compile(r"UC[\w-]{22}", re.ASCII)
 _FEED_ID_PREFIX = "yt:video:"
+
+
+def make(settings: PollSettings, _until: datetime) -> YouTube:
+    """Return the adapter."""
+    return YouTube(api_url=settings.youtube_api_url, feed_url=settings.youtube_feed_url, key=settings.youtube_api_key)
 
 
 class YouTube:
@@ -52,8 +60,8 @@ class YouTube:
         """Return the API's or the feed's host."""
         return host_of(self._api_url if self._key else self._feed_url)
 
-    def poll(self, creator: Creator, ask: Ask) -> Found | None:
-        """Request the newest uploads conditionally; return None if nothing has changed. Raises FetchErrors."""
+    def poll(self, creator: Creator, ask: Ask) -> Found | NotModified:
+        """Request the newest uploads conditionally. Raises FetchErrors."""
         handle = (creator.handle or "").strip()
         if self._key is not None:
             return self._poll_api(creator, handle, self._key, ask)
@@ -63,28 +71,57 @@ class YouTube:
             raise CredentialsError(
                 f"YouTube's feed takes no handle {handle[:80]!r}: set YOUTUBE_API_KEY or write the channel's id (UC...)"
             )
-        response = ask(
-            Request(url=f"{self._feed_url}?{urlencode({'channel_id': handle})}", headers=conditional_headers(creator))
-        )
-        if response.status == 304:
-            return None
-        items = parse_feed(response.body)
-        if items is None:
-            raise RefusedError(f"{response.host} answers what is no Atom feed", response)
-        return make_found(response, [_with_api_id(item) for item in items])
+        return self._poll_feed(creator, handle, ask)
 
-    def _poll_api(self, creator: Creator, handle: str, key: Secret, ask: Ask) -> Found | None:
-        playlist = creator.platform_id or self._find_uploads_playlist(handle, key, ask)
-        response = self._list(
-            ask,
-            key,
-            "playlistItems",
-            {"part": "snippet,contentDetails", "maxResults": "50", "playlistId": playlist},
-            headers=conditional_headers(creator) if creator.platform_id else {},
-        )
+    def _poll_feed(self, creator: Creator, channel: str, ask: Ask) -> Found | NotModified:
+        url = f"{self._feed_url}?{urlencode({'channel_id': channel})}"
+        response = ask(Request(url=url, headers=conditional_headers(creator), judge=judge_feed))
         if response.status == 304:
-            return None
-        return make_found(response, [_to_item(item) for item in _read_items(response)], platform_id=playlist)
+            return make_not_modified(response, creator)
+        feed = read_feed(response)
+        if feed is None or (feed.problem and not feed.items):
+            raise RefusedError(f"{response.host} answers what is no Atom feed", response)
+        items = [replace(item, id=item.id.removeprefix(_FEED_ID_PREFIX)) for item in feed.items]
+        missed = bool(items) and not _reaches(items, creator.last_polled_at)
+        return make_found(response, items, problem=feed.problem, counts={"gap": 1} if missed else {})
+
+    def _poll_api(self, creator: Creator, handle: str, key: Secret, ask: Ask) -> Found | NotModified:
+        playlist = creator.platform_id or self._find_uploads_playlist(handle, key, ask)
+        conditions = conditional_headers(creator) if creator.platform_id else {}
+        try:
+            response = self._list_uploads(ask, key, playlist, headers=conditions)
+        except RefusedError as error:
+            if "playlistNotFound" in reasons_of(error.response):  # a channel without public uploads has no playlist
+                return Found(items=(), platform_id=playlist)
+            raise
+        if response.status == 304:
+            return make_not_modified(response, creator)
+        items, counts = self._read_uploads(response, creator.last_polled_at, playlist, key, ask)
+        return make_found(response, items, platform_id=playlist, etag=_read(response).get("etag"), counts=counts)
+
+    def _read_uploads(
+        self, response: Response, since: datetime | None, playlist: str, key: Secret, ask: Ask
+    ) -> tuple[list[Item], Mapping[str, int]]:
+        """Read pages until a page reaches back to the last poll. Return the uploads, and what to count."""
+        items, unreadable = list[Item](), 0
+        for page in range(1, PAGES_LIMIT + 1):
+            found, odd = _read_page(response)
+            items, unreadable = items + found, unreadable + odd
+            token = _read(response).get("nextPageToken")
+            if not token or _reaches(found, since):
+                gap = 0
+                break
+            gap = 1
+            if page < PAGES_LIMIT:
+                response = self._list_uploads(ask, key, playlist, page_token=str(token))
+        return items, {name: number for name, number in (("gap", gap), ("unreadable", unreadable)) if number}
+
+    def _list_uploads(
+        self, ask: Ask, key: Secret, playlist: str, *, page_token: str = "", headers: Mapping[str, str] | None = None
+    ) -> Response:
+        parameters = {"part": "snippet,contentDetails", "maxResults": "50", "playlistId": playlist}
+        more = {"pageToken": page_token} if page_token else {}
+        return self._list(ask, key, "playlistItems", parameters | more, headers or {})
 
     def _find_uploads_playlist(self, handle: str, key: Secret, ask: Ask) -> str:
         """Return the id of the playlist with the channel's uploads. Raises FetchErrors."""
@@ -92,7 +129,7 @@ class YouTube:
             raise _without_handle()
         selector = {"id": handle} if _CHANNEL_ID.fullmatch(handle) else {"forHandle": handle}
         response = self._list(ask, key, "channels", {"part": "contentDetails", **selector}, headers={})
-        channels = _read_items(response)
+        channels = _read(response).get("items", [])
         if not channels:
             raise RefusedError(f"YouTube knows no channel {handle[:80]!r}", response)
         try:
@@ -103,67 +140,51 @@ class YouTube:
     def _list(
         self, ask: Ask, key: Secret, resource: str, parameters: Mapping[str, str], headers: Mapping[str, str]
     ) -> Response:
-        """Request a list of the API, and translate YouTube's reasons for a refusal into the right FetchError."""
-        request = Request(
-            url=f"{self._api_url}/{resource}?{urlencode(parameters)}",
-            headers=headers,
-            secrets={"X-Goog-Api-Key": key},
-            cost=LIST_UNITS,
+        return ask(
+            Request(
+                url=f"{self._api_url}/{resource}?{urlencode(parameters)}",
+                headers=headers,
+                secrets={"X-Goog-Api-Key": key},
+                cost=LIST_UNITS,
+                judge=judge_api,
+            )
         )
-        try:
-            return ask(request)
-        except RefusedError as error:
-            for reason in _LIMIT_REASONS.keys() & _reasons(error.response):
-                raise ThrottledError(f"YouTube answers 403, {reason}", _LIMIT_REASONS[reason]) from None
-            for reason in filter(_KEY_REFUSED_REASON.fullmatch, _detailed_reasons(error.response)):
-                raise CredentialsError(f"YouTube refuses the key, {reason}: check YOUTUBE_API_KEY") from None
-            raise
 
 
-def _read_items(response: Response) -> list[Any]:
+def _reaches(items: Sequence[Item], since: datetime | None) -> bool:
+    """Tell whether a page reaches back to the last poll. At the first poll, one page is enough."""
+    return since is None or any(item.published_at is None or item.published_at < since for item in items)
+
+
+def _read(response: Response) -> Mapping[str, Any]:
     try:
-        return list(json.loads(response.body).get("items", []))
-    except (ValueError, AttributeError, TypeError, RecursionError):
+        answer = json.loads(response.body)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise _unreadable(response)
+    return answer
+
+
+def _read_page(response: Response) -> tuple[list[Item], int]:
+    try:
+        return read_items(_read(response).get("items", []), _to_item)
+    except ITEM_ERRORS:
         raise _unreadable(response) from None
 
 
 def _to_item(item: Any) -> Item:
-    try:
-        video_id = str(item["contentDetails"]["videoId"])
-        published = item["contentDetails"].get("videoPublishedAt") or item["snippet"]["publishedAt"]
-        return Item(
-            id=video_id,
-            url=f"https://www.youtube.com/watch?v={video_id}",
-            title=str(item["snippet"]["title"]),
-            published_at=rfc3339(str(published)),
-        )
-    except (KeyError, TypeError, AttributeError):
-        raise RefusedError("YouTube answers an item that is not as documented") from None
-
-
-def _with_api_id(item: Item) -> Item:
-    """Return a feed's item with the id that the API uses for the same video."""
-    video_id = item.id.removeprefix(_FEED_ID_PREFIX)
-    return Item(id=video_id, url=item.url, title=item.title, published_at=item.published_at)
-
-
-def _reasons(response: Response | None) -> set[str]:
-    """Return the reasons in the body of a 403, or an empty set for any other answer."""
-    if response is None or response.status != 403:
-        return set()
-    try:
-        return {str(error["reason"]) for error in json.loads(response.body)["error"]["errors"]}
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return set()
-
-
-def _detailed_reasons(response: Response | None) -> list[str]:
-    try:
-        return [
-            str(detail.get("reason")) for detail in json.loads(response.body if response else b"")["error"]["details"]
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return []
+    video_id, snippet = str(item["contentDetails"]["videoId"]), item["snippet"]
+    published = item["contentDetails"].get("videoPublishedAt") or snippet["publishedAt"]
+    return Item(
+        id=video_id,
+        url=f"https://www.youtube.com/watch?v={video_id}",
+        title=str(snippet["title"]),
+        published_at=rfc3339(str(published)),
+        author=snippet.get("videoOwnerChannelTitle") or snippet.get("channelTitle"),
+        summary=snippet.get("description") or None,
+        raw=make_raw(item),
+    )
 
 
 def _without_handle() -> RefusedError:

@@ -31,16 +31,21 @@ LIMIT = 10_000
 
 ENQUEUE = r"""
 WITH creators AS (
-    SELECT id, greatest(last_polled_at, not_before) AS asked,
-        coalesce(not_before > clock_timestamp(), false) AS waiting,
+    SELECT creator.id, greatest(upstream.last_polled_at, upstream.not_before) AS asked,
+        coalesce(creator.not_before > clock_timestamp(), false)
+            OR coalesce(upstream.not_before > clock_timestamp(), false)
+                AND upstream.last_item <= creator.delivered_until
+                AND NOT coalesce(upstream.last_polled_at > coalesce(creator.last_polled_at,
+                    %(tick_at)s::timestamptz - interval '1 hour'), false) AS waiting,
         EXISTS (SELECT FROM region_tick.procrastinate_jobs AS job
                 WHERE job.queueing_lock = 'creator ' || creator.id AND job.status = 'todo') AS queued,
-        CASE platform WHEN 'http'
-            THEN regexp_replace(lower(substring(url FROM '^[^:/]+://(?:[^/?#]*@)?([^/?#@]*)')), '\.?(:(80|443))?$', '')
-            ELSE platform END AS host
-    FROM region_tick.creator
-    WHERE source = %(source)s::text AND region_id = %(region_id)s::text
-      AND (last_polled_at IS NULL OR last_polled_at < %(tick_at)s::timestamptz)
+        CASE creator.platform WHEN 'http'
+            THEN regexp_replace(
+                lower(substring(creator.url FROM '^[^:/]+://(?:[^/?#]*@)?([^/?#@]*)')), '\.?(:(80|443))?$', '')
+            ELSE creator.platform END AS host
+    FROM region_tick.creator LEFT JOIN region_tick.upstream ON upstream.id = creator.upstream_id
+    WHERE creator.source = %(source)s::text AND creator.region_id = %(region_id)s::text
+      AND (creator.last_polled_at IS NULL OR creator.last_polled_at < %(tick_at)s::timestamptz)
 ), chosen AS (
     SELECT id, host, row_number() OVER (PARTITION BY host ORDER BY asked NULLS FIRST, id) AS number
     FROM creators WHERE NOT waiting AND NOT queued
@@ -61,9 +66,10 @@ SELECT (SELECT count(*) FROM deferred), (SELECT count(*) FROM chosen),
     count(*) FILTER (WHERE NOT waiting), count(*) FILTER (WHERE NOT waiting AND queued), count(*) FILTER (WHERE waiting)
 FROM creators
 """
-"""Chooses the creators polled longest ago. The INSERT goes by id, so that two simultaneous ticks of a region do not
-deadlock. 1704067200 is TURNS_SINCE. The conditions for a due creator are the same as in region_tick.creators, and are
-repeated here because that module imports an HTTP client.
+"""Chooses the creators whose upstreams were polled longest ago. A task for an upstream that waits, or that others have
+asked, delivers what was found. The INSERT goes by id, so that two simultaneous ticks of a region do not deadlock.
+1704067200 is TURNS_SINCE. The conditions for a due creator are the same as in region_tick.creators, and are repeated
+here because that module imports an HTTP client.
 """
 
 

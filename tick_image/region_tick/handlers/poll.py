@@ -1,101 +1,262 @@
 """The built-in handler `poll`: fetches what the region's creators have published since their last poll.
 
-Each creator's result is committed separately, so that finished results survive if the tick ends early. The next attempt
-or tick begins with the creators that have waited longest. Each creator's row is thus its own cursor, and `poll` does
-not use the tick's window. The row of a failed creator records the error; the tick fails only if no creator at all could
-be reached. Users read docs/polling.md.
+An upstream that creators of several regions share is asked by one of their ticks, a few upstreams at a time, and each
+region gets the answer by its own tick. Each creator's result is committed separately, so that finished results survive
+if the tick ends early. The next attempt or tick begins with the upstreams that have waited longest. Each creator's row
+is thus its own cursor, and `poll` does not use the tick's window. The tick succeeds whatever becomes of single
+creators; only if several hosts were asked and nobody could be reached, for the first time, the tick is tried again.
+Users read docs/polling.md and docs/items.md.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import random
+import time
 from collections import Counter
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
-from region_tick.adapters import Found, make_adapters
-from region_tick.asking import Polled, lease_seconds
+import psycopg
+
+from region_tick.adapters import Found, NotModified, make_adapters
+from region_tick.asking import lease_seconds
 from region_tick.contract import Variable
-from region_tick.creators import count_escaped, read_creators, save
-from region_tick.fetch import TransientError
+from region_tick.creators import LEASE_SECONDS, has_creators, read_creators, renew, take
+from region_tick.delivery import DELIVERED_AT_ONCE, deliver, deliver_nothing, keep_up
+from region_tick.fetch import RefusedError, TransientError
 from region_tick.handlers import Outcome, Tick
+from region_tick.hook import HookError, OnItems, call_hook, load_hook
+from region_tick.items import count_escaped
 from region_tick.poll_settings import PollSettings
 from region_tick.poller import Poller
 from region_tick.retry import ThrottledError
 from region_tick.shared_places import SharedPlaces
+from region_tick.turns import Turn
+from region_tick.upstreams import forgive, save
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from psycopg import Connection
+
+    from region_tick.adapters import Creator
+    from region_tick.asking import Polled
+    from region_tick.creators import Due
 
 MARGIN_SECONDS = 5.0
 """How much of the tick's time is kept for writing results. A short tick keeps a fifth of its time."""
+TAKEN_AT_ONCE = 200
+"""How many upstreams a tick takes at a time. Ticks of other regions take the next ones meanwhile."""
+PATIENCE_SECONDS = LEASE_SECONDS + 15.0
+"""How long a tick that has nothing else to do waits for answers that others ask for: a bit longer than the lease of one
+that died. What comes later is delivered by the region's next tick."""
+_SOON = (Turn.ASK, Turn.ELSEWHERE)
+"""The turns of creators whose upstreams others ask right now. ASK: they were faster after the creators were read."""
+_COUNTS = ("fetched", "not_modified", "shared", "items", "failed", "throttled")
 
 
 class NobodyReachedError(Exception):
-    """No creator could be reached: the tick is tried again."""
+    """Several hosts were asked, and none could be reached, for the first time: the tick is tried again."""
 
 
 def poll(tick: Tick) -> Outcome:
-    """Poll the creators without an answer since `tick.tick_at`, and write their new items.
+    """Poll the creators without an answer since `tick.tick_at`, and deliver their new items.
 
     Raises NobodyReachedError, PollSettingError, StoppedError, LeaseLostError and psycopg.Error.
     """
-    settings = PollSettings.read(os.environ)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # urllib3's warnings hold whole URLs
-    creators = read_creators(
-        tick.connection,
-        source=os.environ[Variable.SOURCE],
-        region_id=tick.region.id,
-        tick_at=tick.tick_at,
-    )
-    until = tick.deadline - min(MARGIN_SECONDS, tick.remaining() / 5)
-    adapters = make_adapters(settings, until=tick.tick_at)
-    places = SharedPlaces(
-        lambda: nullcontext(tick.connection),
-        at_once=settings.concurrency_per_host,
-        lease_seconds=lease_seconds(settings),
-        log=tick.log,
-    )
-    poller = Poller(adapters, settings, until=until, stopping=tick.stopping, log=tick.log, places=places)
-    counts: Counter[str] = Counter(dict.fromkeys(("fetched", "not_modified", "items", "failed", "throttled"), 0))
-    polled_creators, unreached, example = 0, 0, "no answer came in time"
-    with closing(poller.poll(creators.due)) as polls:
-        for polled in polls:
-            tick.check()
-            if polled is None:
-                continue
-            polled_creators += 1
-            with tick.transaction() as connection:
-                items = save(connection, polled.creator, polled.result)
-            counts.update(_counts(polled, items=items))
-            if escaped := count_escaped(tick.connection, polled.result):
-                counts["escaped"] += escaped
-            if isinstance(polled.result, TransientError):
-                unreached, example = unreached + 1, str(polled.result)
-            _log_failure(tick, polled)
-    if creators.due and unreached == polled_creators:
-        raise NobodyReachedError(f"none of {len(creators.due)} creators could be reached; {example}")
-    counts.update({"waiting": creators.waiting, "left": len(creators.due) - polled_creators})
-    return Outcome(counts=counts)
+    polling = _Polling(tick, PollSettings.read(os.environ), load_hook(os.environ))
+    polling.work()
+    polling.raise_if_nobody_was_reached()
+    return Outcome(counts=polling.counts)
+
+
+class _Polling:
+    """The polling of one region by one tick."""
+
+    def __init__(self, tick: Tick, settings: PollSettings, hook: OnItems | None) -> None:
+        self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTS, 0))
+        self._tick, self._settings, self._hook = tick, settings, hook
+        self._region = {"source": os.environ[Variable.SOURCE], "region_id": tick.region.id}
+        self._owner = " ".join(("tick", *self._region.values(), tick.tick_at.isoformat()))
+        self._adapters = make_adapters(settings, until=tick.tick_at)
+        self._places = SharedPlaces(
+            lambda: nullcontext(tick.connection),
+            at_once=settings.concurrency_per_host,
+            lease_seconds=lease_seconds(settings),
+            log=tick.log,
+        )
+        self._until = tick.deadline - min(MARGIN_SECONDS, tick.remaining() / 5)
+        self._done: set[int] = set()
+        """The ids of the creators that this tick has dealt with."""
+        self._unreached: list[tuple[Creator, TransientError]] = []
+        self._reached = False
+
+    def work(self) -> None:
+        """Ask and deliver until nothing is left, or until time is over."""
+        due = self._read()
+        if not due and not has_creators(self._tick.connection, **self._region):
+            remedy = "add rows to region_tick.creator; the view creators_without_region shows rows of no region"
+            self._tick.log.warning("no creators", extra={"remedy": remedy})
+        patience = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            self._deliver_shared(due)
+            if self._ask([one.id for one in due if one.turn is Turn.ASK]):
+                patience = time.monotonic() + PATIENCE_SECONDS
+            elif time.monotonic() < min(patience, self._until) and any(one.turn in _SOON for one in due):
+                self._tick.stopping.wait(random.uniform(0.5, 1.5))  # noqa: S311
+            else:
+                break
+            self._tick.check()
+            due = self._read()
+        left = [one for one in due if one.id not in self._done]
+        self.counts["waiting"] = sum(one.turn is Turn.WAITING for one in left)
+        self.counts["left"] = len(left) - self.counts["waiting"]
+
+    def raise_if_nobody_was_reached(self) -> None:
+        """Raise NobodyReachedError if the failures are likely our own, and let the upstreams be asked at once then.
+
+        They are if several hosts were asked, none was reached, and no upstream had failed or was left alone before.
+        """
+        creators = [creator for creator, _ in self._unreached]
+        if self._reached or self.counts["waiting"] or any(creator.transient_failures for creator in creators):
+            return
+        if len({self._adapters[creator.platform].host(creator) for creator in creators}) < 2:
+            return
+        with self._tick.transaction() as connection:
+            forgive(connection, creators)
+        raise NobodyReachedError(f"none of {len(creators)} creators could be reached; {self._unreached[-1][1]}")
+
+    def _read(self) -> list[Due]:
+        """Read the creators that this tick has not dealt with yet."""
+        connection, tick_at = self._tick.connection, self._tick.tick_at
+        due = read_creators(connection, **self._region, tick_at=tick_at, owner=self._owner)
+        return [one for one in due if one.id not in self._done]
+
+    def _deliver_shared(self, due: Sequence[Due]) -> None:
+        """Deliver what others have fetched, and what this region could not be given before."""
+        known = [one.id for one in due if one.turn is Turn.SHARED and not one.undelivered]
+        if known:
+            with self._tick.transaction() as connection:
+                self.counts["shared"] += keep_up(connection, known)
+            self._done.update(known)
+        for one in due:
+            if one.undelivered and one.upstream_id is not None and one.turn in (Turn.SHARED, Turn.WAITING):
+                self._tick.check()
+                self.counts["shared"] += one.turn is Turn.SHARED
+                self._write(one.id, one.upstream_id)
+
+    def _ask(self, ids: Sequence[int]) -> bool:
+        """Ask the upstreams of those creators whose upstreams are free. Return whether any was asked."""
+        asked = False
+        for first in range(0, len(ids), TAKEN_AT_ONCE):
+            if time.monotonic() >= self._until:
+                break
+            some = ids[first : first + TAKEN_AT_ONCE]
+            creators = take(self._tick.connection, some, tick_at=self._tick.tick_at, owner=self._owner)
+            if creators:
+                asked = True
+                self._poll(creators)
+        return asked
+
+    def _poll(self, creators: Sequence[Creator]) -> None:
+        """Ask upstreams that are taken, write each result, and give back those for which there was no time."""
+        tick, missing = self._tick, {creator.id: creator for creator in creators}
+        poller = Poller(
+            self._adapters,
+            self._settings,
+            until=self._until,
+            stopping=tick.stopping,
+            log=tick.log,
+            places=self._places,
+        )
+        renewed = time.monotonic()
+        with closing(poller.poll(creators)) as results:
+            for polled in results:
+                tick.check()
+                if time.monotonic() - renewed > LEASE_SECONDS / 3:
+                    renewed = time.monotonic()
+                    renew(tick.connection, missing.values(), owner=self._owner)
+                if polled is not None:
+                    del missing[polled.creator.id]
+                    self._save(polled)
+        if missing:
+            renew(tick.connection, missing.values(), owner=self._owner, seconds=0)
+
+    def _save(self, polled: Polled) -> None:
+        """Write a result, and deliver."""
+        creator, result = polled.creator, polled.result
+        try:
+            items = self._write(creator.id, creator.upstream_id, lambda connection: save(connection, creator, result))
+        except psycopg.DataError as error:
+            result = RefusedError(f"the answer cannot be stored: {error.diag.message_primary or type(error).__name__}")
+            items = self._write(creator.id, creator.upstream_id, lambda connection: save(connection, creator, result))
+        if isinstance(result, TransientError):
+            self._unreached.append((creator, result))
+        else:
+            self._reached = True
+        self.counts.update(_counts(polled, items=items))
+        if isinstance(result, Found) and (escaped := count_escaped(self._tick.connection, result.items)):
+            self.counts["escaped"] += escaped
+        if not isinstance(result, Found | NotModified):
+            fields = {"creator": creator.id, "platform": creator.platform, "error": str(result)}
+            self._tick.log.warning("creator not polled", extra=fields)
+
+    def _write(self, creator_id: int, upstream_id: int, write: Callable[[Connection], object] = lambda _: None) -> int:
+        """Do `write` and deliver the creator's items, in one transaction if they are not many. Return their number.
+
+        Whoever holds the lock of a row costs this creator its turn, and nobody else.
+        """
+        self._done.add(creator_id)
+        items, delivered = 0, DELIVERED_AT_ONCE
+        while delivered == DELIVERED_AT_ONCE:
+            try:
+                with self._tick.transaction() as connection:
+                    write(connection)
+                    delivered = self._deliver(connection, creator_id, upstream_id)
+            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+                self._count_locked(creator_id, str(error))
+                break
+            items += delivered
+            write = lambda _: None  # noqa: E731
+        return items
+
+    def _deliver(self, connection: Connection, creator_id: int, upstream_id: int) -> int:
+        """Deliver in the open transaction. If the user's function fails, deliver nothing and note why."""
+        hook = self._hook
+        if hook is None:
+            delivered = deliver(connection, creator_id, upstream_id, on_items=None)
+        else:
+            try:
+                with connection.transaction():
+                    delivered = deliver(
+                        connection, creator_id, upstream_id, on_items=lambda items: call_hook(hook, self._tick, items)
+                    )
+            except HookError as error:
+                deliver_nothing(connection, creator_id, error=str(error))
+                self.counts["undelivered"] += 1
+                return 0
+        if delivered is None:
+            self._count_locked(creator_id, "the creator's row is locked, edited or gone")
+        return delivered or 0
+
+    def _count_locked(self, creator_id: int, reason: str) -> None:
+        self.counts["locked"] += 1
+        self._tick.log.warning("creator not written", extra={"creator": creator_id, "reason": reason})
 
 
 def _counts(polled: Polled, *, items: int) -> Mapping[str, int]:
     match polled.result:
         case Found():
             verdict = "fetched"
-        case None:
+        case NotModified():
             verdict = "not_modified"
         case ThrottledError():
             verdict = "throttled"
         case _:
             verdict = "failed"
     quota = {f"quota_{polled.creator.platform}": polled.cost} if polled.cost else {}
-    return {verdict: 1, "items": items, "requests": polled.requests, **quota}
-
-
-def _log_failure(tick: Tick, polled: Polled) -> None:
-    if polled.result is None or isinstance(polled.result, Found):
-        return
-    fields = {"creator": polled.creator.id, "platform": polled.creator.platform, "error": str(polled.result)}
-    tick.log.warning("creator not polled", extra=fields)
+    own = polled.result.counts if isinstance(polled.result, Found) else {}
+    return {**own, verdict: 1, "items": items, "requests": polled.requests, **quota}

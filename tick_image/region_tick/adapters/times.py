@@ -1,0 +1,67 @@
+"""Reads times as feeds and APIs write them, in UTC. Pure. What cannot be read for certain is None: no time is better
+than a wrong one.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+_ZONES = {
+    "UT": 0, "UTC": 0, "GMT": 0, "Z": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "MEZ": 1, "CEST": 2, "MESZ": 2,
+    "MET": 1, "MEST": 2, "EET": 2, "EEST": 3, "MSK": 3, "TRT": 3, "SAST": 2, "PKT": 5, "WIB": 7, "ICT": 7, "SGT": 8,
+    "HKT": 8, "PHT": 8, "AWST": 8, "JST": 9, "KST": 9, "ACST": 9.5, "ACDT": 10.5, "AEST": 10, "AEDT": 11, "NZST": 12,
+    "NZDT": 13, "NDT": -2.5, "NST": -3.5, "BRT": -3, "ART": -3, "ADT": -3, "AST": -4, "EDT": -4, "EST": -5, "CDT": -5,
+    "CST": -6, "MDT": -6, "MST": -7, "PDT": -7, "PST": -8, "AKDT": -8, "AKST": -9, "HST": -10,
+}  # fmt: skip
+"""Hours east of Greenwich. The names of RFC 5322 mean what the RFC says; of the others, those with one usual meaning
+are here.
+"""
+_ZONE = re.compile(r"\s+(?:\(?([A-Za-z]{1,5})\)?)?\s*(?:([+-])(\d{1,2}):?(\d{2})?)?\s*(?:\([^)]*\))?\s*$", re.ASCII)
+_TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?")
+
+
+def read_time(text: str) -> datetime | None:
+    """Read a time in the format of RFC 5322 (RSS) or ISO 8601 (Atom, Dublin Core), whichever it is."""
+    return rfc3339(text) or rfc5322(text)
+
+
+def rfc3339(text: str) -> datetime | None:
+    """Read a time in RFC 3339 format, as in Atom and most JSON; None for any other text."""
+    try:
+        return _to_utc(datetime.fromisoformat(text.strip()))
+    except (ValueError, OverflowError):
+        return None
+
+
+def rfc5322(text: str) -> datetime | None:
+    """Read a time such as `Fri, 06 Mar 2015 22:40:57 CET`. A time without a zone is UTC, an unknown zone is None."""
+    time = _TIME.search(text)
+    if time is None:
+        return None
+    offset = _offset(text[time.end() :])
+    if offset is None:
+        return None
+    try:
+        return _to_utc(parsedate_to_datetime(text[: time.end()] + " +0000") - offset)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
+
+
+def _offset(zone: str) -> timedelta | None:
+    """Read what follows the time of day: `GMT`, `+0100`, `GMT+01:00`, `CET (Berlin)` or nothing."""
+    match = _ZONE.fullmatch(f" {zone}")
+    if match is None:
+        return None
+    name, sign, hours, minutes = match.groups()
+    if name is not None and name.upper() not in _ZONES:
+        return None
+    if sign is not None:
+        return (1 if sign == "+" else -1) * timedelta(hours=int(hours), minutes=int(minutes or 0))
+    return timedelta(hours=_ZONES[name.upper()] if name else 0)
+
+
+def _to_utc(moment: datetime) -> datetime:
+    """Convert a time to UTC: some feeds have offsets of 16 hours, and Postgres refuses such offsets."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,54 @@
+"""Calls the user's function `on_items` with the items that a region gets. POLL_ON_ITEMS names the function.
+
+The function runs in the transaction that stores the items, before the tick's guard, so its own writes by
+`tick.connection` are committed together with the items or not at all. If the function raises, only this creator's items
+wait: they come again at the region's next tick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from region_tick.handlers import LeaseLostError, StoppedError, Tick
+from region_tick.poll_settings import PollSettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from region_tick.delivery import NewItem
+
+VARIABLE = "POLL_ON_ITEMS"
+
+OnItems: TypeAlias = Callable[[Tick, "Sequence[NewItem]"], object]
+
+
+class HookError(Exception):
+    """The function on_items failed. The message is for `last_error`."""
+
+
+def load_hook(variables: Mapping[str, str]) -> OnItems | None:
+    """Return the function that POLL_ON_ITEMS names, or None if the variable is empty. Raises PollSettingError."""
+    name = variables.get(VARIABLE, "").strip()
+    if not name:
+        return None
+    remedy = "write module:function, a function of a module that the image holds"
+    try:
+        function = resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PollSettingError(f"{VARIABLE} is {name!r}, which cannot be loaded: {error}; {remedy}") from error
+    if not callable(function):
+        raise PollSettingError(f"{VARIABLE} is {name!r}, which cannot be called; {remedy}")
+    return cast("OnItems", function)
+
+
+def call_hook(function: OnItems, tick: Tick, items: Sequence[NewItem]) -> None:
+    """Call the function. Raises HookError if it fails, StoppedError and LeaseLostError."""
+    try:
+        function(tick, items)
+    except (StoppedError, LeaseLostError):
+        raise
+    except Exception as error:
+        tick.log.exception("on_items failed", extra={"creator": items[0].creator_id, "items": len(items)})
+        raise HookError(f"on_items: {type(error).__name__}: {error}") from error
