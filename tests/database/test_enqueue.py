@@ -61,13 +61,13 @@ def test_a_task_for_each_creator_that_is_due(ticks: Ticks, observer: Observer) -
     add(observer, 3, not_before="infinity")
     add(observer, 4, region_id="43")
     assert run(ticks, observer) == {"enqueued": 2, "already_queued": 0, "left": 0, "waiting": 1}
-    assert [
-        (job["queue_name"], job["task_name"], job["status"], job["priority"], job["queueing_lock"])
-        for job in jobs(observer)
-    ] == [(QUEUE, FETCH, "todo", 0, f"creator {well}"), (QUEUE, FETCH, "todo", 0, f"creator {failing}")]
+    assert [(job["queue_name"], job["task_name"], job["status"], job["queueing_lock"]) for job in jobs(observer)] == [
+        (QUEUE, FETCH, "todo", f"creator {well}"),
+        (QUEUE, FETCH, "todo", f"creator {failing}"),
+    ]
     arguments = jobs(observer)[0]["args"]
     assert datetime.fromisoformat(arguments.pop("tick_at")) == TICK_AT
-    assert arguments == {"creator_id": well, "region_code": "ch-zrh"}
+    assert arguments == {"creator_id": well, "region_code": "ch-zrh", "host": "upstream.test"}
 
 
 def test_who_was_refused_has_its_turn_in_a_queue_that_is_never_empty(ticks: Ticks, observer: Observer) -> None:

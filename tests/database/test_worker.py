@@ -5,39 +5,21 @@ from __future__ import annotations
 import os
 import signal
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 
 from region_tick.contract import ExitCode
-from region_tick.handlers.enqueue import ENQUEUE, FETCH, LIMIT, QUEUE
+from region_tick.handlers.enqueue import FETCH
 from tests.database.tick_process import Process
+from tests.database.worker_queue import FEED, THE_ONE, Queue, blocking
 from tests.harness.pgbouncer import PgBouncer
-from tests.harness.ticks import SOURCE, TICK_AT
-from tests.harness.upstream import Asked, Upstream, conditional, replying, upstream
+from tests.harness.upstream import Asked, Upstream, replying, upstream
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-DRIVER = """
-import asyncio, os, sys
-from region_worker import jobs
-from region_worker.settings import WorkerSettings
-from region_worker.worker import WorkerTimes, configure_logs, work
-configure_logs(os.environ)
-jobs.BACKOFF_SECONDS = jobs.BACKOFF_LIMIT_SECONDS = 2.0
-knobs = dict(word.split("=") for word in sys.argv[1:])
-times = WorkerTimes(**{name: float(value) for name, value in knobs.items()})
-asyncio.run(work(WorkerSettings.read(os.environ), times))
-"""
-FAST = ("heartbeat=0.5", "stalled=2", "poll=0.2")
-THE_ONE = ["1-1", "1-2"]
-"""The items of creator 1."""
-FEED = "<rss><channel><item><guid>{0}-1</guid></item><item><guid>{0}-2</guid></item></channel></rss>"
 
 
 @pytest.fixture
@@ -46,77 +28,11 @@ def server() -> Iterator[Upstream]:
         yield running
 
 
-class Queue:
-    """The queue of one database, its creators and its workers."""
-
-    def __init__(self, folder: Path, database: str, server: Upstream) -> None:
-        self.folder, self.database, self.server = folder, database, server
-        self.connection = psycopg.connect(database, autocommit=True, row_factory=dict_row)
-        self.processes: list[Process] = []
-
-    def add(self, number: int) -> None:
-        """Add a creator whose feed has two items."""
-        url = self.server.on(f"/{number}", conditional(FEED.format(number).encode(), etag=f'"{number}"'))
-        self.insert(url)
-
-    def insert(self, url: str, platform: str = "http") -> None:
-        self.connection.execute(
-            "INSERT INTO region_tick.creator (source, region_id, platform, url) VALUES (%s, '42', %s, %s)",
-            (SOURCE, platform, url),
-        )
-
-    def enqueue(self) -> None:
-        """Do as the handler `enqueue` does."""
-        about = {"queue": QUEUE, "task": FETCH, "source": SOURCE, "region_id": "42", "region_code": "ch-zrh"}
-        self.connection.execute(ENQUEUE, about | {"tick_at": TICK_AT, "limit": LIMIT})
-
-    def start(self, *knobs: str, **environment: str) -> Process:
-        pod = {"DATABASE_URL": self.database, "POLL_ALLOW_NETWORKS": "127.0.0.0/8"} | environment
-        self.processes.append(Process(self.folder, pod, "-c", DRIVER, *FAST, *knobs))
-        return self.processes[-1]
-
-    def start_busy(self, *knobs: str) -> tuple[Process, Event]:
-        """Start a worker that has the one task there is, whose upstream does not answer until the event is set."""
-        released = Event()
-        self.insert(blocking(self.server, 1, released))
-        self.enqueue()
-        worker = self.start(*knobs)
-        eventually(lambda: self.server.asked, what="the upstream is asked")
-        return worker, released
-
-    def rows(self, query: str) -> list[dict[str, Any]]:
-        return self.connection.execute(query.encode()).fetchall()
-
-    def jobs(self) -> list[dict[str, Any]]:
-        return self.rows(f"SELECT * FROM region_tick.procrastinate_jobs WHERE task_name = '{FETCH}' ORDER BY id")
-
-    def items(self) -> list[str]:
-        return [
-            row["item_id"] for row in self.rows("SELECT item_id FROM region_tick.item ORDER BY creator_id, item_id")
-        ]
-
-    def until_empty(self, seconds: float = 60) -> None:
-        eventually(lambda: not self.jobs(), what="the queue is empty", seconds=seconds)
-
-
 @pytest.fixture
 def queue(tmp_path: Path, database: str, server: Upstream) -> Iterator[Queue]:
     queue = Queue(tmp_path, database, server)
     yield queue
-    queue.connection.close()
-    for process in queue.processes:
-        with process.popen:
-            process.popen.kill()
-
-
-def blocking(server: Upstream, number: int, released: Event) -> str:
-    """A feed whose first answer waits until it is released; return its URL."""
-
-    def block(asked: Asked) -> None:
-        released.wait(60)
-        asked.answer(200, FEED.format(number).encode())
-
-    return server.on(f"/{number}", block, replying(200, FEED.format(number).encode()))
+    queue.close()
 
 
 def test_tasks_are_fetched_as_poll_fetches(queue: Queue) -> None:
@@ -126,7 +42,7 @@ def test_tasks_are_fetched_as_poll_fetches(queue: Queue) -> None:
     worker = queue.start()
     queue.until_empty()
     assert len(queue.items()) == 20
-    assert {row["etag"] for row in queue.rows("SELECT etag FROM region_tick.creator")} == {
+    assert {row["etag"] for row in queue.rows("SELECT etag FROM region_tick.upstream")} == {
         f'"{number}"' for number in range(10)
     }
     worker.popen.send_signal(signal.SIGTERM)
@@ -256,12 +172,18 @@ def test_a_throttling_host_is_left_alone(queue: Queue, server: Upstream) -> None
         queue.insert(server.on(f"/{number}", replying(429, headers={"retry-after": "600"})))
     queue.enqueue()
     queue.start(POLL_CONCURRENCY="1")
-    queue.until_empty()
-    assert len(server.asked) == 1
-    waits = queue.rows(
-        "SELECT extract(epoch FROM not_before - clock_timestamp())::int AS wait FROM region_tick.creator"
+    eventually(lambda: len(queue.jobs()) == 4, what="the task that was asked for is done")
+    (host,) = queue.rows(
+        "SELECT name, failures, last_error, extract(epoch FROM not_before - clock_timestamp())::int AS wait"
+        " FROM region_tick.host"
     )
-    assert all(540 < row["wait"] <= 600 for row in waits)
+    assert 540 < host.pop("wait") <= 600
+    assert host == {"name": server.host, "failures": 0, "last_error": "127.0.0.1 answers 429"}
+    queue.start().until("working")
+    queue.connection.execute("UPDATE region_tick.host SET not_before = clock_timestamp()")
+    eventually(lambda: len(queue.jobs()) == 3, what="the host is asked again, and throttles again")
+    assert len(server.asked) == 2
+    assert [job["attempts"] for job in queue.jobs()] == [0, 0, 0]
 
 
 def test_a_retry_gives_way_to_the_creators_next_task(queue: Queue, server: Upstream) -> None:

@@ -15,11 +15,13 @@ import os
 import random
 import time
 from collections import Counter
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from region_tick.adapters import Found, NotModified, make_adapters
+from region_tick.asking import lease_seconds
 from region_tick.contract import Variable
 from region_tick.creators import LEASE_SECONDS, has_creators, read_creators, renew, take
 from region_tick.delivery import DELIVERED_AT_ONCE, deliver, deliver_nothing, keep_up
@@ -28,8 +30,9 @@ from region_tick.handlers import Outcome, Tick
 from region_tick.hook import HookError, OnItems, call_hook, load_hook
 from region_tick.items import count_escaped
 from region_tick.poll_settings import PollSettings
-from region_tick.poller import Polled, Poller
+from region_tick.poller import Poller
 from region_tick.retry import ThrottledError
+from region_tick.shared_places import SharedPlaces
 from region_tick.turns import Turn
 from region_tick.upstreams import forgive, save
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from region_tick.adapters import Creator
+    from region_tick.asking import Polled
     from region_tick.creators import Due
 
 MARGIN_SECONDS = 5.0
@@ -78,6 +82,12 @@ class _Polling:
         self._region = {"source": os.environ[Variable.SOURCE], "region_id": tick.region.id}
         self._owner = " ".join(("tick", *self._region.values(), tick.tick_at.isoformat()))
         self._adapters = make_adapters(settings, until=tick.tick_at)
+        self._places = SharedPlaces(
+            lambda: nullcontext(tick.connection),
+            at_once=settings.concurrency_per_host,
+            lease_seconds=lease_seconds(settings),
+            log=tick.log,
+        )
         self._until = tick.deadline - min(MARGIN_SECONDS, tick.remaining() / 5)
         self._done: set[int] = set()
         """The ids of the creators that this tick has dealt with."""
@@ -154,16 +164,24 @@ class _Polling:
     def _poll(self, creators: Sequence[Creator]) -> None:
         """Ask upstreams that are taken, write each result, and give back those for which there was no time."""
         tick, missing = self._tick, {creator.id: creator for creator in creators}
-        poller = Poller(self._adapters, self._settings, until=self._until, stopping=tick.stopping, log=tick.log)
+        poller = Poller(
+            self._adapters,
+            self._settings,
+            until=self._until,
+            stopping=tick.stopping,
+            log=tick.log,
+            places=self._places,
+        )
         renewed = time.monotonic()
-        for polled in poller.poll(creators):
-            tick.check()
-            if time.monotonic() - renewed > LEASE_SECONDS / 3:
-                renewed = time.monotonic()
-                renew(tick.connection, missing.values(), owner=self._owner)
-            if polled is not None:
-                del missing[polled.creator.id]
-                self._save(polled)
+        with closing(poller.poll(creators)) as results:
+            for polled in results:
+                tick.check()
+                if time.monotonic() - renewed > LEASE_SECONDS / 3:
+                    renewed = time.monotonic()
+                    renew(tick.connection, missing.values(), owner=self._owner)
+                if polled is not None:
+                    del missing[polled.creator.id]
+                    self._save(polled)
         if missing:
             renew(tick.connection, missing.values(), owner=self._owner, seconds=0)
 
