@@ -51,7 +51,7 @@ class DeletionPolicy(StrEnum):
 
 
 class Columns(Model):
-    """The names of the table's columns. `handler` and `timeout` are None if the table has no such column."""
+    """The names of the table's columns. `handler`, `timeout` and `params` are None if the table has no such column."""
 
     id: str = "id"
     code: str = "code"
@@ -64,6 +64,7 @@ class Columns(Model):
     active: str = "active"
     handler: str | None = None
     timeout: str | None = None
+    params: str | None = None
 
 
 class Shard(Model):

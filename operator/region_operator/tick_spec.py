@@ -39,9 +39,9 @@ class ExtraMetadata(Model):
 class TickSpec(Model):
     """The settings of every tick's Job and pod.
 
-    Without `image` the tick image of the operator's release is used. Without `start_deadline` the schedule decides. A
-    Job is kept for `ttl` after its end. The fields from `env` on go into the pod as they are; the schema keeps what the
-    operator sets itself out of them.
+    Without `image` the tick image of the operator's release is used. Without `start_deadline` the schedule decides.
+    Without `max_window` a tick's window has any length. A Job is kept for `ttl` after its end. The fields from `env` on
+    go into the pod as they are; the schema keeps what the operator sets itself out of them.
     """
 
     image: str | None = None
@@ -50,6 +50,7 @@ class TickSpec(Model):
     timeout: Duration = timedelta(minutes=10)
     retries: int = 2
     start_deadline: Duration | None = None
+    max_window: Duration | None = None
     failed_jobs_history_limit: int = 1
     ttl: Duration = timedelta(hours=24)
     env: list[dict[str, Any]] = Field(default_factory=list)

@@ -141,6 +141,8 @@ REFUSED: dict[str, dict[str, Any]] = {
     "a label that finds the region": {"podMetadata": {"labels": {"region-tick.dev/region": "x"}}},
     "the Job's name": {"podMetadata": {"labels": {"batch.kubernetes.io/job-name": "x"}}},
     "an annotation of the operator": {"jobMetadata": {"annotations": {"region-tick.dev/paused": "true"}}},
+    "a window that is too short": {"maxWindow": "30s"},
+    "a window that is too long": {"maxWindow": "2401h"},
     "a policy that is none": {"imagePullPolicy": "Sometimes"},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from devcluster.postgres import Postgres
 from region_operator.database.migrate import migrate
+from region_tick.contract import Variable
 from region_tick.database_url import DatabaseUrl
 from tests.harness.regions import ROW_TRIGGER, add_regions
 from tests.harness.waiting import eventually
@@ -143,6 +145,30 @@ def test_a_table_of_the_users_own_gets_its_trigger_and_a_view_a_warning(
             sql("UPDATE geo.regions SET name = %s", name)
             eventually(lambda: name_of(kubectl, "R1") == name, what="the edit shows")  # noqa: B023 - called at once
         assert len(operator.logged("no trigger")) == 1
+
+
+def test_an_edit_of_params_shows_like_any_other_and_bad_params_are_told_of(
+    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
+) -> None:
+    def variables() -> dict[str, str]:
+        pod = kubectl.cronjobs()["R1"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        return {item["name"]: item.get("value", "") for item in pod["containers"][0]["env"]}
+
+    sql("ALTER TABLE region_index ADD options jsonb")
+    add_regions(2)
+    with run_operator(**HOUR) as operator:
+        eventually(lambda: kubectl.ready().get("status") == "True", what="two CronJobs")
+        assert Variable.REGION_PARAMS not in variables()
+        patch = {"spec": {"source": {"columns": {"params": "options"}}, "tick": {"maxWindow": "1h"}}}
+        kubectl("patch", "rsched", "default", "--type", "merge", "--patch", json.dumps(patch))
+        eventually(lambda: variables().get(Variable.MAX_WINDOW_SECONDS) == "3600", what="windows are limited")
+        eventually(lambda: operator.logged("trigger created"), what="edits of the column are heard")
+        sql("""UPDATE region_index SET options = '{"depth": 3}' WHERE code = 'R1'""")
+        eventually(lambda: variables().get(Variable.REGION_PARAMS) == '{"depth": 3}', what="the params show")
+        sql("UPDATE region_index SET options = '[3]' WHERE code = 'R1'")
+        eventually(lambda: kubectl.scheduler()["status"]["regions"].get("quarantined") == 1, what="it is quarantined")
+        assert 'params "[3]" is no object: write a JSON object' in json.dumps(operator.logged("quarantined"))
+        assert variables()[Variable.REGION_PARAMS] == '{"depth": 3}'
 
 
 def test_a_trigger_that_is_dropped_is_made_again_and_one_that_is_disabled_is_left_so(

@@ -106,6 +106,8 @@ def test_lateness_is_the_start_deadline_with_some_tolerance(
         assert verdict == Final(verdict.key, State.SKIPPED, "late")
         assert (row["attempt"], row["started_at"], row["lease_until"]) == (0, None, None)
         assert row["finished_at"] is not None
+        assert verdict.detail == row["error_message"]
+        assert f"after the minute, and startDeadline allows {start_deadline}" in row["error_message"]
         assert claim(connection, late_environment, lease_seconds=LEASE) == verdict
     else:
         assert isinstance(verdict, Claimed)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from datetime import UTC, datetime
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -13,9 +13,9 @@ from psycopg import sql
 from psycopg.rows import class_row, scalar_row
 
 from region_tick.claim import Claimed, claim
-from region_tick.effects import Effects
+from region_tick.effects import Effects, MisuseError
 from region_tick.fence import guard_within, renew
-from region_tick.handlers import LeaseLostError, Outcome
+from region_tick.handlers import LeaseLostError, Outcome, PermanentError
 from region_tick.session import connect
 from tests.harness.pgbouncer import PgBouncer
 from tests.harness.ticks import LEASE, Observer, environment, first, until_blocked
@@ -141,14 +141,53 @@ def test_effects_and_the_end_of_their_tick_are_committed_together(effects: Effec
     assert effects.finished.counts == {"inserted": 2}
 
 
-def test_a_savepoint_that_is_rolled_back_takes_no_ending_with_it(effects: Effects, observer: Observer) -> None:
+def test_finishing_in_a_savepoint_is_refused_because_its_rollback_would_leave_the_end(
+    effects: Effects, observer: Observer
+) -> None:
     with effects.transaction() as connection:
         with connection.transaction():
             connection.execute("INSERT INTO effect VALUES (1)")
-            effects.finish(Outcome())
+            with pytest.raises(MisuseError, match=r"last step of tick\.transaction\(\) itself"):
+                effects.finish(Outcome())
             raise psycopg.Rollback
         connection.execute("INSERT INTO effect VALUES (2)")
-    assert (made(observer), observer.row()["state"]) == ([2], "succeeded")
+    assert (made(observer), observer.row()["state"]) == ([2], "running")
+    with effects.transaction() as connection:
+        with connection.transaction():
+            connection.execute("INSERT INTO effect VALUES (3)")
+        effects.finish(Outcome())
+    assert (made(observer), observer.row()["state"]) == ([2, 3], "succeeded")
+
+
+@pytest.mark.parametrize("ended_by", ["COMMIT", "ROLLBACK"])
+@pytest.mark.parametrize("finishing", [False, True])
+def test_sql_that_ends_the_transaction_is_an_error_that_says_so_and_no_attempt_follows(
+    finishing: bool, ended_by: str, effects: Effects, observer: Observer
+) -> None:
+    with pytest.raises(MisuseError, match="take that SQL out") as caught, effects.transaction() as connection:  # noqa: PT012
+        connection.execute("INSERT INTO effect VALUES (1)")
+        connection.execute(ended_by.encode())
+        if finishing:
+            effects.finish(Outcome())
+    assert isinstance(caught.value, PermanentError)
+    assert (observer.row()["state"], effects.finished) == ("running", None)
+
+
+def test_a_session_that_is_lost_in_mid_transaction_is_no_misuse(effects: Effects, observer: Observer) -> None:
+    with pytest.raises(psycopg.OperationalError), effects.transaction() as connection:  # noqa: PT012
+        connection.execute("INSERT INTO effect VALUES (1)")
+        observer.connection.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+        with suppress(psycopg.Error):
+            connection.execute("SELECT 1")
+
+
+def test_a_tick_ends_inside_of_its_window_or_not_at_all(effects: Effects, observer: Observer) -> None:
+    end = observer.row()["window_end"]
+    with effects.transaction():
+        with pytest.raises(PermanentError, match="is outside of the tick's window, which goes from the beginning to"):
+            effects.finish(Outcome(fetched_until=end + timedelta(seconds=1)))
+        effects.finish(Outcome(fetched_until=end - timedelta(hours=1)))
+    assert observer.row()["window_end"] == end - timedelta(hours=1)
 
 
 def test_a_commit_that_fails_finishes_nothing(effects: Effects, observer: Observer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -29,6 +29,7 @@ class Catalogue:
 
     def __init__(self) -> None:
         self.status, self.features, self.blanks = 200, [QUAKE], 0
+        self.longest = timedelta(days=1000)
         self.asked: list[dict[str, str]] = []
         catalogue = self
 
@@ -36,7 +37,8 @@ class Catalogue:
             def do_GET(self) -> None:
                 query = parse_qs(urlsplit(self.path).query)
                 catalogue.asked.append({name: values[0] for name, values in query.items()})
-                self.send_response(catalogue.status)
+                begin, end = catalogue.spans()[-1]
+                self.send_response(400 if end - begin > catalogue.longest else catalogue.status)
                 self.end_headers()
                 with suppress(OSError):  # who reads no further hangs up
                     self.wfile.write(json.dumps({"features": catalogue.features}).encode() + b" " * catalogue.blanks)
@@ -45,6 +47,13 @@ class Catalogue:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/query"
+
+    def spans(self) -> list[tuple[datetime, datetime]]:
+        """Return the spans of time that were asked for."""
+        return [
+            (datetime.fromisoformat(asked["starttime"]), datetime.fromisoformat(asked["endtime"]))
+            for asked in self.asked
+        ]
 
 
 @pytest.fixture
@@ -99,6 +108,30 @@ def test_what_may_pass_is_tried_again_and_what_may_not_is_not(
     catalogue.status = status
     assert run(database, catalogue) == code
     assert observer.row()["state"] == state
+
+
+def test_a_catalogue_that_answers_only_so_much_is_asked_in_pieces_until_all_is_fetched(
+    catalogue: Catalogue, database: str, observer: Observer
+) -> None:
+    catalogue.longest = timedelta(hours=4)
+    assert run(database, catalogue) == ExitCode.FINAL
+    answered = [span for span in catalogue.spans() if span[1] - span[0] <= catalogue.longest]
+    assert (answered[0][0], answered[-1][1]) == (ago(days=1), TICK_AT)
+    assert [begin for begin, _ in answered[1:]] == [end for _, end in answered[:-1]]
+    row = observer.row()
+    assert (row["state"], row["window_end"]) == ("succeeded", TICK_AT)
+
+
+def test_if_the_time_is_too_short_for_all_pieces_the_next_tick_goes_on(
+    catalogue: Catalogue, database: str, observer: Observer
+) -> None:
+    catalogue.longest = timedelta(hours=4)
+    assert run(database, catalogue, tick_at=ago(minutes=5), TIMEOUT_SECONDS="20") == ExitCode.FINAL
+    assert observer.row()["window_end"] == ago(minutes=5, hours=21)
+    catalogue.asked.clear()
+    assert run(database, catalogue) == ExitCode.FINAL
+    assert catalogue.spans()[0][0] == ago(minutes=5, hours=27)
+    assert observer.rows()[-1]["window_end"] == TICK_AT
 
 
 def test_an_answer_that_is_too_large_is_not_cut_but_refused(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from region_operator.regions.region import Bbox, Quarantined, RegionRow, text_of
+from region_operator.regions.region import Quarantined, RegionRow
 from region_operator.regions.row_parser import RowParser
+from region_operator.regions.row_values import Bbox, text_of
 from region_operator.regions.slots import ALL_SLOTS, slot_of, slots_of_shard
 from region_operator.regions.source import Reading, SlowSourceError, Table, UnreadableSourceError, read_regions
 from region_operator.scheduler import Columns, Shard, Source
@@ -84,6 +85,28 @@ async def test_a_table_may_have_columns_for_handler_and_timeout(kind: str, engin
         ("A", "work:run", timedelta(seconds=90)),
         ("B", None, None),
     }
+
+
+@pytest.mark.parametrize("kind", ["jsonb", "json", "text"])
+async def test_a_table_may_have_a_column_for_params_whose_numbers_stay_as_they_are(
+    kind: str, engine: AsyncEngine
+) -> None:
+    await execute(
+        engine,
+        f"ALTER TABLE region_index ADD COLUMN options {kind}",
+        "INSERT INTO region_index (code, name, cron_schedule, options) VALUES"
+        """ ('A', '', '@daily', '{"depth": 0.1000000000000000055}'), ('B', '', '@daily', NULL),"""
+        """ ('C', '', '@daily', '["no object"]'), ('D', '', '@daily', 'null')""",
+    )
+    source = Source(columns=Columns(params="options"))
+    regions = parse(await read_regions(engine, source, default_schema="public"))
+    assert {(region.code, region.params) for region in regions if isinstance(region, RegionRow)} == {
+        ("A", '{"depth": 0.1000000000000000055}'),
+        ("B", None),
+        ("D", None),
+    }
+    (bad,) = (region for region in regions if isinstance(region, Quarantined))
+    assert (bad.code, 'params "["no object"]" is no object' in bad.reason) == ("C", True)
 
 
 async def test_a_table_that_cannot_be_read_is_no_table_without_rows(engine: AsyncEngine) -> None:

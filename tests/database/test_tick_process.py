@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from region_tick.contract import ExitCode, State
-from tests.harness.ticks import CRONJOB, SOURCE, Observer, ago
+from tests.database.tick_process import Process
+from tests.harness.ticks import CRONJOB, SOURCE, Observer, ago, variables
 
 if TYPE_CHECKING:
     from tests.database.tick_process import Ticks
@@ -83,6 +84,7 @@ def test_whatever_a_handler_does_to_its_connection_its_row_is_written(
         ("exits", ExitCode.AGAIN, State.INTERRUPTED, "builtins.SystemExit", "0"),
         ("permanent", ExitCode.DATA, State.FAILED, "region_tick.handlers.PermanentError", "cannot be done"),
         ("wrong", ExitCode.DATA, State.FAILED, "region_tick.handlers.PermanentError", "returned 'done'"),
+        ("too_far", ExitCode.DATA, State.FAILED, "region_tick.handlers.PermanentError", "outside of the tick's window"),
         ("absent", ExitCode.CONFIGURATION, State.FAILED, "region_tick.handlers.UnknownHandlerError", "no attribute"),
     ],
 )
@@ -98,11 +100,53 @@ def test_an_error_is_in_the_row_and_tells_whether_to_try_again(
     assert message in process.event("finished")["error"]
 
 
-def test_a_database_that_cannot_be_reached_is_one_line(ticks: Ticks) -> None:
+def test_a_handler_may_be_async_and_has_params_a_key_and_any_keys_in_its_lines(
+    ticks: Ticks, observer: Observer
+) -> None:
+    process = ticks.start(handler="later", REGION_PARAMS='{"depth": 3}')
+    assert process.exit_code() == ExitCode.FINAL
+    line = process.event("params")
+    assert (line["depth"], line["name"], line["level"], line["level_"]) == (3, "n", "info", "l")
+    assert (line["region.id"], line["handler"], line["source"]) == ("42", "their_handlers:later", SOURCE)
+    assert len(line["key"]) == 59
+    assert observer.row()["counts"] == {"ok": 1}
+
+
+def test_a_raw_commit_fails_the_tick_at_once_so_that_its_effects_are_not_repeated(
+    ticks: Ticks, observer: Observer
+) -> None:
+    observer.connection.execute("CREATE TABLE effect (attempt integer)")
+    process = ticks.start(handler="commits")
+    assert process.exit_code() == ExitCode.DATA
+    row = observer.row()
+    assert (row["state"], row["error_class"]) == ("failed", "region_tick.effects.MisuseError")
+    assert "take that SQL out" in row["error_message"]
+
+
+def test_a_module_with_the_name_of_one_of_pythons_breaks_no_tick(ticks: Ticks, observer: Observer) -> None:
+    (ticks.folder / "queue.py").write_text("def run(tick): return None\n")
+    assert ticks.start(tick_at=ago(minutes=1)).exit_code() == ExitCode.FINAL
+    environment = variables(ticks.database, HANDLER="queue:run")
+    process = Process(ticks.folder, environment, "-m", "region_tick")
+    ticks.processes.append(process)
+    assert process.exit_code() == ExitCode.CONFIGURATION
+    assert "queue.py: give your module another name" in observer.rows()[-1]["error_message"]
+
+
+def test_a_window_that_is_cut_is_told_of(ticks: Ticks) -> None:
+    assert ticks.start(tick_at=ago(minutes=10)).exit_code() == ExitCode.FINAL
+    process = ticks.start(MAX_WINDOW_SECONDS="60")
+    assert process.exit_code() == ExitCode.FINAL
+    assert process.event("window cut")["behind_seconds"] == 540
+
+
+def test_a_database_that_cannot_be_reached_is_two_lines(ticks: Ticks) -> None:
+    """One when it is away, and one when the tick gives up."""
     ticks.database = "postgresql://tick:pa55word@127.0.0.1:1/app"
-    process = ticks.start()
+    process = ticks.start(TIMEOUT_SECONDS="1", START_DEADLINE_SECONDS="1", tick_at=ago(minutes=1))
     assert process.exit_code() == ExitCode.AGAIN
-    (event,) = process.events()
+    away, event = process.events()
+    assert (away["event"], away["level"], away["waits_seconds"]) == ("database away", "warning", 1)
     assert (event["event"], event["level"], event["database"]) == ("database failed", "error", "tick@127.0.0.1:1/app")
     assert "pa55word" not in "".join(process.lines) + process.errors
 

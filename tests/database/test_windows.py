@@ -194,3 +194,86 @@ def test_the_view_of_runs_has_durations_and_marks_what_was_run_by_hand(
     assert done[:2] == (False, "succeeded")
     assert done[2] > timedelta(0)
     assert by_hand == (True, "running", None)
+
+
+def partly(until: datetime) -> Ending:
+    return Ending(state=State.SUCCEEDED, reason=Reason.OK, fetched_until=until)
+
+
+def test_a_handler_that_came_only_so_far_leaves_the_rest_to_the_next_tick(
+    begin: Claim, connection: psycopg.Connection, observer: Observer
+) -> None:
+    end(connection, begin(60))
+    end(connection, begin(30), partly(ago(minutes=50)))
+    assert cursor(observer) == ago(minutes=50)
+    row = observer.rows()[-1]
+    assert (row["window_start"], row["window_end"]) == (ago(minutes=60), ago(minutes=50))
+    assert begin(0).window == Window(start=ago(minutes=50), end=TICK_AT)
+
+
+def test_a_first_window_may_be_fetched_in_part(begin: Claim, connection: psycopg.Connection) -> None:
+    end(connection, begin(10), partly(ago(days=3)))
+    assert begin(5).window.start == ago(days=3)
+
+
+def test_one_that_came_nowhere_leaves_the_cursor(begin: Claim, connection: psycopg.Connection) -> None:
+    end(connection, begin(10))
+    end(connection, begin(5), partly(ago(minutes=10)))
+    assert begin(0).window.start == ago(minutes=10)
+
+
+def test_what_a_manual_run_fetched_in_part_moves_nothing(
+    begin: Claim, connection: psycopg.Connection, observer: Observer
+) -> None:
+    end(connection, begin(10))
+    end(connection, begin(0, JOB_NAME="by-hand", JOB_UID="uid-1"), partly(ago(minutes=5)))
+    assert cursor(observer) == ago(minutes=10)
+
+
+def test_the_last_success_is_that_of_the_tick_although_the_cursor_stands_elsewhere(
+    begin: Claim, connection: psycopg.Connection, observer: Observer
+) -> None:
+    observer.connection.execute(
+        "INSERT INTO region_tick.region_schedule (source, region_id, cron, code, valid_from, cronjob,"
+        " start_deadline_seconds) VALUES ('public.region_index', '42', '', '', now(), '', 1)"
+    )
+    end(connection, begin(10), partly(ago(days=3)))
+    row = observer.connection.execute("SELECT tick_at FROM region_tick.last_success").fetchone()
+    assert row == (ago(minutes=10),)
+
+
+def test_a_window_is_cut_and_a_retry_gets_the_same_one(
+    begin: Claim, connection: psycopg.Connection, observer: Observer
+) -> None:
+    end(connection, begin(500))
+    for attempt in (1, 2):
+        claimed = begin(5, MAX_WINDOW_SECONDS="3600")
+        assert claimed.attempt == attempt
+        assert claimed.window == Window(start=ago(minutes=500), end=ago(minutes=440))
+        end(connection, claimed, INTERRUPTED)
+    assert observer.rows()[-1]["window_end"] == ago(minutes=440)
+
+
+def test_a_first_window_is_not_cut_for_it_has_no_beginning(begin: Claim) -> None:
+    assert begin(5, MAX_WINDOW_SECONDS="60").window == Window(start=None, end=ago(minutes=5))
+
+
+def test_an_outage_of_a_day_is_caught_up_in_order_hour_by_hour_and_the_ledger_shows_it(
+    begin: Claim, connection: psycopg.Connection, observer: Observer
+) -> None:
+    """A tick every five minutes, with windows of an hour: after 24 hours without one, the 27th tick has caught up."""
+    end(connection, begin(24 * 60 + 130, START_DEADLINE_SECONDS="200000"))
+    fetched = []
+    for minutes in range(130, -1, -5):
+        claimed = begin(minutes, MAX_WINDOW_SECONDS="3600")
+        fetched.append((claimed.window.start, claimed.window.end))
+        end(connection, claimed)
+    assert fetched[0] == (ago(minutes=24 * 60 + 130), ago(minutes=23 * 60 + 130))
+    assert [start for start, _ in fetched[1:]] == [stop for _, stop in fetched[:-1]]
+    assert fetched[-1] == (ago(minutes=10), TICK_AT)
+    hour = timedelta(hours=1)
+    assert {stop - start for start, stop in fetched[:26] if start is not None} == {hour}
+    shown = observer.connection.execute(
+        "SELECT window_start, window_end FROM region_tick.runs WHERE window_start IS NOT NULL ORDER BY tick_at"
+    ).fetchall()
+    assert shown == fetched

@@ -97,6 +97,20 @@ def permanent(tick):
 def wrong(tick):
     return "done"
 
+async def later(tick):
+    import asyncio
+    await asyncio.sleep(0.01)
+    tick.log.info("params", extra={"name": "n", "level": "l", "key": tick.key, "source": tick.source} | tick.params)
+    return Outcome({"ok": True}, fetched_until=tick.window.end)
+
+def too_far(tick):
+    return Outcome(fetched_until=tick.window.end.replace(year=2100))
+
+def commits(tick):
+    with tick.transaction() as connection:
+        connection.execute("INSERT INTO effect VALUES (%s)", (tick.attempt,))
+        connection.execute("COMMIT")
+
 def exits(tick):
     sys.exit(0)
 

@@ -170,7 +170,7 @@ class Claimer:
     def _do(self, asked: Environment, claimed: Claimed, connection: psycopg.Connection) -> None:
         committing = Effects(connection, claimed)
         deadline = time.monotonic() + asked.timeout_seconds
-        tick = run._make_tick(asked, claimed, connection, committing, deadline)
+        tick = run.make_tick(asked, claimed, connection, committing, deadline)
         seconds = {"lease_seconds": LEASE_SECONDS, "renewal_seconds": RENEWAL_SECONDS}
         lease = Lease(claimed, asked.database, committing, **seconds)
         run._run_handler(asked, claimed, tick, committing, lease, SimpleQueue())

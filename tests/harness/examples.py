@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from region_operator.cronjobs.job import Job
 from region_operator.cronjobs.labels import CODE_ANNOTATION, FIELD_MANAGER, ID_ANNOTATION
 from region_operator.cronjobs.live import LiveCronJob
-from region_operator.regions.region import Bbox, RegionRow
+from region_operator.regions.region import RegionRow
+from region_operator.regions.row_values import Bbox
 from region_operator.scheduler import Scheduler
 
 if TYPE_CHECKING:

@@ -54,6 +54,7 @@ def ticks_for(cronjob: dict[str, Any]) -> tuple[str, str] | None:
         replace(PARIS, cron_schedule="@daily H"),
         replace(PARIS, handler="work:run"),
         replace(PARIS, timeout=timedelta(seconds=90)),
+        replace(PARIS, params='{"price": "$5", "feeds": ["a"]}'),
         replace(PARIS, handler="poke", timeout=timedelta(milliseconds=1500)),
     ],
 )
@@ -100,6 +101,12 @@ def test_a_handler_or_timeout_that_somebody_wrote_is_not_known(name: str) -> Non
     cronjob = applied(rendered())
     cronjob["metadata"]["annotations"][f"region-tick.dev/{name}"] = "90s"
     assert read_back(PARIS.id, cronjob) is None
+
+
+def test_params_that_somebody_wrote_are_not_known() -> None:
+    cronjob = rendered(replace(PARIS, params='{"depth": 3}'))
+    taken = applied(cronjob, but=(variable(Variable.REGION_PARAMS),))
+    assert read_back(PARIS.id, taken) is None
 
 
 def test_a_users_variables_are_not_ours() -> None:

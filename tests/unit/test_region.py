@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from region_operator.regions.region import TEXT_LIMITS, Bbox, Quarantined, RegionRow, printable
+from region_operator.regions.region import TEXT_LIMITS, Quarantined, RegionRow
 from region_operator.regions.row_parser import RowParser
+from region_operator.regions.row_values import Bbox, printable
 from tests.harness.examples import finish
 
 if TYPE_CHECKING:
@@ -54,6 +55,26 @@ def test_a_row_may_have_a_handler_and_a_timeout_of_its_own(timeout: object) -> N
         RegionRow("public.region_index", "1", "R1", "One", None, "@daily", "work:run", timedelta(seconds=90))
     ]
     assert parse({"handler": None, "timeout": None}) == parse({})
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ("{", 'params "{" is no JSON'),
+        ("[]", 'params "[]" is no object: write a JSON object'),
+        ("3", "is no object"),
+        ('{"a": NaN}', "NaN is not in JSON"),
+        ('{"a": ' + "[" * 4000 + "]" * 4000 + "}", "is no JSON"),
+        (f'{{"a": "{"x" * 8192}"}}', "params has 8201 bytes: write at most 8192"),
+    ],
+)
+def test_params_that_are_no_small_json_object_are_told_of(params: str, said: str) -> None:
+    assert said in reasons({"params": params})["1"]
+
+
+@pytest.mark.parametrize("params", [None, "", " ", "null", "{}"])
+def test_a_row_may_have_no_params(params: object) -> None:
+    assert parse({"params": params}) == parse({})
 
 
 def test_equal_boxes_have_equal_texts() -> None:

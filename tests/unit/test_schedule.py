@@ -428,11 +428,17 @@ def test_shortest_interval_is_exact_where_every_day_matches(minute: Written, hou
         ("*/7 * * * *", 80),
         ("*/15 * * * *", 300),
         ("0,58 0,23 * * *", 40),
-        ("30 3 * * *", 300),
-        ("@yearly", 300),
+        ("@hourly", 300),
+        ("0 */2 * * *", 300),
+        ("0 */4 * * *", 600),
+        ("0 0,12 * * *", 1800),
+        ("30 3 * * *", 3600),
+        ("@yearly", 3600),
     ],
 )
-def test_start_deadline_is_a_third_of_the_shortest_interval_up_to_five_minutes(text: str, seconds: int) -> None:
+def test_start_deadline_is_a_third_of_the_shortest_interval_up_to_five_minutes_and_an_hour_for_a_daily_tick(
+    text: str, seconds: int
+) -> None:
     assert parse_schedule(text).start_deadline() == timedelta(seconds=seconds)
 
 

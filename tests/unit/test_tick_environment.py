@@ -31,8 +31,16 @@ COMPLETE: dict[str, str] = {
     Variable.REGION_NAME: "Zürich",
     Variable.REGION_BBOX: "8.440000,47.320000,8.630000,47.440000",
     Variable.REGION_CRON: "*/5 * * * *",
+    Variable.MAX_WINDOW_SECONDS: "3600",
+    Variable.REGION_PARAMS: '{"depth": 3, "feeds": ["a"]}',
 }
-OPTIONAL = {Variable.REGION_NAME, Variable.REGION_BBOX, Variable.INSTALLATION}
+OPTIONAL = {
+    Variable.REGION_NAME,
+    Variable.REGION_BBOX,
+    Variable.INSTALLATION,
+    Variable.MAX_WINDOW_SECONDS,
+    Variable.REGION_PARAMS,
+}
 
 
 def test_complete() -> None:
@@ -42,6 +50,7 @@ def test_complete() -> None:
     assert (environment.region.id, environment.region.code, environment.region.name) == ("42", "ch-zrh", "Zürich")
     assert environment.installation == "cluster-a"
     assert (environment.timeout_seconds, environment.start_deadline_seconds) == (600, 100)
+    assert (environment.max_window_seconds, environment.params) == (3600, {"depth": 3, "feeds": ["a"]})
     assert "pa55word" not in repr(environment)
 
 
@@ -58,6 +67,14 @@ def test_a_missing_or_empty_variable_is_named(variable: Variable, missing: bool)
     )
     with pytest.raises(EnvironmentVariableError, match=f"{variable} .*is {'missing' if missing else 'empty'}"):
         Environment.read(variables)
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_tick_may_have_neither_a_longest_window_nor_params(missing: bool) -> None:
+    optional = (Variable.MAX_WINDOW_SECONDS, Variable.REGION_PARAMS)
+    variables = {name: value for name, value in COMPLETE.items() if name not in optional}
+    environment = Environment.read(variables if missing else variables | dict.fromkeys(optional, ""))
+    assert (environment.max_window_seconds, environment.params) == (None, {})
 
 
 def test_a_cronjob_of_an_older_release_names_no_installation() -> None:
@@ -81,6 +98,10 @@ def test_a_region_may_have_neither_name_nor_bbox(bbox: dict[str, str]) -> None:
         (Variable.TIMEOUT_SECONDS, "\u0665", "whole number"),
         (Variable.TIMEOUT_SECONDS, "9" * 5000, "at most"),
         (Variable.START_DEADLINE_SECONDS, "1.5", "whole number"),
+        (Variable.MAX_WINDOW_SECONDS, "1h", "seconds"),
+        (Variable.REGION_PARAMS, "[1]", "JSON object"),
+        (Variable.REGION_PARAMS, "{", "JSON object"),
+        (Variable.REGION_PARAMS, '{"a":' + "[" * 5000, "JSON object"),
         (Variable.REGION_BBOX, "1,2,3", "four decimals"),
         (Variable.REGION_BBOX, "1,2,3,4,5", "four decimals"),
         (Variable.REGION_BBOX, "1,2,3,x", "four decimals"),

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from region_tick.contract import ExitCode
-from region_tick.handlers import Outcome, Region, StoppedError, Tick, UnknownHandlerError, Window, load
+from region_tick.handlers import (
+    Handler,
+    Outcome,
+    PermanentError,
+    Region,
+    StoppedError,
+    Tick,
+    UnknownHandlerError,
+    Window,
+    load,
+)
+from region_tick.handlers.calling import call
 from region_tick.handlers.poke import poke
 
 if TYPE_CHECKING:
@@ -71,7 +85,84 @@ def test_an_unknown_handler_is_told_which_there_are(name: str, said: str) -> Non
     assert caught.value.exit_code is ExitCode.CONFIGURATION
 
 
-@pytest.mark.parametrize("counts", [{"fetched": "3"}, {3: 3}, {"seconds": 1.5}])
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise RuntimeError('no key')", "cannot be loaded from 'their_odd:crawl': RuntimeError: no key"),
+        ("def crawl(tick) return None", "SyntaxError"),
+        ("import os; os.environ['NO_SUCH_KEY']", "KeyError: 'NO_SUCH_KEY'"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_a_mistake_of_the_image(source: str, said: str, package: Path) -> None:
+    (package / "their_odd.py").write_text(source)
+    with pytest.raises(UnknownHandlerError) as caught:
+        load("their_odd:crawl")
+    assert said in str(caught.value)
+
+
+def test_one_whose_name_is_taken_by_python_is_told_so(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (package / "queue.py").write_text("def crawl(tick): return None\n")
+    monkeypatch.chdir(package)
+    with pytest.raises(UnknownHandlerError, match=r"and not your .*queue\.py: give your module another name"):
+        load("queue:crawl")
+
+
+def test_a_handler_may_be_async_def() -> None:
+    async def crawl(tick: Tick) -> Outcome:
+        return Outcome({"attempt": tick.attempt})
+
+    assert call("crawl", crawl, a_tick()) == Outcome({"attempt": 1})
+
+
+@pytest.mark.parametrize("result", ["done", 3, [Outcome()]])
+def test_a_result_that_is_no_outcome_is_refused(result: Any) -> None:
+    with pytest.raises(PermanentError, match="return an Outcome or None"):
+        call("crawl", lambda _: result, a_tick())
+
+
+def test_a_time_outside_of_the_window_is_refused_and_one_inside_is_kept_in_utc() -> None:
+    end = a_tick().window.end
+    early = (end - timedelta(days=1)).astimezone(timezone(timedelta(hours=2)))
+    outcome = call("crawl", lambda _: Outcome(fetched_until=early), a_tick())
+    assert outcome.fetched_until == early
+    assert outcome.fetched_until is not None
+    assert outcome.fetched_until.tzinfo is UTC
+    tick = replace(a_tick(), window=Window(start=end - timedelta(hours=1), end=end))
+    for until in (early, end + timedelta(seconds=1)):
+        with pytest.raises(PermanentError, match="is outside of the tick's window, which goes from 2026-01-05T09:40"):
+            call("crawl", returning(Outcome(fetched_until=until)), tick)
+
+
+@pytest.mark.parametrize(
+    ("until", "error"),
+    [(datetime(2026, 1, 5), ValueError), ("2026-01-05", TypeError)],  # noqa: DTZ001 - what it is about
+)
+def test_a_time_without_a_zone_or_no_time_is_refused(until: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"Outcome\.fetched_until .*time zone"):
+        Outcome(fetched_until=until)
+
+
+def test_a_key_is_that_of_all_attempts_and_of_no_other_run() -> None:
+    tick = replace(a_tick(), source="public.region_index")
+    assert replace(tick, attempt=2).key == tick.key
+    others = [
+        replace(tick, manual_uid="uid-1"),
+        replace(tick, manual_uid="uid-2"),
+        replace(tick, source="public.other"),
+        replace(tick, tick_at=tick.tick_at + timedelta(minutes=1)),
+        replace(tick, region=replace(tick.region, id="2")),
+    ]
+    assert len({tick.key, *(other.key for other in others)}) == 6
+    assert re.fullmatch(r"20260105T1040Z-[0-9a-f]{44}", tick.key)
+    assert (tick.manual, others[0].manual) == (False, True)
+
+
+def test_counts_are_kept_as_whole_numbers() -> None:
+    counts = Outcome({"ok": True, "none": False, "three": 3}).counts
+    assert json.dumps(counts) == '{"ok": 1, "none": 0, "three": 3}'
+
+
+@pytest.mark.parametrize("counts", [{"fetched": "3"}, {3: 3}, {"seconds": 1.5}, {"ok": None}])
 def test_counts_that_job_run_cannot_keep_are_refused_where_they_are_made(counts: Any) -> None:
     with pytest.raises(TypeError, match=r"Outcome\.counts"):
         Outcome(counts)
@@ -81,6 +172,10 @@ def test_counts_that_job_run_cannot_keep_are_refused_where_they_are_made(counts:
 def test_so_is_a_reason_that_is_no_text(reason: Any) -> None:
     with pytest.raises(TypeError, match=r"Outcome\.reason"):
         Outcome({}, reason)
+
+
+def returning(result: Any) -> Handler:
+    return lambda _: result
 
 
 def a_tick(*, deadline: float = 0.0) -> Tick:

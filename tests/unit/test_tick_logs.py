@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region_tick.logs import JsonFormatter, configure, iso
+from region_tick.logs import JsonFormatter, TolerantLogger, configure, iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +97,26 @@ def test_any_text_is_one_line_of_ascii_that_reads_back(event: str, value: str) -
     assert text.count("\n") == 1
     line = json.loads(text)
     assert (line["event"], line["value"]) == (event, value)
+
+
+def test_other_peoples_keys_may_have_any_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also those that logging itself uses, and those of every line."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        root.handlers.clear()
+        configure(keys={"attempt": 1})
+        keys = {"name": "Zürich", "message": "m", "args": 3, "level": "high", "event": "e", "ts": 1, "pages": 2}
+        TolerantLogger("theirs").info("fetched", extra=keys)
+        TolerantLogger("theirs").debug("not shown", extra=keys)
+        (text,) = capsys.readouterr().out.splitlines()
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    line = json.loads(text)
+    assert (line["event"], line["level"], line["attempt"]) == ("fetched", "info", 1)
+    assert [line[name] for name in ("name", "message", "args", "pages")] == ["Zürich", "m", 3, 2]
+    assert [line[name] for name in ("level_", "event_", "ts_")] == ["high", "e", 1]
 
 
 def test_configure_replaces_what_was_set_before(capsys: pytest.CaptureFixture[str]) -> None:

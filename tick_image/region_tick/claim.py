@@ -10,18 +10,19 @@ is trusted only to execute statements, because the handler may have changed the 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, State
 from region_tick.handlers import Window
-from region_tick.session import bound, cursor
+from region_tick.session import bound, cursor, storable
 from region_tick.statements import CLAIM, FIRST_CLAIM, MANUAL_LOCK, MANUAL_TICK_AT, ROW_OF_JOB
 
 if TYPE_CHECKING:
     import psycopg
 
+    from region_tick.database_wait import Wait
     from region_tick.environment import Environment
 
 SCHEDULED_WITHIN = timedelta(days=1)
@@ -62,6 +63,8 @@ class Final:
     key: RunKey
     state: State
     reason: str | None
+    detail: str | None = field(default=None, compare=False)
+    """Why this claim was late, if it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +88,21 @@ class Refused:
 ClaimResult: TypeAlias = Claimed | Final | Leased | Refused
 
 
-def claim(connection: psycopg.Connection, environment: Environment, *, lease_seconds: float) -> ClaimResult:
+def claim(
+    connection: psycopg.Connection, environment: Environment, *, lease_seconds: float, wait: Wait | None = None
+) -> ClaimResult:
     """Try to claim the tick for `lease_seconds`, counted on the database's clock.
 
     Lateness and the region's owner are judged in this function only, and only for a tick that has no row yet: a retry
-    is never late and never refused. Raises psycopg.Error.
+    is never late and never refused. `wait` is what this process has waited for; the row of a late tick tells of it.
+    Raises psycopg.Error.
     """
     asked = time.monotonic()
     with connection.transaction():
         now = bound(connection)
         key = _identify_run(connection, environment, now)
         late_after = None if key.manual_uid else environment.start_deadline_seconds + LATENESS_TOLERANCE_SECONDS
+        detail = _explain_lateness(now, key, environment, wait)
         parameters = asdict(key) | {
             "region_code": environment.region.code,
             "cron": environment.cron,
@@ -106,6 +113,8 @@ def claim(connection: psycopg.Connection, environment: Environment, *, lease_sec
             "node": environment.node,
             "late_after": late_after,
             "lease_seconds": lease_seconds,
+            "max_window": environment.max_window_seconds,
+            "waited_for": storable(detail, connection),
         }
         rows = cursor(connection)
         row = rows.execute(FIRST_CLAIM, parameters).fetchone() or rows.execute(CLAIM, parameters).fetchone()
@@ -113,12 +122,12 @@ def claim(connection: psycopg.Connection, environment: Environment, *, lease_sec
             return Leased(key, attempt=0, until=now)
         if row[1] is None:
             return Refused(key, owner=row[2], since=row[4].astimezone(UTC))
-        mine, state, reason, attempt, lease_until, window_start = row[0], State(row[1]), *row[2:]
+        mine, state, reason, attempt, lease_until, window_start, window_end = row[0], State(row[1]), *row[2:]
     if state.final:
-        return Final(key, state, reason)
+        return Final(key, state, reason, detail if mine else None)
     if not mine:
         return Leased(key, attempt, lease_until.astimezone(UTC))
-    window = Window(start=window_start and window_start.astimezone(UTC), end=key.tick_at)
+    window = Window(start=window_start and window_start.astimezone(UTC), end=window_end.astimezone(UTC))
     return Claimed(key, attempt, environment.pod, asked, window)
 
 
@@ -136,6 +145,13 @@ def _identify_run(connection: psycopg.Connection, environment: Environment, now:
     row = cursor(connection).execute(MANUAL_TICK_AT, manual).fetchone()
     assert row is not None  # noqa: S101 - for the type checker: a SELECT without FROM has one row
     return RunKey(source=source, region_id=region_id, tick_at=row[0].astimezone(UTC), manual_uid=environment.job_uid)
+
+
+def _explain_lateness(now: datetime, key: RunKey, environment: Environment, wait: Wait | None) -> str:
+    """Return what the tick's row says if the claim is late."""
+    age = (now - key.tick_at).total_seconds()
+    text = f"the claim came {age:.0f} s after the minute, and startDeadline allows {environment.start_deadline_seconds}"
+    return f"{text}; {wait.describe(age)}" if wait else text
 
 
 def _has_row(connection: psycopg.Connection, key: RunKey, job_name: str) -> bool:

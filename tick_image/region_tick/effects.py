@@ -19,7 +19,7 @@ from psycopg.pq import TransactionStatus
 
 from region_tick.contract import State
 from region_tick.fence import Ending, finish_within, guard_within
-from region_tick.handlers import LeaseLostError, Outcome
+from region_tick.handlers import LeaseLostError, Outcome, PermanentError
 from region_tick.session import IDLE_SECONDS, bound
 
 if TYPE_CHECKING:
@@ -28,10 +28,25 @@ if TYPE_CHECKING:
     from region_tick.claim import Claimed
 
 
-class Effects:
-    """Implements `Tick.transaction` and `Tick.finish` for one attempt on one connection."""
+class MisuseError(PermanentError, psycopg.ProgrammingError):
+    """A handler used its transactions in a way that would break their promise. The message says what to do instead."""
 
-    def __init__(self, connection: psycopg.Connection, claimed: Claimed, *, idle_seconds: float = IDLE_SECONDS) -> None:
+
+class Effects:
+    """Implements `Tick.transaction` and `Tick.finish` for one attempt on one connection.
+
+    `depth` is how many transactions of the caller's are open on the connection and hold everything: 0 but for a dry
+    run.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        claimed: Claimed,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        depth: int = 0,
+    ) -> None:
         self.finished: Ending | None = None
         """How the tick ended, once the ending is committed together with effects."""
         self.finishing = False
@@ -39,6 +54,7 @@ class Effects:
         rollback.
         """
         self._connection, self._claimed, self._idle_seconds = connection, claimed, idle_seconds
+        self._depth = depth
         self._in_transaction = False
         self._outcome: Outcome | None = None
 
@@ -46,10 +62,13 @@ class Effects:
     def transaction(self) -> Iterator[psycopg.Connection]:
         """Yield the connection in a transaction, and commit the transaction only if the attempt still holds its lease.
 
-        Raises LeaseLostError; psycopg.ProgrammingError inside another transaction; other psycopg.Errors.
+        Raises LeaseLostError; MisuseError inside another transaction, or if SQL of the block ended the transaction;
+        psycopg.Error.
         """
-        if self._connection.info.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN):
-            raise psycopg.ProgrammingError(
+        status = self._connection.info.transaction_status
+        free = self._depth or status in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
+        if self._in_transaction or not free:
+            raise MisuseError(
                 "tick.transaction() was called inside another transaction, with which its effects would be committed "
                 "unguarded: end that one first; for a savepoint, call tick.connection.transaction()"
             )
@@ -67,24 +86,41 @@ class Effects:
     def finish(self, outcome: Outcome) -> None:
         """Let the open transaction write the tick's final row.
 
-        Raises psycopg.ProgrammingError outside of transaction().
+        Raises MisuseError outside of transaction() and inside a savepoint, PermanentError for a fetched_until that is
+        outside of the tick's window.
         """
         if not self._in_transaction:
-            raise psycopg.ProgrammingError(
+            raise MisuseError(
                 "tick.finish() was called outside of tick.transaction(): call it inside, or return the Outcome"
             )
+        if _open_transactions(self._connection) > self._depth + 1:
+            raise MisuseError(
+                "tick.finish() was called inside connection.transaction(), a savepoint, whose rollback would not take "
+                "the tick's end back: call it as the last step of tick.transaction() itself"
+            )
+        outcome.check_within(self._claimed.window)
         self._outcome = outcome
 
     def _guard(self) -> Ending | None:
         """Lock the tick's row for the rest of the transaction. If `finish` was called, write and return the ending.
 
-        Raises LeaseLostError.
+        Raises LeaseLostError, MisuseError.
         """
         ending: Ending | None = None
+        if self._connection.info.transaction_status is TransactionStatus.IDLE:
+            raise MisuseError(
+                "SQL inside of tick.transaction() ended the transaction (COMMIT or ROLLBACK), so its effects were not "
+                "guarded, and a COMMIT made them permanent: take that SQL out, tick.transaction() commits at its end"
+            )
         if self._outcome is None:
             held = guard_within(self._connection, self._claimed)
         else:
-            ending = Ending(state=State.SUCCEEDED, reason=self._outcome.reason, counts=self._outcome.counts)
+            ending = Ending(
+                state=State.SUCCEEDED,
+                reason=self._outcome.reason,
+                counts=self._outcome.counts,
+                fetched_until=self._outcome.fetched_until,
+            )
             self.finishing = True
             held = finish_within(self._connection, self._claimed, ending)
         if not held:
@@ -92,3 +128,8 @@ class Effects:
                 f"attempt {self._claimed.attempt} does not hold the tick any more: its transaction was rolled back"
             )
         return ending
+
+
+def _open_transactions(connection: psycopg.Connection) -> int:
+    """Return how many blocks of connection.transaction() are open: psycopg's own count, which has no public name."""
+    return connection._num_transactions

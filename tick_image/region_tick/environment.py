@@ -6,10 +6,11 @@ whether the time in the Job's name is credible: the judgement needs the database
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from region_tick.contract import Variable, tick_at_of
 from region_tick.database_url import DatabaseUrl, DatabaseUrlError
@@ -46,6 +47,10 @@ class Environment:
     """How long this process may run."""
     start_deadline_seconds: int
     """The CronJob's startingDeadlineSeconds: how late a tick may start."""
+    max_window_seconds: int | None = None
+    """How much time the window may cover; None: any time."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """The region's parameters."""
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Environment:
@@ -70,6 +75,10 @@ class Environment:
             node=_text(variables, Variable.NODE_NAME),
             timeout_seconds=_seconds(variables, Variable.TIMEOUT_SECONDS),
             start_deadline_seconds=_seconds(variables, Variable.START_DEADLINE_SECONDS),
+            max_window_seconds=(
+                _seconds(variables, Variable.MAX_WINDOW_SECONDS) if variables.get(Variable.MAX_WINDOW_SECONDS) else None
+            ),
+            params=_params(variables),
         )
 
 
@@ -107,6 +116,19 @@ def _bbox(variables: Mapping[str, str]) -> BoundingBox | None:
             "e.g. 8.44,47.32,8.63,47.44, or leave it out"
         )
     return box
+
+
+def _params(variables: Mapping[str, str]) -> Mapping[str, Any]:
+    text = variables.get(Variable.REGION_PARAMS, "")
+    try:
+        params = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        params = None
+    if not isinstance(params, dict):
+        raise EnvironmentVariableError(
+            f'{Variable.REGION_PARAMS} is {text[:80]!r}: write a JSON object, e.g. {{"depth": 3}}, or leave it out'
+        )
+    return params
 
 
 def _database(variables: Mapping[str, str]) -> DatabaseUrl:

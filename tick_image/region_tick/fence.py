@@ -16,6 +16,7 @@ from region_tick.statements import FINISH, FINISHED, GUARD, RENEW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     import psycopg
 
@@ -32,6 +33,8 @@ class Ending:
     state: State
     reason: str
     counts: Mapping[str, int] = field(default_factory=dict)
+    fetched_until: datetime | None = None
+    """Up to when a success fetched, if not to the end of its window."""
     error: BaseException | None = None
 
 
@@ -48,9 +51,9 @@ def finish(connection: psycopg.Connection, claimed: Claimed, ending: Ending) -> 
 
     Return False, with nothing written, if the lease is lost.
 
-    A success moves the region's cursor forward to the end of the tick's window. The cursor never moves back, because
-    ticks of one region can overlap and an older tick may end last. The cursor never jumps over a gap either, if
-    somebody set the cursor back in the meantime. Raises psycopg.Error.
+    A success moves the region's cursor forward to the end of the tick's window, or to `fetched_until`. The cursor
+    never moves back, because ticks of one region can overlap and an older tick may end last. The cursor never jumps
+    over a gap either, if somebody set the cursor back in the meantime. Raises psycopg.Error.
     """
     with connection.transaction():
         bound(connection)
@@ -66,6 +69,7 @@ def finish_within(connection: psycopg.Connection, claimed: Claimed, ending: Endi
         "state": ending.state,
         "reason": storable(ending.reason, connection),
         "counts": _counts_json(ending.counts, connection) if ending.counts else None,
+        "fetched_until": ending.fetched_until,
         "error_class": _class_name(ending.error) if ending.error else None,
         "error_message": _error_message(ending.error, connection) if ending.error else None,
     }

@@ -12,13 +12,50 @@ import logging
 import sys
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 """The attributes of every LogRecord; all other attributes are keys from `extra`."""
+
+
+_APART = "kept_apart"
+"""The attribute of a record with the keys that logging itself uses."""
+_BASE_KEYS = ("ts", "level", "event")
+"""The keys that every line has. A caller's key of the same name gets an underscore at its end."""
+
+
+class TolerantLogger(logging.Logger):
+    """A logger for other people's code: any key may stand in `extra`, also one like `name`, which logging refuses.
+
+    The logger is not registered and hands its records to the root logger's handlers.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.parent = logging.getLogger()
+
+    def makeRecord(  # noqa: N802 - logging's name and logging's parameters
+        self,
+        name: str,
+        level: int,
+        fn: str,
+        lno: int,
+        msg: object,
+        args: Any,
+        exc_info: Any,
+        func: str | None = None,
+        extra: Mapping[str, object] | None = None,
+        sinfo: str | None = None,
+    ) -> logging.LogRecord:
+        """Make a record as logging does, and keep those keys of `extra` apart that logging itself uses."""
+        apart = {key: value for key, value in (extra or {}).items() if key in _STANDARD_ATTRIBUTES}
+        free = {key: value for key, value in (extra or {}).items() if key not in _STANDARD_ATTRIBUTES}
+        return super().makeRecord(
+            name, level, fn, lno, msg, args, exc_info, func, free | ({_APART: apart} if apart else {}), sinfo
+        )
 
 
 def configure(level: int | str = logging.INFO, keys: Mapping[str, object] | None = None) -> None:
@@ -44,12 +81,14 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without a line break at the end."""
+        keys = {key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES}
+        keys |= keys.pop(_APART, {})
         line: dict[str, object] = {
             "ts": iso(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             **self._keys,
-            **{key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES},
+            **{f"{key}_" if key in _BASE_KEYS else key: value for key, value in keys.items()},
         }
         if record.exc_info and record.exc_info[1]:
             line["error"] = f"{type(record.exc_info[1]).__qualname__}: {record.exc_info[1]}"

@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import sys
 import time
-from contextlib import closing, suppress
-from queue import Empty, SimpleQueue
+from contextlib import closing
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from region_tick import logs, supervise
-from region_tick.answer_deadline import answer_deadline
-from region_tick.claim import Claimed, Final, Leased, Refused, claim
-from region_tick.contract import ExitCode, Reason
+from region_tick.await_claim import ClaimWait, Verdict, longest_wait
+from region_tick.claim import Claimed, Final, Refused
+from region_tick.contract import ExitCode
 from region_tick.effects import Effects
 from region_tick.environment import Environment, EnvironmentVariableError
 from region_tick.handlers import Tick
 from region_tick.lease import Lease
 from region_tick.record import acknowledge, exit_code_for, record
-from region_tick.session import IDLE_SECONDS, connect
-from region_tick.supervise import HandlerHungError, Message, listen_for_signals, start_handler
+from region_tick.session import IDLE_SECONDS
+from region_tick.supervise import HandlerHungError, arm_failsafe, listen_for_signals, start_handler
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+
+    from region_tick.supervise import Message
 
 LEASE_SECONDS = 30.0
 RENEWAL_SECONDS = 10.0
@@ -41,6 +45,7 @@ row gets half of the time on the handler's connection, which outlasts only the b
 the rest (record).
 """
 log = logging.getLogger("region_tick")
+HANDLER_LOG = logs.TolerantLogger("region_tick.handler")
 
 
 def main() -> ExitCode:
@@ -69,26 +74,28 @@ def run(
 
     Call run() only in the main thread of a process that exits afterwards: signal handlers and failsafe stay armed.
     """
-    deadline = time.monotonic() + environment.timeout_seconds
     logs.configure(keys=_log_keys(environment))
-    messages = listen_for_signals(environment.timeout_seconds)
+    messages = listen_for_signals(longest_wait(environment) + environment.timeout_seconds)
+    wait = ClaimWait(environment, messages, lease_seconds=lease_seconds, answer_seconds=ANSWER_SECONDS)
     try:
-        with closing(connect(environment.database)) as connection:
-            match _await_claim(connection, environment, messages, deadline=deadline, lease_seconds=lease_seconds):
-                case Claimed() as claimed:
+        with closing(wait):
+            match wait.claim():
+                case Verdict(connection, Claimed() as claimed, deadline):
+                    arm_failsafe(deadline - time.monotonic(), messages)
                     effects = Effects(connection, claimed, idle_seconds=idle_seconds)
-                    tick = _make_tick(environment, claimed, connection, effects, deadline)
+                    tick = make_tick(environment, claimed, connection, effects, deadline)
                     seconds = {"lease_seconds": lease_seconds, "renewal_seconds": renewal_seconds}
                     lease = Lease(claimed, environment.database, effects, **seconds)
                     return _run_handler(environment, claimed, tick, effects, lease, messages)
-                case Final(key, state, reason):
-                    log.info("final", extra={"tick_at": key.tick_at, "state": state, "reason": reason})
+                case Verdict(_, Final(key, state, reason, detail)):
+                    ended = {"tick_at": key.tick_at, "state": state, "reason": reason}
+                    log.info("final", extra=ended | ({"detail": detail} if detail else {}))
                     return ExitCode.FINAL
-                case Refused(key, owner, since):
+                case Verdict(_, Refused(key, owner, since)):
                     fields = {"tick_at": key.tick_at, "owner": owner, "since": since}
                     log.error("refused", extra=fields | {"reason": "another installation owns the region"})
                     return ExitCode.NOT_PERMITTED
-                case None:
+                case _:
                     return ExitCode.AGAIN
     except psycopg.Error as error:
         log.error("database failed", extra={"error": str(error), "database": environment.database.address})
@@ -103,43 +110,10 @@ def _exit_soon(code: ExitCode) -> None:
     os._exit(code)
 
 
-def _await_claim(
-    connection: psycopg.Connection,
-    environment: Environment,
-    messages: SimpleQueue[Message],
-    *,
-    deadline: float,
-    lease_seconds: float,
-) -> Claimed | Final | Refused | None:
-    """Claim the tick; wait while another attempt holds the lease or another session holds a lock.
-
-    Return None if a signal or the deadline ends the wait.
-    """
-    pause = 0.0
-    while time.monotonic() + pause < deadline:
-        with suppress(Empty):
-            log.warning("not claimed", extra={"reason": messages.get(timeout=pause)})
-            return None
-        fields: dict[str, object]
-        try:
-            with answer_deadline(connection, within=ANSWER_SECONDS):
-                verdict = claim(connection, environment, lease_seconds=lease_seconds)
-        except psycopg.errors.LockNotAvailable as error:
-            fields = {"error": str(error)}
-        else:
-            if not isinstance(verdict, Leased):
-                return verdict
-            fields = {"tick_at": verdict.key.tick_at, "leased_by": verdict.attempt, "leased_until": verdict.until}
-        if not pause:
-            log.info("waiting", extra=fields)
-        pause = random.uniform(0.5, 1.5)  # noqa: S311
-    log.warning("not claimed", extra={"reason": Reason.TIMEOUT})
-    return None
-
-
-def _make_tick(
+def make_tick(
     environment: Environment, claimed: Claimed, connection: psycopg.Connection, effects: Effects, deadline: float
 ) -> Tick:
+    """Return what a handler gets for a claim. `deadline` is in seconds of time.monotonic()."""
     return Tick(
         region=environment.region,
         cron=environment.cron,
@@ -151,7 +125,10 @@ def _make_tick(
         connection=connection,
         transaction=effects.transaction,
         finish=effects.finish,
-        log=log,
+        log=HANDLER_LOG,
+        source=claimed.key.source,
+        manual_uid=claimed.key.manual_uid,
+        params=environment.params,
     )
 
 
@@ -165,7 +142,11 @@ def _run_handler(
 ) -> ExitCode:
     """Run the handler, write the ending, and return the exit code."""
     logs.configure(keys=_log_keys(environment) | {"tick_at": tick.tick_at, "attempt": tick.attempt})
-    log.info("claimed", extra={"handler": environment.handler, "manual": bool(claimed.key.manual_uid)})
+    window = {"window_start": tick.window.start, "window_end": tick.window.end}
+    log.info("claimed", extra={"manual": tick.manual, **window})
+    if tick.window.end < tick.tick_at:
+        behind = (tick.tick_at - tick.window.end).total_seconds()
+        log.warning("window cut", extra={**window, "behind_seconds": behind})
     handler_thread = start_handler(environment.handler, tick, messages)
     lease.start(messages.put)
     ending = supervise.supervise(messages, lease, tick)
@@ -188,7 +169,9 @@ def _run_handler(
 
 def _log_keys(environment: Environment) -> dict[str, object]:
     return {
+        "region.id": environment.region.id,
         "region.code": environment.region.code,
+        "handler": environment.handler,
         "cron": environment.cron,
         "job": environment.job_name,
         "pod": environment.pod,

@@ -43,10 +43,11 @@ SELECT
     %(source)s::text, %(region_id)s::text, %(tick_at)s::timestamptz, %(manual_uid)s::text,
     %(region_code)s::text, %(cron)s::text, %(handler)s::text, %(job_name)s::text, %(pod)s::text, %(node)s::text,
     1, 'running', now + make_interval(secs => %(lease_seconds)s::float8), now,
-    (SELECT min(least(window_end, %(tick_at)s::timestamptz)) FROM region_tick.region_cursor
-     WHERE source = %(source)s::text AND region_id = %(region_id)s::text AND handler = %(handler)s::text),
-    %(tick_at)s::timestamptz
-FROM (SELECT clock_timestamp()) AS clock (now)
+    window_start, least(%(tick_at)s::timestamptz, window_start + make_interval(secs => %(max_window)s::float8))
+FROM (SELECT clock_timestamp()) AS clock (now), (
+    SELECT min(least(window_end, %(tick_at)s::timestamptz)) AS window_start FROM region_tick.region_cursor
+    WHERE source = %(source)s::text AND region_id = %(region_id)s::text AND handler = %(handler)s::text
+) AS fetched
 WHERE coalesce(now <= %(tick_at)s::timestamptz + make_interval(secs => %(late_after)s::float8), true)
   AND NOT EXISTS (
     SELECT FROM region_tick.suspension
@@ -59,7 +60,7 @@ WHERE coalesce(now <= %(tick_at)s::timestamptz + make_interval(secs => %(late_af
       AND %(installation)s::text NOT IN ('', installation, coalesce(successor, ''))
       AND since < %(tick_at)s::timestamptz)
 ON CONFLICT DO NOTHING
-RETURNING true AS mine, state, reason, attempt, lease_until, window_start
+RETURNING true AS mine, state, reason, attempt, lease_until, window_start, window_end
 """
 """Does what CLAIM does in the usual case: the tick has no row, is in time, and nobody else owns or counted the tick. In
 any other case the statement does nothing. Most of a claim's time is planning, and this statement is planned in less
@@ -68,10 +69,14 @@ than half the time of CLAIM.
 
 CLAIM = """
 WITH since AS (
-    SELECT min(least(window_end, %(tick_at)s::timestamptz)) AS window_start FROM region_tick.region_cursor
-    WHERE source = %(source)s::text AND region_id = %(region_id)s::text AND handler = %(handler)s::text
+    SELECT window_start, least(
+        %(tick_at)s::timestamptz, window_start + make_interval(secs => %(max_window)s::float8)) AS window_end
+    FROM (
+        SELECT min(least(window_end, %(tick_at)s::timestamptz)) AS window_start FROM region_tick.region_cursor
+        WHERE source = %(source)s::text AND region_id = %(region_id)s::text AND handler = %(handler)s::text
+    ) AS fetched
 ), known AS (
-    SELECT state, reason, attempt, lease_until, window_start FROM region_tick.job_run
+    SELECT state, reason, attempt, lease_until, window_start, window_end FROM region_tick.job_run
     WHERE source = %(source)s::text AND region_id = %(region_id)s::text
       AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
 ), counted AS (
@@ -89,7 +94,7 @@ WITH since AS (
 ), mine AS (
     INSERT INTO region_tick.job_run AS run (
         source, region_id, tick_at, manual_uid, region_code, cron, handler, job_name, pod, node,
-        attempt, state, reason, lease_until, started_at, finished_at, window_start, window_end)
+        attempt, state, reason, lease_until, started_at, finished_at, window_start, window_end, error_message)
     SELECT
         %(source)s::text, %(region_id)s::text, %(tick_at)s::timestamptz, %(manual_uid)s::text,
         %(region_code)s::text, %(cron)s::text, %(handler)s::text, %(job_name)s::text, %(pod)s::text, %(node)s::text,
@@ -100,7 +105,8 @@ WITH since AS (
         CASE WHEN NOT late THEN now END,
         CASE WHEN late THEN now END,
         CASE WHEN NOT late THEN window_start END,
-        CASE WHEN NOT late THEN %(tick_at)s::timestamptz END
+        CASE WHEN NOT late THEN window_end END,
+        CASE WHEN late THEN %(waited_for)s::text END
     FROM since, (
         SELECT now, coalesce(now > %(tick_at)s::timestamptz + make_interval(secs => %(late_after)s::float8), false)
         FROM (SELECT clock_timestamp()) AS clock (now)
@@ -112,19 +118,23 @@ WITH since AS (
         region_code = excluded.region_code, cron = excluded.cron, handler = excluded.handler,
         job_name = excluded.job_name, pod = excluded.pod, node = excluded.node,
         started_at = clock_timestamp(), finished_at = NULL, error_class = NULL, error_message = NULL,
-        window_start = (SELECT window_start FROM since), window_end = %(tick_at)s::timestamptz
+        window_start = (SELECT window_start FROM since), window_end = (SELECT window_end FROM since)
     WHERE run.state IN ('running', 'interrupted') AND run.lease_until <= clock_timestamp()
-    RETURNING run.state, run.reason, run.attempt, run.lease_until, run.window_start
+    RETURNING run.state, run.reason, run.attempt, run.lease_until, run.window_start, run.window_end
 )
-SELECT true AS mine, state, reason, attempt, lease_until, window_start FROM mine
+SELECT true AS mine, state, reason, attempt, lease_until, window_start, window_end FROM mine
 UNION ALL
-SELECT false, state, reason, attempt, lease_until, window_start FROM known WHERE NOT EXISTS (SELECT FROM mine)
+SELECT false, state, reason, attempt, lease_until, window_start, window_end FROM known
+WHERE NOT EXISTS (SELECT FROM mine)
 UNION ALL
-SELECT false, 'skipped', 'suspended', 0, NULL, NULL FROM counted
+SELECT false, 'skipped', 'suspended', 0, NULL, NULL, NULL FROM counted
 UNION ALL
-SELECT false, NULL, installation, 0, since, NULL FROM foreign_owner
+SELECT false, NULL, installation, 0, since, NULL, NULL FROM foreign_owner
 """
-"""A tick without a row is final if the ledger has counted the tick in a suspension, and is refused if another
+"""The window begins where the last one ended, and is not longer than `max_window`; a first window has no beginning and
+no limit (least() leaves out NULL).
+
+A tick without a row is final if the ledger has counted the tick in a suspension, and is refused if another
 installation owned the region's slot when the tick was due. The line of a refusal has no state; it has the owner and the
 time since when. A tick with a row goes on: whoever made the row was in the right.
 
@@ -153,15 +163,16 @@ WITH finished AS (
     UPDATE region_tick.job_run SET
         state = %(state)s::text, reason = %(reason)s::text, counts = %(counts)s::jsonb,
         error_class = %(error_class)s::text, error_message = %(error_message)s::text,
+        window_end = coalesce(%(fetched_until)s::timestamptz, window_end),
         finished_at = clock_timestamp(), lease_until = clock_timestamp()
     WHERE source = %(source)s::text AND region_id = %(region_id)s::text
       AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
       AND pod = %(pod)s::text AND attempt = %(attempt)s::integer
       AND state IS NOT DISTINCT FROM 'running' AND lease_until > clock_timestamp()
-    RETURNING source, region_id, handler, state, manual_uid, window_start, window_end
+    RETURNING source, region_id, handler, state, manual_uid, window_start, window_end, tick_at
 ), fetched AS (
-    INSERT INTO region_tick.region_cursor AS cursor (source, region_id, handler, window_start, window_end)
-    SELECT source, region_id, handler, window_start, window_end FROM finished
+    INSERT INTO region_tick.region_cursor AS cursor (source, region_id, handler, window_start, window_end, tick_at)
+    SELECT source, region_id, handler, window_start, window_end, tick_at FROM finished
     WHERE state = 'succeeded' AND manual_uid = '' AND (
         window_start IS NULL
         OR EXISTS (
@@ -169,7 +180,8 @@ WITH finished AS (
             WHERE known.source = finished.source AND known.region_id = finished.region_id
               AND known.handler = finished.handler))
     ON CONFLICT (source, region_id, handler) DO UPDATE SET
-        window_start = excluded.window_start, window_end = excluded.window_end, updated_at = clock_timestamp()
+        window_start = excluded.window_start, window_end = excluded.window_end, updated_at = clock_timestamp(),
+        tick_at = excluded.tick_at
     WHERE cursor.window_end < excluded.window_end
       AND coalesce(excluded.window_start <= cursor.window_end, true)
 )

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 from region_tick.contract import TERMINATION_GRACE_SECONDS, Reason, State
 from region_tick.fence import Ending
 from region_tick.handlers import LeaseLostError, Outcome, PermanentError, Tick, load
+from region_tick.handlers.calling import call
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -43,18 +44,28 @@ class HandlerHungError(Exception):
     """The handler was told to stop and did not end."""
 
 
-def listen_for_signals(timeout_seconds: int) -> SimpleQueue[Message]:
-    """Turn SIGTERM and SIGINT into messages, arm the failsafe, and return the queue of messages."""
+def listen_for_signals(seconds: float) -> SimpleQueue[Message]:
+    """Turn SIGTERM and SIGINT into messages, arm the failsafe, and return the queue of messages.
+
+    `seconds` is how long the process may run.
+    """
     messages: SimpleQueue[Message] = SimpleQueue()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         faulthandler.dump_traceback_later(FAILSAFE_SECONDS, exit=True)
         messages.put(Reason.TERMINATED)
 
-    faulthandler.dump_traceback_later(timeout_seconds + FAILSAFE_SECONDS, exit=True)
+    arm_failsafe(seconds, messages)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     return messages
+
+
+def arm_failsafe(seconds: float, messages: SimpleQueue[Message]) -> None:
+    """Have the failsafe end the process FAILSAFE_SECONDS after the next `seconds`, or now if it was told to end."""
+    faulthandler.dump_traceback_later(seconds + FAILSAFE_SECONDS, exit=True)
+    if not messages.empty():
+        faulthandler.dump_traceback_later(FAILSAFE_SECONDS, exit=True)
 
 
 def start_handler(name: str, tick: Tick, messages: SimpleQueue[Message]) -> Thread:
@@ -66,10 +77,7 @@ def start_handler(name: str, tick: Tick, messages: SimpleQueue[Message]) -> Thre
 
 def _run_handler(name: str, tick: Tick, messages: SimpleQueue[Message]) -> None:
     try:
-        outcome = load(name)(tick)
-        if not isinstance(outcome, Outcome | None):
-            raise PermanentError(f"handler {name!r} returned {outcome!r}: return an Outcome or None")
-        messages.put(outcome or Outcome())
+        messages.put(call(name, load(name), tick))
     except BaseException as error:
         messages.put(error)
 
@@ -83,8 +91,8 @@ def supervise(messages: SimpleQueue[Message], lease: Lease, tick: Tick) -> Endin
     until = tick.deadline
     while True:
         match _next_message(messages, None if stop_reason else lease, until=until):
-            case Outcome(counts, reason):
-                return Ending(state=State.SUCCEEDED, reason=reason, counts=counts)
+            case Outcome(counts, reason, fetched_until):
+                return Ending(state=State.SUCCEEDED, reason=reason, counts=counts, fetched_until=fetched_until)
             case LeaseLostError() as error:
                 return Ending(state=State.INTERRUPTED, reason=Reason.LEASE_LOST, error=error)
             case PermanentError() as error:

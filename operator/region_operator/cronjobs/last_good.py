@@ -16,7 +16,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from region_operator.regions.cron_field import ScheduleError
-from region_operator.regions.region import Bbox, RegionRow, parse_timeout
+from region_operator.regions.region import RegionRow
+from region_operator.regions.row_values import Bbox, parse_timeout
 from region_operator.regions.schedule import Schedule, parse_schedule
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def last_good(region_id: str, live: LiveCronJob) -> tuple[RegionRow, Schedule] |
     source, code, name, bbox, cron = texts.source, texts.code, texts.name, texts.bbox, texts.cron
     if not source or code is None or name is None or bbox is None or cron is None:
         return None
-    if texts.handler is None or texts.timeout is None:
+    if texts.handler is None or texts.timeout is None or texts.params is None:
         return None
     try:
         schedule = parse_schedule(cron)
@@ -40,7 +41,10 @@ def last_good(region_id: str, live: LiveCronJob) -> tuple[RegionRow, Schedule] |
         timeout = parse_timeout(texts.timeout or None)
     except ValueError:
         return None
-    return RegionRow(source, region_id, code, name, box, schedule.written, texts.handler or None, timeout), schedule
+    region = RegionRow(
+        source, region_id, code, name, box, schedule.written, texts.handler or None, timeout, texts.params or None
+    )
+    return region, schedule
 
 
 def placeholder(region_id: str, code: str, live: LiveCronJob) -> tuple[RegionRow, Schedule]:

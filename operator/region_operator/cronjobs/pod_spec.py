@@ -97,6 +97,10 @@ def _environment(
         Variable.REGION_BBOX: str(region.bbox) if region.bbox else "",
         Variable.REGION_CRON: schedule.source,
     }
+    if tick.max_window:
+        plain[Variable.MAX_WINDOW_SECONDS] = str(int(tick.max_window.total_seconds()))
+    if region.params:
+        plain[Variable.REGION_PARAMS] = region.params
     referred = {
         Variable.DATABASE_URL: {"secretKeyRef": {"name": tick.database_secret, "key": "DATABASE_URL"}},
         Variable.JOB_NAME: from_field("metadata.labels['batch.kubernetes.io/job-name']"),

@@ -35,9 +35,9 @@ _CONTAINERS = ("spec", "jobTemplate", "spec", "template", "spec", "containers")
 class Rendered:
     """The texts for which a CronJob was rendered. None: the text is unknown, because somebody changed the text.
 
-    `written` is the schedule as the row has it, if the row's schedule differs from `cron`. `handler` and `timeout` are
-    "" if the row had none. `ticks_for` is the code and the id of the region for which the CronJob ticks, None if
-    unknown.
+    `written` is the schedule as the row has it, if the row's schedule differs from `cron`. `handler`, `timeout` and
+    `params` are "" if the row had none. `ticks_for` is the code and the id of the region for which the CronJob ticks,
+    None if unknown.
     """
 
     source: str | None
@@ -48,6 +48,7 @@ class Rendered:
     written: str | None
     handler: str | None
     timeout: str | None
+    params: str | None
     ticks_for: tuple[str, str] | None
 
 
@@ -77,6 +78,9 @@ def read_rendered(cronjob: CronJob, applied: FieldSet | None, variables: dict[st
     def optional(name: str) -> str | None:
         return annotation(name) if name in owned.annotations or name in annotations else ""
 
+    def optional_variable(name: Variable) -> str | None:
+        return variable(name) if name in owned.variables or name in variables else ""
+
     source, code, region_id = variable(Variable.SOURCE), annotation(CODE_ANNOTATION), annotation(ID_ANNOTATION)
     schedule = cronjob.spec.schedule if owned.schedule else None
     return Rendered(
@@ -88,6 +92,7 @@ def read_rendered(cronjob: CronJob, applied: FieldSet | None, variables: dict[st
         written=annotation(SCHEDULE_ANNOTATION),
         handler=optional(HANDLER_ANNOTATION),
         timeout=optional(TIMEOUT_ANNOTATION),
+        params=optional_variable(Variable.REGION_PARAMS),
         ticks_for=(code, region_id) if code and region_id and source else None,
     )
 

@@ -105,7 +105,7 @@ VIEWS = {
         | {
             "region_code": "The region's code.",
             "suspended": "Whether the region is suspended now.",
-            "tick_at": "The tick that succeeded last; earlier if somebody set window_end of region_cursor back.",
+            "tick_at": "The tick that succeeded last, of those that carried the cursor on.",
             "finished_at": "When that tick ended; null: no tick has succeeded.",
         },
     ),

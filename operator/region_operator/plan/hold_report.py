@@ -8,7 +8,8 @@ from region_operator.durations import format_duration
 from region_operator.plan.changes import Change, Delete, Guarded
 from region_operator.plan.growth_guard import LEAST_GROWTH
 from region_operator.plan.plan import FACTOR
-from region_operator.regions.region import MAX_NAMED_REGIONS, printable
+from region_operator.regions.region import MAX_NAMED_REGIONS
+from region_operator.regions.row_values import printable
 from region_operator.scheduler import APPROVAL_ANNOTATION, KIND
 
 if TYPE_CHECKING:

@@ -36,7 +36,8 @@ from region_operator.cronjobs.last_good import last_good, placeholder
 from region_operator.plan.changes import ChangeReason, Delete, Desired, Guarded, Plan, Render, Wait, Write
 from region_operator.plan.comparison import write_for, write_last_good
 from region_operator.regions.cron_field import ScheduleError
-from region_operator.regions.region import MAX_NAMED_REGIONS, Quarantined, RegionRow, printable
+from region_operator.regions.region import MAX_NAMED_REGIONS, Quarantined, RegionRow
+from region_operator.regions.row_values import printable
 from region_operator.regions.schedule import parse_schedule
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from region_operator.cronjobs.labels import region_key
 from region_operator.plan.code_owners import find_code_owners
 from region_operator.plan.plan import RegionPlan, Row, group_by_region, plan_region, sum_up
-from region_operator.regions.region import Quarantined, printable
+from region_operator.regions.region import Quarantined
+from region_operator.regions.row_values import printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Hashable, Mapping, Sequence

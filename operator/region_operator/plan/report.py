@@ -14,7 +14,7 @@ from region_operator.plan.changes import ChangeReason, Delete, Guarded
 from region_operator.plan.forecast_report import summarize
 from region_operator.plan.guard_memory import GuardState
 from region_operator.plan.hold_report import explain_hold, region_code
-from region_operator.regions.region import printable
+from region_operator.regions.row_values import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

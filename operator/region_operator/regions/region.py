@@ -10,7 +10,8 @@ the row: at the API server, in the tick, or in a log line that nobody can read.
 - No two active rows may share a code. If rows share a code, the row whose CronJob already ticks for the code is the
   region. If no such row exists, or more than one, all rows of the code are quarantined.
 - A bounding box with min_lon > max_lon is valid: the box crosses the antimeridian (RFC 7946, section 5.2).
-- An empty handler or timeout is none, as NULL is: some clients write an empty text for "nothing".
+- An empty handler or timeout is none, as NULL is: some clients write an empty text for "nothing". So are empty params.
+- `params` is a JSON object, and small: it goes into the CronJob, and from there into the tick's environment.
 
 Whether `cron_schedule` is valid is left to `schedule`.
 """
@@ -19,28 +20,22 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
-from region_operator.durations import parse_duration
+from region_operator.regions.row_values import CORNERS, Bbox, parse_params, parse_timeout, printable, text_of
 from region_tick.text_encoding import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
+    from datetime import timedelta
 
 TEXT_LIMITS = {"id": 253, "code": 63, "name": 1000, "cron_schedule": 1000, "handler": 253}
 """How many characters a column may have. 63 is the limit of a label. The other limits exceed every need, far below the
 API server's limits: a schedule that lists every value of every field has fewer than 400 characters.
 """
 
-TIMEOUT_LIMITS = (timedelta(seconds=1), timedelta(days=1))
-"""The shortest and the longest timeout that a row may have."""
-
-_CORNERS = ("bbox_min_lon", "bbox_min_lat", "bbox_max_lon", "bbox_max_lat")
-ROUNDING = Decimal("1e-9")
-"""How far a corner may be beyond the limit, in degrees: a tenth of a millimetre, as floating point numbers round."""
 MAX_NAMED_REGIONS = 3
 """How many regions a message names at most. The message counts the rest."""
 _LINE_ENDS_AND_CONTROLS = frozenset({"Cc", "Zl", "Zp"})
@@ -49,42 +44,11 @@ _INVISIBLE = _LINE_ENDS_AND_CONTROLS | {"Cf"}
 
 
 @dataclass(frozen=True, slots=True)
-class Bbox:
-    """A bounding box in degrees. A tick gets the box as text: `min_lon,min_lat,max_lon,max_lat`."""
-
-    min_lon: Decimal
-    min_lat: Decimal
-    max_lon: Decimal
-    max_lat: Decimal
-
-    def __str__(self) -> str:
-        corners = (self.min_lon, self.min_lat, self.max_lon, self.max_lat)
-        return ",".join(format(corner.normalize() + 0, "f") for corner in corners)  # equal boxes have equal texts
-
-    @classmethod
-    def from_corners(cls, corners: Sequence[object]) -> Self | None:
-        """Read four corners in the order of the fields. Return None if all four are None.
-
-        Raises ValueError; the message says what to write instead.
-        """
-        if all(corner is None for corner in corners):
-            return None
-        if None in corners:
-            raise ValueError("bbox has some of its four corners but not all: fill in the others or set all to NULL")
-        box = cls(*(_parse_degrees(name, corner) for name, corner in zip(_CORNERS, corners, strict=True)))
-        if box.min_lat > box.max_lat:
-            raise ValueError(
-                f"bbox_min_lat {box.min_lat} is greater than bbox_max_lat {box.max_lat}: write the southern edge first"
-            )
-        return box
-
-
-@dataclass(frozen=True, slots=True)
 class RegionRow:
     """An active row of the region table that may be scheduled.
 
     `source` is the table's qualified name, `cron_schedule` the unchanged text of the row. If `handler` or `timeout` is
-    None, the RegionScheduler's handler or timeout applies.
+    None, the RegionScheduler's handler or timeout applies. `params` is a JSON object as text, None if the row has none.
     """
 
     source: str
@@ -95,6 +59,7 @@ class RegionRow:
     cron_schedule: str
     handler: str | None = None
     timeout: timedelta | None = None
+    params: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +94,8 @@ class CodeUsers:
 def parse_region(rows: Sequence[Mapping[str, Any]], users: CodeUsers | None, *, source: str) -> RegionRow | Quarantined:
     """Turn all rows of one id into one value. More than one row is a problem of the id.
 
-    A row's keys are the field names of `scheduler.Columns`; the keys `handler` and `timeout` may be missing. `users` is
+    A row's keys are the field names of `scheduler.Columns`; the keys `handler`, `timeout` and `params` may be
+    missing. `users` is
     None if no other region has the code.
     """
     row = rows[0]
@@ -147,46 +113,27 @@ def parse_region(rows: Sequence[Mapping[str, Any]], users: CodeUsers | None, *, 
     if handler is not None:
         problems += _problems_of_handler(str(handler))
     try:
-        bbox = Bbox.from_corners([row[corner] for corner in _CORNERS])
+        bbox = Bbox.from_corners([row[corner] for corner in CORNERS])
     except ValueError as error:
         problems.append(str(error))
     try:
         limit = parse_timeout(timeout)
     except ValueError as error:
         problems.append(str(error))
+    try:
+        params = parse_params(row.get("params"))
+    except ValueError as error:
+        problems.append(str(error))
     if problems:
         return Quarantined(region_id, printable(code), "; ".join(problems))
     return RegionRow(
         source=source, id=region_id, code=code, name=name, bbox=bbox, cron_schedule=cron,
-        handler=None if handler is None else str(handler), timeout=limit,
+        handler=None if handler is None else str(handler), timeout=limit, params=params,
     )  # fmt: skip
 
 
-def parse_timeout(value: object) -> timedelta | None:
-    """Read a row's timeout: a Go duration or a timedelta; None stays None. Raises ValueError, with the remedy."""
-    remedy = 'write a Go duration from 1s to 24h, e.g. "90s" or "1h30m", or NULL for that of the RegionScheduler'
-    try:
-        timeout = parse_duration(value)
-    except (ValueError, OverflowError):
-        timeout = value
-    if timeout is None:
-        return None
-    if not isinstance(timeout, timedelta):
-        raise ValueError(f'timeout "{printable(str(value))}" is not a duration: {remedy}')
-    if not TIMEOUT_LIMITS[0] <= timeout <= TIMEOUT_LIMITS[1]:
-        raise ValueError(f'timeout "{printable(str(value))}" is too short or too long: {remedy}')
-    return timeout
-
-
-def printable(text: str, *, limit: int = 80) -> str:
-    """Make a text fit for a message: one line, invisible characters escaped, cut to `limit` characters."""
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
 def _problems_of_values(row: Mapping[str, Any]) -> Iterator[str]:
-    for column in TEXT_LIMITS:
+    for column in (*TEXT_LIMITS, "params"):
         if isinstance(value := row.get(column), Unreadable):
             yield f'{column} "{printable(value)}" {value.problem}'
     if isinstance(row["id"], float | Decimal) and not Decimal(row["id"]).is_finite():
@@ -232,19 +179,3 @@ def _problems_of_text(column: str, text: str, refused: frozenset[str]) -> Iterat
     bad = None if text.isprintable() else next((char for char in text if unicodedata.category(char) in refused), None)
     if bad is not None:
         yield f'{column} "{printable(text)}" has a character that cannot be seen, U+{ord(bad):04X}: take it out'
-
-
-def _parse_degrees(column: str, corner: object) -> Decimal:
-    limit = Decimal(180 if column.endswith("lon") else 90)
-    try:
-        degrees = Decimal(str(corner))  # by the text: Decimal(0.1) has 55 digits
-    except InvalidOperation:
-        degrees = Decimal("NaN")
-    if not (degrees.is_finite() and -limit - ROUNDING <= degrees <= limit + ROUNDING):
-        raise ValueError(f"{column} {printable(str(corner))} is not a place: write degrees, -{limit} to {limit}")
-    return max(-limit, min(degrees, limit))
-
-
-def text_of(value: object) -> str:
-    """Return the text of a column's value, "" for NULL."""
-    return "" if value is None else str(value)

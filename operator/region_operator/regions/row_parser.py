@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from region_operator.regions.region import CodeUsers, parse_region, text_of
+from region_operator.regions.region import CodeUsers, parse_region
+from region_operator.regions.row_values import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence

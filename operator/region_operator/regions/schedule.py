@@ -75,11 +75,13 @@ class Schedule:
         return timedelta(days=len(_LEAP_YEAR)) / (days * len(self.hours) * len(self.minutes))
 
     def start_deadline(self) -> timedelta:
-        """Return how late a tick may start: a third of the shortest interval, at most 5 minutes, in whole seconds.
+        """Return how late a tick may start: a third of the shortest interval, at most 5 minutes; of an interval of more
+        than 2 hours, a 24th: an hour for a daily tick. Whole seconds.
 
         No lower limit is needed: the densest schedule, every minute, gives 20 seconds.
         """
-        return min(self.shortest_interval() / 3, timedelta(minutes=5))
+        interval = self.shortest_interval()
+        return min(interval / 3, max(timedelta(minutes=5), interval / 24))
 
 
 _LONGEST_MONTH = dict(enumerate((31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), start=1))

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DataError, DBAPIError, ProgrammingError
 from region_operator.database.engine import first_line, is_away, transaction
 from region_operator.database.region_table import Trigger, look_at_trigger
 from region_operator.database.table_version import read_table_version
-from region_operator.regions.region import text_of
+from region_operator.regions.row_values import text_of
 from region_operator.regions.slots import ALL_SLOTS, slot_of
 from region_operator.runtime.slices import run_in_slices
 from region_tick.contract import SCHEMA
@@ -199,12 +199,18 @@ def _check_slots(table: Table, rows: Sequence[Mapping[str, Any]], slots: Slots) 
 def _select(table: Table, columns: Columns, slots: Slots) -> sa.Select[Any]:
     names = columns.model_dump(exclude_none=True)
     active = sa.column(names.pop("active"), sa.Boolean)
-    selected: list[sa.Label[Any]] = [sa.column(name).label(key) for key, name in names.items()]
+    selected: list[sa.Label[Any]] = [_selected(key, name) for key, name in names.items()]
     query = sa.select(*selected).select_from(sa.table(table.name, schema=table.schema)).where(active)
     if slots != ALL_SLOTS:
         wanted = sa.any_(sa.literal(sorted(slots), sa.ARRAY(sa.Integer)))
         query = query.where(_slot(selected[0].element) == wanted if slots else sa.false())
     return query.order_by(selected[0])
+
+
+def _selected(key: str, name: str) -> sa.Label[Any]:
+    """Return a column under its key. Params are read as Postgres writes them: Python would round their numbers."""
+    column: sa.ColumnElement[Any] = sa.column(name)
+    return (sa.cast(column, sa.Text) if key == "params" else column).label(key)
 
 
 def _slot(region_id: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:

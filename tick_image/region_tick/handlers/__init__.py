@@ -1,26 +1,31 @@
 """Defines what a handler gets (Tick), what a handler returns (Outcome), and how a handler's name becomes code (load).
 
-A handler is a callable that takes a Tick. To return an Outcome or None means that the tick's work is done. To raise an
-error means that the work is not done: PermanentError if another attempt cannot help, any other error if another attempt
-may help. A handler that ends early because `tick.stopping` is set raises an error too, most simply by `tick.check()`.
-A process runs one handler, in a thread of its own; other threads supervise the handler and renew the tick's lease.
+A handler is a function of a Tick, plain or `async def`. To return an Outcome or None means that the work is done. To
+raise an error means that the work is not done: PermanentError if another attempt cannot help, any other error if
+another attempt may help. A handler that ends early because `tick.stopping` is set raises an error too, most simply by
+`tick.check()`. A process runs one handler, in a thread of its own; other threads supervise the handler and renew the
+tick's lease.
 """
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from operator import index
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from region_tick.contract import ExitCode, Reason
+from region_tick.handlers.values import BoundingBox as BoundingBox
+from region_tick.handlers.values import Region as Region  # noqa: TC001 - for importers
+from region_tick.handlers.values import Window as Window  # noqa: TC001 - for importers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
-    from datetime import datetime
-    from decimal import Decimal
     from logging import Logger
     from threading import Event
 
@@ -33,6 +38,8 @@ BUILT_IN = {
 }
 ENTRY_POINTS = "region_tick.handlers"
 """The entry point group in which a Python package may register handlers under plain names."""
+HANDLERS_FOLDER = "/handlers"
+"""The image's folder for the user's modules. It is looked through last, so that no module there hides another one."""
 
 
 class PermanentError(Exception):
@@ -42,7 +49,7 @@ class PermanentError(Exception):
 
 
 class UnknownHandlerError(PermanentError):
-    """A handler's name leads to no callable. The message lists the valid names."""
+    """A handler's name leads to no callable, or its module fails when imported. The message says what to write."""
 
     exit_code = ExitCode.CONFIGURATION
 
@@ -56,36 +63,6 @@ class LeaseLostError(Exception):
 
     A handler lets this error pass: another attempt does the tick, or will.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class BoundingBox:
-    """A region's bounds in degrees (WGS 84). A box across the antimeridian has min_lon > max_lon."""
-
-    min_lon: Decimal
-    min_lat: Decimal
-    max_lon: Decimal
-    max_lat: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
-    """A row of the region table, as the operator last saw it."""
-
-    id: str
-    code: str
-    name: str
-    bbox: BoundingBox | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """The span of time for which a tick fetches data: from `start` (inclusive) to `end` (exclusive), both UTC."""
-
-    start: datetime | None
-    """The end of the last window that this handler fetched for the region; None before the first window."""
-    end: datetime
-    """The tick's tick_at. If a later tick was faster, `end` equals `start`, and nothing is to be fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +102,30 @@ class Tick:
     """
     log: Logger
     """A logger whose lines already have the tick's keys."""
+    source: str = ""
+    """The region table's qualified name, e.g. `public.region_index`."""
+    manual_uid: str = ""
+    """What tells a manual run from others: the uid of its Job. Empty for a scheduled tick."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """The region's own parameters, from the column that `spec.source.columns.params` names; empty for NULL."""
+
+    @property
+    def manual(self) -> bool:
+        """Whether somebody started this run, and not the schedule."""
+        return bool(self.manual_uid)
+
+    @property
+    def key(self) -> str:
+        """A text of 59 letters, digits and `-` that all attempts of this tick share, and no other run of the database.
+
+        Send it along with effects outside of the database, so that the receiver knows a repetition from a new run.
+        """
+        from hashlib import sha256  # only a handler that asks for the key pays for the import
+
+        minute = self.tick_at.astimezone(UTC)
+        parts = (self.source, self.region.id, minute.isoformat(), self.manual_uid)
+        digest = sha256("\0".join(parts).encode(errors="backslashreplace")).hexdigest()
+        return f"{minute:%Y%m%dT%H%MZ}-{digest[:44]}"
 
     def remaining(self) -> float:
         """Return the seconds until the deadline, or 0.0 after the deadline."""
@@ -138,39 +139,91 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a handler. Raises TypeError for counts or a reason that job_run cannot store."""
+    """The result of a handler. Raises TypeError or ValueError for what job_run cannot store."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Numbers for job_run.counts, e.g. {"fetched": 12, "not_modified": 40}."""
+    """Numbers for job_run.counts, e.g. {"fetched": 12, "not_modified": 40}. True counts as 1, False as 0."""
     reason: str = Reason.OK
+    fetched_until: datetime | None = None
+    """Up to when the handler fetched, if not to the end of the window: a time with a zone, inside the window. The next
+    tick's window begins there.
+    """
 
     def __post_init__(self) -> None:
-        for name, count in self.counts.items():
-            if not (isinstance(name, str) and isinstance(count, int)):
-                raise TypeError(f"Outcome.counts has {name!r}: {count!r}; give it names (str) with whole numbers (int)")
+        object.__setattr__(self, "counts", {name: _whole(name, count) for name, count in self.counts.items()})
         if not isinstance(self.reason, str):
             raise TypeError(f"Outcome.reason is {self.reason!r}; give it a text (str)")
+        until = self.fetched_until
+        if until is not None:
+            if not isinstance(until, datetime):
+                raise TypeError(f"Outcome.fetched_until is {until!r}; give it a datetime with a time zone")
+            if until.tzinfo is None:
+                raise ValueError(f"Outcome.fetched_until {until.isoformat()} has no time zone: give it one, e.g. UTC")
+            object.__setattr__(self, "fetched_until", until.astimezone(UTC))
+
+    def check_within(self, window: Window) -> None:
+        """Raise PermanentError if `fetched_until` is outside of the window."""
+        until = self.fetched_until
+        if until is None or (window.start or until) <= until <= window.end:
+            return
+        begin = window.start.isoformat() if window.start else "the beginning"
+        raise PermanentError(
+            f"Outcome.fetched_until {until.isoformat()} is outside of the tick's window, which goes from {begin} to "
+            f"{window.end.isoformat()}: give a time in it, or leave it out if all of the window is fetched"
+        )
 
 
-Handler: TypeAlias = Callable[[Tick], Outcome | None]
+def _whole(name: object, count: object) -> int:
+    if isinstance(name, str):
+        try:
+            return index(count)  # type: ignore[arg-type]
+        except TypeError:
+            pass
+    raise TypeError(f"Outcome.counts has {name!r}: {count!r}; give it names (str) with whole numbers (int)")
+
+
+Handler: TypeAlias = Callable[[Tick], "Outcome | Coroutine[Any, Any, Outcome | None] | None"]
 
 
 def load(name: str) -> Handler:
     """Return the handler with a name: a built-in, `module:function`, or an entry point of the group ENTRY_POINTS.
 
-    Raises UnknownHandlerError, also for an ImportError in the handler's module. Other errors of the import pass
-    through.
+    Raises UnknownHandlerError, also for any error that the handler's module raises when imported.
     """
     target = BUILT_IN.get(name) or (name if ":" in name else _entry_point_target(name))
     try:
-        handler = resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UnknownHandlerError(f"handler {name!r} cannot be loaded from {target!r}: {error}; {_remedy()}") from error
-    if not callable(handler):
-        raise UnknownHandlerError(
-            f"handler {name!r} is {type(handler).__qualname__}, which cannot be called; {_remedy()}"
-        )
-    return cast("Handler", handler)
+        return load_callable(target)
+    except UnknownHandlerError as error:
+        raise UnknownHandlerError(f"handler {name!r} {error}; {_remedy()}") from error.__cause__
+
+
+def load_callable(target: str) -> Callable[..., Any]:
+    """Return what `module:function` names, from an installed module or one in HANDLERS_FOLDER.
+
+    Raises UnknownHandlerError; the message is the end of a sentence about the name.
+    """
+    if HANDLERS_FOLDER not in sys.path:
+        sys.path.append(HANDLERS_FOLDER)
+    try:
+        found = resolve_name(target)
+    except Exception as error:
+        what = f"{error}" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise UnknownHandlerError(f"cannot be loaded from {target!r}: {what}{_hidden(target)}") from error
+    if not callable(found):
+        raise UnknownHandlerError(f"is {type(found).__qualname__}, which cannot be called")
+    return cast("Callable[..., Any]", found)
+
+
+def _hidden(target: str) -> str:
+    """Return a hint if a module of the user's has the name of a module that is found before it."""
+    from pathlib import Path  # only a wrong name pays for the import
+
+    name = target.partition(":")[0].partition(".")[0]
+    found = getattr(sys.modules.get(name), "__file__", None)
+    own = [file for folder in (HANDLERS_FOLDER, Path.cwd()) if (file := Path(folder, f"{name}.py")).is_file()]
+    if name not in sys.modules or not own or Path(found or "").resolve() in [file.resolve() for file in own]:
+        return ""
+    return f" (this is {found or 'a part of Python'}, and not your {own[0]}: give your module another name)"
 
 
 def _entry_point_target(name: str) -> str:

@@ -6,7 +6,7 @@ The rows that are final already count as counted: the metrics begin with this re
 from alembic import op
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 
 
 def upgrade() -> None:

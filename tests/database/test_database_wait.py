@@ -1,0 +1,160 @@
+"""A claim waits for a database that is away, as in a failover, and not for one that will never let the tick in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from devcluster.postgres import Postgres
+from region_operator.database.migrate import migrate
+from region_tick.contract import ExitCode
+from region_tick.database_url import DatabaseUrl
+from region_tick.database_wait import pause_seconds
+from tests.database.tick_process import SHORT_LEASE, Ticks
+from tests.harness.long import rounds
+from tests.harness.ticks import Observer, ago
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OUTAGE_SECONDS = rounds(4.0, long=120.0)
+REGIONS = 6
+EFFECT = "CREATE TABLE effect (attempt integer)"
+
+
+@pytest.fixture(scope="module")
+def fallible() -> Iterator[Postgres]:
+    """A server of its own, migrated, that a test may stop."""
+    with Postgres.temporary() as server:
+        server.start()
+        asyncio.run(migrate(DatabaseUrl.parse(server.url())))
+        yield server
+
+
+@pytest.fixture
+def server(fallible: Postgres) -> Iterator[Postgres]:
+    """The server, running and without rows."""
+    with psycopg.connect(fallible.url(), autocommit=True) as connection:
+        connection.execute("TRUNCATE region_tick.job_run, region_tick.region_cursor")
+        connection.execute("DROP TABLE IF EXISTS effect")
+    yield fallible
+    if not fallible.running:
+        fallible.start()
+
+
+@pytest.mark.long
+def test_a_failover_loses_no_tick_and_does_none_twice(server: Postgres, tmp_path: Path) -> None:
+    """Some ticks come before it and are in mid-work, the others come while the database is away."""
+    with closing(Observer(server.url()).connection) as connection:
+        connection.execute(EFFECT)
+    ticks = Ticks(tmp_path, server.url())
+    working = ticks.start(*SHORT_LEASE, "patience=0.2", handler="until_released", REGION_ID="working")
+    working.until("working")
+    server.stop()
+    came = [ticks.start(handler="finishes", REGION_ID=str(number)) for number in range(REGIONS)]
+    for process in came:
+        process.until("database away")
+    time.sleep(OUTAGE_SECONDS)
+    assert working.exit_code() == ExitCode.AGAIN
+    retry = ticks.start(handler="until_released", REGION_ID="working")
+    retry.until("database away")
+    ticks.release()
+    server.start()
+    assert [process.exit_code() for process in (*came, retry)] == [ExitCode.FINAL] * (REGIONS + 1)
+    assert {process.event("database answers")["waited_seconds"] > 1 for process in came} == {True}
+    with closing(Observer(server.url()).connection) as connection:
+        assert connection.execute("SELECT count(*) FROM effect").fetchone() == (REGIONS,)
+        rows = connection.execute("SELECT region_id, state FROM region_tick.job_run").fetchall()
+    assert len(rows) == REGIONS + 1
+    assert {state for _, state in rows} == {"succeeded"}
+
+
+def test_the_time_of_the_tick_counts_from_when_the_database_answers(server: Postgres, tmp_path: Path) -> None:
+    """Its timeout is shorter than the outage, and its start deadline is longer."""
+    ticks = Ticks(tmp_path, server.url())
+    server.stop()
+    process = ticks.start(handler="seen", TIMEOUT_SECONDS="2")
+    process.until("database away")
+    time.sleep(3)
+    server.start()
+    assert process.exit_code() == ExitCode.FINAL
+    assert 0 < process.event("seen")["remaining"] <= 2
+
+
+def test_a_tick_that_is_late_says_what_it_waited_for(server: Postgres, tmp_path: Path) -> None:
+    ticks = Ticks(tmp_path, server.url())
+    server.stop()
+    process = ticks.start(START_DEADLINE_SECONDS="15", tick_at=ago(minutes=10))
+    process.until("database away")
+    server.start()
+    assert process.exit_code() == ExitCode.FINAL
+    observer = Observer(server.url())
+    with closing(observer.connection):
+        row = observer.row()
+    assert (row["state"], row["reason"]) == ("skipped", "late")
+    assert "s after the minute, and waited" in row["error_message"]
+    assert "s for the database: connection" in row["error_message"]
+    assert process.event("final")["detail"] == row["error_message"]
+
+
+def test_sigterm_ends_the_wait(server: Postgres, tmp_path: Path) -> None:
+    ticks = Ticks(tmp_path, server.url())
+    server.stop()
+    process = ticks.start()
+    process.until("database away")
+    process.popen.terminate()
+    assert process.exit_code() == ExitCode.AGAIN
+    assert process.event("not claimed")["reason"] == "terminated"
+
+
+def test_a_standby_that_is_read_only_is_waited_for(database: str, tmp_path: Path, observer: Observer) -> None:
+    name = observer.connection.info.dbname
+    observer.connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+    process = Ticks(tmp_path, database).start()
+    process.until("database away")
+    observer.connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
+    assert process.exit_code() == ExitCode.FINAL
+    assert "read-only transaction" in process.event("database away")["error"]
+
+
+def test_a_server_without_a_free_connection_is_waited_for(server: Postgres, tmp_path: Path) -> None:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS crowded")
+        connection.execute("CREATE ROLE crowded LOGIN SUPERUSER PASSWORD 'x'")
+        connection.execute("ALTER ROLE crowded NOSUPERUSER CONNECTION LIMIT 0")
+        url = urlsplit(server.url())
+        ticks = Ticks(tmp_path, url._replace(netloc=f"crowded:x@{url.hostname}:{url.port}").geturl())
+        process = ticks.start()
+        process.until("database away")
+        connection.execute("ALTER ROLE crowded SUPERUSER CONNECTION LIMIT -1")
+        assert process.exit_code() == ExitCode.FINAL
+        assert "too many connections" in process.event("database away")["error"]
+
+
+@pytest.mark.parametrize("wrong", ["password", "database", "role", "tls"])
+def test_what_nobody_mends_is_not_waited_for(wrong: str, database: str, tmp_path: Path) -> None:
+    url = urlsplit(database)
+    place = f"{url.hostname}:{url.port}"
+    urls = {
+        "password": url._replace(netloc=f"nobody_here:wrong@{place}"),
+        "database": url._replace(path="/no_such_database"),
+        "role": url._replace(netloc=f"no_such_role@{place}"),
+        "tls": url._replace(query="sslmode=require"),
+    }
+    process = Ticks(tmp_path, urls[wrong].geturl()).start()
+    assert process.exit_code() == ExitCode.AGAIN
+    assert [event["event"] for event in process.events()] == ["database failed"]
+
+
+def test_pauses_grow_and_stay_short() -> None:
+    pauses = [pause_seconds(failures, share=1.0) for failures in range(1, 2000)]
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (0.5, 4.0)
+    assert pause_seconds(1, share=0.0) == 0.25
