@@ -16,47 +16,36 @@ refresh is what a person asks for by the button of the user interface; its time 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.argocd_ground import NAMESPACE, PATH, Ground, ground
 from benchmarks.finished_jobs import finish_one_tick_each
-from benchmarks.operator_under_test import Operator, cpu_seconds, peak_megabytes, wait_until
+from benchmarks.operator_under_test import cpu_seconds, peak_megabytes, wait_until
 from benchmarks.simulated_kubelet import running_kubelet
-from devcluster import start_local
-from devcluster.postgres import Postgres
 from tests.harness.argocd import argocd, documented_exclusions, excluding
 from tests.harness.argocd_application import Application
 from tests.harness.argocd_tree import read_tree
-from tests.harness.cluster import install
-from tests.harness.kubectl import Kubectl
-from tests.harness.operator_process import CHECKOUT
-from tests.harness.regions import EVERY_MINUTE, ONCE_A_YEAR, add_regions
-from tests.harness.repository import Repository
+from tests.harness.regions import EVERY_MINUTE, ONCE_A_YEAR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from tests.harness.argocd import ArgoCd
+    from tests.harness.repository import Repository
 
-NAME = NAMESPACE = "region-tick"
-PATH = "examples/gitops"
-EXAMPLE = f"{PATH}/regionscheduler.yaml"
-CONCURRENCY = 100
+NAME = "region-tick"
 REFRESHES = 5
 SETTLE_SECONDS = 30
 RECONCILED = "argocd_app_reconcile_count"
 STANDING_SECONDS = 60
-FILL_SECONDS = 1200
 OFF = "resource.ignoreResourceUpdatesEnabled"
 IGNORE = "resource.customizations.ignoreResourceUpdates."
 JOBS_AND_PODS = "- {apiGroups: [batch], kinds: [Job]}\n- {apiGroups: [''], kinds: [Pod]}\n"
@@ -94,38 +83,6 @@ STANDING = (AS_SHIPPED, WITHOUT_JOBS, WITHOUT_ALL, ORPHANS)
 NONE_OF_THEM = dict.fromkeys({key for case in TICKING for key in case.settings})
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """Where it is measured: the cluster, the database, the operator, and the repository that Argo CD follows."""
-
-    kubectl: Kubectl
-    url: str
-    operator: Operator
-    repository: Repository
-    folder: Path
-
-    def fill(self, regions: int, cron: str) -> None:
-        """Add the regions, and wait until the operator follows all of them."""
-        add_regions(self.url, regions, cron=cron)
-        wait_until(lambda: len(self.operator.logged("added")) == regions, seconds=FILL_SECONDS)
-
-    def commit(self, case: Case) -> str:
-        """Have Git say what a case says. Return the commit's name."""
-        body = yaml.safe_load((CHECKOUT / EXAMPLE).read_text())
-        body["spec"] |= {"concurrency": CONCURRENCY, **case.spec}
-        body["metadata"]["annotations"]["case"] = case.name
-        (self.repository.folder / EXAMPLE).write_text(yaml.safe_dump(body))
-        return self.repository.commit(case.name)
-
-    def follows(self) -> bool:
-        """Whether the operator has followed what Git says."""
-        found = self.kubectl.scheduler()
-        observed = found.get("status", {}).get("observedGeneration")
-        return bool(
-            found and observed == found["metadata"]["generation"] and self.kubectl.ready().get("status") == "True"
-        )
-
-
 def main() -> int:
     """Measure and print."""
     kind, *numbers = sys.argv[1:]
@@ -140,27 +97,6 @@ def main() -> int:
     else:
         raise SystemExit(f"{kind!r}: ticking or standing")
     return 0
-
-
-@contextmanager
-def ground() -> Iterator[Ground]:
-    """Start everything but Argo CD. Git has the example's RegionScheduler, and the cluster has it already."""
-    with (
-        start_local(f"bench-{os.getpid()}", node=False) as cluster,
-        Postgres.temporary() as server,
-        tempfile.TemporaryDirectory() as text,
-    ):
-        install(cluster)
-        kubectl, folder = Kubectl(cluster.kubeconfig, NAMESPACE), Path(text)
-        kubectl("create", "namespace", NAMESPACE)
-        repository = Repository(folder / "repository")
-        repository.take(EXAMPLE)
-        os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
-        environment = {"DATABASE_URL": server.url(), "POD_NAMESPACE": NAMESPACE, "BOOTSTRAP": "false"}
-        kubectl("apply", "-f", str(CHECKOUT / EXAMPLE))
-        with Operator(folder, environment) as operator:
-            wait_until(lambda: operator.logged("reconciled"))
-            yield Ground(kubectl, server.url(), operator, repository, folder)
 
 
 async def ticking(place: Ground, regions: int, minutes: int) -> list[list[str]]:
@@ -179,7 +115,7 @@ def standing(place: Ground, regions: int) -> list[list[str]]:
 
 def measure(place: Ground, case: Case, seconds: float) -> list[str]:
     """Measure a case from a full minute on, after SETTLE_SECONDS and more. Return a row of the table."""
-    commit = place.commit(case)
+    commit = place.commit(case.name, case.spec)
     folder = place.folder / str(len(list(place.folder.iterdir())))
     settings = {**NONE_OF_THEM, **case.settings, **excluding(case.exclusions)}
     with argocd(place.kubectl.kubeconfig, folder, settings) as argo:
@@ -188,13 +124,14 @@ def measure(place: Ground, case: Case, seconds: float) -> list[str]:
         wait_until(place.follows)
         time.sleep(SETTLE_SECONDS + 60 - (time.time() + SETTLE_SECONDS) % 60)
         controller = pid_of_controller(argo)
-        began, before, cpu_before = time.monotonic(), argo.metric(RECONCILED), cpu_seconds(controller)
+        began, before = time.monotonic(), (place.ticks(), argo.metric(RECONCILED), cpu_seconds(controller))
         time.sleep(seconds)
-        passed = (time.monotonic() - began) / 60
-        reconciled, cpu = argo.metric(RECONCILED) - before, cpu_seconds(controller) - cpu_before
+        after = (place.ticks(), argo.metric(RECONCILED), cpu_seconds(controller))
+        minutes = (time.monotonic() - began) / 60
+        ticks, reconciled, cpu = ((new - old) / minutes for new, old in zip(after, before, strict=True))
         refresh, tree = seconds_of_a_refresh(argo, application), read_tree(argo, NAME)
         row = [
-            *(f"{reconciled / passed:.0f}", f"{1000 * cpu / passed / 60:.0f}", f"{refresh:.2f} s"),
+            *(f"{ticks:.0f}", f"{reconciled:.0f}", f"{1000 * cpu / 60:.0f}", f"{refresh:.2f} s"),
             *(f"{peak_megabytes(controller):.0f} MB", f"{tree.nodes}", f"{tree.json_bytes / 1e3:.0f} kB"),
             *(f"{tree.stored_bytes / 1e3:.0f} kB", f"{application.sync}, {application.health}"),
         ]
@@ -236,7 +173,18 @@ def seconds_of_a_refresh(argo: ArgoCd, application: Application) -> float:
 
 def show(title: str, rows: list[list[str]]) -> None:
     """Print the table."""
-    columns = ("", "RECONCILIATIONS/MIN", "mCPU", "REFRESH", "MEMORY", "NODES", "JSON", "IN REDIS", "APPLICATION")
+    columns = (
+        "",
+        "TICKS/MIN",
+        "RECONCILIATIONS/MIN",
+        "mCPU",
+        "REFRESH",
+        "MEMORY",
+        "NODES",
+        "JSON",
+        "IN REDIS",
+        "APPLICATION",
+    )
     table = Table(*columns, title=title, box=None, title_justify="left")
     for row in rows:
         table.add_row(*row)

@@ -119,7 +119,7 @@ def argocd(kubeconfig: Path, folder: Path, settings: Mapping[str, str | None] | 
         def start(name: str, port: int, *arguments: str) -> None:
             program = shutil.which(name, path=environment["PATH"]) or name
             running.enter_context(attached([program, *arguments], log=folder / f"{name}.log", environment=environment))
-            eventually(lambda: _listens(port), what=f"{name} listens", seconds=60)
+            eventually(lambda: _listens(port), what=f"{name} listens", seconds=120)
 
         nothing_on_disk = ("--save", "", "--appendonly", "no", "--dir", str(folder))
         start("redis-server", redis, "--bind", "127.0.0.1", "--port", str(redis), *nothing_on_disk)
@@ -136,9 +136,9 @@ def argocd(kubeconfig: Path, folder: Path, settings: Mapping[str, str | None] | 
 
 
 def uninstall(kubectl: Kubectl) -> None:
-    """Take out of a cluster what `argocd` installed."""
-    kubectl("delete", "--kustomize", str(_manifests() / "crds"), "--timeout=60s")
-    kubectl("delete", "namespace", NAMESPACE, "--timeout=60s")
+    """Delete what `argocd` installed into a cluster; the cluster takes its time for that."""
+    kubectl("delete", "--kustomize", str(_manifests() / "crds"), "--wait=false")
+    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 def documented_exclusions() -> str:
@@ -182,7 +182,7 @@ def _install(kubectl: Kubectl, settings: Mapping[str, str | None]) -> None:
     kubectl("patch", "configmap", "argocd-cm", "--type=merge", "--patch", json.dumps({"data": settings}))
     kubectl("patch", "secret", "argocd-secret", "--patch", '{"stringData": {"server.secretkey": "of a test"}}')
     served = "applications.argoproj.io,appprojects.argoproj.io"
-    eventually(lambda: not kubectl.fails("get", served), what=f"{served} are served")
+    eventually(lambda: not kubectl.fails("get", served), what=f"{served} are served", seconds=120)
     kubectl("apply", "-f", "-", stdin=json.dumps(PROJECT))
 
 
