@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from datetime import UTC
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -15,6 +19,8 @@ from tests.harness.ticks import CRONJOB, SOURCE, Observer, ago, variables
 
 if TYPE_CHECKING:
     from tests.database.tick_process import Ticks
+
+DOCKERFILE = Path(__file__).parents[2] / "Dockerfile.tick"
 
 
 def test_poke_is_one_row_and_one_line(ticks: Ticks, observer: Observer) -> None:
@@ -131,6 +137,26 @@ def test_a_module_with_the_name_of_one_of_pythons_breaks_no_tick(ticks: Ticks, o
     ticks.processes.append(process)
     assert process.exit_code() == ExitCode.CONFIGURATION
     assert "queue.py: give your module another name" in observer.rows()[-1]["error_message"]
+
+
+def test_with_the_images_settings_no_module_of_a_handler_hides_one_that_starts_python(
+    ticks: Ticks, observer: Observer
+) -> None:
+    """Some are imported before any line of the tick's runs."""
+    [settings] = re.findall(r"^ENV (.*PYTHON.*)$", DOCKERFILE.read_text(), re.MULTILINE)
+    for name in ("runpy", "pkgutil", "signal", "queue", "typing"):
+        (ticks.folder / f"{name}.py").write_text("raise RuntimeError('hidden')\n")
+    environment = variables(ticks.database, HANDLER="their_handlers:permanent")
+    image = dict(word.split("=") for word in settings.split())
+    done = subprocess.run(
+        [sys.executable, "-m", "region_tick"],
+        cwd=ticks.folder,
+        env=environment | image | {"PYTHONPATH": str(DOCKERFILE.parent / "tick_image")},
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == ExitCode.DATA
+    assert observer.row()["error_message"] == "cannot be done"
 
 
 def test_a_window_that_is_cut_is_told_of(ticks: Ticks) -> None:

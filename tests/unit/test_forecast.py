@@ -41,9 +41,15 @@ def test_without_regions_all_fits() -> None:
 
 
 def test_a_common_minute_of_many_does_not_fit_and_its_worst_minute_is_named() -> None:
-    found = forecast(["0 14 * * *"] * 500 + ["0 15 * * *"] * 300 + ["0 16 * * *"] * 30)
+    texts = ["0 14 * * *"] * 500 + ["0 15 * * *"] * 300 + ["0 16 * * *"] * 30
+    found = forecast(texts, tick={"startDeadline": "5m"})
     assert (found.lost > 250, found.late > 200, found.fits) == (True, True, False)
     assert [minute.at.hour for minute in found.worst(5)] == [14, 15]
+
+
+def test_a_daily_tick_may_wait_for_an_hour() -> None:
+    assert forecast(["0 14 * * *"] * 2_500).fits
+    assert not forecast(["0 14 * * *"] * 3_500).fits
 
 
 def test_more_slots_or_a_later_start_deadline_or_a_hash_let_it_fit() -> None:
@@ -83,7 +89,7 @@ def test_long_ticks_need_more_slots() -> None:
     [
         ["*/5 * * * *"] * 400,
         ["* * * * *"] * 90 + ["0 * * * *"] * 300 + ["H/7 * * * *"] * 300,
-        ["H H * * *"] * 3_000 + ["30 12 * * *"] * 700,
+        ["H H * * *"] * 3_000 + ["30 12 * * *"] * 4_000,
     ],
 )
 def test_the_same_schedules_have_the_same_forecast_at_any_hour(texts: list[str]) -> None:

@@ -103,6 +103,14 @@ def test_a_handler_or_timeout_that_somebody_wrote_is_not_known(name: str) -> Non
     assert read_back(PARIS.id, cronjob) is None
 
 
+def test_a_cronjob_of_a_release_without_params_is_read_back() -> None:
+    cronjob = rendered()
+    container = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    newer = (Variable.REGION_PARAMS, Variable.MAX_WINDOW_SECONDS)
+    container["env"] = [item for item in container["env"] if item["name"] not in newer]
+    assert read_back(PARIS.id, applied(cronjob)) == (PARIS, EVERY_FIVE)
+
+
 def test_params_that_somebody_wrote_are_not_known() -> None:
     cronjob = rendered(replace(PARIS, params='{"depth": 3}'))
     taken = applied(cronjob, but=(variable(Variable.REGION_PARAMS),))

@@ -57,7 +57,7 @@ class Variable(StrEnum):
     START_DEADLINE_SECONDS = "TICK_START_DEADLINE_SECONDS"
     """How late the tick may start, in whole seconds after the scheduled minute."""
     MAX_WINDOW_SECONDS = "TICK_MAX_WINDOW_SECONDS"
-    """How much time a tick's window may cover, in whole seconds. Unset: any time."""
+    """How much time a tick's window may cover, in whole seconds. Empty: any time."""
     REGION_ID = "REGION_ID"
     """The region's id."""
     REGION_CODE = "REGION_CODE"
@@ -69,7 +69,7 @@ class Variable(StrEnum):
     REGION_CRON = "REGION_CRON"
     """The cron expression that the tick belongs to, as the region's row has it."""
     REGION_PARAMS = "REGION_PARAMS"
-    """The region's parameters, a JSON object. Unset: the region has none."""
+    """The region's parameters, a JSON object. Empty: the region has none."""
 
 
 class ExitCode(IntEnum):

@@ -96,11 +96,9 @@ def _environment(
         Variable.REGION_NAME: region.name,
         Variable.REGION_BBOX: str(region.bbox) if region.bbox else "",
         Variable.REGION_CRON: schedule.source,
+        Variable.MAX_WINDOW_SECONDS: str(int(tick.max_window.total_seconds())) if tick.max_window else "",
+        Variable.REGION_PARAMS: region.params or "",
     }
-    if tick.max_window:
-        plain[Variable.MAX_WINDOW_SECONDS] = str(int(tick.max_window.total_seconds()))
-    if region.params:
-        plain[Variable.REGION_PARAMS] = region.params
     referred = {
         Variable.DATABASE_URL: {"secretKeyRef": {"name": tick.database_secret, "key": "DATABASE_URL"}},
         Variable.JOB_NAME: from_field("metadata.labels['batch.kubernetes.io/job-name']"),

@@ -79,6 +79,7 @@ def read_rendered(cronjob: CronJob, applied: FieldSet | None, variables: dict[st
         return annotation(name) if name in owned.annotations or name in annotations else ""
 
     def optional_variable(name: Variable) -> str | None:
+        """A CronJob of an older release lacks the variable."""
         return variable(name) if name in owned.variables or name in variables else ""
 
     source, code, region_id = variable(Variable.SOURCE), annotation(CODE_ANNOTATION), annotation(ID_ANNOTATION)

@@ -96,7 +96,9 @@ job_run = Table(
     time_column("window_end", "Up to when the handler was to fetch; after a success, up to when it did."),
     Column("counts", JSONB, comment='What the handler counted, by names of its own, e.g. {"items": 3}.'),
     text_column("error_class", "The Python class of the error that ended the latest attempt."),
-    text_column("error_message", "What that error said; in a row that the operator wrote, what it knows of the cause."),
+    text_column(
+        "error_message", "What that error said; of a tick that is late or left no row, what is known of the cause."
+    ),
     stamp("created_at", "When the row was made: by the first claim, or by the operator."),
     column("counted", Boolean, "Whether tick_total counts the end of the tick.", default="false"),
     PrimaryKeyConstraint("source", "region_id", "tick_at", "manual_uid"),
