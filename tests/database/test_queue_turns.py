@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from threading import Lock
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 import pytest
 
@@ -183,3 +184,40 @@ def test_a_task_that_failed_for_good_says_what_happened(queue: Queue, server: Up
     assert line["event"] == "task failed"
     assert line["error"] == "NotFetchedError: 127.0.0.1 answers 503"
     assert "traceback" not in line
+
+
+def test_a_database_that_knows_no_hosts_yet_has_its_tasks_done(queue: Queue) -> None:
+    """Workers are upgraded before the operator has migrated: each keeps the limits alone."""
+    queue.connection.execute("DROP TABLE region_tick.host, region_tick.host_place")
+    for number in range(5):
+        queue.add(number)
+    queue.enqueue()
+    worker = queue.start()
+    queue.until_empty()
+    assert len(queue.server.asked) == 5
+    worker.until("limits of hosts hold in this process only")
+
+
+def test_a_worker_serves_metrics_and_whether_it_is_live(queue: Queue) -> None:
+    queue.add(1)
+    queue.insert(queue.server.on("/ill", replying(503)))
+    queue.enqueue()
+    worker = queue.start("depth=0.2")
+    worker.until("working")
+    (working,) = [event for event in worker.events() if event["event"] == "working"]
+    url = f"http://127.0.0.1:{working['port']}"
+
+    def served() -> str:
+        with urlopen(f"{url}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    wanted = (
+        'region_worker_tasks_total{result="fetched"} 1.0',
+        'region_worker_requests_total{answer="2xx"} 1.0',
+        'region_worker_requests_total{answer="5xx"}',
+        'region_worker_queue_tasks{state="later"} 1.0',
+        "region_worker_oldest_due_task_seconds ",
+    )
+    eventually(lambda: all(line in served() for line in wanted), what="the metrics show both tasks")
+    with urlopen(f"{url}/healthz", timeout=10) as answer:
+        assert answer.read() == b"ok\n"

@@ -54,6 +54,8 @@ def test_tasks_are_fetched_as_poll_fetches(queue: Queue) -> None:
         ("info", 1, 2, True)
     }
     assert queue.rows("SELECT * FROM region_tick.procrastinate_workers") == []
+    connections = {asked.handler.client_address for asked in queue.server.asked}
+    assert len(connections) <= 2, "a connection serves one task after the other"
 
 
 def test_new_tasks_are_taken_at_once(queue: Queue) -> None:
@@ -280,6 +282,11 @@ def test_what_is_fetched_may_go_through_a_pgbouncer(queue: Queue) -> None:
             ExitCode.CONFIGURATION,
             "POLL_CONCURRENCY is 'many'",
         ),
+        (
+            {"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/d", "HEALTH_PORT": "none"},
+            ExitCode.CONFIGURATION,
+            "HEALTH_PORT is 'none'",
+        ),
     ],
 )
 def test_an_environment_that_cannot_be_used(
@@ -294,7 +301,7 @@ def test_an_environment_that_cannot_be_used(
 
 
 def test_a_database_without_our_schema_is_a_reason_to_start_again(tmp_path: Path, empty_database: str) -> None:
-    process = Process(tmp_path, {"DATABASE_URL": empty_database}, "-m", "region_worker")
+    process = Process(tmp_path, {"DATABASE_URL": empty_database, "HEALTH_PORT": "0"}, "-m", "region_worker")
     with process.popen:
         assert process.exit_code() == ExitCode.AGAIN
     assert process.events()[-1]["event"] == "queue unavailable"
