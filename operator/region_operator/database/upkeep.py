@@ -41,7 +41,7 @@ TRUSTED_SKEW_SECONDS = 3600
 
 
 class Upkeep:
-    """The upkeep of one database. `clock` returns seconds of a monotonic clock. Without `item_retention`, items stay."""
+    """The upkeep of one database. `clock` returns monotonic seconds. Without `item_retention`, items stay."""
 
     def __init__(
         self,
