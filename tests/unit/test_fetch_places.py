@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import closing
 from ipaddress import ip_network
 
@@ -11,8 +12,10 @@ from region_tick.addresses import Addresses
 from region_tick.fetch import (
     REDIRECTS,
     Client,
+    NoSuchHostError,
     RefusedError,
     Secret,
+    TransientError,
 )
 from tests.harness.upstream import NO_KEY, Asked, Upstream, replying, upstream
 from tests.unit.fetching import LOOPBACK, get
@@ -151,3 +154,19 @@ def test_proxies_of_the_environment_are_not_used(
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     server.on("/", replying(200, b"straight"))
     assert get(client, server.url).body == b"straight"
+
+
+def test_a_host_that_does_not_exist_is_told_from_one_that_is_away(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(number, "as the resolver says")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    number = socket.EAI_NONAME
+    with pytest.raises(NoSuchHostError, match=r"gone.test does not exist"):
+        get(client, "http://gone.test/")
+    number = socket.EAI_AGAIN
+    with pytest.raises(TransientError) as caught:
+        get(client, "http://gone.test/")
+    assert not isinstance(caught.value, NoSuchHostError)
