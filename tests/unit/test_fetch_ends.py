@@ -121,6 +121,20 @@ def test_bytes_behind_an_answer_are_no_answer_with_tls_either(tmp_path: Path, mo
     tls.cache_clear()
 
 
+def test_a_feed_that_breaks_off_without_a_length_is_a_broken_answer(server: Upstream, client: Client) -> None:
+    feed = b"<rss><channel><item><guid>1</guid></item><item><guid>2</guid></item></channel></rss>"
+
+    def answer(asked: Asked) -> None:
+        asked.write(b'HTTP/1.0 200 OK\r\nETag: "v1"\r\n\r\n' + feed[:-30])
+        asked.handler.close_connection = True
+
+    creator = Creator(id=1, platform="http", handle=None, url=server.on("/", answer))
+    result = Generic().poll(creator, lambda request: client.send(request, until=time.monotonic() + 10))
+    assert isinstance(result, Found)
+    assert ([item.id for item in result.items], result.etag) == (["1"], None)
+    assert result.problem == "127.0.0.1: the feed breaks off in line 1"
+
+
 def test_creators_of_a_host_that_hints_get_their_own_items(server: Upstream) -> None:
     """Six creators with Early Hints and six without, one after the other on one connection."""
 

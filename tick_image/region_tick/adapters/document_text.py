@@ -41,10 +41,13 @@ _DECLARED = re.compile(rb"""^[\s\xef\xbb\xbf]*<\?xml[^>]{0,200}?encoding\s*=\s*[
 _CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _MARKUP = re.compile(
-    r"(?P<declares><!ENTITY\s(?!\s*%\s+\S+\s+(?:PUBLIC|SYSTEM)))|"
-    r"(?P<opens><!\[CDATA\[|<!--)|(?P<closes>\]\]>|-->)|<(?P<entry>item|entry)(?=[\s/>])|</(?P<root>rss|feed|\w+:RDF)\s*>"
-    r"|&(?P<entity>[A-Za-z][A-Za-z0-9]{1,31});|(?P<ampersand>&(?!#|[A-Za-z_:][\w.:-]{0,63};))|(?P<less><(?![A-Za-z_:/!?]))"
+    r"<!(?:\[CDATA\[|--)(?P<opens>)|\]\]>(?P<closes>)|-->(?P<closes_too>)"
+    r"|<!ENTITY\s(?!\s*%\s+\S+\s+(?:PUBLIC|SYSTEM))(?P<declares>)"
+    r"|<(?:item|entry)(?=[\s/>])(?P<entry>)|</(?:rss|feed|\w+:RDF)\s*>(?P<root>)"
+    r"|&(?P<entity>[A-Za-z][A-Za-z0-9]{1,31});|&(?!#|[A-Za-z_:][\w.:-]{0,63};)(?P<ampersand>)"
+    r"|<(?![A-Za-z_:/!?])(?P<less>)"
 )
+"""Each alternative begins with a character, so that the search may leap over all others."""
 _BEGUN = re.compile(r"[&<\]-]")
 _IN_XML = frozenset({"amp", "lt", "gt", "quot", "apos"})
 _TAIL_LIMIT = 80

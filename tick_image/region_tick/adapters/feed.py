@@ -16,7 +16,7 @@ from lxml.etree import LxmlError, XMLParser
 from region_tick.adapters.document_text import CleanText, encoding_of
 from region_tick.adapters.feed_entries import PREFIXES, EnoughError, FeedEntries, NoFeedError
 from region_tick.adapters.feed_items import ItemMaker, by_links
-from region_tick.adapters.json_feed import read_json_feed
+from region_tick.adapters.json_feed import JsonFeedError, read_json_feed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from region_tick.adapters import Item
     from region_tick.fetch import Response
 
+_NO_ELEMENT = re.compile(rb"[\s\xef\xbb\xbf]*<\?xml[^<]*").fullmatch
+"""Matches XML that is cut off before its first element."""
 _BEFORE = "\ufeff\u200b \t\r\n"
 
 _ROOT = re.compile(r"<(?:\w+:)?(?:rss|feed|RDF)(?=([\s/>][^>]*))")
@@ -45,14 +47,17 @@ def read_feed(response: Response) -> Feed | None:
     """Return the feed of an answer, or None if the document is of another kind."""
     document = response.body
     if document.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
-        items, unidentified = read_json_feed(response)
+        try:
+            items, unidentified = read_json_feed(response)
+        except JsonFeedError as error:
+            return Feed(items=(), problem=str(error))
         return None if items is None else Feed(items=items, unidentified=unidentified)
     made = ItemMaker()
     feed = FeedEntries(url=response.url, finish=made.add)
     try:
         problem = _parse(document, encoding_of(document, response.headers.get("content-type")), feed)
     except NoFeedError:
-        return None
+        return Feed(items=(), problem="the document ends before its first element") if _NO_ELEMENT(document) else None
     return Feed(items=by_links(made.items), problem=problem, unidentified=made.unidentified)
 
 

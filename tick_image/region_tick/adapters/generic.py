@@ -20,7 +20,7 @@ from region_tick.adapters import (
     make_not_modified,
 )
 from region_tick.fetch import FetchError, RefusedError, Request, host_of
-from region_tick.retry import ThrottledError, pause_of
+from region_tick.retry import ThrottledError, retry_after
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -73,7 +73,7 @@ def _judge(response: Response) -> FetchError | None:
     if response.status not in _NO_DOCUMENT and not empty:
         return None
     message = f"{response.host} answers {response.status} without {'content' if empty else 'the document'}"
-    seconds = pause_of(response)
+    seconds = retry_after(response.headers)
     return ThrottledError(message, seconds, whole_host=False) if seconds else RefusedError(message, response)
 
 
