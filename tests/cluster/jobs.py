@@ -28,8 +28,26 @@ def create_cronjob(kubectl: Kubectl, name: str, *, failed_jobs_history_limit: in
 
 def create(kubectl: Kubectl, name: str, *, owner: dict[str, Any] | None = None, **pod: Any) -> None:
     """Create a Job as the CronJob controller creates a tick's Job, and wait until the Job controller has synced it."""
+    create_job(kubectl, name, owner=owner, pod=pod)
+    eventually(lambda: "startTime" in kubectl.get("job", name)["status"], what="its controller has seen it")
+
+
+def create_unseen(kubectl: Kubectl, name: str) -> None:
+    """Create a Job that the Job controller never looks at (spec.managedBy; Kubernetes 1.32)."""
+    create_job(kubectl, name, managedBy="example.com/nobody")
+
+
+def create_job(
+    kubectl: Kubectl,
+    name: str,
+    *,
+    owner: dict[str, Any] | None = None,
+    pod: dict[str, Any] | None = None,
+    **spec: Any,
+) -> None:
+    """Create a Job. `pod` is added to the pod's spec, `spec` to the Job's."""
     labels = {"app": "region-tick", "region-tick.dev/region": "0123456789ab"}
-    spec = {"restartPolicy": "Never", "containers": [{"name": "tick", "image": "none"}]} | pod
+    pod_spec = {"restartPolicy": "Never", "containers": [{"name": "tick", "image": "none"}]} | (pod or {})
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -37,11 +55,11 @@ def create(kubectl: Kubectl, name: str, *, owner: dict[str, Any] | None = None, 
         "spec": {
             "activeDeadlineSeconds": 3600,
             "backoffLimit": 0,
-            "template": {"metadata": {"labels": labels}, "spec": spec},
+            "template": {"metadata": {"labels": labels}, "spec": pod_spec},
+            **spec,
         },
     }
     kubectl("create", "-f", "-", stdin=json.dumps(job))
-    eventually(lambda: "startTime" in kubectl.get("job", name)["status"], what="its controller has seen it")
 
 
 def pod_of(kubectl: Kubectl, name: str) -> str:

@@ -20,7 +20,7 @@ from region_operator.ledger.job_watch import JobWatch
 from region_operator.ledger.region_schedule_queries import save_versions
 from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion
 from region_tick.contract import job_name
-from tests.cluster.jobs import create
+from tests.cluster.jobs import create, create_unseen
 from tests.harness.examples import scheduler
 
 if TYPE_CHECKING:
@@ -282,6 +282,19 @@ async def test_a_job_that_waits_goes_in_the_settling_that_writes_its_row(
     await new_finalizer().finalize(NOTHING)
     assert ago(6) in await rows(engine)
     assert not kubectl.get("jobs")["items"]
+
+
+async def test_a_job_that_its_controller_never_looked_at_goes_when_its_tick_can_no_longer_start(
+    engine: AsyncEngine, kubectl: Kubectl, new_finalizer: Callable[[], Finalizer], ago: Callable[[float], datetime]
+) -> None:
+    """Or the Job controller, when it has too many Jobs, would make one pod after the other that comes too late."""
+    late, in_time = job_name(SPEC.cronjob, ago(6)), job_name(SPEC.cronjob, ago(-60))
+    for name in (late, in_time):
+        create_unseen(kubectl, name)
+    await save_version(engine, SPEC, ago(6.5))
+    await new_finalizer().finalize(NOTHING)
+    assert (await rows(engine))[ago(6)] == "pod not started"
+    assert [job["metadata"]["name"] for job in kubectl.get("jobs")["items"]] == [in_time]
 
 
 async def test_a_job_that_waits_goes_once_its_tick_is_final_whoever_saw_that_row_written(
