@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.argocd_ground import NAMESPACE, PATH, Ground, ground
+from benchmarks.argocd_ground import FILL_SECONDS, NAMESPACE, PATH, Ground, ground
 from benchmarks.finished_jobs import finish_one_tick_each
 from benchmarks.operator_under_test import cpu_seconds, peak_megabytes, wait_until
 from benchmarks.simulated_kubelet import running_kubelet
@@ -121,7 +121,7 @@ def measure(place: Ground, case: Case, seconds: float) -> list[str]:
     with argocd(place.kubectl.kubeconfig, folder, settings) as argo:
         application = application_of(argo, place.repository)
         application.will_have_synced(commit, seconds=300)
-        wait_until(place.follows)
+        wait_until(place.follows, seconds=FILL_SECONDS)
         time.sleep(SETTLE_SECONDS + 60 - (time.time() + SETTLE_SECONDS) % 60)
         controller = pid_of_controller(argo)
         began, before = time.monotonic(), (place.ticks(), argo.metric(RECONCILED), cpu_seconds(controller))
