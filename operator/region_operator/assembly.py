@@ -122,6 +122,7 @@ async def open_reconciler(settings: Settings, leader: ElectionThread) -> AsyncIt
             settings.read_database_url,
             may_migrate=settings.migrate,
             retention=timedelta(days=settings.retention_days),
+            item_retention=settings.item_retention,
             api_clock=api.clock,
         ) as store,
     ):

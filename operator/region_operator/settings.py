@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """Whether the operator migrates the database. False: a person runs `region-operator migrate`."""
     retention_days: int = Field(default=30, ge=1, le=3650)
     """How many days job_run is kept. Older days are dropped."""
+    item_retention_days: int = Field(default=0, ge=0, le=3650)
+    """How many days a region's items are kept. Older items are deleted and do not come again. 0: for ever."""
     bootstrap: bool = True
     """Whether the operator makes RegionScheduler `default` from these settings, but never again after somebody has
     removed it. False: GitOps makes it."""
@@ -77,6 +79,11 @@ class Settings(BaseSettings):
     """The port of /healthz, /readyz and /metrics. 0: any free port, which the event `starting` names."""
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
     """The lowest level of the lines that the operator logs."""
+
+    @property
+    def item_retention(self) -> timedelta | None:
+        """How long items are kept; None: for ever."""
+        return timedelta(days=self.item_retention_days) if self.item_retention_days else None
 
     def read_database_url(self) -> str:
         """Return the present URL. The URL can change, because a mounted Secret may be created late and rotated.

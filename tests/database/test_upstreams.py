@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from region_tick.adapters import Creator, Found, Item, Kind, NotModified
-from region_tick.fetch import CredentialsError, FetchError, GoneError, RefusedError, TransientError
+from region_tick.fetch import CredentialsError, FetchError, GoneError, NoSuchHostError, RefusedError, TransientError
 from region_tick.items import ITEM_ID_LIMIT
 from region_tick.retry import THROTTLED_SECONDS, ThrottledError
 from region_tick.upstreams import (
     CREDENTIALS_SECONDS,
     GONE_SECONDS,
+    NO_SUCH_HOST_FAILURES,
     REFUSED_LIMIT_SECONDS,
     REFUSED_SECONDS,
     TRANSIENT_LIMIT_SECONDS,
@@ -145,6 +146,19 @@ def test_what_may_pass_by_itself_waits_longer_each_time_and_not_together(before:
     waits = [seconds_to_wait(TransientError("timeout"), known(transient_failures=before)) for _ in range(200)]
     assert longest / 2 <= min(waits) < max(waits) <= longest
     assert max(waits) - min(waits) > longest / 4
+
+
+def test_a_name_that_does_not_exist_is_a_refusal_after_a_few(connection: psycopg.Connection) -> None:
+    add(connection)
+    for _ in range(NO_SUCH_HOST_FAILURES + 1):
+        save(connection, only(connection), NoSuchHostError("no such host"))
+        change(connection, not_before=None)
+    assert upstream(connection)["failures"] == 1
+    waits = [
+        seconds_to_wait(NoSuchHostError("no such host"), known(transient_failures=before))
+        for before in (NO_SUCH_HOST_FAILURES - 1, 20)
+    ]
+    assert waits[0] <= 8 * TRANSIENT_SECONDS < REFUSED_LIMIT_SECONDS / 2 <= waits[1]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -116,6 +116,19 @@ def test_what_is_known_is_sent_along() -> None:
         "If-Modified-Since": "Fri, 06 Mar 2015 21:40:57 GMT",
     }
     assert conditional_headers(creator()) == {}
+
+
+@pytest.mark.parametrize("etag", [None, '"1"'])
+def test_a_last_modified_in_the_future_is_not_sent_for_ever(etag: str | None) -> None:
+    today, ahead = datetime.now(UTC), "Fri, 01 Mar 2041 00:00:00 GMT"
+    midnight = today.replace(hour=0, minute=0, second=0, microsecond=0)
+    later = conditional_headers(creator(etag=etag, last_modified=ahead, last_polled_at=today))
+    assert later["If-Modified-Since"] == ahead
+    for polled_at in (midnight - timedelta(seconds=1), today - timedelta(days=9)):
+        assert conditional_headers(creator(etag=etag, last_modified=ahead, last_polled_at=polled_at)) == {}
+    past = creator(etag=etag, last_modified="Fri, 06 Mar 2015 21:40:57 GMT", last_polled_at=today - timedelta(days=9))
+    assert "If-Modified-Since" in conditional_headers(past)
+    assert conditional_headers(creator(last_modified="soon", last_polled_at=today)) == {"If-Modified-Since": "soon"}
 
 
 @pytest.mark.parametrize("value", ["", "x" * (VALIDATOR_LIMIT + 1), '"\n"', '"\x00"', '"é"'])

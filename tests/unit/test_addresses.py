@@ -26,7 +26,13 @@ NOT_PUBLIC = [
     "168.63.129.16",
     "169.254.169.254",
     "172.16.0.1",
+    "192.0.0.1",
+    "192.0.0.8",
+    "192.0.0.9",
+    "192.0.0.170",
+    "192.0.0.192",
     "192.0.2.1",
+    "192.88.99.1",
     "192.168.1.1",
     "198.18.0.1",
     "224.0.0.1",
@@ -42,6 +48,17 @@ NOT_PUBLIC = [
     "64:ff9b::127.0.0.1",
     "64:ff9b::169.254.169.254",
     "64:ff9b:1::1",
+    "64:ff9b::192.0.0.192",
+    "::ffff:192.0.0.192",
+    "::ffff:0:127.0.0.1",
+    "100::1",
+    "100:0:0:1::1",
+    "2001:1::1",
+    "2001:2::1",
+    "2001:20::1",
+    "2001:db8::1",
+    "3fff::1",
+    "5f00::1",
     "2001:0:0:1::f5ff:fffe",
     "2002:7f00:1::1",
     "2002:a9fe:a9fe::1",
@@ -91,6 +108,18 @@ def test_a_network_is_allowed_by_name_and_no_other_with_it() -> None:
     assert allowing.of("h") == ["10.1.2.3"]
     assert allowing.may_go_to(ip_address("::ffff:10.1.2.3"))
     assert not allowing.may_go_to(ip_address("::ffff:10.2.0.1"))
+
+
+def test_a_network_is_denied_although_it_is_public_or_allowed() -> None:
+    """Pods and nodes of some clusters have public addresses."""
+    guarded = Addresses(
+        allowed=(ip_network("10.0.0.0/8"),),
+        denied=(ip_network("2600:1f00::/24"), ip_network("8.8.8.0/24"), ip_network("10.9.0.0/16")),
+    )
+    for address in ("2600:1f00::1", "8.8.8.8", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "10.9.0.1", "::ffff:10.9.0.1"):
+        assert not guarded.may_go_to(ip_address(address))
+    for address in ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", "8.8.4.4", "10.1.0.1"):
+        assert guarded.may_go_to(ip_address(address))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "::1"])

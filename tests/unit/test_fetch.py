@@ -36,6 +36,14 @@ def test_an_answer_is_status_headers_and_body(server: Upstream, client: Client) 
     (asked,) = server.asked
     assert (asked.query, asked.headers["if-none-match"], asked.headers["host"]) == ({"b": ["c d"]}, '"0"', server.host)
     assert asked.headers["user-agent"].startswith("region-tick/")
+    assert asked.headers["accept"].endswith("*/*;q=0.8")
+
+
+def test_a_user_agent_can_be_set(server: Upstream) -> None:
+    server.on("/", replying(200, b"x"))
+    with closing(Client(Addresses(allowed=LOOPBACK), user_agent="acme/1 (+https://acme.example/bot)")) as client:
+        get(client, server.url)
+    assert server.asked[0].headers["user-agent"] == "acme/1 (+https://acme.example/bot)"
 
 
 @pytest.mark.parametrize("status", [204, 304, 404, 429, 500, 503])
@@ -122,7 +130,29 @@ def test_a_request_that_cannot_be_sent_is_refused(server: Upstream, client: Clie
 
 def test_a_host_counts_with_its_port() -> None:
     assert host_of("HTTPS://Upstream.Test:8443/a?b") == "upstream.test:8443"
-    assert host_of("https://upstream.test/a") == "upstream.test"
+    for url in (
+        "https://upstream.test/a",
+        "https://upstream.test:443",
+        "https://UPSTREAM.test./",
+        "http://upstream.test:80",
+    ):
+        assert host_of(url) == "upstream.test"
+    assert host_of("http://upstream.test:443/") == "upstream.test:443"
+    assert host_of("https://[::1]:443/") == "[::1]"
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {}", "\t{}\r\n", "\u00a0{}\u200b", "\ufeff{}"])
+def test_blanks_around_a_url_do_not_matter(around: str, server: Upstream, client: Client) -> None:
+    server.on("/a", replying(200, b"x"))
+    assert get(client, around.format(f"{server.url}/a")).body == b"x"
+    assert server.paths() == ["/a"]
+
+
+@pytest.mark.parametrize("within", ["\n", "\r", "\t", "\x00", "\u200b", "\u2028"])
+def test_a_character_within_a_url_that_does_not_show_is_named(within: str, server: Upstream, client: Client) -> None:
+    with pytest.raises(RefusedError, match="line break or another character that does not show"):
+        get(client, f"{server.url}/a{within}b")
+    assert server.asked == []
 
 
 def test_two_clients_do_not_share_a_connection(server: Upstream) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import closing
 from ipaddress import ip_network
 
@@ -11,10 +12,12 @@ from region_tick.addresses import Addresses
 from region_tick.fetch import (
     REDIRECTS,
     Client,
+    NoSuchHostError,
     RefusedError,
     Secret,
+    TransientError,
 )
-from tests.harness.upstream import NO_KEY, Upstream, replying, upstream
+from tests.harness.upstream import NO_KEY, Asked, Upstream, replying, upstream
 from tests.unit.fetching import LOOPBACK, get
 
 
@@ -23,6 +26,49 @@ def test_a_redirect_is_followed(status: int, server: Upstream, client: Client) -
     server.on("/from", replying(status, b"", {"location": "to?x=1"}))
     server.on("/to", replying(200, b"here"))
     assert get(client, f"{server.url}/from").body == b"here"
+
+
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [
+        ("/café".encode(), "/caf%C3%A9"),
+        ("/café".encode("latin-1"), "/caf%C3%A9"),
+        ("/Ålesund/中文?q=ä".encode(), "/%C3%85lesund/%E4%B8%AD%E6%96%87"),
+        (b"/caf%C3%A9", "/caf%C3%A9"),
+        (b" /a b ", "/a%20b"),
+        (b"/a\xff", "/a%C3%BF"),
+    ],
+)
+def test_a_redirect_is_read_as_browsers_read_it(location: bytes, path: str, server: Upstream, client: Client) -> None:
+    def redirect(asked: Asked) -> None:
+        asked.write(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n")
+
+    server.on("/", redirect)
+    server.on(path, replying(200, b"here"))
+    assert get(client, server.url).body == b"here"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "moved_to"),
+    [
+        ([], None),
+        ([301], "/1"),
+        ([308, 301], "/2"),
+        ([302], None),
+        ([302, 301], None),
+        ([301, 302], "/1"),
+        ([301, 307, 301], "/1"),
+    ],
+)
+def test_what_has_moved_for_good_is_told(
+    statuses: list[int], moved_to: str | None, server: Upstream, client: Client
+) -> None:
+    for number, status in enumerate(statuses):
+        server.on(f"/{number}", replying(status, b"", {"location": f"/{number + 1}"}))
+    server.on(f"/{len(statuses)}", replying(200, b"here"))
+    response = get(client, f"{server.url}/0")
+    assert response.moved_to == (None if moved_to is None else server.url + moved_to)
+    assert response.url == f"{server.url}/{len(statuses)}"
 
 
 def test_a_redirect_loop_ends(server: Upstream, client: Client) -> None:
@@ -108,3 +154,19 @@ def test_proxies_of_the_environment_are_not_used(
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     server.on("/", replying(200, b"straight"))
     assert get(client, server.url).body == b"straight"
+
+
+def test_a_host_that_does_not_exist_is_told_from_one_that_is_away(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(number, "as the resolver says")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    number = socket.EAI_NONAME
+    with pytest.raises(NoSuchHostError, match=r"gone.test does not exist"):
+        get(client, "http://gone.test/")
+    number = socket.EAI_AGAIN
+    with pytest.raises(TransientError) as caught:
+        get(client, "http://gone.test/")
+    assert not isinstance(caught.value, NoSuchHostError)

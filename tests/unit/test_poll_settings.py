@@ -23,6 +23,8 @@ def test_everything_can_be_set() -> None:
             "POLL_CONCURRENCY_PER_HOST": "1",
             "POLL_REQUEST_SECONDS": "5",
             "POLL_ALLOW_NETWORKS": "10.20.0.0/16, fd00::/8",
+            "POLL_DENY_NETWORKS": "2600:1f00::/24",
+            "POLL_USER_AGENT": " acme/1 (+https://acme.example/bot)\n",
             "YOUTUBE_API_URL": "http://127.0.0.1:1/v3/",
             "YOUTUBE_FEED_URL": "http://127.0.0.1:1/feed",
             "YOUTUBE_API_KEY": f" {NO_KEY}\n",
@@ -33,6 +35,8 @@ def test_everything_can_be_set() -> None:
     )
     assert (settings.concurrency, settings.concurrency_per_host, settings.request_seconds) == (3, 1, 5)
     assert settings.allow_networks == (ip_network("10.20.0.0/16"), ip_network("fd00::/8"))
+    assert settings.deny_networks == (ip_network("2600:1f00::/24"),)
+    assert settings.user_agent == "acme/1 (+https://acme.example/bot)"
     assert settings.youtube_api_url == "http://127.0.0.1:1/v3"
     assert settings.youtube_api_key is not None
     assert settings.youtube_api_key.value == NO_KEY
@@ -48,6 +52,9 @@ def test_everything_can_be_set() -> None:
         ("POLL_REQUEST_SECONDS", "9999999", "POLL_REQUEST_SECONDS is '9999999'"),
         ("POLL_ALLOW_NETWORKS", "10.0.0.1/8", "POLL_ALLOW_NETWORKS: 10.0.0.1/8 has host bits set: write networks like"),
         ("POLL_ALLOW_NETWORKS", "cluster", "POLL_ALLOW_NETWORKS: 'cluster' does not appear"),
+        ("POLL_DENY_NETWORKS", "10.0.0.1/8", "POLL_DENY_NETWORKS: 10.0.0.1/8 has host bits set: write networks like"),
+        ("POLL_USER_AGENT", "a\r\nX-Key: b", "POLL_USER_AGENT is 'a\\r\\nX-Key: b': write one line of ASCII"),
+        ("POLL_USER_AGENT", "x" * 300, "256 characters at most"),
     ],
 )
 def test_what_cannot_be_used_is_named_with_its_value_and_the_remedy(name: str, value: str, said: str) -> None:

@@ -21,6 +21,7 @@ FOREIGN = {
     "rich",
     "aiohttp",
     "alembic",
+    "lxml",
     "urllib3",
     "procrastinate",
     "psycopg_pool",

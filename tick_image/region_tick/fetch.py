@@ -8,6 +8,7 @@ address could be checked.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 import zlib
@@ -49,6 +50,10 @@ class FetchError(Exception):
 
 class TransientError(FetchError):
     """A failure that may pass by itself: a timeout, a broken connection, a server's own error."""
+
+
+class NoSuchHostError(TransientError):
+    """The resolver says that the host's name does not exist. A name may be away for an hour, or for good."""
 
 
 class RefusedError(FetchError):
@@ -227,6 +232,8 @@ def _to_fetch_error(error: Exception, target: Url, *, seconds: float) -> FetchEr
             return TransientError(f"{host} sends a body that breaks off")
         case zlib.error():
             return RefusedError(f"{host} sends a body that is not the gzip that it is said to be")
+        case socket.gaierror() if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
+            return NoSuchHostError(f"{host} does not exist, as DNS says")
         case NewConnectionError():
             return TransientError(f"{host} cannot be connected to{_cause_suffix(error)}")
         case TimeoutError() | ConnectTimeoutError() | ReadTimeoutError():

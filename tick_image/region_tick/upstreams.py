@@ -11,7 +11,7 @@ import random
 from typing import TYPE_CHECKING
 
 from region_tick.adapters import Creator, Found, Kind, NotModified
-from region_tick.fetch import CredentialsError, FetchError, GoneError, RefusedError, TransientError
+from region_tick.fetch import CredentialsError, FetchError, GoneError, NoSuchHostError, RefusedError, TransientError
 from region_tick.items import store, text
 from region_tick.retry import ThrottledError
 from region_tick.session import cursor
@@ -33,6 +33,8 @@ TRANSIENT_SECONDS = 60.0
 TRANSIENT_LIMIT_SECONDS = 6 * 3600.0
 """The pause after a failure that may pass by itself: TRANSIENT_SECONDS, doubled with each one in a row, up to six
 hours, less up to a half of it, so that those who failed together do not come back together."""
+NO_SUCH_HOST_FAILURES = 4
+"""After how many failures in a row a name that does not exist counts as a refusal: its pause grows up to a day then."""
 
 ANSWERED = """
 WITH before AS (
@@ -77,7 +79,7 @@ def save(connection: Connection, creator: Creator, result: Found | NotModified |
         _write_failure(connection, creator, result)
         return 0
     found = result if isinstance(result, Found) else None
-    kind = creator.kind or (found and found.kind)
+    kind = (found and found.kind) or creator.kind
     parameters = {
         "id": creator.upstream_id,
         "etag": result.etag,
@@ -104,7 +106,8 @@ def seconds_to_wait(error: FetchError, creator: Creator) -> float:
         case ThrottledError():
             return error.leave_alone_seconds
         case TransientError():
-            limit = min(TRANSIENT_SECONDS * 2.0 ** min(creator.transient_failures, 20), TRANSIENT_LIMIT_SECONDS)
+            longest = REFUSED_LIMIT_SECONDS if _is_no_host(error, creator) else TRANSIENT_LIMIT_SECONDS
+            limit = min(TRANSIENT_SECONDS * 2.0 ** min(creator.transient_failures, 20), longest)
             return random.uniform(limit / 2, limit)  # noqa: S311
         case CredentialsError():
             return CREDENTIALS_SECONDS
@@ -120,7 +123,13 @@ def _write_failure(connection: Connection, creator: Creator, error: FetchError) 
         "id": creator.upstream_id,
         "wait": seconds_to_wait(error, creator),
         "error": text(str(error), connection),
-        "refused": not isinstance(error, TransientError | ThrottledError | CredentialsError),
+        "refused": _is_no_host(error, creator)
+        or not isinstance(error, TransientError | ThrottledError | CredentialsError),
         "transient": isinstance(error, TransientError),
     }
     connection.execute(FAILED, parameters)
+
+
+def _is_no_host(error: FetchError, creator: Creator) -> bool:
+    """Return whether a host has had no name for so long that it counts as gone."""
+    return isinstance(error, NoSuchHostError) and creator.transient_failures >= NO_SUCH_HOST_FAILURES

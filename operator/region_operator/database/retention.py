@@ -93,7 +93,7 @@ async def forget(engine: AsyncEngine, *, before: date, at_most: int = DAYS_AT_ON
     waiting = days[len(dropped) + len(kept) :]
     until = _midnight(min(day.day for day in kept + waiting) if kept or waiting else before)
     for table, condition in _FORGET.items():
-        await _delete(engine, table, condition, {"until": until})
+        await delete_in_batches(engine, table, condition, {"until": until})
     return Forgotten(dropped, kept, waiting)
 
 
@@ -135,23 +135,30 @@ def is_passing(error: Exception) -> bool:
 
 async def _drop(engine: AsyncEngine, day: OldDay) -> None:
     if day.partition == DEFAULT_PARTITION:
-        await _delete(engine, DEFAULT_PARTITION, _OF_THE_DAY, _limits(day))
+        await delete_in_batches(engine, DEFAULT_PARTITION, _OF_THE_DAY, _limits(day))
         return
     async with transaction(engine, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS) as connection:
         await connection.execute(LOCK)
         await connection.execute(text(f"DROP TABLE IF EXISTS {SCHEMA}.{day.partition}"))
 
 
-async def _delete(engine: AsyncEngine, table: str, condition: str, values: dict[str, datetime]) -> None:
-    """Delete the rows of `table` that meet `condition`, in batches: no transaction may take long."""
+async def delete_in_batches(
+    engine: AsyncEngine, table: str, condition: str, values: dict[str, datetime], *, batch: int = BATCH
+) -> int:
+    """Delete the rows of one of our tables that meet `condition`, `batch` rows at a time: no transaction may take long.
+
+    Return how many rows were deleted. Raises sqlalchemy.exc.DBAPIError and TimeoutError.
+    """
     statement = text(
         f"DELETE FROM {SCHEMA}.{table} WHERE ctid = ANY(ARRAY("  # noqa: S608 - constants
-        f"SELECT ctid FROM {SCHEMA}.{table} WHERE {condition} LIMIT {BATCH}))"
+        f"SELECT ctid FROM {SCHEMA}.{table} WHERE {condition} LIMIT {batch}))"
     )
-    deleted = BATCH
-    while deleted == BATCH:
+    deleted, rows = 0, batch
+    while rows == batch:
         async with transaction(engine) as connection:
-            deleted = (await connection.execute(statement, values)).rowcount
+            rows = (await connection.execute(statement, values)).rowcount
+        deleted += rows
+    return deleted
 
 
 def _limits(day: OldDay) -> dict[str, datetime]:

@@ -83,6 +83,7 @@ class Store:
         *,
         may_migrate: bool,
         retention: timedelta = timedelta(days=30),
+        item_retention: timedelta | None = None,
         api_clock: RemoteClock | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -96,7 +97,7 @@ class Store:
         self._database_clock = RemoteClock(clock)
         self._history_from = -math.inf
         self.triggers = Triggers(may_make=may_migrate)
-        self._upkeep = Upkeep(retention=retention, may_build=may_migrate, clock=clock)
+        self._upkeep = Upkeep(retention=retention, item_retention=item_retention, may_build=may_migrate, clock=clock)
         self.description = ""
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,5 @@
-"""Keeps job_run in order day by day: makes the coming days' partitions, forgets old days, builds missing indexes.
+"""Keeps our tables in order day by day: makes the coming days' partitions of job_run, forgets old days and old items,
+builds missing indexes.
 
 All goes by the database's clock, because the rows do. This process's wall clock plays no part. Forgetting and building
 may take minutes, so they run beside the reconciles, one after the other, once a day of this process. While the
@@ -16,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from region_operator.database.engine import transaction
 from region_operator.database.indexes import build_indexes
+from region_operator.database.item_retention import forget_items, forget_orphans
 from region_operator.database.partitions import ensure_partitions
 from region_operator.database.retention import forget, is_passing
 
@@ -39,10 +41,17 @@ TRUSTED_SKEW_SECONDS = 3600
 
 
 class Upkeep:
-    """The upkeep of one database. `clock` returns seconds of a monotonic clock."""
+    """The upkeep of one database. `clock` returns monotonic seconds. Without `item_retention`, items stay."""
 
-    def __init__(self, *, retention: timedelta, may_build: bool, clock: Callable[[], float]) -> None:
-        self._retention = retention
+    def __init__(
+        self,
+        *,
+        retention: timedelta,
+        may_build: bool,
+        clock: Callable[[], float],
+        item_retention: timedelta | None = None,
+    ) -> None:
+        self._retention, self._item_retention = retention, item_retention
         self._may_build = may_build
         self._clock = clock
         self._partitioned: date | None = None
@@ -83,6 +92,8 @@ class Upkeep:
         if self._clock() >= self._forget_from:
             self._forget_from = self._clock() + DAY_SECONDS
             wait = await _forget(engine, (now - self._retention).date(), skew)
+            if not _is_untrusted(skew):
+                await _forget_items(engine, now, self._item_retention)
             self._forget_from = self._clock() + wait
         if self._may_build and self._clock() >= self._build_from:
             self._build_from = self._clock() + DAY_SECONDS
@@ -91,7 +102,7 @@ class Upkeep:
 
 async def _forget(engine: AsyncEngine, before: date, skew: Skew | None) -> float:
     """Forget the days before `before`, a few. Return after how many seconds to try again."""
-    if skew is not None and skew.at_least > TRUSTED_SKEW_SECONDS:
+    if skew is not None and _is_untrusted(skew):
         reason = f"the database's clock and the API server's are {abs(skew.seconds):.0f} s apart"
         log.warning("nothing forgotten", extra={"remedy": "set the clocks right", "reason": reason})
         return PASSING_FOR_SECONDS * 12
@@ -111,6 +122,23 @@ async def _forget(engine: AsyncEngine, before: date, skew: Skew | None) -> float
         dropped, kept, waiting = map(_texts, (forgotten.dropped, forgotten.kept, forgotten.waiting))
         log.info("forgotten", extra={"dropped": dropped, "kept": kept, "waiting": waiting})
     return DAY_SECONDS
+
+
+async def _forget_items(engine: AsyncEngine, now: datetime, retention: timedelta | None) -> None:
+    """Forget old items, and upstreams without creators. What cannot be done now is done the next time."""
+    try:
+        items = 0 if retention is None else await forget_items(engine, before=now - retention)
+        upstreams = await forget_orphans(engine, now=now)
+    except (SQLAlchemyError, TimeoutError, OSError) as error:
+        remedy = "let the operator's role own the tables of schema region_tick, or run `region-operator grants`"
+        log.warning("items not forgotten", extra={"remedy": remedy, "reason": str(error) or "it took too long"})
+        return
+    if items or upstreams:
+        log.info("items forgotten", extra={"items": items, "upstreams": upstreams})
+
+
+def _is_untrusted(skew: Skew | None) -> bool:
+    return skew is not None and skew.at_least > TRUSTED_SKEW_SECONDS
 
 
 def _texts(days: Sequence[OldDay]) -> list[str]:

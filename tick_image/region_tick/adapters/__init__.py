@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -16,7 +18,6 @@ from region_tick.fetch import Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from region_tick.poll_settings import PollSettings
 
@@ -125,9 +126,23 @@ def make_adapters(settings: PollSettings, *, until: datetime) -> Mapping[str, Ad
 
 
 def conditional_headers(creator: Creator) -> dict[str, str]:
-    """Return the headers of a conditional request (RFC 9110, 13.1): an unchanged upstream answers 304 with no body."""
+    """Return the headers of a conditional request (RFC 9110, 13.1): an unchanged upstream answers 304 with no body.
+
+    A Last-Modified in the future may bring a 304 for ever, whatever changes. The first request of such a creator on
+    each day (UTC) is unconditional.
+    """
+    now, polled_at = datetime.now(UTC), creator.last_polled_at
+    if _is_after(creator.last_modified, now) and (polled_at is None or polled_at.astimezone(UTC).date() < now.date()):
+        return {}
     validators = {"If-None-Match": creator.etag, "If-Modified-Since": creator.last_modified}
     return {name: value for name, value in validators.items() if value is not None and _is_sendable(value)}
+
+
+def _is_after(last_modified: str | None, now: datetime) -> bool:
+    try:
+        return last_modified is not None and parsedate_to_datetime(last_modified).timestamp() > now.timestamp()
+    except (ValueError, OverflowError):
+        return False
 
 
 def make_found(

@@ -15,7 +15,7 @@ from lxml.etree import LxmlError, XMLParser
 
 from region_tick.adapters.document_text import CleanText, encoding_of
 from region_tick.adapters.feed_entries import PREFIXES, EnoughError, FeedEntries, NoFeedError
-from region_tick.adapters.feed_items import make_items
+from region_tick.adapters.feed_items import ItemMaker, by_links
 from region_tick.adapters.json_feed import read_json_feed
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def read_feed(response: Response) -> Feed | None:
     if document.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
         items, unidentified = read_json_feed(response)
         return None if items is None else Feed(items=items, unidentified=unidentified)
-    feed = FeedEntries(url=response.url)
+    made = ItemMaker()
+    feed = FeedEntries(url=response.url, finish=made.add)
     try:
         problem = _parse(document, encoding_of(document, response.headers.get("content-type")), feed)
     except NoFeedError:
         return None
-    items, unidentified = make_items(feed)
-    return Feed(items=items, problem=problem, unidentified=unidentified)
+    return Feed(items=by_links(made.items), problem=problem, unidentified=made.unidentified)
 
 
 def _parse(document: bytes, encoding: str, feed: FeedEntries) -> str | None:
@@ -78,13 +78,11 @@ def _parse(document: bytes, encoding: str, feed: FeedEntries) -> str | None:
         return "the feed is nested too deeply, or its entities grow too large"
     if not feed.kind:
         raise NoFeedError
-    whole = feed.closed or text.ends
-    if len(text.entry_lines) > len(feed.entries) or not whole:
-        feed.drop_open_entry()
-    if not whole:
+    if not feed.closed and not text.ends:  # the entry that is open may have half an id
         return f"the feed breaks off in line {text.line}"
-    if len(text.entry_lines) > len(feed.entries):
-        return f"the feed is broken at its entry in line {text.entry_lines[len(feed.entries)]}, or shortly before"
+    if len(text.entry_lines) > feed.begun:
+        return f"the feed is broken at its entry in line {text.entry_lines[feed.begun]}, or shortly before"
+    feed.finish_entry()
     return None
 
 

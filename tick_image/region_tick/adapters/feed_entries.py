@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 ENTRIES_LIMIT = 1000
 """At most this many entries of a feed are read. Feeds begin with the newest entry."""
@@ -101,7 +101,10 @@ class FeedEntries:
 
     url: str
     """The document's own URL."""
-    entries: list[Entry] = field(default_factory=list)
+    finish: Callable[[Entry, FeedEntries], None]
+    """Takes each entry as soon as it ends."""
+    begun: int = 0
+    """How many entries have begun."""
     author: str = ""
     """The author of an Atom feed, who wrote the entries that name no other."""
     kind: str = ""
@@ -111,8 +114,9 @@ class FeedEntries:
     _namespace: str = ""
     _path: list[str] = field(default_factory=list)
     _bases: list[str] = field(default_factory=list)
+    _entry: Entry | None = None
     _entry_depth: int = 0
-    """How many elements are open where the current entry begins, or 0 outside entries."""
+    """How many elements are open where the current entry begins."""
     _open: list[Field] = field(default_factory=list)
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
@@ -120,8 +124,8 @@ class FeedEntries:
         paths = _ENTRY_PATHS[self.kind]
         if name == paths[0][-1] and any(tuple(self._path[: len(path)]) == path for path in paths):
             self._begin_entry(attributes)
-        elif self._entry_depth:
-            self._begin_field(name, attributes)
+        elif self._entry is not None:
+            self._begin_field(self._entry, name, attributes)
 
     def _enter(self, tag: str, attributes: Mapping[str, str]) -> str:
         namespace, _, local = tag.rpartition("}")
@@ -142,13 +146,14 @@ class FeedEntries:
         return name
 
     def _begin_entry(self, attributes: Mapping[str, str]) -> None:
-        if len(self.entries) == ENTRIES_LIMIT:
+        self.finish_entry()
+        if self.begun == ENTRIES_LIMIT:
             raise EnoughError
+        self.begun += 1
         self._entry_depth = len(self._path)
-        self._open.clear()
-        self.entries.append(Entry(base=self._bases[-1], about=attributes.get(_RDF_ABOUT)))
+        self._entry = Entry(base=self._bases[-1], about=attributes.get(_RDF_ABOUT))
 
-    def _begin_field(self, name: str, attributes: Mapping[str, str]) -> None:
+    def _begin_field(self, entry: Entry, name: str, attributes: Mapping[str, str]) -> None:
         outer = self._open[-1] if self._open else None
         if outer is not None and outer.name in _MIXED:  # its elements are its text
             outer.add(" ")
@@ -156,24 +161,22 @@ class FeedEntries:
             return
         few = {name: value[:_TEXT_LIMIT] for name, value in islice(attributes.items(), _ATTRIBUTES_LIMIT)}
         inner = Field(f"{outer.name}/{name}"[:_TEXT_LIMIT] if outer else name, few, self._bases[-1])
-        entry = self.entries[-1]
         if len(entry.fields) < _FIELDS_LIMIT:
             entry.fields.append(inner)
         self._open.append(inner)
 
     def data(self, text: str) -> None:
-        if self._open:
-            entry, current = self.entries[-1], self._open[-1]
-            text = text[: max(0, min(entry.room, _FIELD_CHARACTERS - current.size))]
-            entry.room -= len(text)
+        if self._entry is not None and self._open:
+            current = self._open[-1]
+            text = text[: max(0, min(self._entry.room, _FIELD_CHARACTERS - current.size))]
+            self._entry.room -= len(text)
             current.add(text)
         elif self._path == ["feed", "author", "name"]:
             self.author = (self.author + text)[:1000]
 
     def end(self, _tag: str) -> None:
         if len(self._path) == self._entry_depth:
-            self._entry_depth = 0
-            self._open.clear()
+            self.finish_entry()
         elif self._open:
             self._open.pop()
         self._path.pop()
@@ -183,11 +186,12 @@ class FeedEntries:
     def close(self) -> None:
         """Needed by the parser."""
 
-    def drop_open_entry(self) -> None:
-        """Forget the entry within which the document broke off: its id may be cut."""
-        if self._entry_depth:
-            self.entries.pop()
-            self._entry_depth = 0
+    def finish_entry(self) -> None:
+        """End the current entry, if there is one."""
+        entry, self._entry = self._entry, None
+        self._open.clear()
+        if entry is not None:
+            self.finish(entry, self)
 
 
 def _join(base: str, url: str) -> str:

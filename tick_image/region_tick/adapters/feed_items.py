@@ -22,6 +22,8 @@ TITLE_LIMIT = 2000
 SUMMARY_LIMIT = 2000
 _DOCUMENT_RAW_CHARACTERS = 1_000_000
 """How much of all entries together is kept as `raw`. The entries beyond have none."""
+_ENTRY_CHARACTERS = 500
+"""What an entry takes beside its text."""
 _IDS = ("id", "guid", "dc:identifier")
 _TIMES = ("published", "issued", "pubDate", "atom:published", "dc:date", "dcterms:issued", "updated", "modified",
           "atom:updated", "dcterms:created", "created")  # fmt: skip
@@ -29,16 +31,22 @@ _SUMMARIES = ("summary", "description", "atom:summary", "content", "content:enco
 _AUTHORS = ("author/name", "author", "dc:creator", "atom:author/atom:name", "itunes:author")
 
 
-def make_items(feed: FeedEntries) -> tuple[list[Item], int]:
-    """Return a feed's entries as items, and how many entries have no id and no link."""
-    items, room = list[Item](), _DOCUMENT_RAW_CHARACTERS
-    for entry in feed.entries:
-        item = _make_item(entry, feed, with_raw=room > 0)
-        room -= sum(one.size for one in entry.fields)
-        entry.fields.clear()
-        items.append(item)
-    known = [item for item in items if item.id]
-    return by_links(known), len(items) - len(known)
+class ItemMaker:
+    """Makes an item of each entry, and counts the entries that have no id and no link."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.unidentified = 0
+        self._room = _DOCUMENT_RAW_CHARACTERS
+
+    def add(self, entry: Entry, feed: FeedEntries) -> None:
+        """Take an entry that has ended."""
+        item = _make_item(entry, feed, with_raw=self._room > 0)
+        self._room -= _ENTRY_CHARACTERS + sum(one.size + len(one.name) for one in entry.fields)
+        if item.id:
+            self.items.append(item)
+        else:
+            self.unidentified += 1
 
 
 def by_links(items: Sequence[Item]) -> list[Item]:
