@@ -66,12 +66,12 @@ class Queue:
         self.processes.append(Process(self.folder, pod, "-c", DRIVER, *FAST, *knobs))
         return self.processes[-1]
 
-    def start_busy(self, *knobs: str) -> tuple[Process, Event]:
+    def start_busy(self, *knobs: str, **environment: str) -> tuple[Process, Event]:
         """Start a worker that has the one task there is, whose upstream does not answer until the event is set."""
         released = Event()
         self.insert(blocking(self.server, 1, released))
         self.enqueue()
-        worker = self.start(*knobs)
+        worker = self.start(*knobs, **environment)
         eventually(lambda: self.server.asked, what="the upstream is asked")
         return worker, released
 

@@ -74,6 +74,11 @@ def test_a_task_without_a_place_keeps_its_turn_and_comes_again_soon() -> None:
     assert decision.priority is None
 
 
+def test_a_task_whose_host_is_left_alone_for_long_is_looked_at_soon() -> None:
+    """A person may end the pause. Until it ends, the task is not fetched."""
+    assert pause(decide(NotNowError("left alone", host="upstream.test", seconds=900.0))) <= 15
+
+
 def test_what_a_stopping_worker_gives_back_is_tried_at_once_however_often() -> None:
     decision = decide(JobAborted(), ATTEMPTS)
     assert decision is not None

@@ -35,6 +35,8 @@ ATTEMPTS = 10
 """How often a job is tried. Attempts count even if the worker died or was told to stop."""
 BACKOFF_SECONDS = 30.0
 BACKOFF_LIMIT_SECONDS = 600.0
+PUT_BACK_SECONDS = 10.0
+"""The longest wait of a job that was put back. Until its host may be asked, the job is not fetched anyway."""
 TURN_SECONDS = 300
 """How much later than its time the turn of a job that failed is: behind jobs of a tick that enqueued many."""
 _NO_SHARED_PLACES = (errors.UndefinedTable, errors.InsufficientPrivilege)
@@ -167,7 +169,7 @@ class Backoff(BaseRetryStrategy):
             case NotNowError():
                 if exception.host:
                     self._jobs.note(job, host=exception.host)
-                pause = exception.seconds * random.uniform(1.0, 1.5)  # noqa: S311
+                pause = min(exception.seconds, PUT_BACK_SECONDS) * random.uniform(1.0, 1.5)  # noqa: S311
                 return RetryDecision(retry_at=now + timedelta(seconds=pause))
         self._jobs.note(job, error=f"{type(exception).__name__}: {exception}"[:500])
         if job.attempts + 1 >= ATTEMPTS:

@@ -75,7 +75,8 @@ def configure_logs(variables: Mapping[str, str]) -> None:
     """Write log lines in the shape of a tick's lines, and only warnings and errors of the libraries."""
     logs.configure(keys={"pod": variables.get("POD_NAME", "")})
     logging.getLogger("procrastinate").setLevel(logging.WARNING)  # INFO adds two lines per task to the worker's own
-    logging.getLogger("procrastinate.worker").addFilter(_say_plainly)
+    for name in ("procrastinate.worker", "procrastinate.worker.worker"):
+        logging.getLogger(name).addFilter(_say_plainly)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # urllib3's warnings hold whole URLs
 
 
