@@ -77,10 +77,10 @@ def _parse(document: bytes, encoding: str, feed: FeedEntries) -> str | None:
         parser.close()
     except EnoughError:
         return None
-    except (NoFeedError, LxmlError):
+    except (NoFeedError, LxmlError, ValueError):
         if not feed.kind:
             raise NoFeedError from None
-        return "the feed is nested too deeply, or its entities grow too large"
+        return f"the feed is nested too deeply, or broken, about line {text.line}"
     if not feed.kind:
         raise NoFeedError
     if not feed.closed and not text.ends:  # the entry that is open may have half an id
