@@ -57,7 +57,7 @@ def test_a_creator_without_a_url_is_refused_without_a_request() -> None:
     assert asking.requests == []
 
 
-@pytest.mark.parametrize("body", [b"", b" \n"])
+@pytest.mark.parametrize("body", [b"", b" \n", b"\xef\xbb\xbf\n"])
 @pytest.mark.parametrize("status", [200, 203])
 def test_an_empty_answer_is_no_version_of_anything(status: int, body: bytes) -> None:
     with pytest.raises(RefusedError, match=f"answers {status} without content"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import time
 from contextlib import closing
@@ -60,6 +61,28 @@ def test_interim_answers_are_read_past(interim: list[bytes], pause: float, serve
         response = get(client, f"{server.url}/hinted")
         assert (response.status, response.body, response.headers["etag"]) == (200, b"one", '"1"')
         assert get(client, f"{server.url}/plain").body == b"two"
+    assert len({asked.handler.client_address for asked in server.asked}) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        whole(b"x" * 300_000),
+        whole(b""),
+        whole(gzip.compress(b"x" * 300_000), headers=b"Content-Encoding: gzip\r\n"),
+        whole(b"no", status=b"404 Not Found"),
+        b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n',
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nright\r\n0\r\nX-Trailer: 1\r\n\r\n",
+    ],
+    ids=["200", "empty", "gzip", "404", "304", "204", "chunks"],
+)
+def test_an_answer_that_ended_leaves_the_connection_to_the_next_one(
+    answer: bytes, server: Upstream, client: Client
+) -> None:
+    server.on("/", saying(answer))
+    for _ in range(3):
+        get(client, server.url)
     assert len({asked.handler.client_address for asked in server.asked}) == 1
 
 

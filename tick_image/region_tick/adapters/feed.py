@@ -1,8 +1,7 @@
 """Reads the items of feeds: Atom, RSS, RSS 1.0 (RDF) and JSON Feed, well-formed or not.
 
 A feed that is not well-formed gives what can be read of it. libxml2 goes on after an error; this module only tells what
-is lost: where the document breaks off. libxml2 reads no external entities here, and refuses a document whose entities
-expand beyond a limit.
+is lost: where the document breaks off. A document that declares entities is not read, and libxml2 fetches nothing here.
 """
 
 from __future__ import annotations
@@ -66,21 +65,19 @@ def _parse(document: bytes, encoding: str, feed: FeedEntries) -> str | None:
     parser = XMLParser(
         target=feed, encoding="utf-8", recover=True, resolve_entities=False, no_network=True, remove_comments=True
     )
-    text, started = CleanText(document, encoding), False
+    text = CleanText(document, encoding)
     try:
-        for piece in text:
-            ready = piece if started else _make_ready(piece)
-            started = True
+        for number, piece in enumerate(text):
             if text.declares_entities:
                 return "the document declares entities, which are not read"
-            parser.feed(ready.encode(errors="replace"))
+            parser.feed((piece if number else _make_ready(piece)).encode(errors="replace"))
         parser.close()
     except EnoughError:
         return None
-    except (NoFeedError, LxmlError):
+    except (NoFeedError, LxmlError, ValueError):
         if not feed.kind:
             raise NoFeedError from None
-        return "the feed is nested too deeply, or its entities grow too large"
+        return f"the feed is nested too deeply, or broken, about line {text.line}"
     if not feed.kind:
         raise NoFeedError
     if not feed.closed and not text.ends:  # the entry that is open may have half an id

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from region_tick.fetch import Response
     from region_tick.poll_settings import PollSettings
 
+_BLANK = b"\xef\xbb\xbf \t\r\n"
 _NO_DOCUMENT = frozenset({202, 204, 205, 206})
 """Useful answers to some request, but not the document that was asked for."""
 
@@ -69,7 +70,7 @@ class Generic:
 
 def _judge(response: Response) -> FetchError | None:
     """Refuse an answer that brings no document."""
-    empty = response.status in (200, 203) and not response.body.strip()
+    empty = response.status in (200, 203) and not response.body.strip(_BLANK)
     if response.status not in _NO_DOCUMENT and not empty:
         return None
     message = f"{response.host} answers {response.status} without {'content' if empty else 'the document'}"
