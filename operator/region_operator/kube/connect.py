@@ -11,6 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 from kubernetes.aio import client, config
 
 from region_operator.kube.api import CONCURRENT_REQUESTS, Api, no_limit
+from region_operator.kube.request_metrics import count_requests
 from region_tick.contract import VERSION
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ async def connect(identity: str, *, time_left: Callable[[], float] = no_limit) -
     else:
         await config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
     configuration.connection_pool_maxsize = CONCURRENT_REQUESTS + WATCHES
+    configuration.trace_configs = [count_requests()]
     use_proxy(configuration)
     # `api` retries instead: the client's own retries skip PATCH and 429, and never end if `retries` is False
     configuration.retries = None

@@ -7,6 +7,15 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from region_tick.contract import VERSION
+
+BUILD_INFO = Gauge("region_operator_build_info", "1, with the release of this process as a label.", ["version"])
+BUILD_INFO.labels(VERSION).set(1)
+API_REQUESTS = Counter(
+    "region_operator_api_requests_total",
+    "Requests to the API server by method and status code, retries and watches included; those of kopf are not.",
+    ["method", "code"],
+)
 LEADER = Gauge("region_operator_leader", "1 while this process leads, 0 while it is a standby.")
 RECONCILES = Counter("region_operator_reconciles_total", "Reconciles by the reason that the status gave.", ["reason"])
 RECONCILE_SECONDS = Histogram(
