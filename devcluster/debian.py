@@ -1,6 +1,7 @@
 """Installs the programs that come from Debian's packages: reports which are missing and why, and installs only those.
 
-A command on PATH is good enough, whatever its origin. Packages are installed only if this process is root.
+A command on PATH is good enough, whatever its origin. Packages are installed only if this process is root, and by one
+process of ours at a time, because apt-get does not wait for another apt-get.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 
 from devcluster import progress
 from devcluster.errors import ClusterError
+from devcluster.files import exclusively
+from devcluster.state import cache_home
 
 NETWORK_PLUGINS = "/usr/lib/cni"
 _INSTALL_SECONDS = 1200
@@ -92,8 +95,9 @@ def ensure(parts: tuple[Part, ...]) -> None:
         message = f"these programs are missing:\n{why}\nInstall them, on Debian and Ubuntu as root: {command}"
         raise ClusterError(message)
     progress.console.print(f"Missing:\n{why}", markup=False)
-    with progress.step(f"installing from Debian: {' '.join(packages)}"):
-        _install(packages)
+    with exclusively(cache_home() / "debian"), progress.step(f"installing from Debian: {' '.join(packages)}"):
+        if missing(parts):  # another process installed them while this process waited for the lock
+            _install(packages)
 
 
 def _install(packages: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,6 +41,31 @@ def test_nothing_is_done_where_nothing_is_missing(monkeypatch: pytest.MonkeyPatc
     (tmp_path / "runc").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))  # with apt-get out of reach an attempt would raise
     debian.ensure((Part("runc", "runc", "starts containers"),))
+
+
+APT_GET = """#!/bin/sh
+mkdir "$0.lock" || exit 100 # as if another apt-get ran
+echo "$1" >> "$0.log"
+sleep 0.2 # so long that another process would come in between
+if [ "$1" = install ]; then printf '#!/bin/sh\\n' > "${0%/*}/wanted"; chmod +x "${0%/*}/wanted"; fi
+rmdir "$0.lock"
+"""
+
+
+def test_two_that_need_the_same_install_it_once_and_after_each_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "apt-get").write_text(APT_GET)
+    (programs / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with ThreadPoolExecutor() as threads:
+        for done in [threads.submit(debian.ensure, (Part("wanted", "p", "x"),)) for _ in range(2)]:
+            done.result()
+    assert (programs / "apt-get.log").read_text().split() == ["update", "install"]
 
 
 def test_the_folders_for_administration_are_added_behind_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
