@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from region_tick.contract import ExitCode
 from tests.database.polls import FEED, Polls, polls, some
+from tests.harness.operator_process import CHECKOUT
 from tests.harness.upstream import Upstream, conditional, replying
 
 __all__ = ["polls"]  # a fixture
@@ -110,3 +113,16 @@ def test_a_function_that_is_not_there_is_permanent(polls: Polls, name: str) -> N
     process = polls.start({"POLL_ON_ITEMS": name})
     assert process.exit_code() == ExitCode.CONFIGURATION
     assert f"POLL_ON_ITEMS is '{name}'" in polls.runs()[0]["error_message"]
+
+
+def test_the_function_of_the_documentation(polls: Polls, server: Upstream) -> None:
+    (example,) = re.findall(r"```python\n(# news.py.*?)```", (CHECKOUT / "docs/items.md").read_text(), re.DOTALL)
+    polls.write_module("news", example)
+    polls.connection.execute("CREATE TABLE article (region text, url text, title text)")
+    feed = "<rss><channel><item><guid>1</guid></item></channel></rss>"
+    news = feed.replace("<item>", "<item><title>News</title><link>https://a.test/2</link><guid>2</guid></item><item>")
+    polls.add(server.on("/", replying(200, feed.encode()), replying(200, news.encode())))
+    for _ in range(2):
+        assert "undelivered" not in polls.counts({"POLL_ON_ITEMS": "news:keep"})
+    articles = polls.rows("SELECT * FROM article")
+    assert articles == [{"region": "ch-zrh", "url": "https://a.test/2", "title": "News"}], "no backlog"

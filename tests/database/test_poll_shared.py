@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from region_tick.contract import ExitCode
+from region_tick.contract import ExitCode, Variable
 from tests.database.polls import FEED, Polls, polls, some
 from tests.harness.long import rounds
 from tests.harness.upstream import Asked, Upstream, conditional, replying, upstream
@@ -20,6 +20,7 @@ __all__ = ["polls"]  # a fixture
 if TYPE_CHECKING:
     from tests.database.tick_process import Process
 
+PATIENT = {str(Variable.TIMEOUT_SECONDS): "600"}
 REGIONS = [str(number) for number in range(8)]
 UPSTREAMS = rounds(100, long=1000)
 """The long form has 1,000 upstreams."""
@@ -37,8 +38,9 @@ def tick_together(polls: Polls) -> Counter[str]:
     """Run one tick of each region, all at once; return the sum of their counts."""
     processes: list[Process] = []
     for region in REGIONS:
-        processes.append(polls.start(region_id=region, again=bool(processes)))
+        processes.append(polls.start(PATIENT, region_id=region, again=bool(processes)))
     for process in processes:
+        process.popen.wait(timeout=500)
         assert process.exit_code() == ExitCode.FINAL, process.lines
     counts: Counter[str] = Counter()
     for region in REGIONS:
@@ -57,7 +59,7 @@ def test_each_upstream_is_asked_once_a_round_and_each_region_gets_its_items(poll
     assert (len(asked), set(asked.values())) == (UPSTREAMS, {1})
     assert first["fetched"] == first["requests"] == UPSTREAMS
     assert first["shared"] == UPSTREAMS * (len(REGIONS) - 1)
-    assert first["items"] == 2 * UPSTREAMS
+    assert first["items"] == 2 * UPSTREAMS * len(REGIONS)
     by_region = polls.rows("SELECT region_id, count(*) AS items FROM region_tick.items GROUP BY 1")
     assert [row["items"] for row in by_region] == [2 * UPSTREAMS] * len(REGIONS)
 
@@ -99,7 +101,7 @@ def test_a_tick_waits_for_the_answer_that_another_one_asks_for(polls: Polls, ser
     eventually(lambda: server.asked, what="the upstream is asked")
     waiting = polls.start(again=True, region_id="43")
     assert [process.exit_code() for process in (waiting, asking)] == [ExitCode.FINAL] * 2
-    assert some(polls.runs("43")[0]["counts"]) == {"shared": 1}
+    assert some(polls.runs("43")[0]["counts"]) == {"shared": 1, "items": 2}
     assert polls.items(theirs) == polls.items(ours) == ["a-1", "a-2"]
     assert len(server.asked) == 1
 

@@ -113,8 +113,8 @@ def deliver(
     `deliver` again, in another transaction, if all of them were. Return None if the creator's row is locked by somebody
     else, or if the creator is gone or has another address now: nothing is delivered then.
 
-    Nothing else may be written after `deliver` in the transaction but the guard of a tick: until COMMIT, no other
-    transaction can deliver. Raises psycopg.Error, and what `on_items` raises.
+    Nothing that may take long may follow in the transaction: until COMMIT, no other transaction can deliver. Raises
+    psycopg.Error, and what `on_items` raises.
     """
     key = {"id": creator_id, "upstream_id": upstream_id}
     row = cursor(connection).execute(CREATOR, key).fetchone()
@@ -128,7 +128,8 @@ def deliver(
     new = [one for one in found if not one[13]]
     if new and on_items is not None:
         on_items([_new_item(one) for one in new])
-    last = found[-1][0] if len(found) == DELIVERED_AT_ONCE else max(last_item, delivered_until)
+    newest = found[-1][0] if found else delivered_until
+    last = newest if len(found) == DELIVERED_AT_ONCE else max(last_item, newest)
     connection.execute(DELIVERED, {"ids": [creator_id], "delivered_until": last, "error": None})
     if not new:
         return 0

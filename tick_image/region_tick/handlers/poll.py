@@ -49,9 +49,11 @@ MARGIN_SECONDS = 5.0
 """How much of the tick's time is kept for writing results. A short tick keeps a fifth of its time."""
 TAKEN_AT_ONCE = 200
 """How many upstreams a tick takes at a time. Ticks of other regions take the next ones meanwhile."""
+DELIVERIES_AT_ONCE = 50
+"""For how many creators a tick delivers in one transaction what others have fetched, if no function is called."""
 PATIENCE_SECONDS = LEASE_SECONDS + 15.0
-"""How long a tick that has nothing else to do waits for answers that others ask for: a bit longer than the lease of one
-that died. What comes later is delivered by the region's next tick."""
+"""How long a tick with nothing else to do waits for the next answer that others ask for: a bit longer than the lease of
+one that died. What comes later is delivered by the region's next tick."""
 _SOON = (Turn.ASK, Turn.ELSEWHERE)
 """The turns of creators whose upstreams others ask right now. ASK: they were faster after the creators were read."""
 _COUNTS = ("fetched", "not_modified", "shared", "items", "failed", "throttled")
@@ -89,8 +91,7 @@ class _Polling:
             log=tick.log,
         )
         self._until = tick.deadline - min(MARGIN_SECONDS, tick.remaining() / 5)
-        self._done: set[int] = set()
-        """The ids of the creators that this tick has dealt with."""
+        self._done: set[int] = set()  # the ids of the creators that this tick has dealt with
         self._unreached: list[tuple[Creator, TransientError]] = []
         self._reached = False
 
@@ -102,8 +103,10 @@ class _Polling:
             self._tick.log.warning("no creators", extra={"remedy": remedy})
         patience = time.monotonic() + PATIENCE_SECONDS
         while True:
+            before = len(self._done)
             self._deliver_shared(due)
-            if self._ask([one.id for one in due if one.turn is Turn.ASK]):
+            self._ask([one.id for one in due if one.turn is Turn.ASK])
+            if len(self._done) > before:
                 patience = time.monotonic() + PATIENCE_SECONDS
             elif time.monotonic() < min(patience, self._until) and any(one.turn in _SOON for one in due):
                 self._tick.stopping.wait(random.uniform(0.5, 1.5))  # noqa: S311
@@ -142,24 +145,24 @@ class _Polling:
             with self._tick.transaction() as connection:
                 self.counts["shared"] += keep_up(connection, known)
             self._done.update(known)
-        for one in due:
-            if one.undelivered and one.upstream_id is not None and one.turn in (Turn.SHARED, Turn.WAITING):
-                self._tick.check()
-                self.counts["shared"] += one.turn is Turn.SHARED
-                self._write(one.id, one.upstream_id)
+        ready = [one for one in due if one.undelivered and one.turn in (Turn.SHARED, Turn.WAITING)]
+        size = 1 if self._hook else DELIVERIES_AT_ONCE
+        for first in range(0, len(ready), size):
+            if time.monotonic() >= self._until:
+                break
+            self._tick.check()
+            some = ready[first : first + size]
+            self.counts["shared"] += sum(one.turn is Turn.SHARED for one in some)
+            self.counts["items"] += self._write({one.id: one.upstream_id or 0 for one in some})
 
-    def _ask(self, ids: Sequence[int]) -> bool:
-        """Ask the upstreams of those creators whose upstreams are free. Return whether any was asked."""
-        asked = False
+    def _ask(self, ids: Sequence[int]) -> None:
+        """Ask the upstreams of those creators whose upstreams are free."""
         for first in range(0, len(ids), TAKEN_AT_ONCE):
             if time.monotonic() >= self._until:
                 break
             some = ids[first : first + TAKEN_AT_ONCE]
-            creators = take(self._tick.connection, some, tick_at=self._tick.tick_at, owner=self._owner)
-            if creators:
-                asked = True
+            if creators := take(self._tick.connection, some, tick_at=self._tick.tick_at, owner=self._owner):
                 self._poll(creators)
-        return asked
 
     def _poll(self, creators: Sequence[Creator]) -> None:
         """Ask upstreams that are taken, write each result, and give back those for which there was no time."""
@@ -188,15 +191,15 @@ class _Polling:
     def _save(self, polled: Polled) -> None:
         """Write a result, and deliver."""
         creator, result = polled.creator, polled.result
+        key = {creator.id: creator.upstream_id}
         try:
-            items = self._write(creator.id, creator.upstream_id, lambda connection: save(connection, creator, result))
+            items = self._write(key, lambda connection: save(connection, creator, result))
         except psycopg.DataError as error:
             result = RefusedError(f"the answer cannot be stored: {error.diag.message_primary or type(error).__name__}")
-            items = self._write(creator.id, creator.upstream_id, lambda connection: save(connection, creator, result))
+            items = self._write(key, lambda connection: save(connection, creator, result))
         if isinstance(result, TransientError):
             self._unreached.append((creator, result))
-        else:
-            self._reached = True
+        self._reached = self._reached or not isinstance(result, TransientError)
         self.counts.update(_counts(polled, items=items))
         if isinstance(result, Found) and (escaped := count_escaped(self._tick.connection, result.items)):
             self.counts["escaped"] += escaped
@@ -204,23 +207,25 @@ class _Polling:
             fields = {"creator": creator.id, "platform": creator.platform, "error": str(result)}
             self._tick.log.warning("creator not polled", extra=fields)
 
-    def _write(self, creator_id: int, upstream_id: int, write: Callable[[Connection], object] = lambda _: None) -> int:
-        """Do `write` and deliver the creator's items, in one transaction if they are not many. Return their number.
+    def _write(self, creators: Mapping[int, int], write: Callable[[Connection], object] | None = None) -> int:
+        """Do `write` and deliver the items of creators (upstreams by creator), in one transaction if they are not many.
 
-        Whoever holds the lock of a row costs this creator its turn, and nobody else.
+        Return how many items were delivered. Whoever holds the lock of a row costs these creators their turn.
         """
-        self._done.add(creator_id)
-        items, delivered = 0, DELIVERED_AT_ONCE
-        while delivered == DELIVERED_AT_ONCE:
+        self._done.update(creators)
+        items = 0
+        while creators:
             try:
                 with self._tick.transaction() as connection:
-                    write(connection)
-                    delivered = self._deliver(connection, creator_id, upstream_id)
+                    if write is not None:
+                        write(connection)
+                    delivered = {one: self._deliver(connection, one, upstream) for one, upstream in creators.items()}
             except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-                self._count_locked(creator_id, str(error))
+                self._count_locked(*creators, reason=str(error))
                 break
-            items += delivered
-            write = lambda _: None  # noqa: E731
+            items += sum(delivered.values())
+            creators = {one: creators[one] for one, number in delivered.items() if number == DELIVERED_AT_ONCE}
+            write = None
         return items
 
     def _deliver(self, connection: Connection, creator_id: int, upstream_id: int) -> int:
@@ -239,12 +244,12 @@ class _Polling:
                 self.counts["undelivered"] += 1
                 return 0
         if delivered is None:
-            self._count_locked(creator_id, "the creator's row is locked, edited or gone")
+            self._count_locked(creator_id, reason="the creator's row is locked, edited or gone")
         return delivered or 0
 
-    def _count_locked(self, creator_id: int, reason: str) -> None:
-        self.counts["locked"] += 1
-        self._tick.log.warning("creator not written", extra={"creator": creator_id, "reason": reason})
+    def _count_locked(self, *creators: int, reason: str) -> None:
+        self.counts["locked"] += len(creators)
+        self._tick.log.warning("creator not written", extra={"creators": list(creators), "reason": reason})
 
 
 def _counts(polled: Polled, *, items: int) -> Mapping[str, int]:
