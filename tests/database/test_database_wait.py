@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -111,6 +112,17 @@ def test_sigterm_ends_the_wait(server: Postgres, tmp_path: Path) -> None:
     process.until("database away")
     process.popen.terminate()
     assert process.exit_code() == ExitCode.AGAIN
+    assert process.event("not claimed")["reason"] == "terminated"
+
+
+def test_sigterm_ends_an_attempt_to_reach_a_silent_host(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = Ticks(tmp_path, f"postgresql://tick@127.0.0.1:{silent.getsockname()[1]}/app").start()
+        with silent.accept()[0]:
+            told = time.monotonic()
+            process.popen.terminate()
+            assert process.exit_code() == ExitCode.AGAIN
+            assert time.monotonic() - told < 8  # the connection's own timeout is 10 s
     assert process.event("not claimed")["reason"] == "terminated"
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -22,6 +23,7 @@ from region_tick.answer_deadline import answer_deadline
 from region_tick.claim import Claimed, Final, Leased, Refused, claim
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, Reason
 from region_tick.database_wait import Wait, first_line, passes_by_itself, pause_seconds
+from region_tick.handlers import StoppedError
 from region_tick.session import connect
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from region_tick.environment import Environment
     from region_tick.supervise import Message
 
+_LISTEN_SECONDS = 0.2
+"""How soon a signal is heard while a connection is being made."""
 _REPORT_SECONDS = 60.0
 """How often a wait for the database is logged."""
 
@@ -86,6 +90,9 @@ class ClaimWait:
                 return None
             try:
                 result = self._ask()
+            except StoppedError:
+                pause = 0.0  # the message is there
+                continue
             except psycopg.errors.LockNotAvailable as error:
                 pause = self._wait_for("a lock", {"error": str(error)})
             except psycopg.Error as error:
@@ -110,15 +117,37 @@ class ClaimWait:
             self._connection = None
 
     def _ask(self) -> ClaimResult:
-        """Claim once, on a new connection if there is none. Raises psycopg.Error."""
+        """Claim once, on a new connection if there is none. Raises psycopg.Error, StoppedError."""
         if self._connection is None:
-            self._connection = connect(self._environment.database)
+            self._connection = self._connect()
         with answer_deadline(self._connection, within=self._answer_seconds):
             result = claim(self._connection, self._environment, lease_seconds=self._lease_seconds, wait=self._wait)
         if self._failures:
             log.info("database answers", extra={"waited_seconds": round(time.monotonic() - self._wait.began, 1)})
             self._failures, self._deadline = 0, time.monotonic() + self._environment.timeout_seconds
         return result
+
+    def _connect(self) -> psycopg.Connection:
+        """Connect in a thread, because a silent host holds a connection up for its timeout, and signals must be heard.
+
+        Raises psycopg.Error, and StoppedError if the process is told to end meanwhile.
+        """
+        answers: SimpleQueue[psycopg.Connection | Exception] = SimpleQueue()
+
+        def try_to_connect() -> None:
+            try:
+                answers.put(connect(self._environment.database))
+            except Exception as error:
+                answers.put(error)
+
+        Thread(target=try_to_connect, name="connect", daemon=True).start()
+        while self._messages.empty():
+            with suppress(Empty):
+                answer = answers.get(timeout=_LISTEN_SECONDS)
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+        raise StoppedError
 
     def _wait_for(self, cause: str, fields: dict[str, object]) -> float:
         """Note what is waited for, and return how long to pause. Only the first pause is logged."""
