@@ -186,11 +186,11 @@ def test_the_days_quota_pauses_until_midnight_utc(status: int) -> None:
 def test_other_limits_and_errors_of_the_server_may_pass() -> None:
     for status, error in ((429, ThrottledError), (500, TransientError)):
         asking = Asking(response(TOKEN), response({"error": {"code": "internal_error"}}, status))
-        with pytest.raises(error):
+        with pytest.raises(error, match=f"answers {status}"):
             tiktok().poll(creator(handle="someone"), asking)
 
 
-@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("status", [200, 400, 403, 404])
 def test_an_error_is_named(status: int) -> None:
     asking = Asking(response(TOKEN), response({"data": {}, "error": {"code": "invalid_params"}}, status))
     with pytest.raises(RefusedError, match=f"answers {status}, 'invalid_params'"):

@@ -12,7 +12,7 @@ import pytest
 from region_tick.adapters import Found, Item, NotModified
 from region_tick.adapters.youtube import LIST_UNITS, PAGES_LIMIT, YouTube
 from region_tick.adapters.youtube_errors import judge_api
-from region_tick.fetch import CredentialsError, RefusedError, Request, Response, Secret
+from region_tick.fetch import CredentialsError, RefusedError, Request, Response, Secret, TransientError
 from region_tick.retry import THROTTLED_SECONDS, ThrottledError
 from tests.harness.upstream import NO_KEY
 from tests.unit.asking import Asking, creator, found, response
@@ -191,6 +191,13 @@ def test_other_refusals_say_their_reason(answer: Response, said: str) -> None:
     with pytest.raises(RefusedError, match=said) as caught:
         youtube().poll(creator(handle=CHANNEL, platform_id="UU1"), Asking(answer))
     assert not isinstance(caught.value, CredentialsError)
+
+
+def test_an_error_of_the_server_says_its_reason_and_may_pass() -> None:
+    with pytest.raises(TransientError, match=r"answers 503, backendError$"):
+        youtube().poll(creator(handle=CHANNEL), Asking(refusal(503, "backendError")))
+    with pytest.raises(ThrottledError):
+        youtube().poll(creator(handle=CHANNEL), Asking(response(b"", 503, retry_after="120")))
 
 
 def test_a_channel_without_a_playlist_of_uploads_has_no_uploads() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import time
 from contextlib import closing
@@ -63,6 +64,28 @@ def test_interim_answers_are_read_past(interim: list[bytes], pause: float, serve
     assert len({asked.handler.client_address for asked in server.asked}) == 1
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        whole(b"x" * 300_000),
+        whole(b""),
+        whole(gzip.compress(b"x" * 300_000), headers=b"Content-Encoding: gzip\r\n"),
+        whole(b"no", status=b"404 Not Found"),
+        b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n',
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nright\r\n0\r\nX-Trailer: 1\r\n\r\n",
+    ],
+    ids=["200", "empty", "gzip", "404", "304", "204", "chunks"],
+)
+def test_an_answer_that_ended_leaves_the_connection_to_the_next_one(
+    answer: bytes, server: Upstream, client: Client
+) -> None:
+    server.on("/", saying(answer))
+    for _ in range(3):
+        get(client, server.url)
+    assert len({asked.handler.client_address for asked in server.asked}) == 1
+
+
 @pytest.mark.parametrize("interim", [HINT, CONTINUE], ids=["103", "100"])
 def test_endless_interim_answers_end(interim: bytes, server: Upstream, client: Client) -> None:
     server.on("/", lambda asked: asked.repeat(interim))
@@ -119,6 +142,20 @@ def test_bytes_behind_an_answer_are_no_answer_with_tls_either(tmp_path: Path, mo
             assert get(client, f"{url}/first").body == b"right"
         assert len({asked.handler.client_address for asked in server.asked}) == before
     tls.cache_clear()
+
+
+def test_a_feed_that_breaks_off_without_a_length_is_a_broken_answer(server: Upstream, client: Client) -> None:
+    feed = b"<rss><channel><item><guid>1</guid></item><item><guid>2</guid></item></channel></rss>"
+
+    def answer(asked: Asked) -> None:
+        asked.write(b'HTTP/1.0 200 OK\r\nETag: "v1"\r\n\r\n' + feed[:-30])
+        asked.handler.close_connection = True
+
+    creator = Creator(id=1, platform="http", handle=None, url=server.on("/", answer))
+    result = Generic().poll(creator, lambda request: client.send(request, until=time.monotonic() + 10))
+    assert isinstance(result, Found)
+    assert ([item.id for item in result.items], result.etag) == (["1"], None)
+    assert result.problem == "127.0.0.1: the feed breaks off in line 1"
 
 
 def test_creators_of_a_host_that_hints_get_their_own_items(server: Upstream) -> None:

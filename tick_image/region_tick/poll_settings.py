@@ -29,7 +29,7 @@ class PollSettings:
     """The settings and keys of `poll`, as docs/polling.md explains."""
 
     concurrency: int = 4
-    """How many requests a tick sends at the same time. Each request may take 10 MB of the pod's memory."""
+    """How many requests a tick sends at the same time. Each request may take 16 MB of the pod's memory."""
     concurrency_per_host: int = 2
     """How many requests go to one host at once. A redirect counts for the host that it comes from."""
     request_seconds: int = 20

@@ -27,7 +27,7 @@ WAIT_LIMIT_SECONDS = 5.0
 RETRY_AFTER_LIMIT_SECONDS = 86_400.0
 """The longest Retry-After that is obeyed in full: a wrong value must not silence a creator for ever."""
 THROTTLED_SECONDS = 60.0
-"""The pause after an upstream asks for a pause without a Retry-After, or with one that cannot be read."""
+"""The pause after a 429 without a Retry-After, or with one that cannot be read."""
 _RETRYABLE_STATUSES = frozenset({408, 425, 429})
 _CONDITIONS = frozenset({"if-none-match", "if-modified-since"})
 _SECONDS = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\d*\s*(?:s|secs?|seconds?)?", re.ASCII | re.IGNORECASE)
@@ -91,21 +91,13 @@ def judge(request: Request, response: Response) -> FetchError | None:
     if status == 410:
         return GoneError(f"{message}: the URL is gone for good; delete the creator or correct its URL", response)
     passing = status >= 500 or status in _RETRYABLE_STATUSES
-    seconds = pause_of(response)
-    if status == 429 or (seconds is not None and (passing or seconds > 0)):
-        return ThrottledError(message, seconds, whole_host=status == 429)
-    return TransientError(message) if passing else RefusedError(message, response)
-
-
-def pause_of(response: Response) -> float | None:
-    """Return for how many seconds an answer asks to be left alone; None if it does not ask.
-
-    A Retry-After that cannot be read asks for THROTTLED_SECONDS: the upstream wants a pause, and says it in vain.
-    """
-    if not response.headers.get("retry-after", "").strip():
-        return None
     seconds = retry_after(response.headers)
-    return THROTTLED_SECONDS if seconds is None else seconds
+    if status == 429:
+        vague = seconds is None and response.headers.get("retry-after", "").strip()
+        return ThrottledError(message, THROTTLED_SECONDS if vague else seconds)
+    if seconds is not None and (passing or seconds > 0):
+        return ThrottledError(message, seconds, whole_host=False)
+    return TransientError(message) if passing else RefusedError(message, response)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
 from html.entities import html5
 from typing import TYPE_CHECKING
 
@@ -41,10 +42,14 @@ _DECLARED = re.compile(rb"""^[\s\xef\xbb\xbf]*<\?xml[^>]{0,200}?encoding\s*=\s*[
 _CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _MARKUP = re.compile(
-    r"(?P<declares><!ENTITY\s(?!\s*%\s+\S+\s+(?:PUBLIC|SYSTEM)))|"
-    r"(?P<opens><!\[CDATA\[|<!--)|(?P<closes>\]\]>|-->)|<(?P<entry>item|entry)(?=[\s/>])|</(?P<root>rss|feed|\w+:RDF)\s*>"
-    r"|&(?P<entity>[A-Za-z][A-Za-z0-9]{1,31});|(?P<ampersand>&(?!#|[A-Za-z_:][\w.:-]{0,63};))|(?P<less><(?![A-Za-z_:/!?]))"
+    r"<!(?:\[CDATA\[|--)(?P<opens>)|\]\]>(?P<closes>)|-->(?P<closes_too>)"
+    r"|<!ENTITY\s(?!\s*%\s+\S+\s+(?:PUBLIC|SYSTEM))(?P<declares>)"
+    r"|<(?:item|entry)(?=[\s/>])(?P<entry>)|</(?:rss|feed|\w+:RDF)\s*>(?P<root>)"
+    r"|&#(?P<numbers>[xX]?[0-9A-Fa-f]{1,8};(?:&#[xX]?[0-9A-Fa-f]{1,8};){0,999})"
+    r"|&(?P<entity>[A-Za-z][A-Za-z0-9]{1,31});|&(?!#|[A-Za-z_:][\w.:-]{0,63};)(?P<ampersand>)"
+    r"|<(?![A-Za-z_:/?]|!(?:\[CDATA\[|--|[A-Za-z]))(?P<less>)"
 )
+"""Each alternative begins with a character, so that the search may leap over all others."""
 _BEGUN = re.compile(r"[&<\]-]")
 _IN_XML = frozenset({"amp", "lt", "gt", "quot", "apos"})
 _TAIL_LIMIT = 80
@@ -149,6 +154,27 @@ class CleanText:
                 self.ends = True
             case "ampersand" | "less":
                 return f"&#{ord(found)};"
+            case "closes":  # nothing that was open
+                return "]]&#62;"
+            case "numbers":
+                return "".join(f"&#{ord(one)};" for one in _referred(match["numbers"]))
             case "entity" if match["entity"] not in _IN_XML:
                 return "".join(f"&#{ord(one)};" for one in html5.get(f"{match['entity']};", "")) or found
         return found
+
+
+def _referred(numbers: str) -> str:
+    """Return the characters that references such as `233;&#xE9;` mean to people.
+
+    Programs refer to halves of a character in UTF-16, and to bytes of Windows-1252.
+    """
+    units = []
+    for number in numbers.replace("&#", "").rstrip(";").split(";"):
+        try:
+            code = int(number[1:], 16) if number[0] in "xX" else int(number)
+        except ValueError:  # hexadecimal digits without an x
+            continue
+        as_byte = bytes([code]).decode("cp1252", "ignore") if 0x80 <= code < 0xA0 else ""
+        units.append(as_byte or (chr(code) if code <= sys.maxunicode else "\ufffd"))
+    text = "".join(units).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return _FORBIDDEN.sub("", text)

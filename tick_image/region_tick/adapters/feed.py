@@ -1,8 +1,7 @@
 """Reads the items of feeds: Atom, RSS, RSS 1.0 (RDF) and JSON Feed, well-formed or not.
 
 A feed that is not well-formed gives what can be read of it. libxml2 goes on after an error; this module only tells what
-is lost: where the document breaks off. libxml2 reads no external entities here, and refuses a document whose entities
-expand beyond a limit.
+is lost: where the document breaks off. A document that declares entities is not read, and libxml2 fetches nothing here.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from lxml.etree import LxmlError, XMLParser
 from region_tick.adapters.document_text import CleanText, encoding_of
 from region_tick.adapters.feed_entries import PREFIXES, EnoughError, FeedEntries, NoFeedError
 from region_tick.adapters.feed_items import ItemMaker, by_links
-from region_tick.adapters.json_feed import read_json_feed
+from region_tick.adapters.json_feed import JsonFeedError, read_json_feed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from region_tick.adapters import Item
     from region_tick.fetch import Response
 
+_NO_ELEMENT = re.compile(rb"[\s\xef\xbb\xbf]*<\?xml[^<]*").fullmatch
+"""Matches XML that is cut off before its first element."""
 _BEFORE = "\ufeff\u200b \t\r\n"
 
 _ROOT = re.compile(r"<(?:\w+:)?(?:rss|feed|RDF)(?=([\s/>][^>]*))")
@@ -45,14 +46,17 @@ def read_feed(response: Response) -> Feed | None:
     """Return the feed of an answer, or None if the document is of another kind."""
     document = response.body
     if document.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
-        items, unidentified = read_json_feed(response)
+        try:
+            items, unidentified = read_json_feed(response)
+        except JsonFeedError as error:
+            return Feed(items=(), problem=str(error))
         return None if items is None else Feed(items=items, unidentified=unidentified)
     made = ItemMaker()
     feed = FeedEntries(url=response.url, finish=made.add)
     try:
         problem = _parse(document, encoding_of(document, response.headers.get("content-type")), feed)
     except NoFeedError:
-        return None
+        return Feed(items=(), problem="the document ends before its first element") if _NO_ELEMENT(document) else None
     return Feed(items=by_links(made.items), problem=problem, unidentified=made.unidentified)
 
 
@@ -61,21 +65,19 @@ def _parse(document: bytes, encoding: str, feed: FeedEntries) -> str | None:
     parser = XMLParser(
         target=feed, encoding="utf-8", recover=True, resolve_entities=False, no_network=True, remove_comments=True
     )
-    text, started = CleanText(document, encoding), False
+    text = CleanText(document, encoding)
     try:
-        for piece in text:
-            ready = piece if started else _make_ready(piece)
-            started = True
+        for number, piece in enumerate(text):
             if text.declares_entities:
                 return "the document declares entities, which are not read"
-            parser.feed(ready.encode(errors="replace"))
+            parser.feed((piece if number else _make_ready(piece)).encode(errors="replace"))
         parser.close()
     except EnoughError:
         return None
-    except (NoFeedError, LxmlError):
+    except (NoFeedError, LxmlError, ValueError):
         if not feed.kind:
             raise NoFeedError from None
-        return "the feed is nested too deeply, or its entities grow too large"
+        return f"the feed is nested too deeply, or broken, about line {text.line}"
     if not feed.kind:
         raise NoFeedError
     if not feed.closed and not text.ends:  # the entry that is open may have half an id

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from region_tick.adapters.feed_entries import Entry, FeedEntries, Field
 
 TITLE_LIMIT = 2000
-SUMMARY_LIMIT = 2000
-_DOCUMENT_RAW_CHARACTERS = 1_000_000
+SUMMARY_LIMIT = 500
+_DOCUMENT_RAW_CHARACTERS = 500_000
 """How much of all entries together is kept as `raw`. The entries beyond have none."""
 _ENTRY_CHARACTERS = 500
 """What an entry takes beside its text."""

@@ -20,7 +20,7 @@ from region_tick.adapters import (
     make_not_modified,
 )
 from region_tick.fetch import FetchError, RefusedError, Request, host_of
-from region_tick.retry import ThrottledError, pause_of
+from region_tick.retry import ThrottledError, retry_after
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from region_tick.fetch import Response
     from region_tick.poll_settings import PollSettings
 
+_BLANK = b"\xef\xbb\xbf \t\r\n"
 _NO_DOCUMENT = frozenset({202, 204, 205, 206})
 """Useful answers to some request, but not the document that was asked for."""
 
@@ -69,11 +70,11 @@ class Generic:
 
 def _judge(response: Response) -> FetchError | None:
     """Refuse an answer that brings no document."""
-    empty = response.status in (200, 203) and not response.body.strip()
+    empty = response.status in (200, 203) and not response.body.strip(_BLANK)
     if response.status not in _NO_DOCUMENT and not empty:
         return None
     message = f"{response.host} answers {response.status} without {'content' if empty else 'the document'}"
-    seconds = pause_of(response)
+    seconds = retry_after(response.headers)
     return ThrottledError(message, seconds, whole_host=False) if seconds else RefusedError(message, response)
 
 

@@ -17,15 +17,26 @@ if TYPE_CHECKING:
     from region_tick.fetch import Response
 
 _VERSION = "jsonfeed.org/version/"
+_HEAD_CHARACTERS = 2000
+
+
+class JsonFeedError(ValueError):
+    """A JSON Feed cannot be read. The message names the place."""
 
 
 def read_json_feed(response: Response) -> tuple[list[Item] | None, int]:
-    """Return the items, and how many entries have no id and no link. The items are None if the document is no feed."""
+    """Return the items, and how many entries have no id and no link. The items are None if the document is no feed.
+
+    Raises JsonFeedError.
+    """
+    text = response.body.decode(encoding_of(response.body, None), "replace").lstrip("\ufeff \t\r\n")
     try:
-        text = response.body.decode(encoding_of(response.body, None), "replace").lstrip("\ufeff \t\r\n")
         feed = json.loads(text)
-    except (ValueError, RecursionError):
-        return None, 0
+    except (ValueError, RecursionError) as error:
+        if _VERSION not in text[:_HEAD_CHARACTERS].replace("\\/", "/"):
+            return None, 0
+        place = f"in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "because of its depth"
+        raise JsonFeedError(f"the feed cannot be read {place}") from None
     if (
         not isinstance(feed, dict)
         or _VERSION not in str(feed.get("version"))

@@ -21,8 +21,16 @@ from urllib.parse import urlencode
 
 from region_tick.adapters import Creator, Found, Item
 from region_tick.adapters.json_values import ITEM_ERRORS, make_raw, read_items
-from region_tick.fetch import CredentialsError, FetchError, RefusedError, Request, Secret, host_of
-from region_tick.retry import ThrottledError, server_time
+from region_tick.fetch import (
+    CredentialsError,
+    FetchError,
+    RefusedError,
+    Request,
+    Secret,
+    TransientError,
+    host_of,
+)
+from region_tick.retry import ThrottledError, retry_after, server_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -194,9 +202,12 @@ def _judge(response: Response) -> FetchError | None:
         midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
         seconds = (midnight - now).total_seconds() + random.uniform(0.0, _RENEWAL_JITTER_SECONDS)  # noqa: S311
         return ThrottledError(f"{response.host} answers {response.status}, {code}: until 00:00 UTC", seconds)
-    if not isinstance(code, str) or code == "ok" or not (200 <= response.status < 300 or response.status == 400):
+    if not isinstance(code, str) or code == "ok":
         return None
-    return RefusedError(f"{response.host} answers {response.status}, {code[:60]!r}", response)
+    message = f"{response.host} answers {response.status}, {code[:60]!r}"
+    if response.status >= 500 and retry_after(response.headers) is None:
+        return TransientError(message)
+    return RefusedError(message, response) if response.status in (200, 400, 403, 404) else None
 
 
 def _read(response: Response) -> dict[str, Any]:

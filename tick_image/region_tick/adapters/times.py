@@ -19,34 +19,46 @@ _ZONES = {
 are here.
 """
 _ZONE = re.compile(r"\s+(?:\(?([A-Za-z]{1,5})\)?)?\s*(?:([+-])(\d{1,2}):?(\d{2})?)?\s*(?:\([^)]*\))?\s*$", re.ASCII)
-_TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?")
+_TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?")
+_SEPTEMBER = re.compile(r"\bSept\b", re.IGNORECASE)
+_YEAR_OR_MONTH = re.compile(r"\d{4}(-\d{2})?", re.ASCII)
 
 
 def read_time(text: str) -> datetime | None:
-    """Read a time in the format of RFC 5322 (RSS) or ISO 8601 (Atom, Dublin Core), whichever it is."""
-    return rfc3339(text) or rfc5322(text)
+    """Read a time in the format of RFC 5322 (RSS) or ISO 8601 (Atom, Dublin Core), whichever it is.
+
+    A time without a zone is UTC. A time with an unknown zone is None.
+    """
+    return rfc3339(text) or _with_zone(text)
 
 
 def rfc3339(text: str) -> datetime | None:
-    """Read a time in RFC 3339 format, as in Atom and most JSON; None for any other text."""
+    """Read a time in RFC 3339 format, as in Atom and most JSON; None for any other text.
+
+    A year or a month alone, as Dublin Core has them (https://www.w3.org/TR/NOTE-datetime), is its beginning.
+    """
+    text = text.strip()
+    if alone := _YEAR_OR_MONTH.fullmatch(text):
+        text += "-01" if alone[1] else "-01-01"
     try:
-        return _to_utc(datetime.fromisoformat(text.strip()))
+        return _to_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         return None
 
 
-def rfc5322(text: str) -> datetime | None:
-    """Read a time such as `Fri, 06 Mar 2015 22:40:57 CET`. A time without a zone is UTC, an unknown zone is None."""
+def _with_zone(text: str) -> datetime | None:
+    """Read a time such as `Fri, 06 Mar 2015 22:40:57 CET` or `2015-03-06 22:40:57 CET`."""
     time = _TIME.search(text)
-    if time is None:
+    offset = None if time is None else _offset(text[time.end() :])
+    if time is None or offset is None:
         return None
-    offset = _offset(text[time.end() :])
-    if offset is None:
-        return None
-    try:
-        return _to_utc(parsedate_to_datetime(text[: time.end()] + " +0000") - offset)
-    except (ValueError, OverflowError, IndexError, TypeError):
-        return None
+    local = _SEPTEMBER.sub("Sep", text[: time.end()].strip())
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            return _to_utc(read(local).replace(tzinfo=None) - offset)
+        except (ValueError, OverflowError, IndexError, TypeError):
+            continue
+    return None
 
 
 def _offset(zone: str) -> timedelta | None:

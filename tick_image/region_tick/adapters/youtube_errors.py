@@ -14,8 +14,8 @@ from datetime import UTC, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from region_tick.fetch import CredentialsError, FetchError, RefusedError
-from region_tick.retry import THROTTLED_SECONDS, ThrottledError, server_time
+from region_tick.fetch import CredentialsError, FetchError, RefusedError, TransientError
+from region_tick.retry import THROTTLED_SECONDS, ThrottledError, retry_after, server_time
 
 if TYPE_CHECKING:
     from region_tick.fetch import Response
@@ -53,6 +53,8 @@ def judge_api(response: Response) -> FetchError | None:
     if to_blame or response.status == 401 or _is_suspended(response):
         because = to_blame[0] if to_blame else said
         return CredentialsError(f"YouTube refuses the key, {because}: check YOUTUBE_API_KEY and its project")
+    if response.status >= 500 and retry_after(response.headers) is None:
+        return TransientError(said)
     return RefusedError(said, response) if reasons and response.status in (400, 403, 404) else None
 
 
