@@ -1,4 +1,4 @@
-"""The page of the operator's metrics."""
+"""The page of the metrics: of the operator, and of the workers of the queue."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from docs.generator.markdown import code, codes, join, table, wrap
+from docs.generator.markdown import code, codes, join, section, table, wrap
 from region_operator.runtime import metrics
+from region_worker import metrics as worker_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
+
+_COLUMNS = ("metric", "type", "labels", "meaning")
 
 
 def metrics_page() -> str:
@@ -20,12 +24,20 @@ def metrics_page() -> str:
             "The operator serves these metrics at `/metrics` of its health port, as leader and as standby. Beside them"
             " stand prometheus_client's own metrics of the process: `process_*` and `python_*`."
         ),
-        table(("metric", "type", "labels", "meaning"), sorted(_rows())),
+        table(_COLUMNS, sorted(_rows(metrics))),
+        section(
+            "The worker",
+            wrap(
+                "Each worker of the queue serves these at `/metrics` of its health port. The tasks of the queue are"
+                " counted in the database, so all workers serve the same figures: take the maximum, not the sum."
+            ),
+            table(_COLUMNS, sorted(_rows(worker_metrics))),
+        ),
     )
 
 
-def _rows() -> Iterator[tuple[str, ...]]:
-    for metric in vars(metrics).values():
+def _rows(module: ModuleType) -> Iterator[tuple[str, ...]]:
+    for metric in vars(module).values():
         if isinstance(metric, MetricWrapperBase):
             [described] = metric.describe()
             name = described.name + ("_total" if described.type == "counter" else "")

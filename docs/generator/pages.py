@@ -68,7 +68,13 @@ PAGES = (
         (f"{_OPERATOR}/database/tables.py", f"{_OPERATOR}/database/comments.py"),
         tables_page,
     ),
-    Page("metrics.md", "Metrics", "what the operator counts", (f"{_OPERATOR}/runtime/metrics.py",), metrics_page),
+    Page(
+        "metrics.md",
+        "Metrics",
+        "what operator and workers count",
+        (f"{_OPERATOR}/runtime/metrics.py", "tick_image/region_worker/metrics.py"),
+        metrics_page,
+    ),
     Page(
         "log-events.md",
         "Log events",

@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 from region_tick.contract import ExitCode, Variable
 from region_tick.effects import Effects
+from region_tick.fetch import host_of
 from region_tick.handlers import LeaseLostError, Tick, Window
 from region_tick.handlers.enqueue import ENQUEUE, FETCH, LIMIT, QUEUE, enqueue
 from region_tick.turns import ATTACH, MAKE_UPSTREAMS
@@ -61,13 +62,13 @@ def test_a_task_for_each_creator_that_is_due(ticks: Ticks, observer: Observer) -
     add(observer, 3, not_before="infinity")
     add(observer, 4, region_id="43")
     assert run(ticks, observer) == {"enqueued": 2, "already_queued": 0, "left": 0, "waiting": 1}
-    assert [
-        (job["queue_name"], job["task_name"], job["status"], job["priority"], job["queueing_lock"])
-        for job in jobs(observer)
-    ] == [(QUEUE, FETCH, "todo", 0, f"creator {well}"), (QUEUE, FETCH, "todo", 0, f"creator {failing}")]
+    assert [(job["queue_name"], job["task_name"], job["status"], job["queueing_lock"]) for job in jobs(observer)] == [
+        (QUEUE, FETCH, "todo", f"creator {well}"),
+        (QUEUE, FETCH, "todo", f"creator {failing}"),
+    ]
     arguments = jobs(observer)[0]["args"]
     assert datetime.fromisoformat(arguments.pop("tick_at")) == TICK_AT
-    assert arguments == {"creator_id": well, "region_code": "ch-zrh"}
+    assert arguments == {"creator_id": well, "region_code": "ch-zrh", "host": "upstream.test"}
 
 
 def test_who_was_refused_has_its_turn_in_a_queue_that_is_never_empty(ticks: Ticks, observer: Observer) -> None:
@@ -210,3 +211,24 @@ def test_who_was_asked_longest_ago_comes_first(
     polled(observer, {longest}, **{column: TICK_AT - timedelta(hours=2)})
     enqueue(handed(database, connection, effects))
     assert enqueued(observer) == {longest, never}
+
+
+URLS = (
+    "https://Upstream.test/feed",
+    "https://upstream.test:443/feed?of=http://other.test/",
+    "http://upstream.test:80",
+    "http://upstream.test./feed#top",
+    "http://upstream.test:8080/",
+    "https://[2001:db8::1]:8443/feed",
+)
+
+
+def test_a_task_names_its_host_as_the_adapters_do(
+    database: str, connection: psycopg.Connection, effects: Effects, observer: Observer
+) -> None:
+    for url in URLS:
+        add(observer, 0, url=url)
+    add(observer, 0, url="https://user:secret@upstream.test/")
+    enqueue(handed(database, connection, effects))
+    hosts = [job["args"]["host"] for job in jobs(observer)]
+    assert hosts == [*map(host_of, URLS), "upstream.test"]

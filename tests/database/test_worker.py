@@ -5,39 +5,21 @@ from __future__ import annotations
 import os
 import signal
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 
 from region_tick.contract import ExitCode
-from region_tick.handlers.enqueue import ENQUEUE, FETCH, LIMIT, QUEUE
+from region_tick.handlers.enqueue import FETCH
 from tests.database.tick_process import Process
+from tests.database.worker_queue import FEED, THE_ONE, Queue, blocking
 from tests.harness.pgbouncer import PgBouncer
-from tests.harness.ticks import SOURCE, TICK_AT
-from tests.harness.upstream import Asked, Upstream, conditional, replying, upstream
+from tests.harness.upstream import Asked, Upstream, replying, upstream
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-DRIVER = """
-import asyncio, os, sys
-from region_worker import jobs
-from region_worker.settings import WorkerSettings
-from region_worker.worker import WorkerTimes, configure_logs, work
-configure_logs(os.environ)
-jobs.BACKOFF_SECONDS = jobs.BACKOFF_LIMIT_SECONDS = 2.0
-knobs = dict(word.split("=") for word in sys.argv[1:])
-times = WorkerTimes(**{name: float(value) for name, value in knobs.items()})
-asyncio.run(work(WorkerSettings.read(os.environ), times))
-"""
-FAST = ("heartbeat=0.5", "stalled=2", "poll=0.2")
-THE_ONE = ["1-1", "1-2"]
-"""The items of creator 1."""
-FEED = "<rss><channel><item><guid>{0}-1</guid></item><item><guid>{0}-2</guid></item></channel></rss>"
 
 
 @pytest.fixture
@@ -46,77 +28,11 @@ def server() -> Iterator[Upstream]:
         yield running
 
 
-class Queue:
-    """The queue of one database, its creators and its workers."""
-
-    def __init__(self, folder: Path, database: str, server: Upstream) -> None:
-        self.folder, self.database, self.server = folder, database, server
-        self.connection = psycopg.connect(database, autocommit=True, row_factory=dict_row)
-        self.processes: list[Process] = []
-
-    def add(self, number: int) -> None:
-        """Add a creator whose feed has two items."""
-        url = self.server.on(f"/{number}", conditional(FEED.format(number).encode(), etag=f'"{number}"'))
-        self.insert(url)
-
-    def insert(self, url: str, platform: str = "http") -> None:
-        self.connection.execute(
-            "INSERT INTO region_tick.creator (source, region_id, platform, url) VALUES (%s, '42', %s, %s)",
-            (SOURCE, platform, url),
-        )
-
-    def enqueue(self) -> None:
-        """Do as the handler `enqueue` does."""
-        about = {"queue": QUEUE, "task": FETCH, "source": SOURCE, "region_id": "42", "region_code": "ch-zrh"}
-        self.connection.execute(ENQUEUE, about | {"tick_at": TICK_AT, "limit": LIMIT})
-
-    def start(self, *knobs: str, **environment: str) -> Process:
-        pod = {"DATABASE_URL": self.database, "POLL_ALLOW_NETWORKS": "127.0.0.0/8"} | environment
-        self.processes.append(Process(self.folder, pod, "-c", DRIVER, *FAST, *knobs))
-        return self.processes[-1]
-
-    def start_busy(self, *knobs: str) -> tuple[Process, Event]:
-        """Start a worker that has the one task there is, whose upstream does not answer until the event is set."""
-        released = Event()
-        self.insert(blocking(self.server, 1, released))
-        self.enqueue()
-        worker = self.start(*knobs)
-        eventually(lambda: self.server.asked, what="the upstream is asked")
-        return worker, released
-
-    def rows(self, query: str) -> list[dict[str, Any]]:
-        return self.connection.execute(query.encode()).fetchall()
-
-    def jobs(self) -> list[dict[str, Any]]:
-        return self.rows(f"SELECT * FROM region_tick.procrastinate_jobs WHERE task_name = '{FETCH}' ORDER BY id")
-
-    def items(self) -> list[str]:
-        return [
-            row["item_id"] for row in self.rows("SELECT item_id FROM region_tick.item ORDER BY creator_id, item_id")
-        ]
-
-    def until_empty(self, seconds: float = 60) -> None:
-        eventually(lambda: not self.jobs(), what="the queue is empty", seconds=seconds)
-
-
 @pytest.fixture
 def queue(tmp_path: Path, database: str, server: Upstream) -> Iterator[Queue]:
     queue = Queue(tmp_path, database, server)
     yield queue
-    queue.connection.close()
-    for process in queue.processes:
-        with process.popen:
-            process.popen.kill()
-
-
-def blocking(server: Upstream, number: int, released: Event) -> str:
-    """A feed whose first answer waits until it is released; return its URL."""
-
-    def block(asked: Asked) -> None:
-        released.wait(60)
-        asked.answer(200, FEED.format(number).encode())
-
-    return server.on(f"/{number}", block, replying(200, FEED.format(number).encode()))
+    queue.close()
 
 
 def test_tasks_are_fetched_as_poll_fetches(queue: Queue) -> None:
@@ -126,7 +42,7 @@ def test_tasks_are_fetched_as_poll_fetches(queue: Queue) -> None:
     worker = queue.start()
     queue.until_empty()
     assert len(queue.items()) == 20
-    assert {row["etag"] for row in queue.rows("SELECT etag FROM region_tick.creator")} == {
+    assert {row["etag"] for row in queue.rows("SELECT etag FROM region_tick.upstream")} == {
         f'"{number}"' for number in range(10)
     }
     worker.popen.send_signal(signal.SIGTERM)
@@ -138,6 +54,8 @@ def test_tasks_are_fetched_as_poll_fetches(queue: Queue) -> None:
         ("info", 1, 2, True)
     }
     assert queue.rows("SELECT * FROM region_tick.procrastinate_workers") == []
+    connections = {asked.handler.client_address for asked in queue.server.asked}
+    assert len(connections) <= 2, "a connection serves one task after the other"
 
 
 def test_new_tasks_are_taken_at_once(queue: Queue) -> None:
@@ -173,7 +91,8 @@ def test_a_killed_worker_loses_no_task(queue: Queue, server: Upstream) -> None:
         else:
             queue.insert(blocking(server, number, released))
     queue.enqueue()
-    victims = [queue.start(POLL_CONCURRENCY_PER_HOST="4") for _ in range(2)]
+    settings = {"POLL_CONCURRENCY_PER_HOST": "8", "POLL_REQUEST_SECONDS": "10"}
+    victims = [queue.start(**settings) for _ in range(2)]
     blocked = {f"/{number}" for number in range(0, 30, 3)}
     eventually(lambda: len(blocked.intersection(server.paths())) == 8, what="all places are held by what blocks")
     for victim in victims:
@@ -182,8 +101,8 @@ def test_a_killed_worker_loses_no_task(queue: Queue, server: Upstream) -> None:
     left = queue.jobs()
     assert [job["status"] for job in left].count("doing") == 8
     released.set()
-    successor = queue.start()
-    queue.until_empty()
+    successor = queue.start(**settings)
+    queue.until_empty(120)
     assert sorted(queue.items()) == sorted(f"{number}-{part}" for number in range(30) for part in (1, 2))
     assert {row["failures"] for row in queue.rows("SELECT failures FROM region_tick.creator")} == {0}
     successor.popen.send_signal(signal.SIGTERM)
@@ -256,12 +175,18 @@ def test_a_throttling_host_is_left_alone(queue: Queue, server: Upstream) -> None
         queue.insert(server.on(f"/{number}", replying(429, headers={"retry-after": "600"})))
     queue.enqueue()
     queue.start(POLL_CONCURRENCY="1")
-    queue.until_empty()
-    assert len(server.asked) == 1
-    waits = queue.rows(
-        "SELECT extract(epoch FROM not_before - clock_timestamp())::int AS wait FROM region_tick.creator"
+    eventually(lambda: len(queue.jobs()) == 4, what="the task that was asked for is done")
+    (host,) = queue.rows(
+        "SELECT name, failures, last_error, extract(epoch FROM not_before - clock_timestamp())::int AS wait"
+        " FROM region_tick.host"
     )
-    assert all(540 < row["wait"] <= 600 for row in waits)
+    assert 540 < host.pop("wait") <= 600
+    assert host == {"name": server.host, "failures": 0, "last_error": "127.0.0.1 answers 429"}
+    queue.start().until("working")
+    queue.connection.execute("UPDATE region_tick.host SET not_before = clock_timestamp()")
+    eventually(lambda: len(queue.jobs()) == 3, what="the host is asked again, and throttles again")
+    assert len(server.asked) == 2
+    assert [job["attempts"] for job in queue.jobs()] == [0, 0, 0]
 
 
 def test_a_retry_gives_way_to_the_creators_next_task(queue: Queue, server: Upstream) -> None:
@@ -270,9 +195,9 @@ def test_a_retry_gives_way_to_the_creators_next_task(queue: Queue, server: Upstr
 
     def fail(asked: Asked) -> None:
         released.wait(60)
-        asked.answer(503, b"", retry_after="nonsense")
+        asked.answer(503)
 
-    queue.insert(server.on("/1", fail, replying(503), replying(503), replying(200, FEED.format(1).encode())))
+    queue.insert(server.on("/1", fail, replying(200, FEED.format(1).encode())))
     queue.enqueue()
     queue.start(POLL_CONCURRENCY="1")
     eventually(lambda: server.asked, what="the upstream is asked")
@@ -280,17 +205,21 @@ def test_a_retry_gives_way_to_the_creators_next_task(queue: Queue, server: Upstr
     assert [job["status"] for job in queue.jobs()] == ["doing", "todo"]
     released.set()
     queue.until_empty()
+    assert server.paths() == ["/1"], "the next task finds that the upstream is left alone"
+    queue.connection.execute("UPDATE region_tick.upstream SET not_before = NULL")
+    queue.enqueue()
+    queue.until_empty()
     assert queue.items() == THE_ONE
 
 
 def test_a_stalled_task_gives_way_to_the_creators_next_one(queue: Queue) -> None:
-    victim, released = queue.start_busy()
+    victim, released = queue.start_busy(POLL_REQUEST_SECONDS="5")
     victim.popen.kill()
     queue.enqueue()
     assert [job["status"] for job in queue.jobs()] == ["doing", "todo"]
     released.set()
     queue.start()
-    queue.until_empty()
+    queue.until_empty(120)
     assert queue.items() == THE_ONE
 
 
@@ -358,6 +287,11 @@ def test_what_is_fetched_may_go_through_a_pgbouncer(queue: Queue) -> None:
             ExitCode.CONFIGURATION,
             "POLL_CONCURRENCY is 'many'",
         ),
+        (
+            {"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/d", "HEALTH_PORT": "none"},
+            ExitCode.CONFIGURATION,
+            "HEALTH_PORT is 'none'",
+        ),
     ],
 )
 def test_an_environment_that_cannot_be_used(
@@ -372,7 +306,7 @@ def test_an_environment_that_cannot_be_used(
 
 
 def test_a_database_without_our_schema_is_a_reason_to_start_again(tmp_path: Path, empty_database: str) -> None:
-    process = Process(tmp_path, {"DATABASE_URL": empty_database}, "-m", "region_worker")
+    process = Process(tmp_path, {"DATABASE_URL": empty_database, "HEALTH_PORT": "0"}, "-m", "region_worker")
     with process.popen:
         assert process.exit_code() == ExitCode.AGAIN
     assert process.events()[-1]["event"] == "queue unavailable"

@@ -72,13 +72,14 @@ class Asked:
 
 
 class Upstream:
-    """Answers each path as `on` says, and any other path with 404."""
+    """Answers each path as `on` says, and any other path with `default`, a 404."""
 
     def __init__(self, server: ThreadingHTTPServer, scheme: str, closing: Event) -> None:
         self.host = "{}:{}".format(*server.server_address[:2])
         self.port = server.server_address[1]
         self.url = f"{scheme}://{self.host}"
         self.asked: list[Asked] = []
+        self.default: Answer = replying(404)
         self._answers: dict[str, list[Answer]] = {}
         self._closing = closing
 
@@ -103,7 +104,7 @@ class Upstream:
             body=handler.rfile.read(int(handler.headers.get("content-length", 0))),
         )
         self.asked.append(asked)
-        answers = self._answers.get(parts.path, [lambda asked: asked.answer(404)])
+        answers = self._answers.get(parts.path, [self.default])
         (answers.pop(0) if len(answers) > 1 else answers[0])(asked)
 
 

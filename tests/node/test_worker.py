@@ -67,6 +67,8 @@ def test_tasks_of_a_tick_are_fetched_although_a_worker_is_killed(
         assert database.execute("SELECT state, counts->>'enqueued' FROM region_tick.job_run").fetchall() == [
             ("succeeded", "10")
         ]
+        assert 'region_worker_requests_total{answer="2xx"}' in metrics(running)
+        assert restarts(running) == {0}
 
 
 @contextmanager
@@ -85,6 +87,19 @@ def worker(**environment: str) -> Any:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     container["env"] += [{"name": name, "value": value} for name, value in environment.items()]
     return deployment
+
+
+def metrics(kubectl: Kubectl) -> str:
+    """Return what a worker serves at the port that the kubelet probes."""
+    code = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:8080/metrics').read().decode())"
+    python = "/opt/region-tick/bin/python"
+    return kubectl("exec", "deployment/region-worker", "--", python, "-c", code)
+
+
+def restarts(kubectl: Kubectl) -> set[int]:
+    """Return how often the workers' containers were restarted, by the probe for example."""
+    pods = kubectl.get("pods", "--selector", SELECTOR)["items"]
+    return {status["restartCount"] for pod in pods for status in pod["status"]["containerStatuses"]}
 
 
 def enqueuing(kubectl: Kubectl) -> str | None:

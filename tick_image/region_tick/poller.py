@@ -1,31 +1,34 @@
-"""Polls many creators in parallel, but each host with a few threads only.
+"""Polls many creators in parallel, but each host with a few requests only.
 
-A thread serves one host's creators at a time, with one client. A hanging host thus holds only its own share of the
-threads, and one connection serves many creators. If the consumer is slow, the threads wait: a thread sends its next
-request only after its last result fitted into the queue. The threads are daemons and are never joined, so a tick that
-must stop can stop at once, even if requests hang.
+The caller's thread hands out the work: hosts take turns, and a creator goes to a thread only when the creator's host
+has a place (host_places). So no thread waits for a host, and a hanging host holds no more threads than it has places.
+The threads are daemons and are never joined, so a tick that must stop can stop at once, even if requests hang. If the
+consumer is slow, the threads wait: there are never more results than threads.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
-from contextlib import closing
-from dataclasses import dataclass
-from queue import Empty, Queue, SimpleQueue
-from threading import Lock, Thread
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from region_tick.addresses import Addresses
-from region_tick.fetch import Client, FetchError, RefusedError, Request, Response
-from region_tick.retry import ThrottledError, ask
+from region_tick.asking import Asker, Polled, creator_seconds
+from region_tick.clients import Clients
+from region_tick.fetch import Client, RefusedError
+from region_tick.host_places import UNASKED, LocalPlaces, Outcome, Place, Places
+from region_tick.retry import WAIT_LIMIT_SECONDS, ThrottledError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from logging import Logger
     from threading import Event
 
-    from region_tick.adapters import Adapter, Creator, Found, NotModified
+    from region_tick.adapters import Adapter, Creator
     from region_tick.poll_settings import PollSettings
 
 _CHECK_SECONDS = 0.25
@@ -33,32 +36,14 @@ _PATIENCE_SECONDS = 1.0
 """How long after the deadline `Poller.poll` waits for the threads' last results."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Polled:
-    """The result of polling one creator."""
-
-    creator: Creator
-    result: Found | NotModified | FetchError
-    requests: int = 0
-    cost: int = 0
-    """What the requests took from the platform's quota, in the platform's units."""
-
-
+@dataclass(slots=True)
 class _Host:
-    """One host's creators that wait for a poll, and the host's throttling, if any. All threads may call `throttle`."""
+    """One host's creators that wait for a poll."""
 
-    def __init__(self) -> None:
-        self.waiting: deque[Creator] = deque()
-        self.throttled: ThrottledError | None = None
-        self._again_at = 0.0
-        self._lock = Lock()
-
-    def throttle(self, error: ThrottledError) -> None:
-        """Stop the requests to the host. If several threads get such an answer, the latest time counts."""
-        again_at = time.monotonic() + error.leave_alone_seconds
-        with self._lock:
-            if again_at > self._again_at:
-                self.throttled, self._again_at = error, again_at
+    name: str
+    waiting: deque[Creator] = field(default_factory=deque)
+    again_at: float = 0.0
+    """When to ask for a place again (time.monotonic())."""
 
 
 class Poller:
@@ -73,114 +58,110 @@ class Poller:
         stopping: Event,
         log: Logger,
         addresses: Addresses | None = None,
+        places: Places | None = None,
     ) -> None:
-        self._adapters, self._settings = adapters, settings
-        self._until, self._stopping, self._log = until, stopping, log
-        self._addresses = addresses or Addresses(allowed=settings.allow_networks, denied=settings.deny_networks)
-        self._hosts: SimpleQueue[_Host] = SimpleQueue()
-        self._results: Queue[Polled] = Queue(maxsize=1)  # a single result can have megabytes
+        self._settings, self._until, self._stopping = settings, until, stopping
+        self._asker = Asker(adapters, settings, log=log)
+        addresses = addresses or Addresses(allowed=settings.allow_networks, denied=settings.deny_networks)
+        self._clients = Clients(lambda: Client(addresses, user_agent=settings.user_agent))
+        self._places: Places = places or LocalPlaces(settings.concurrency_per_host)
+        self._turns: deque[_Host] = deque()
+        self._under_way: dict[int, Place] = {}
+        """The place of each creator that a thread has, by the creator's id."""
+        self._work: SimpleQueue[tuple[Creator, Place] | None] = SimpleQueue()
+        self._results: SimpleQueue[tuple[Polled, Outcome]] = SimpleQueue()
 
-    def poll(self, creators: Sequence[Creator]) -> Iterator[Polled | None]:
-        """Yield each creator's result as soon as the result is there, and None every _CHECK_SECONDS without a result.
+    def poll(self, creators: Sequence[Creator]) -> Generator[Polled | None]:
+        """Yield each creator's result as soon as the result is there, and None about every _CHECK_SECONDS without one.
 
         A None lets the caller check whether to stop. The iterator ends when all creators have a result or when time is
-        over. A creator without a result by then was not polled.
+        over. A creator without a result by then was not polled. Close the iterator to give the places back.
         """
-        refused = self._queue_hosts(creators)
-        yield from refused
-        missing = len(creators) - len(refused)
-        for number in range(min(self._settings.concurrency, self._hosts.qsize())):
-            Thread(target=self._serve_hosts, name=f"poll-{number}", daemon=True).start()
-        while missing and time.monotonic() < self._until + _PATIENCE_SECONDS:
-            try:
-                polled = self._results.get(timeout=_CHECK_SECONDS)
-            except Empty:
-                yield None
-            else:
-                missing -= 1
-                yield polled
+        yield from self._queue_hosts(creators)
+        threads = min(self._settings.concurrency, len(creators))
+        for number in range(threads):
+            Thread(target=self._serve, name=f"poll-{number}", daemon=True).start()
+        try:
+            yield from self._hand_out()
+            while self._is_busy():
+                try:
+                    polled, outcome = self._results.get(timeout=self._seconds_to_next_turn())
+                except Empty:
+                    yield None
+                else:
+                    self._take_back(polled, outcome)
+                    yield from self._hand_out()
+                    yield polled
+                    continue
+                yield from self._hand_out()
+        finally:
+            for place in self._under_way.values():
+                self._places.give(place, UNASKED)
+            for _ in range(threads):
+                self._work.put(None)
+            self._clients.close()
 
     def _queue_hosts(self, creators: Sequence[Creator]) -> list[Polled]:
-        """Queue the hosts to be asked, and return the results of creators that have no host to ask.
-
-        A host is queued once per thread that may serve the host: concurrency_per_host times at most.
-        """
+        """Queue the hosts to be asked, and return the results of creators that have no host to ask."""
         hosts: dict[str, _Host] = {}
         refused: list[Polled] = []
         for creator in creators:
             try:
-                name = self._adapter(creator).host(creator)
+                name = self._asker.host(creator)
             except RefusedError as error:
                 refused.append(Polled(creator=creator, result=error))
             else:
-                hosts.setdefault(name, _Host()).waiting.append(creator)
-        for number in range(self._settings.concurrency_per_host):
-            for host in hosts.values():
-                if len(host.waiting) > number:
-                    self._hosts.put(host)
+                hosts.setdefault(name, _Host(name)).waiting.append(creator)
+        self._turns.extend(hosts.values())
         return refused
 
-    def _adapter(self, creator: Creator) -> Adapter:
-        try:
-            return self._adapters[creator.platform]
-        except KeyError:
-            known = ", ".join(sorted(self._adapters))
-            raise RefusedError(f"platform {creator.platform[:40]!r} is unknown: write one of {known}") from None
-
-    def _serve_hosts(self) -> None:
-        """Take hosts from the queue and poll their creators, until the queue is empty. Runs in a thread."""
-        while True:
-            try:
-                host = self._hosts.get_nowait()
-            except Empty:
-                return
-            with closing(Client(self._addresses, user_agent=self._settings.user_agent)) as client:
-                self._poll_host(host, client)
-
-    def _poll_host(self, host: _Host, client: Client) -> None:
-        while time.monotonic() < self._until and not self._stopping.is_set():
-            try:
+    def _hand_out(self) -> list[Polled]:
+        """Give free threads work, by turns of the hosts. Return the results of creators whose host is left alone."""
+        left_alone: list[Polled] = []
+        in_vain = 0
+        while in_vain < len(self._turns) and len(self._under_way) < self._settings.concurrency and not self._is_over():
+            host = self._turns.popleft()
+            place = self._places.take(host.name) if host.again_at <= time.monotonic() else None
+            in_vain = 0 if isinstance(place, Place) else in_vain + 1
+            if isinstance(place, Place):
                 creator = host.waiting.popleft()
-            except IndexError:
-                return
-            if host.throttled is not None:
-                self._results.put(Polled(creator=creator, result=host.throttled))
+                self._under_way[creator.id] = place
+                self._work.put((creator, place))
+            elif place is not None and place.reason is not None and place.seconds > WAIT_LIMIT_SECONDS:
+                error = ThrottledError(f"{host.name} is left alone: {place.reason}", place.seconds)
+                left_alone += [Polled(creator=creator, result=error) for creator in host.waiting]
                 continue
-            polled = self._poll(creator, client)
-            if isinstance(polled.result, ThrottledError) and polled.result.whole_host:
-                host.throttle(polled.result)
-            self._results.put(polled)
+            elif place is not None:
+                host.again_at = time.monotonic() + place.seconds * random.uniform(0.5, 1.5)  # noqa: S311
+            if host.waiting:
+                self._turns.append(host)
+        return left_alone
 
-    def _poll(self, creator: Creator, client: Client) -> Polled:
-        requests = cost = 0
+    def _take_back(self, polled: Polled, outcome: Outcome) -> None:
+        place = self._under_way.pop(polled.creator.id)
+        self._places.give(place, outcome)
+        for host in self._turns:
+            if host.name == place.host:
+                host.again_at = 0.0
 
-        def send(request: Request, until: float) -> Response:
-            nonlocal requests, cost
-            requests, cost = requests + 1, cost + request.cost
-            return client.send(request, until=until)
+    def _is_over(self) -> bool:
+        return time.monotonic() >= self._until or self._stopping.is_set()
 
-        def ask_politely(request: Request) -> Response:
-            seconds = self._settings.request_seconds
-            return ask(send, request, until=self._until, request_seconds=seconds, wait=self._stopping.wait)
+    def _is_busy(self) -> bool:
+        waiting = bool(self._turns) and not self._is_over()
+        return (waiting or bool(self._under_way)) and time.monotonic() < self._until + _PATIENCE_SECONDS
 
-        result: Found | NotModified | FetchError
-        try:
-            result = self._adapter(creator).poll(creator, ask_politely)
-        except FetchError as error:
-            result = _without_frames(error)
-        except Exception as error:
-            # An unforeseen answer must cost its creator only, not the whole region.
-            self._log.exception("adapter failed", extra={"creator": creator.id, "platform": creator.platform})
-            result = RefusedError(f"the adapter of {creator.platform} failed: {type(error).__name__}")
-        return Polled(creator=creator, result=result, requests=requests, cost=cost)
+    def _seconds_to_next_turn(self) -> float:
+        if len(self._under_way) >= self._settings.concurrency or not self._turns:
+            return _CHECK_SECONDS
+        next_turn = min(host.again_at for host in self._turns) - time.monotonic()
+        return min(max(next_turn, 0.01), _CHECK_SECONDS)
 
-
-def _without_frames(error: FetchError) -> FetchError:
-    """Remove an error's references to stack frames and to the answer, and return the error.
-
-    The frames hold answers' bodies, and form reference cycles that live until the next garbage collection.
-    """
-    error.__context__ = error.__cause__ = None
-    if isinstance(error, RefusedError):
-        error.response = None
-    return error.with_traceback(None)
+    def _serve(self) -> None:
+        """Poll the creators that are handed out, until there are no more. Runs in a thread."""
+        while (work := self._work.get()) is not None:
+            creator, place = work
+            until = min(self._until, time.monotonic() + creator_seconds(self._settings))
+            with self._clients.lend(place.host) as client:
+                answer = self._asker.ask(creator, client, until=until, wait=self._stopping.wait, once=place.failing)
+            self._results.put(answer)

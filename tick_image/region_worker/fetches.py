@@ -3,7 +3,7 @@
 A task may run twice, even at the same time, after a worker died or was taken for dead. A repetition is harmless: each
 item is stored once, together with the validators of its answer. A result that the creator's row records (a refusal, a
 Retry-After) ends the task, and a later tick asks again. A failure that may pass by itself is raised, so that the queue
-tries the task again.
+tries the task again. No slot waits for a host: a task whose host has no place is put back.
 """
 
 from __future__ import annotations
@@ -11,22 +11,29 @@ from __future__ import annotations
 import logging
 import time
 from datetime import datetime
-from threading import Event, Lock
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from procrastinate.exceptions import JobAborted
 
 from region_tick.adapters import Adapter, Creator, Found, NotModified, make_adapters
-from region_tick.creators import LEASE_SECONDS, Taken, take_creator
+from region_tick.addresses import Addresses
+from region_tick.asking import Asker, Polled, creator_seconds, lease_seconds
+from region_tick.clients import Clients
+from region_tick.creators import Taken, renew, take_creator
 from region_tick.delivery import DELIVERED_AT_ONCE, deliver
-from region_tick.fetch import RefusedError, TransientError
+from region_tick.fetch import Client, FetchError, RefusedError, TransientError
+from region_tick.host_places import UNASKED, Outcome, Place, Wait
 from region_tick.items import count_escaped
-from region_tick.poller import Polled, Poller
 from region_tick.retry import ThrottledError
-from region_tick.session import bound
+from region_tick.session import bound, cursor
+from region_tick.shared_places import SharedPlaces
 from region_tick.turns import Turn
 from region_tick.upstreams import save
-from region_worker.hosts import Host, Hosts
+from region_worker.job_statements import PAUSE
+from region_worker.jobs import NotFetchedError, NotNowError
+from region_worker.metrics import TASK_SECONDS, TASKS, count_requests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,23 +46,39 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TASK_SECONDS = 60.0
-"""How long a task may take for its upstream: all attempts, and the wait for a place at the host."""
+ELSEWHERE_SECONDS = 3.0
+"""When to look again at a creator whose upstream somebody else asks."""
+_CHECK_SECONDS = 0.25
+_PATIENCE_SECONDS = 5.0
+"""How long a request may outlast its time before the task gives the request up: a DNS look-up or a TLS handshake."""
 
 
 class Fetches:
-    """Runs tasks. procrastinate calls `fetch` in a thread per task."""
+    """Runs tasks. procrastinate calls `fetch` in a thread per task. `pool` has connections in autocommit mode."""
 
     def __init__(self, pool: ConnectionPool[Connection], settings: PollSettings) -> None:
         self._pool, self._settings = pool, settings
-        self._hosts = Hosts(settings.concurrency_per_host)
+        self._places = SharedPlaces(
+            pool.connection, at_once=settings.concurrency_per_host, lease_seconds=lease_seconds(settings), log=log
+        )
+        addresses = Addresses(allowed=settings.allow_networks, denied=settings.deny_networks)
+        self._clients = Clients(lambda: Client(addresses, user_agent=settings.user_agent))
         self._adapters: tuple[datetime, Mapping[str, Adapter]] | None = None
         self._lock = Lock()
 
-    def fetch(self, context: JobContext, *, creator_id: int, tick_at: str, region_code: str) -> None:
-        """Fetch a creator, unless there is an answer since `tick_at` (ISO 8601).
+    def fetch(
+        self,
+        context: JobContext,
+        *,
+        creator_id: int,
+        tick_at: str,
+        region_code: str,
+        host: str = "",  # noqa: ARG002 - for the choice of the next task
+        error: str = "",  # noqa: ARG002 - for people: what became of the last attempt
+    ) -> None:
+        """Fetch a creator, unless there is an answer since `tick_at` (ISO 8601), and deliver the region's items.
 
-        Raises TransientError, JobAborted when told to stop, psycopg.Error, and psycopg_pool.PoolTimeout.
+        Raises NotFetchedError, NotNowError, JobAborted when told to stop, psycopg.Error, and psycopg_pool.PoolTimeout.
         """
         fields = {
             "region.code": region_code,
@@ -63,71 +86,109 @@ class Fetches:
             "creator": creator_id,
             "attempt": context.job.attempts + 1,
         }
+        owner = f"task {context.job.id}"
         with self._pool.connection() as connection:
             taken = take_creator(
                 connection,
                 creator_id,
                 tick_at=datetime.fromisoformat(tick_at),
-                owner=f"task {context.job.id}",
-                seconds=TASK_SECONDS + LEASE_SECONDS,
+                owner=owner,
+                seconds=lease_seconds(self._settings),
             )
         if taken.turn is Turn.ELSEWHERE:
-            raise TransientError("another tick or worker asks this creator's upstream right now")
+            TASKS.labels("put back").inc()
+            raise NotNowError("somebody else asks the creator's upstream right now", seconds=ELSEWHERE_SECONDS)
         if taken.creator is None:
             items = self._deliver(creator_id, taken)
+            TASKS.labels("nothing to fetch").inc()
             log.info("nothing to fetch", extra=fields | {"turn": taken.turn, "items": items})
             return
-        polled = self._poll(taken.creator, taken.now, context)
-        with self._pool.connection() as connection:
+        began = time.monotonic()
+        polled = self._poll(taken.creator, self._adapters_at(taken.now), context, owner=owner)
+        pause = self._save(polled)
+        items = self._deliver(creator_id, taken)
+        TASK_SECONDS.observe(time.monotonic() - began)
+        count_requests(polled.statuses)
+        TASKS.labels(_kind(polled.result)).inc()
+        _log_result(polled, fields | {"items": items})
+        if isinstance(polled.result, TransientError):
+            raise NotFetchedError(str(polled.result), seconds=pause)
+
+    def close(self) -> None:
+        """Close the open connections to upstreams."""
+        self._clients.close()
+
+    def _save(self, polled: Polled) -> float:
+        """Write a result; return for how many seconds the upstream is left alone. Raises psycopg.Error."""
+        with self._pool.connection() as connection, connection.transaction():
             bound(connection)
             save(connection, polled.creator, polled.result)
-            found = polled.result.items if isinstance(polled.result, Found) else ()
-            escaped = count_escaped(connection, found)
-        items = self._deliver(creator_id, taken)
-        _log_result(polled, fields | {"items": items} | ({"escaped": escaped} if escaped else {}))
-        if isinstance(polled.result, TransientError):
-            raise polled.result
+            if isinstance(polled.result, Found) and (escaped := count_escaped(connection, polled.result.items)):
+                log.info("texts escaped", extra={"creator": polled.creator.id, "escaped": escaped})
+            row = cursor(connection).execute(PAUSE, {"id": polled.creator.upstream_id}).fetchone()
+        return row[0] if row else 0.0
 
     def _deliver(self, creator_id: int, taken: Taken) -> int:
         """Give the creator's region what it has not got; return how many items these are. Raises psycopg.Error."""
         items, delivered = 0, DELIVERED_AT_ONCE if taken.upstream_id else 0
         while delivered == DELIVERED_AT_ONCE and taken.upstream_id:
-            with self._pool.connection() as connection:
+            with self._pool.connection() as connection, connection.transaction():
                 bound(connection)
                 delivered = deliver(connection, creator_id, taken.upstream_id, on_items=None) or 0
             items += delivered
         return items
 
-    def _poll(self, creator: Creator, now: datetime, context: JobContext) -> Polled:
-        """Wait for a place at the creator's host, and ask; return at once if the host is throttled."""
-        until = time.monotonic() + TASK_SECONDS
-        adapters = self._adapters_at(now)
-        host = self._host(adapters, creator)
-        if host is None:
-            return self._ask(creator, adapters, until, context)
-        with host.turn(until=until, check=lambda: _check(context)) as throttled:
-            if throttled is not None:
-                return Polled(creator=creator, result=throttled)
-            polled = self._ask(creator, adapters, until, context)
-            if isinstance(polled.result, ThrottledError) and polled.result.whole_host:
-                host.throttle(polled.result)
-            return polled
-
-    def _ask(self, creator: Creator, adapters: Mapping[str, Adapter], until: float, context: JobContext) -> Polled:
-        """Ask the creator's upstream, and return the result by `until` (time.monotonic()).
-
-        Raises TransientError and JobAborted.
-        """
-        stopping = Event()
-        poller = Poller(adapters, self._settings, until=until, stopping=stopping, log=log)
+    def _poll(self, creator: Creator, adapters: Mapping[str, Adapter], context: JobContext, *, owner: str) -> Polled:
+        """Take a place at the creator's host, and ask. Raises NotNowError and JobAborted."""
+        asker = Asker(adapters, self._settings, log=log)
         try:
-            for polled in poller.poll([creator]):
-                if polled is not None:
-                    return polled
-                _check(context)
+            host = asker.host(creator)
+        except RefusedError as error:
+            return Polled(creator=creator, result=error)
+        place = self._places.take(host)
+        if isinstance(place, Wait):
+            self._give_back(creator, owner)
+            TASKS.labels("put back").inc()
+            raise NotNowError(f"{host} has no place", seconds=place.seconds, host=host)
+        outcome = UNASKED
+        try:
+            polled, outcome = self._ask(asker, creator, place, context)
+        except JobAborted:
+            self._give_back(creator, owner)
+            raise
+        finally:
+            self._places.give(place, outcome)
+        return polled
+
+    def _give_back(self, creator: Creator, owner: str) -> None:
+        """Let others ask the creator's upstream. Raises psycopg.Error."""
+        with self._pool.connection() as connection:
+            renew(connection, [creator], owner=owner, seconds=0)
+
+    def _ask(self, asker: Asker, creator: Creator, place: Place, context: JobContext) -> tuple[Polled, Outcome]:
+        """Ask the creator's upstream once, in a thread that can be left behind. Raises JobAborted.
+
+        The queue repeats what failed: a repetition here would hold the slot during its pause.
+        """
+        until = time.monotonic() + creator_seconds(self._settings)
+        stopping = Event()
+        answers: SimpleQueue[tuple[Polled, Outcome]] = SimpleQueue()
+
+        def ask() -> None:
+            with self._clients.lend(place.host) as client:
+                answers.put(asker.ask(creator, client, until=until, wait=stopping.wait, once=True))
+
+        Thread(target=ask, name="ask", daemon=True).start()
+        try:
+            while time.monotonic() < until + _PATIENCE_SECONDS:
+                try:
+                    return answers.get(timeout=_CHECK_SECONDS)
+                except Empty:
+                    _check(context)
         finally:
             stopping.set()
-        raise TransientError(f"no answer within {TASK_SECONDS:.0f} s")
+        error = TransientError(f"no answer within {creator_seconds(self._settings):.0f} s")
+        return Polled(creator=creator, result=error), UNASKED
 
     def _adapters_at(self, now: datetime) -> Mapping[str, Adapter]:
         """Return the adapters for this hour.
@@ -141,23 +202,31 @@ class Fetches:
                 self._adapters = (hour, make_adapters(self._settings, until=now))
             return self._adapters[1]
 
-    def _host(self, adapters: Mapping[str, Adapter], creator: Creator) -> Host | None:
-        """Return the host to ask, or None for an invalid creator: the poller then returns the reason as an error."""
-        try:
-            return self._hosts[adapters[creator.platform].host(creator)]
-        except (KeyError, RefusedError):
-            return None
-
 
 def _check(context: JobContext) -> None:
     """Raise JobAborted if the worker is told to stop."""
     if context.should_abort():
+        TASKS.labels("given back").inc()
         raise JobAborted
+
+
+def _kind(result: Found | NotModified | FetchError) -> str:
+    match result:
+        case Found():
+            return "fetched"
+        case ThrottledError():
+            return "throttled"
+        case TransientError():
+            return "failed"
+        case NotModified():
+            return "not modified"
+        case _:
+            return "refused"
 
 
 def _log_result(polled: Polled, fields: dict[str, object]) -> None:
     fields |= {"platform": polled.creator.platform, "requests": polled.requests, "quota": polled.cost}
-    if isinstance(polled.result, Found | NotModified):
-        log.info("fetched", extra=fields | {"modified": isinstance(polled.result, Found)})
-    else:
+    if isinstance(polled.result, FetchError):
         log.warning("creator not fetched", extra=fields | {"error": str(polled.result)})
+    else:
+        log.info("fetched", extra=fields | {"modified": isinstance(polled.result, Found)})

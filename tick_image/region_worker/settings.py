@@ -44,13 +44,20 @@ class WorkerSettings:
     direct: DatabaseUrl
     """The database for the queue, without a pooler: the queue needs LISTEN and a search_path of its own."""
     poll: PollSettings
+    health_port: int
+    """The port of /healthz and /metrics; 8080 by default. 0: any free port, which the event `working` names."""
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> WorkerSettings:
         """Read the variables. Raises WorkerSettingError and PollSettingError."""
         database = _url(variables, "DATABASE_URL")
         direct = _url(variables, "DATABASE_DIRECT_URL") if variables.get("DATABASE_DIRECT_URL") else database
-        return cls(database=database, direct=direct, poll=PollSettings.read(variables))
+        return cls(
+            database=database,
+            direct=direct,
+            poll=PollSettings.read(variables),
+            health_port=_port(variables, "HEALTH_PORT"),
+        )
 
     def queue_conninfo(self) -> str:
         """Return libpq's connection string for the queue, with the settings of QUEUE_SESSION."""
@@ -67,3 +74,10 @@ def _url(variables: Mapping[str, str], name: str) -> DatabaseUrl:
         return DatabaseUrl.parse(text)
     except DatabaseUrlError as error:
         raise WorkerSettingError(f"{name} cannot be used: {error}") from error
+
+
+def _port(variables: Mapping[str, str], name: str) -> int:
+    text = variables.get(name, "").strip() or "8080"
+    if not (text.isascii() and text.isdigit() and int(text[:6]) <= 65535):
+        raise WorkerSettingError(f"{name} is {text!r}: write a port from 0 to 65535, e.g. 8080")
+    return int(text)

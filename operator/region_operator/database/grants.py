@@ -20,6 +20,8 @@ from region_operator.database.comments import VIEWS
 from region_operator.database.tables import (
     compatibility,
     creator,
+    host,
+    host_place,
     installation,
     item,
     job_run,
@@ -79,6 +81,7 @@ _CREATORS = (
     Right(("SELECT", "INSERT"), upstream_item.name),
     Right(("SELECT", "INSERT"), seen.name),
     Right(("SELECT", "INSERT"), item.name),
+    *(Right(("SELECT", "INSERT", "UPDATE", "DELETE"), table.name) for table in (host, host_place)),
 )
 _QUEUE_TABLES = ("jobs", "events", "workers", "periodic_defers")
 

@@ -1,9 +1,9 @@
 """The tables: the user's region_index as it is by default, and our own in the schema region_tick.
 
-The tables of the handler `poll` are in `poll_tables`. Queries use these definitions. The migrations make the tables in
-a database. A test checks that both agree. The description of each table and column stands here and nowhere else:
-`comments` writes the descriptions into the database. Every time is a timestamptz; a default time comes from the
-database's own clock.
+The tables of the handler `poll` are in `poll_tables` and `host_tables`. Queries use these definitions. The migrations
+make the tables in a database. A test checks that both agree. The description of each table and column stands here and
+nowhere else: `comments` writes the descriptions into the database. Every time is a timestamptz; a default time comes
+from the database's own clock.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from region_operator.database.columns import (
     time_column,
 )
 from region_operator.database.columns import metadata as metadata
+from region_operator.database.host_tables import host as host
+from region_operator.database.host_tables import host_place as host_place
 from region_operator.database.poll_tables import creator as creator
 from region_operator.database.poll_tables import item as item
 from region_operator.database.poll_tables import seen as seen
