@@ -229,6 +229,17 @@ def test_whatever_an_upstream_sends_can_be_kept(connection: psycopg.Connection) 
     assert [one[1:] for one in row["raw"].values()] == [[1, None, {"a": "\\u0000 \u2028"}]]
 
 
+def test_a_raw_entry_that_is_no_json_is_kept_as_far_as_it_is(connection: psycopg.Connection) -> None:
+    add(connection)
+    deep: list[object] = []
+    for _ in range(20_000):
+        deep = [deep]
+    items = [Item(id="a", raw={"n": float("nan"), "i": float("inf"), "x": 1.5}), Item(id="b", raw={"deep": deep})]
+    assert save(connection, only(connection), Found(items=items)) == 2
+    kept = rows(connection, "SELECT raw FROM region_tick.upstream_item ORDER BY item_id")
+    assert [row["raw"] for row in kept] == [{"n": None, "i": None, "x": 1.5}, None]
+
+
 def test_many_items_are_one_statement(connection: psycopg.Connection) -> None:
     add(connection)
     assert save(connection, only(connection), Found(items=[Item(id=str(number)) for number in range(20_000)])) == 20_000

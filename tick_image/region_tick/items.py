@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from region_tick.session import cursor, storable
@@ -95,8 +96,14 @@ def _item_id(value: str, connection: Connection) -> str:
 
 
 def _json(value: Mapping[str, Any] | None, connection: Connection) -> str | None:
-    """Return a JSON text without \\u escapes: Postgres refuses an escape that its encoding cannot hold."""
-    return None if value is None else json.dumps(_storable(value, connection), ensure_ascii=False, allow_nan=False)
+    """Return a JSON text without \\u escapes: Postgres refuses an escape that its encoding cannot hold.
+
+    Return None for what is nested too deeply.
+    """
+    try:
+        return None if value is None else json.dumps(_storable(value, connection), ensure_ascii=False)
+    except RecursionError:
+        return None
 
 
 def _storable(value: object, connection: Connection) -> object:
@@ -105,6 +112,8 @@ def _storable(value: object, connection: Connection) -> object:
             return storable(value, connection)
         case dict():
             return {storable(str(name), connection): _storable(one, connection) for name, one in value.items()}
+        case float() if not isfinite(value):  # JSON has no such number, although Python reads it
+            return None
         case list() | tuple():
             return [_storable(one, connection) for one in value]
         case _:

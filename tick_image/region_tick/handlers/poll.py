@@ -1,11 +1,9 @@
 """The built-in handler `poll`: fetches what the region's creators have published since their last poll.
 
-An upstream that creators of several regions share is asked by one of their ticks, a few upstreams at a time, and each
-region gets the answer by its own tick. Each creator's result is committed separately, so that finished results survive
-if the tick ends early. The next attempt or tick begins with the upstreams that have waited longest. Each creator's row
-is thus its own cursor, and `poll` does not use the tick's window. The tick succeeds whatever becomes of single
-creators; only if several hosts were asked and nobody could be reached, for the first time, the tick is tried again.
-Users read docs/polling.md and docs/items.md.
+An upstream that several regions share is asked by one of their ticks, and each region gets the answer by its own tick.
+Each creator's result is committed separately: if the tick ends early, the next attempt or tick begins with the
+upstreams that have waited longest, so `poll` does not use the tick's window. The tick succeeds whatever becomes of
+single creators. Users read docs/polling.md and docs/items.md.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ import random
 import time
 from collections import Counter
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -29,9 +28,9 @@ from region_tick.fetch import RefusedError, TransientError
 from region_tick.handlers import Outcome, Tick
 from region_tick.hook import HookError, OnItems, call_hook, load_hook
 from region_tick.items import count_escaped
+from region_tick.poll_counts import counts_of
 from region_tick.poll_settings import PollSettings
 from region_tick.poller import Poller
-from region_tick.retry import ThrottledError
 from region_tick.shared_places import SharedPlaces
 from region_tick.turns import Turn
 from region_tick.upstreams import forgive, save
@@ -190,17 +189,18 @@ class _Polling:
 
     def _save(self, polled: Polled) -> None:
         """Write a result, and deliver."""
-        creator, result = polled.creator, polled.result
-        key = {creator.id: creator.upstream_id}
+        creator, key = polled.creator, {polled.creator.id: polled.creator.upstream_id}
         try:
-            items = self._write(key, lambda connection: save(connection, creator, result))
+            items = self._write(key, lambda connection: save(connection, creator, polled.result))
         except psycopg.DataError as error:
-            result = RefusedError(f"the answer cannot be stored: {error.diag.message_primary or type(error).__name__}")
-            items = self._write(key, lambda connection: save(connection, creator, result))
+            reason = error.diag.message_primary or type(error).__name__
+            polled = replace(polled, result=RefusedError(f"the answer cannot be stored: {reason}"))
+            items = self._write(key, lambda connection: save(connection, creator, polled.result))
+        result = polled.result
+        self.counts.update(counts_of(polled, items=items))
         if isinstance(result, TransientError):
             self._unreached.append((creator, result))
         self._reached = self._reached or not isinstance(result, TransientError)
-        self.counts.update(_counts(polled, items=items))
         if isinstance(result, Found) and (escaped := count_escaped(self._tick.connection, result.items)):
             self.counts["escaped"] += escaped
         if not isinstance(result, Found | NotModified):
@@ -250,18 +250,3 @@ class _Polling:
     def _count_locked(self, *creators: int, reason: str) -> None:
         self.counts["locked"] += len(creators)
         self._tick.log.warning("creator not written", extra={"creators": list(creators), "reason": reason})
-
-
-def _counts(polled: Polled, *, items: int) -> Mapping[str, int]:
-    match polled.result:
-        case Found():
-            verdict = "fetched"
-        case NotModified():
-            verdict = "not_modified"
-        case ThrottledError():
-            verdict = "throttled"
-        case _:
-            verdict = "failed"
-    quota = {f"quota_{polled.creator.platform}": polled.cost} if polled.cost else {}
-    own = polled.result.counts if isinstance(polled.result, Found) else {}
-    return {**own, verdict: 1, "items": items, "requests": polled.requests, **quota}
