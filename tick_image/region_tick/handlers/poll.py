@@ -51,8 +51,7 @@ TAKEN_AT_ONCE = 200
 DELIVERIES_AT_ONCE = 50
 """For how many creators a tick delivers in one transaction what others have fetched, if no function is called."""
 PATIENCE_SECONDS = LEASE_SECONDS + 15.0
-"""How long a tick with nothing else to do waits for the next answer that others ask for: a bit longer than the lease of
-one that died. What comes later is delivered by the region's next tick."""
+"""How long a tick with nothing else to do waits for the next answer that others ask for; later ones wait a tick."""
 _SOON = (Turn.ASK, Turn.ELSEWHERE)
 """The turns of creators whose upstreams others ask right now. ASK: they were faster after the creators were read."""
 _COUNTS = ("fetched", "not_modified", "shared", "items", "failed", "throttled")
@@ -113,9 +112,8 @@ class _Polling:
                 break
             self._tick.check()
             due = self._read()
-        left = [one for one in due if one.id not in self._done]
-        self.counts["waiting"] = sum(one.turn is Turn.WAITING for one in left)
-        self.counts["left"] = len(left) - self.counts["waiting"]
+        left = Counter(one.turn is Turn.WAITING for one in due if one.id not in self._done)
+        self.counts.update(waiting=left[True], left=left[False])
 
     def raise_if_nobody_was_reached(self) -> None:
         """Raise NobodyReachedError if the failures are likely our own, and let the upstreams be asked at once then.
