@@ -36,6 +36,7 @@ CREATE TABLE region_tick.job_run (
     error_class text,
     error_message text,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    counted boolean NOT NULL DEFAULT false,
     PRIMARY KEY (source, region_id, tick_at, manual_uid)
 );
 CREATE TABLE region_tick.region_cursor (
