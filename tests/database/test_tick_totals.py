@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from region_operator.ledger import tick_totals
-from region_operator.ledger.tick_totals import add_suspended, count_ended, read_totals, sum_up
+from region_operator.ledger.tick_totals import OTHER, add_suspended, count_ended, read_totals, sum_up
 from region_operator.runtime.tick_metrics import DELAY_BOUNDS, DURATION_BOUNDS, TickTotal
 
 if TYPE_CHECKING:
@@ -87,6 +87,14 @@ async def test_a_manual_run_has_no_delay_and_a_tick_that_never_ran_has_no_durati
     assert sum(found["succeeded", "ok"].delays.buckets) == 0
     assert sum(found["succeeded", "ok"].durations.buckets) == 1
     assert sum(found["missed", "not created"].durations.buckets) == 0
+
+
+async def test_reasons_of_handlers_count_as_one_however_many_and_long_they_are(engine: AsyncEngine) -> None:
+    for minutes in range(5):
+        made_up = "".join(chr(33 + (minutes * place) % 5000) for place in range(10_000))
+        await end_ticks(engine, tick_at=NOW - timedelta(minutes=minutes), reason=made_up)
+    assert await count_ended(engine, installation=OURS) == 5
+    assert (await totals(engine))["succeeded", OTHER].ticks == 5
 
 
 async def test_an_installation_counts_the_ticks_of_its_own_slots(engine: AsyncEngine) -> None:

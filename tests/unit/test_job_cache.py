@@ -51,7 +51,13 @@ def test_a_job_waits_from_the_start_until_it_has_a_pod_or_fails_or_is_suspended_
     cache = JobCache()
     waits, new = job(name="waits"), job(name="new", startTime=None)
     suspended = job(("Suspended", ""), name="suspended", startTime=None)
-    for found in (waits, new, suspended, job(name="at-work", active=1), job(TIMED_OUT, name="failed")):
+    unseen = Job.from_object(
+        {
+            "metadata": {"name": "unseen", "uid": "u", "resourceVersion": "5", "creationTimestamp": f"{AT:%FT%TZ}"},
+            "spec": {"suspend": True, "template": {"spec": {"containers": [{"name": "a"}]}}},
+        }
+    )
+    for found in (waits, new, suspended, unseen, job(name="at-work", active=1), job(TIMED_OUT, name="failed")):
         cache.remember(found)
     cache.remove(job(name="gone"), LATER)
     assert cache.waiting() == [waits, new]

@@ -91,7 +91,7 @@ class Job:
             had_pod=has_pod or bool(status.succeeded or status.failed),
             timed_out=failure is not None and failure.reason == _DEADLINE_EXCEEDED,
             failing=failure is not None,
-            makes_pods=not conditions and meta.deletion_timestamp is None,
+            makes_pods=not conditions and not spec.suspend and meta.deletion_timestamp is None,
         )
 
     @classmethod

@@ -82,6 +82,7 @@ class JobSpec(Struct, rename="camel"):
 
     active_deadline_seconds: int | None = None
     ttl_seconds_after_finished: int | None = None
+    suspend: bool | None = None
     template: PodTemplate = field(default_factory=PodTemplate)
 
 

@@ -142,12 +142,15 @@ class Finalizer:
             await self._count_suspended(period, until)
             await self._finalize_source(period, until)
         await self._delete_waiting(periods)
-        await count_ended(self._engine, installation=self._installation)
-        TICKS.show(await read_totals(self._engine, installation=self._installation))
         all_progress = self._progress.values()
         metrics.LEDGER_UNTIL.set(min((each.finalized_until for each in all_progress), default=until).timestamp())
         oldest = min([until, *(tick_at for each in all_progress for _, tick_at in each.pending)])
         self._job_watch.jobs.forget(oldest - JOBS_KEPT_FOR)
+
+    async def count(self) -> None:
+        """Count the ticks that ended, for the metrics. Raises sqlalchemy.exc.SQLAlchemyError and TimeoutError."""
+        await count_ended(self._engine, installation=self._installation)
+        TICKS.show(await read_totals(self._engine, installation=self._installation))
 
     def _progress_of(self, period: Period) -> Progress:
         """Return the remembered progress; start anew if another process advanced the slots, or other slots joined."""

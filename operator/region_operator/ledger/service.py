@@ -65,7 +65,7 @@ class LedgerService:
         self._stale_again = False
         self._finalizer: Finalizer | None = None
         self._saved = asyncio.Event()
-        self._save_log, self._finalize_log = LogLimiter(), LogLimiter()
+        self._save_log, self._finalize_log, self._count_log = LogLimiter(), LogLimiter(), LogLimiter()
         self._delays = iter(Backoffs())
         self._saver = ScheduleSaver()
         self.job_watch = JobWatch(api)
@@ -157,7 +157,10 @@ class LedgerService:
         """
         if self._finalizer is None:
             return FINALIZE_EVERY_SECONDS
-        if not await _attempt(self._finalizer.finalize(self.lag), self._finalize_log, seconds=FINALIZE_LIMIT_SECONDS):
+        finalizer = self._finalizer
+        finalized = await _attempt(finalizer.finalize(self.lag), self._finalize_log, seconds=FINALIZE_LIMIT_SECONDS)
+        await _attempt(finalizer.count(), self._count_log, seconds=FINALIZE_LIMIT_SECONDS)
+        if not finalized:
             return next(self._delays)
         self._delays = iter(Backoffs())
         return FINALIZE_EVERY_SECONDS

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 BATCH = 5000
 """The most rows of one transaction."""
 
+OTHER = "other"
+"""Stands for every reason that a handler made up: there may be as many of them as ticks, and of any length."""
+
+_KNOWN = frozenset({"", *Reason})
+
 Ending: TypeAlias = tuple[str, str, str, float | None, float | None]
 """Of a row: source, state, reason, the seconds from the minute to the claim, the seconds from the claim to the end."""
 
@@ -116,7 +121,7 @@ def sum_up(endings: Iterable[Ending]) -> dict[str, list[TickTotal]]:
     """Return the totals of some rows, by source. Pure."""
     groups: defaultdict[tuple[str, str, str], list[tuple[float | None, float | None]]] = defaultdict(list)
     for source, state, reason, delay, duration in endings:
-        groups[source, state, reason].append((delay, duration))
+        groups[source, state, reason if reason in _KNOWN else OTHER].append((delay, duration))
     totals: defaultdict[str, list[TickTotal]] = defaultdict(list)
     for (source, state, reason), seconds in sorted(groups.items()):
         totals[source].append(_total(state, reason, seconds))
