@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from region_tick.claim import Claimed
 
+WITHOUT_LIMITS = (
+    "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+)
 _ENDED = (
     "SQL inside of tick.transaction() ended the transaction (COMMIT or ROLLBACK), so its effects were not guarded, and "
     "a COMMIT made them permanent: take that SQL out, tick.transaction() commits at its end"
@@ -71,9 +74,7 @@ class Effects:
         Raises LeaseLostError; MisuseError inside another transaction, or if SQL of the block ended the transaction;
         psycopg.Error.
         """
-        status = self._connection.info.transaction_status
-        free = self._depth or status in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
-        if self._in_transaction or not free:
+        if self._in_transaction or not self._is_free():
             raise MisuseError(
                 "tick.transaction() was called inside another transaction, with which its effects would be committed "
                 "unguarded: end that one first; for a savepoint, call tick.connection.transaction()"
@@ -85,6 +86,8 @@ class Effects:
                 _, begun = bound(self._connection, idle_seconds=self._idle_seconds)
                 yield self._connection
                 ending = self._guard(begun)
+                if self._depth:
+                    self._connection.execute(WITHOUT_LIMITS)  # in a pod, the transaction's end takes its limits back
             self.finished = ending
         finally:
             self._in_transaction, self.finishing = False, self.finished is not None
@@ -106,6 +109,12 @@ class Effects:
             )
         outcome.check_within(self._claimed.window)
         self._outcome = outcome
+
+    def _is_free(self) -> bool:
+        """Tell whether no transaction is open on the connection but those of `depth`."""
+        if self._depth:
+            return _open_transactions(self._connection) == self._depth
+        return self._connection.info.transaction_status in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
 
     def _guard(self, begun: datetime) -> Ending | None:
         """Lock the tick's row for the rest of the transaction, which began at `begun`.
