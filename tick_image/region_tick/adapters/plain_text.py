@@ -13,6 +13,8 @@ _ENDS = {
     "": re.compile("-->"),
 }
 _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9:-]*+)[^<>]*+>")
+_DIGITS = re.compile("(?<=&#[0-9]{9})[0-9]+")
+"""Digits that Python would not read as a number, of a character that does not exist anyway."""
 _INLINE = frozenset(
     re.findall(
         r"\w+",
@@ -29,7 +31,7 @@ def plain_text(html: str, *, limit: int) -> str:
     """
     beginning = html[: 8 * limit]
     untagged = _TAG.sub(lambda tag: "" if tag[1].lower() in _INLINE else " ", _seen(beginning))
-    return one_line(unescape(untagged), limit=limit)
+    return one_line(unescape(_DIGITS.sub("", untagged)), limit=limit)
 
 
 def _seen(html: str) -> str:
