@@ -88,5 +88,6 @@ def make_missing_tables(connection: psycopg.Connection) -> bool:
 
 
 def _is_missing(connection: psycopg.Connection) -> bool:
-    row = connection.execute("SELECT pg_catalog.to_regnamespace('region_tick') IS NULL").fetchone()
-    return bool(row and row[0])
+    """Ask the table, because after a wait to_regnamespace may answer from the session's memory."""
+    found = connection.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'region_tick'")
+    return found.rowcount == 0
