@@ -94,6 +94,7 @@ LITERALS = {
     "counts": """'{"items": 3}'""",
     "error_class": "NULL",
     "error_message": "NULL",
+    "begun": "NULL",
 }
 
 

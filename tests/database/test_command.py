@@ -27,6 +27,18 @@ def store(tick):
         tick.finish(Outcome({"stored": 1}))
     tick.log.info("seen", extra={"box": str(tick.region.bbox), "params": tick.params, "manual": tick.manual})
 
+def nests(tick):
+    with tick.connection.transaction(), tick.transaction():
+        pass
+
+def waits(tick):
+    limits = []
+    for _ in range(2):
+        limits += tick.connection.execute("SELECT current_setting('statement_timeout')").fetchone()
+        with tick.transaction() as connection:
+            limits += connection.execute("SELECT current_setting('statement_timeout')").fetchone()
+    return Outcome(reason=" ".join(limits))
+
 def fails(tick):
     raise PermanentError("no box")
 """
@@ -100,6 +112,15 @@ def test_a_dry_run_that_fails_says_why(empty_database: str, tmp_path: Path) -> N
     assert (code, lines[-1]["event"], lines[-1]["error"]) == (ExitCode.DATA, "would fail", "PermanentError: no box")
     code, lines, _ = run(tmp_path, empty_database, "--dry-run", handler="theirs:nothing")
     assert (code, lines[-1]["event"]) == (ExitCode.CONFIGURATION, "would fail")
+
+
+@pytest.mark.parametrize("dry", [("--dry-run",), ()])
+def test_a_dry_run_refuses_and_bounds_what_a_run_does(dry: tuple[str, ...], regions: str, tmp_path: Path) -> None:
+    code, lines, _ = run(tmp_path, regions, *dry, handler="theirs:nests")
+    assert code == ExitCode.DATA
+    assert "end that one first" in lines[-1]["error"]
+    code, lines, _ = run(tmp_path, regions, *dry, handler="theirs:waits")
+    assert (code, lines[-1]["reason"]) == (ExitCode.FINAL, "0 10s 0 10s")
 
 
 @pytest.mark.parametrize("handler", ["poke", "enqueue"])

@@ -16,7 +16,7 @@ from devcluster.postgres import Postgres
 from region_operator.database.migrate import migrate
 from region_tick.contract import ExitCode
 from region_tick.database_url import DatabaseUrl
-from region_tick.database_wait import pause_seconds
+from region_tick.database_wait import passes_by_itself, pause_seconds
 from tests.database.tick_process import SHORT_LEASE, Ticks
 from tests.harness.long import rounds
 from tests.harness.ticks import Observer, ago
@@ -163,6 +163,19 @@ def test_what_nobody_mends_is_not_waited_for(wrong: str, database: str, tmp_path
     process = Ticks(tmp_path, urls[wrong].geturl()).start()
     assert process.exit_code() == ExitCode.AGAIN
     assert [event["event"] for event in process.events()] == ["database failed"]
+
+
+@pytest.mark.parametrize(
+    ("message", "passes"),
+    [
+        ("failed to resolve host 'authentication-db.prod.svc': [Errno -2] Name or service not known", True),
+        ('connection to server at "certificate.test" (10.0.0.1), port 5432 failed: Connection refused', True),
+        ('FATAL:  password authentication failed for user "tick"', False),
+        ('FATAL:  role "o\'brien" does not exist', False),
+    ],
+)
+def test_the_name_of_a_host_says_nothing_about_the_error(message: str, passes: bool) -> None:
+    assert passes_by_itself(psycopg.OperationalError(message)) is passes
 
 
 def test_pauses_grow_and_stay_short() -> None:

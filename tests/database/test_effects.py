@@ -159,7 +159,9 @@ def test_finishing_in_a_savepoint_is_refused_because_its_rollback_would_leave_th
     assert (made(observer), observer.row()["state"]) == ([2, 3], "succeeded")
 
 
-@pytest.mark.parametrize("ended_by", ["COMMIT", "ROLLBACK"])
+@pytest.mark.parametrize(
+    "ended_by", ["COMMIT", "ROLLBACK", "COMMIT; BEGIN", "ROLLBACK; BEGIN", "COMMIT AND CHAIN", "ROLLBACK AND CHAIN"]
+)
 @pytest.mark.parametrize("finishing", [False, True])
 def test_sql_that_ends_the_transaction_is_an_error_that_says_so_and_no_attempt_follows(
     finishing: bool, ended_by: str, effects: Effects, observer: Observer

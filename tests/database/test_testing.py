@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from region_operator.database.migrate import MigrationError, migrate
+from region_tick.database_url import DatabaseUrl
 from region_tick.few_tables import make_missing_tables
 from region_tick.handlers import BoundingBox, Outcome, PermanentError
 from region_tick.testing import run_handler, tick_on
@@ -55,6 +59,25 @@ def test_the_few_tables_are_like_the_migrated_ones(database: str, empty_database
     whole = ("job_run", "region_cursor")
     assert {column for column in made if column[0] in whole} == {column for column in migrated if column[0] in whole}
     assert asked(empty_database, KEYS) == asked(database, KEYS)
+
+
+def test_tests_that_begin_at_the_same_time_make_the_tables_once(empty_database: str) -> None:
+    def make(_: int) -> bool:
+        with psycopg.connect(empty_database, autocommit=True) as connection:
+            return make_missing_tables(connection)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(make, range(6))) == [False] * 5 + [True]
+
+
+def test_a_migration_of_the_tests_database_names_the_remedy(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        make_missing_tables(connection)
+        with pytest.raises(MigrationError, match="DROP SCHEMA region_tick CASCADE"):
+            asyncio.run(migrate(DatabaseUrl.parse(empty_database)))
+        connection.execute("DROP SCHEMA region_tick CASCADE")
+        asyncio.run(migrate(DatabaseUrl.parse(empty_database)))
+        assert not make_missing_tables(connection)
 
 
 def test_a_handler_has_a_tick_in_an_empty_database_and_its_end_is_on_record(empty_database: str, own: Observer) -> None:

@@ -40,10 +40,10 @@ def plant(bug: Bug) -> None:
     """Make this process claim with a bug. Raises ValueError where the statement is not what it was."""
     match bug:
         case Bug.NO_FENCE:
-            put(effects, guard_within=lambda _connection, _claimed: True)
+            put(effects, guard_within=lambda _connection, _claimed, **_begun: True)
             put(fence, FINISH=_without(FINISH, FENCE))
         case Bug.NO_GUARD:
-            put(effects, guard_within=lambda _connection, _claimed: True)
+            put(effects, guard_within=lambda _connection, _claimed, **_begun: True)
         case Bug.NO_LEASE:
             put(claim, CLAIM=_without(CLAIM, _LEASE))
         case Bug.NO_END:

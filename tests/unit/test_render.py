@@ -54,15 +54,15 @@ def test_the_same_region_renders_to_the_same_digest_and_any_other_to_another() -
 @pytest.mark.parametrize(
     ("tick", "deadline"),
     [
-        ({"timeout": "10m", "retries": 2, "startDeadline": "2m"}, 120 + 3 * (600 + 30) + 10 + 20),
+        ({"timeout": "10m", "retries": 2, "startDeadline": "2m"}, 120 + 600 + 3 * (600 + 30) + 10 + 20),
         ({"timeout": "30s", "retries": 0, "startDeadline": "15s"}, 15 + 60),
         (
             {"timeout": "30s", "retries": 10, "startDeadline": "15s"},
-            15 + 11 * 60 + sum([10, 20, 40, 80, 160, 320, 600, 600, 600, 600]),
+            15 + 30 + 11 * 60 + sum([10, 20, 40, 80, 160, 320, 600, 600, 600, 600]),
         ),
     ],
 )
-def test_a_job_has_time_for_its_wait_its_attempts_and_its_backoffs(tick: dict[str, Any], deadline: int) -> None:
+def test_a_job_has_time_for_its_waits_its_attempts_and_its_backoffs(tick: dict[str, Any], deadline: int) -> None:
     assert render(tick=tick)["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] == deadline
 
 

@@ -99,7 +99,7 @@ def claim(
     """
     asked = time.monotonic()
     with connection.transaction():
-        now = bound(connection)
+        now, _ = bound(connection)
         key = _identify_run(connection, environment, now)
         late_after = None if key.manual_uid else environment.start_deadline_seconds + LATENESS_TOLERANCE_SECONDS
         detail = _explain_lateness(now, key, environment, wait)

@@ -16,6 +16,8 @@ VERSION = "0.1.0"
 
 SCHEMA = "region_tick"
 """The Postgres schema with the project's own tables."""
+MADE_FOR_TESTS = "made by region_tick.testing: no migration can go on from these tables"
+"""The comment on a schema that tests of handlers made."""
 
 DATABASE_SECRET = "region-tick-database"  # noqa: S105 - the Secret's name, not a secret
 """The Secret in the operator's namespace that holds the database's URL under the key DATABASE_URL. Ticks read the same

@@ -131,7 +131,7 @@ def take_creator(
     with connection.transaction():
         bound(connection)
         row = cursor(connection).execute(TURN, {"id": creator_id, "tick_at": tick_at, "owner": owner}).fetchone()
-        now = bound(connection)
+        now, _ = bound(connection)
     if taken:
         return Taken(turn=Turn.ASK, creator=taken[0], upstream_id=taken[0].upstream_id, now=now)
     turn, upstream_id = (Turn.DONE, None) if row is None else (Turn(row[0]), row[1])

@@ -25,6 +25,8 @@ _LASTING = re.compile(
 """What libpq, Postgres and PgBouncer say of a connection that will never be made. libpq gives no SQLSTATE for a refused
 connection. A server that speaks another language than English is therefore waited for.
 """
+_QUOTED = re.compile(r"""(["']).*?\1""")
+"""Matches a name: a host may be called authentication-db."""
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 4.0
 
@@ -33,7 +35,7 @@ def passes_by_itself(error: psycopg.Error) -> bool:
     """Tell whether the statement or the connection may succeed later without anybody's help."""
     if error.sqlstate:
         return error.sqlstate.startswith(_PASSING_STATES)
-    return isinstance(error, psycopg.OperationalError) and _LASTING.search(str(error)) is None
+    return isinstance(error, psycopg.OperationalError) and _LASTING.search(_QUOTED.sub("", str(error))) is None
 
 
 def pause_seconds(failures: int, *, share: float) -> float:

@@ -16,7 +16,7 @@ import psycopg
 
 from region_tick.claim import Claimed, claim
 from region_tick.contract import ExitCode
-from region_tick.effects import Effects
+from region_tick.effects import WITHOUT_LIMITS, Effects
 from region_tick.few_tables import make_missing_tables
 from region_tick.handlers import PermanentError, load
 from region_tick.handlers.calling import call
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from region_tick.environment import Environment
 
 _LEASE_SECONDS = 86400.0
-_WITHOUT_LIMITS = (
-    "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
-)
 
 log = logging.getLogger("region_tick")
 
@@ -48,7 +45,7 @@ def dry_run(environment: Environment) -> ExitCode:
             if not isinstance(claimed, Claimed):
                 log.error("not claimed", extra={"reason": str(claimed)})
                 return ExitCode.AGAIN
-            connection.execute(_WITHOUT_LIMITS)
+            connection.execute(WITHOUT_LIMITS)
             return _run(environment, claimed, connection)
     except psycopg.Error as error:
         log.error("database failed", extra={"error": str(error), "database": environment.database.address})

@@ -18,14 +18,23 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from region_tick.contract import State
-from region_tick.fence import Ending, finish_within, guard_within
+from region_tick.fence import Ending, finish_within, guard_within, is_within
 from region_tick.handlers import LeaseLostError, Outcome, PermanentError
 from region_tick.session import IDLE_SECONDS, bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from region_tick.claim import Claimed
+
+WITHOUT_LIMITS = (
+    "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+)
+_ENDED = (
+    "SQL inside of tick.transaction() ended the transaction (COMMIT or ROLLBACK), so its effects were not guarded, and "
+    "a COMMIT made them permanent: take that SQL out, tick.transaction() commits at its end"
+)
 
 
 class MisuseError(PermanentError, psycopg.ProgrammingError):
@@ -65,9 +74,7 @@ class Effects:
         Raises LeaseLostError; MisuseError inside another transaction, or if SQL of the block ended the transaction;
         psycopg.Error.
         """
-        status = self._connection.info.transaction_status
-        free = self._depth or status in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
-        if self._in_transaction or not free:
+        if self._in_transaction or not self._is_free():
             raise MisuseError(
                 "tick.transaction() was called inside another transaction, with which its effects would be committed "
                 "unguarded: end that one first; for a savepoint, call tick.connection.transaction()"
@@ -76,9 +83,11 @@ class Effects:
         ending: Ending | None = None
         try:
             with self._connection.transaction():
-                bound(self._connection, idle_seconds=self._idle_seconds)
+                _, begun = bound(self._connection, idle_seconds=self._idle_seconds)
                 yield self._connection
-                ending = self._guard()
+                ending = self._guard(begun)
+                if self._depth:
+                    self._connection.execute(WITHOUT_LIMITS)  # in a pod, the transaction's end takes its limits back
             self.finished = ending
         finally:
             self._in_transaction, self.finishing = False, self.finished is not None
@@ -101,19 +110,24 @@ class Effects:
         outcome.check_within(self._claimed.window)
         self._outcome = outcome
 
-    def _guard(self) -> Ending | None:
-        """Lock the tick's row for the rest of the transaction. If `finish` was called, write and return the ending.
+    def _is_free(self) -> bool:
+        """Tell whether no transaction is open on the connection but those of `depth`."""
+        if self._depth:
+            return _open_transactions(self._connection) == self._depth
+        return self._connection.info.transaction_status in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
+
+    def _guard(self, begun: datetime) -> Ending | None:
+        """Lock the tick's row for the rest of the transaction, which began at `begun`.
+
+        If `finish` was called, write and return the ending.
 
         Raises LeaseLostError, MisuseError.
         """
         ending: Ending | None = None
         if self._connection.info.transaction_status is TransactionStatus.IDLE:
-            raise MisuseError(
-                "SQL inside of tick.transaction() ended the transaction (COMMIT or ROLLBACK), so its effects were not "
-                "guarded, and a COMMIT made them permanent: take that SQL out, tick.transaction() commits at its end"
-            )
+            raise MisuseError(_ENDED)
         if self._outcome is None:
-            held = guard_within(self._connection, self._claimed)
+            held = guard_within(self._connection, self._claimed, begun=begun)
         else:
             ending = Ending(
                 state=State.SUCCEEDED,
@@ -122,7 +136,9 @@ class Effects:
                 fetched_until=self._outcome.fetched_until,
             )
             self.finishing = True
-            held = finish_within(self._connection, self._claimed, ending)
+            held = finish_within(self._connection, self._claimed, ending, begun=begun)
+        if not held and not is_within(self._connection, begun):
+            raise MisuseError(_ENDED)
         if not held:
             raise LeaseLostError(
                 f"attempt {self._claimed.attempt} does not hold the tick any more: its transaction was rolled back"

@@ -60,12 +60,15 @@ def finish(connection: psycopg.Connection, claimed: Claimed, ending: Ending) -> 
         return finish_within(connection, claimed, ending)
 
 
-def finish_within(connection: psycopg.Connection, claimed: Claimed, ending: Ending) -> bool:
-    """Do the work of `finish` inside the caller's transaction.
+def finish_within(
+    connection: psycopg.Connection, claimed: Claimed, ending: Ending, *, begun: datetime | None = None
+) -> bool:
+    """Do the work of `finish` inside the caller's transaction, if this is the one that began at `begun`.
 
     Until the end of the transaction, no other attempt can take the tick over. Raises psycopg.Error.
     """
     parameters = _fence_parameters(claimed) | {
+        "begun": begun,
         "state": ending.state,
         "reason": storable(ending.reason, connection),
         "counts": _counts_json(ending.counts, connection) if ending.counts else None,
@@ -84,12 +87,19 @@ def is_finished(connection: psycopg.Connection, claimed: Claimed, ending: Ending
         return cursor(connection).execute(FINISHED, parameters).rowcount == 1
 
 
-def guard_within(connection: psycopg.Connection, claimed: Claimed) -> bool:
-    """Lock the tick's row inside the caller's transaction; return False if the lease is lost.
+def guard_within(connection: psycopg.Connection, claimed: Claimed, *, begun: datetime | None = None) -> bool:
+    """Lock the tick's row inside the caller's transaction; return False if the lease is lost, or if this is not the
+    transaction that began at `begun`.
 
     Until the end of the transaction, no other attempt can take a locked tick over. Raises psycopg.Error.
     """
-    return cursor(connection).execute(GUARD, _fence_parameters(claimed)).rowcount == 1
+    return cursor(connection).execute(GUARD, _fence_parameters(claimed) | {"begun": begun}).rowcount == 1
+
+
+def is_within(connection: psycopg.Connection, begun: datetime) -> bool:
+    """Tell whether the transaction is still the one that began at `begun`. Raises psycopg.Error."""
+    row = cursor(connection).execute("SELECT pg_catalog.transaction_timestamp()").fetchone()
+    return row is not None and row[0] == begun
 
 
 def _fence_parameters(claimed: Claimed) -> dict[str, Any]:

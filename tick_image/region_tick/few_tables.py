@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from region_tick.contract import MADE_FOR_TESTS
+
 if TYPE_CHECKING:
     import psycopg
 
-MAKE_TABLES = """
+MAKE_TABLES = f"""
 CREATE SCHEMA region_tick;
+COMMENT ON SCHEMA region_tick IS '{MADE_FOR_TESTS}';
 CREATE TABLE region_tick.job_run (
     source text NOT NULL,
     region_id text NOT NULL,
@@ -65,13 +68,26 @@ CREATE TABLE region_tick.slot_owner (
 """
 
 
-def make_missing_tables(connection: psycopg.Connection) -> bool:
-    """Make the tables in one statement if the database has no schema region_tick, and return whether it had none.
+LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('region_tick', 0))"
+"""The migrations' lock."""
 
-    Raises psycopg.Error.
+
+def make_missing_tables(connection: psycopg.Connection) -> bool:
+    """Make the tables in one transaction if the database has no schema region_tick, and return whether it had none.
+
+    Tests that begin at the same time wait for each other. Raises psycopg.Error.
     """
-    row = connection.execute("SELECT pg_catalog.to_regnamespace('region_tick') IS NULL").fetchone()
-    missing = bool(row and row[0])
-    if missing:
-        connection.execute(MAKE_TABLES)
+    if not _is_missing(connection):
+        return False
+    with connection.transaction():
+        connection.execute(LOCK)
+        missing = _is_missing(connection)
+        if missing:
+            connection.execute(MAKE_TABLES.encode())
     return missing
+
+
+def _is_missing(connection: psycopg.Connection) -> bool:
+    """Ask the table, because after a wait to_regnamespace may answer from the session's memory."""
+    found = connection.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'region_tick'")
+    return found.rowcount == 0

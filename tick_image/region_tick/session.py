@@ -51,15 +51,16 @@ def connect(database: DatabaseUrl, *, within: float | None = None) -> psycopg.Co
     return connection
 
 
-def bound(connection: psycopg.Connection, *, idle_seconds: float = IDLE_SECONDS) -> datetime:
-    """Set timeouts and formats of the transaction that has just begun, and return the database's time (UTC).
+def bound(connection: psycopg.Connection, *, idle_seconds: float = IDLE_SECONDS) -> tuple[datetime, datetime]:
+    """Set timeouts and formats of the transaction that has just begun.
 
-    Raises psycopg.Error.
+    Return the database's time, and when the transaction began (UTC). Raises psycopg.Error.
     """
     row = cursor(connection).execute(BOUNDS, {"idle": f"{idle_seconds}s"}).fetchone()
     assert row is not None  # noqa: S101 - for the type checker: a SELECT without FROM has one row
     now: datetime = row[0]
-    return now.astimezone(UTC)
+    begun: datetime = row[1]
+    return now.astimezone(UTC), begun.astimezone(UTC)
 
 
 def storable(text: str, connection: psycopg.Connection) -> str:

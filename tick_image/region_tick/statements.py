@@ -10,7 +10,7 @@ so each tick would read the entries of all others.
 """
 
 BOUNDS = """
-SELECT clock_timestamp(),
+SELECT clock_timestamp(), pg_catalog.transaction_timestamp(),
     pg_catalog.set_config('lock_timeout', '5s', true), pg_catalog.set_config('statement_timeout', '10s', true),
     pg_catalog.set_config('idle_in_transaction_session_timeout', %(idle)s::text, true),
     pg_catalog.set_config('datestyle', 'ISO', true), pg_catalog.set_config('intervalstyle', 'postgres', true)
@@ -155,6 +155,7 @@ WHERE source = %(source)s::text AND region_id = %(region_id)s::text
   AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
   AND pod = %(pod)s::text AND attempt = %(attempt)s::integer
   AND state IS NOT DISTINCT FROM 'running' AND lease_until > clock_timestamp()
+  AND coalesce(pg_catalog.transaction_timestamp() = %(begun)s::timestamptz, true)
 FOR SHARE
 """
 
@@ -169,6 +170,7 @@ WITH finished AS (
       AND tick_at = %(tick_at)s::timestamptz AND manual_uid = %(manual_uid)s::text
       AND pod = %(pod)s::text AND attempt = %(attempt)s::integer
       AND state IS NOT DISTINCT FROM 'running' AND lease_until > clock_timestamp()
+      AND coalesce(pg_catalog.transaction_timestamp() = %(begun)s::timestamptz, true)
     RETURNING source, region_id, handler, state, manual_uid, window_start, window_end, tick_at
 ), fetched AS (
     INSERT INTO region_tick.region_cursor AS cursor (source, region_id, handler, window_start, window_end, tick_at)

@@ -2,8 +2,8 @@
 
 Every field that matters is sent, because anybody could set a field that we leave out. The manifest relies on observed
 behaviour of the CronJob and Job controllers. A starting deadline keeps an edited or resumed schedule from catching up
-on old ticks. `Forbid` keeps the ticks of a region apart. podReplacementPolicy `Failed` keeps the attempts of a tick
-apart.
+on ticks that are older than the deadline: one tick within it, of up to an hour ago where ticks are sparse, starts at
+once. `Forbid` keeps the ticks of a region apart. podReplacementPolicy `Failed` keeps the attempts of a tick apart.
 """
 
 from __future__ import annotations
@@ -132,10 +132,12 @@ def _active_deadline(start_deadline: timedelta, timeout: timedelta, retries: int
     """Return the Job's activeDeadlineSeconds.
 
     The deadline counts from the Job's start. So the time includes the wait for a slot, all attempts and the back-offs.
+    A retry may also wait for its database as long as it may work, and one outage holds up one attempt.
     """
+    waits = timeout.total_seconds() if retries else 0.0
     backoffs = sum(pod_backoff_seconds(failures) for failures in range(1, retries + 1))
     attempts = (retries + 1) * (timeout.total_seconds() + TERMINATION_GRACE_SECONDS + POD_START_SECONDS)
-    return int(start_deadline.total_seconds() + attempts + backoffs)
+    return int(start_deadline.total_seconds() + waits + attempts + backoffs)
 
 
 def pod_backoff_seconds(failures: int) -> int:

@@ -28,7 +28,7 @@ from region_operator.database.partitions import LOCK, ensure_partitions
 from region_operator.database.region_table import Trigger, ensure_trigger, has_schema
 from region_operator.database.tables import REGION_INDEX, compatibility
 from region_operator.scheduler import Columns
-from region_tick.contract import SCHEMA
+from region_tick.contract import MADE_FOR_TESTS, SCHEMA
 
 if TYPE_CHECKING:
     from datetime import date
@@ -50,6 +50,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 
 _REVISION = f"SELECT version_num FROM {SCHEMA}.alembic_version"  # noqa: S608 - a constant
 
+_COMMENT = text("SELECT obj_description(CAST(:schema AS regnamespace), 'pg_namespace')")
 _MAY_READ = text(
     "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = :schema AND c.relname = :table AND has_table_privilege(c.oid, 'SELECT'))"
@@ -204,6 +205,11 @@ async def _upgrade(connection: AsyncConnection) -> None:
 
     if not await has_schema(connection, SCHEMA):  # alembic_version needs it before the first revision runs
         await connection.execute(CreateSchema(SCHEMA))
+    elif (await connection.execute(_COMMENT, {"schema": SCHEMA})).scalar_one() == MADE_FOR_TESTS:
+        raise MigrationError(
+            f"the schema {SCHEMA} was made by tests of handlers: give the tests a database of their own, or delete the"
+            f" schema with all their rows: DROP SCHEMA {SCHEMA} CASCADE"
+        )
 
     def upgrade(sync: Connection) -> None:
         config = Config(attributes={"connection": sync})

@@ -39,7 +39,7 @@ _CODEC_NAME = re.compile(r"(utf-?8|iso-?8859-\d+|latin-?\d+|windows-\d+|cp\d+|ko
                          r"|iso-?2022-(jp|kr)(-\w+)?|mac-[a-z]+)")  # fmt: skip
 """Other names that are believed. Some codecs of Python are no encodings of text, and one unpacks zlib."""
 _DECLARED = re.compile(rb"""^[\s\xef\xbb\xbf]*<\?xml[^>]{0,200}?encoding\s*=\s*["']\s*([A-Za-z0-9_.:-]{1,40})""")
-_CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
+_CHARSET = re.compile(r"""charset\s*=[\s"']*([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _MARKUP = re.compile(
     r"<!(?:\[CDATA\[|--)(?P<opens>)|\]\]>(?P<closes>)|-->(?P<closes_too>)"

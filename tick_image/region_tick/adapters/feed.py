@@ -29,6 +29,10 @@ _BEFORE = "\ufeff\u200b \t\r\n"
 
 _ROOT = re.compile(r"<(?:\w+:)?(?:rss|feed|RDF)(?=([\s/>][^>]*))")
 _PAGE = re.compile(r"<html|<!doctype html", re.IGNORECASE)
+_SILENCE_LIMIT = 256 * 1024
+"""After so many characters without an event, libxml2 collects a tag or a comment: each attribute takes many times its
+characters.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +69,18 @@ def _parse(document: bytes, encoding: str, feed: FeedEntries) -> str | None:
     parser = XMLParser(
         target=feed, encoding="utf-8", recover=True, resolve_entities=False, no_network=True, remove_comments=True
     )
-    text = CleanText(document, encoding)
+    text, silent = CleanText(document, encoding), 0
     try:
         for number, piece in enumerate(text):
             if text.declares_entities:
                 return "the document declares entities, which are not read"
+            feed.heard = False
             parser.feed((piece if number else _make_ready(piece)).encode(errors="replace"))
+            silent = 0 if feed.heard or feed.closed else silent + len(piece)
+            if silent > _SILENCE_LIMIT and feed.kind:
+                return f"the feed has a tag or a comment that is too long, which ends after line {text.line} if at all"
+            if silent > _SILENCE_LIMIT:
+                raise NoFeedError
         parser.close()
     except EnoughError:
         return None

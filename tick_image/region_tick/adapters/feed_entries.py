@@ -109,6 +109,8 @@ class FeedEntries:
     """The author of an Atom feed, who wrote the entries that name no other."""
     kind: str = ""
     """The name of the root element; empty before the root element."""
+    heard: bool = False
+    """Set with each event, for whoever wants to know whether any came."""
     closed: bool = False
     """Whether the root element ended. A document that ends before was cut off."""
     _namespace: str = ""
@@ -120,6 +122,7 @@ class FeedEntries:
     _open: list[Field] = field(default_factory=list)
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self.heard = True
         name = self._enter(tag, attributes)
         paths = _ENTRY_PATHS[self.kind]
         if name == paths[0][-1] and any(tuple(self._path[: len(path)]) == path for path in paths):
@@ -166,6 +169,7 @@ class FeedEntries:
         self._open.append(inner)
 
     def data(self, text: str) -> None:
+        self.heard = True
         if self._entry is not None and self._open:
             current = self._open[-1]
             text = text[: max(0, min(self._entry.room, _FIELD_CHARACTERS - current.size))]
@@ -175,6 +179,7 @@ class FeedEntries:
             self.author = (self.author + text)[:1000]
 
     def end(self, _tag: str) -> None:
+        self.heard = True
         if len(self._path) == self._entry_depth:
             self.finish_entry()
         elif self._open:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from region_tick.fetch import Response
 
 _VERSION = "jsonfeed.org/version/"
-_HEAD_CHARACTERS = 2000
+_HEAD_BYTES = 2000
+_BYTES_LIMIT = 2**20
+_MARKS, _MARKS_LIMIT = (b"[", b"{", b","), 50_000
+"""json makes everything at once, and a value of three bytes takes up to 200. Each value but the first follows a mark.
+"""
 
 
 class JsonFeedError(ValueError):
@@ -29,11 +33,15 @@ def read_json_feed(response: Response) -> tuple[list[Item] | None, int]:
 
     Raises JsonFeedError.
     """
-    text = response.body.decode(encoding_of(response.body, None), "replace").lstrip("\ufeff \t\r\n")
+    body = response.body
+    if _VERSION.encode() not in body.replace(b"\\/", b"/"):
+        return None, 0
+    if len(body) > _BYTES_LIMIT or sum(map(body.count, _MARKS)) > _MARKS_LIMIT:
+        raise JsonFeedError("the feed is too large for JSON")
     try:
-        feed = json.loads(text)
+        feed = json.loads(body.decode(encoding_of(body, None), "replace").lstrip("\ufeff \t\r\n"))
     except (ValueError, RecursionError) as error:
-        if _VERSION not in text[:_HEAD_CHARACTERS].replace("\\/", "/"):
+        if _VERSION.encode() not in body[:_HEAD_BYTES].replace(b"\\/", b"/"):
             return None, 0
         place = f"in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "because of its depth"
         raise JsonFeedError(f"the feed cannot be read {place}") from None

@@ -18,10 +18,12 @@ _ZONES = {
 """Hours east of Greenwich. The names of RFC 5322 mean what the RFC says; of the others, those with one usual meaning
 are here.
 """
-_ZONE = re.compile(r"\s+(?:\(?([A-Za-z]{1,5})\)?)?\s*(?:([+-])(\d{1,2}):?(\d{2})?)?\s*(?:\([^)]*\))?\s*$", re.ASCII)
+_ZONE = re.compile(r"(?:\(?([A-Za-z]{1,5})\)?)? ?(?:([+-])(\d{1,2}):?(\d{2})?)? ?(?:\([^)]*\))?", re.ASCII)
 _TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?")
 _SEPTEMBER = re.compile(r"\bSept\b", re.IGNORECASE)
 _YEAR_OR_MONTH = re.compile(r"\d{4}(-\d{2})?", re.ASCII)
+_LONGEST = 200
+"""A longer text is no time. Strangers write these texts, and a regular expression may take long for a long one."""
 
 
 def read_time(text: str) -> datetime | None:
@@ -29,7 +31,8 @@ def read_time(text: str) -> datetime | None:
 
     A time without a zone is UTC. A time with an unknown zone is None.
     """
-    return rfc3339(text) or _with_zone(text)
+    text = text.strip()
+    return rfc3339(text) or _with_zone(text) if len(text) <= _LONGEST else None
 
 
 def rfc3339(text: str) -> datetime | None:
@@ -63,7 +66,7 @@ def _with_zone(text: str) -> datetime | None:
 
 def _offset(zone: str) -> timedelta | None:
     """Read what follows the time of day: `GMT`, `+0100`, `GMT+01:00`, `CET (Berlin)` or nothing."""
-    match = _ZONE.fullmatch(f" {zone}")
+    match = _ZONE.fullmatch(" ".join(zone.split()))
     if match is None:
         return None
     name, sign, hours, minutes = match.groups()
