@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from region_tick.contract import ExitCode, Variable
+from region_tick.delivery import ORDER_LOCK
 from tests.database.polls import FEED, Polls, polls, some
 from tests.harness.long import rounds
 from tests.harness.upstream import Asked, Upstream, conditional, replying, upstream
@@ -113,6 +114,26 @@ def test_a_locked_creator_costs_itself_only(polls: Polls, server: Upstream, data
         counts = polls.counts()
     assert some(counts) == {"fetched": 5, "items": 10, "requests": 5, "left": 1}
     assert some(polls.counts()) == {"fetched": 1, "not_modified": 5, "items": 2, "requests": 6}
+
+
+def test_an_answer_stays_where_it_cannot_be_delivered_yet(polls: Polls, server: Upstream, database: str) -> None:
+    creator = polls.add(server.on("/", conditional(FEED.format("a").encode(), etag='"1"')))
+    with psycopg.connect(database) as other:
+        other.execute(ORDER_LOCK)
+        assert some(polls.counts()) == {"fetched": 1, "requests": 1, "locked": 1}
+    assert polls.creators()[creator]["etag"] == '"1"'
+    assert some(polls.counts()) == {"shared": 1, "items": 2}
+    assert polls.items(creator) == ["a-1", "a-2"]
+
+
+def test_a_creator_that_a_person_paused_gets_nothing_whoever_asks(polls: Polls, server: Upstream) -> None:
+    url = server.on("/", conditional(FEED.format("a").encode(), etag='"1"'))
+    polls.add(url)
+    paused = polls.add(url, region_id="43")
+    polls.connection.execute("UPDATE region_tick.creator SET not_before = 'infinity' WHERE id = %s", (paused,))
+    assert polls.counts()["items"] == 2
+    assert some(polls.counts(region_id="43")) == {"waiting": 1}
+    assert polls.items(paused) == []
 
 
 def test_a_region_whose_creators_name_another_region_says_so(polls: Polls, server: Upstream) -> None:

@@ -83,6 +83,17 @@ def test_a_task_that_was_done_already_asks_nobody(queue: Queue) -> None:
     worker.until("nothing to fetch")
 
 
+def test_a_creator_that_a_person_paused_gets_nothing(queue: Queue) -> None:
+    queue.add(1)
+    queue.insert(f"{queue.server.url}/1", region="43")
+    for region in ("42", "43"):
+        queue.enqueue(region)
+    queue.connection.execute("UPDATE region_tick.creator SET not_before = 'infinity' WHERE region_id = '43'")
+    queue.start()
+    queue.until_empty()
+    assert queue.items() == THE_ONE
+
+
 def test_a_killed_worker_loses_no_task(queue: Queue, server: Upstream) -> None:
     released = Event()
     for number in range(30):
