@@ -185,7 +185,7 @@ def test_a_throttling_host_is_left_alone(queue: Queue, server: Upstream) -> None
     for number in range(5):
         queue.insert(server.on(f"/{number}", replying(429, headers={"retry-after": "600"})))
     queue.enqueue()
-    queue.start(POLL_CONCURRENCY="1")
+    queue.start(POLL_CONCURRENCY_PER_HOST="1")
     eventually(lambda: len(queue.jobs()) == 4, what="the task that was asked for is done")
     (host,) = queue.rows(
         "SELECT name, failures, last_error, extract(epoch FROM not_before - clock_timestamp())::int AS wait"
@@ -193,7 +193,7 @@ def test_a_throttling_host_is_left_alone(queue: Queue, server: Upstream) -> None
     )
     assert 540 < host.pop("wait") <= 600
     assert host == {"name": server.host, "failures": 0, "last_error": "127.0.0.1 answers 429"}
-    queue.start().until("working")
+    queue.start(POLL_CONCURRENCY_PER_HOST="1").until("working")
     queue.connection.execute("UPDATE region_tick.host SET not_before = clock_timestamp()")
     eventually(lambda: len(queue.jobs()) == 3, what="the host is asked again, and throttles again")
     assert len(server.asked) == 2
