@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from region_tick.adapters import Creator, Found, NotModified
     from region_tick.creators import Due
+    from region_tick.delivery import Delivered
     from region_tick.fetch import FetchError
 
 AT = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -57,7 +58,12 @@ def write(connection: psycopg.Connection, creator: Creator, result: Found | NotM
     """Write a result as a tick does, and return how many items the region got."""
     with connection.transaction():
         save(connection, creator, result)
-        return deliver(connection, creator.id, creator.upstream_id, on_items=None)
+        return how_many(deliver(connection, creator.id, creator.upstream_id, on_items=None))
+
+
+def how_many(delivered: Delivered | None) -> int | None:
+    """Return how many items were delivered, None if the creator could not be had."""
+    return None if delivered is None else delivered.items
 
 
 def change(connection: psycopg.Connection, **columns: Any) -> None:

@@ -77,7 +77,7 @@ def test_who_is_to_be_left_alone_waits_for_the_upstream_or_for_a_person(connecti
     waiting = add(connection, "https://upstream.test/2")
     read(connection)
     connection.execute("UPDATE region_tick.upstream SET not_before = 'infinity' WHERE url LIKE '%2'")
-    assert turns(connection) == {paused: Turn.WAITING, waiting: Turn.WAITING}
+    assert turns(connection) == {paused: Turn.PAUSED, waiting: Turn.WAITING}
     assert set(turns(connection, "43").values()) == {Turn.ASK}
     assert taken(connection) == []
 

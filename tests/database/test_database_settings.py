@@ -29,6 +29,7 @@ from region_tick.items import count_escaped
 from region_tick.session import bound, connect
 from region_tick.text_encoding import escape
 from region_tick.upstreams import save
+from tests.database.poll_rows import how_many
 from tests.database.reading import regions
 from tests.database.schema import run
 from tests.harness.ticks import SOURCE, TICK_AT, environment, first
@@ -146,7 +147,7 @@ def test_what_the_database_cannot_hold_is_escaped_and_counted(encoded: str) -> N
         for new in (len(TITLES), 0):  # the same item has the same escape
             with connection.transaction():
                 assert save(connection, creator, found) == new
-                assert deliver(connection, 1, creator.upstream_id, on_items=len) == new
+                assert how_many(deliver(connection, 1, creator.upstream_id, on_items=len)) == new
         stored = connection.execute("SELECT title FROM region_tick.item ORDER BY item_id").fetchall()
         assert [title for (title,) in stored] == [escape(title, encoding) for title in TITLES]
         escaped_titles = sum(escape(title, encoding) != title for title in TITLES)
@@ -207,7 +208,7 @@ def test_bytes_of_another_encoding_quarantine_their_row_alone(postgres: Server) 
             assert creator.url == r"https://e.org/\xe9"
             with connection.transaction():
                 save(connection, creator, Found(items=[Item(id="a", title="Zürich")]))
-                assert deliver(connection, 1, creator.upstream_id, on_items=len) == 1
+                assert how_many(deliver(connection, 1, creator.upstream_id, on_items=len)) == 1
             assert connection.execute("SELECT title FROM region_tick.items").fetchone() == ("Zürich",)
 
 

@@ -9,15 +9,24 @@ import psycopg
 import pytest
 
 from region_tick.adapters import Found, Item, Kind, NotModified
-from region_tick.delivery import DELIVERED_AT_ONCE, ITEMS_CHANNEL, NewItem, deliver, deliver_nothing, keep_up
+from region_tick.delivery import (
+    DELIVERED_AT_ONCE,
+    GIVEN_AT_ONCE,
+    ITEMS_CHANNEL,
+    Delivered,
+    NewItem,
+    deliver,
+    deliver_nothing,
+    keep_up,
+)
 from region_tick.fetch import TransientError
 from region_tick.turns import Turn
 from region_tick.upstreams import save
-from tests.database.poll_rows import AT, add, change, item_ids, only, read, rows, write
+from tests.database.poll_rows import AT, add, change, how_many, item_ids, only, read, rows, write
 from tests.harness.ticks import SOURCE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 LATER = AT + timedelta(hours=1)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -29,9 +38,15 @@ def found(*ids: str) -> Found:
 
 def give(connection: psycopg.Connection, creator_id: int) -> int | None:
     """Deliver to one creator's region, as its tick does."""
+    return how_many(give_all(connection, creator_id))
+
+
+def give_all(
+    connection: psycopg.Connection, creator_id: int, on_items: Callable[[Sequence[NewItem]], object] | None = None
+) -> Delivered | None:
     (upstream,) = rows(connection, "SELECT upstream_id FROM region_tick.creator WHERE id = %s", creator_id)
     with connection.transaction():
-        return deliver(connection, creator_id, upstream["upstream_id"], on_items=None)
+        return deliver(connection, creator_id, upstream["upstream_id"], on_items=on_items)
 
 
 def test_what_one_regions_tick_fetched_the_other_region_gets_too_once(connection: psycopg.Connection) -> None:
@@ -119,10 +134,49 @@ def test_backlog_is_what_was_there_before_the_creator(connection: psycopg.Connec
 
 def test_many_items_come_in_several_transactions(connection: psycopg.Connection) -> None:
     creator = add(connection)
-    number = DELIVERED_AT_ONCE + 10
-    assert write(connection, only(connection), found(*map(str, range(number)))) == DELIVERED_AT_ONCE
+    many = DELIVERED_AT_ONCE + 10
+    assert write(connection, only(connection), found(*map(str, range(many)))) == DELIVERED_AT_ONCE
     assert [give(connection, creator), give(connection, creator)] == [10, 0]
-    assert len(set(item_ids(connection))) == number
+    assert len(set(item_ids(connection))) == many
+
+
+def test_there_may_be_more_also_where_the_region_has_all_of_the_first_ones(connection: psycopg.Connection) -> None:
+    """After the upgrade, every region has what an earlier release gave it."""
+    creator = add(connection)
+    write(connection, only(connection), found(*map(str, range(DELIVERED_AT_ONCE))))
+    write(connection, only(connection, at=LATER), found("news"))
+    connection.execute("DELETE FROM region_tick.item WHERE item_id = 'news'")
+    connection.execute("UPDATE region_tick.creator SET delivered_until = 0")
+    given = [give_all(connection, creator) for _ in range(3)]
+    assert given == [Delivered(items=items, more=more) for items, more in ((0, True), (1, False), (0, False))]
+
+
+def test_the_function_gets_a_hundred_at_a_time(connection: psycopg.Connection) -> None:
+    creator = add(connection)
+    read(connection)
+    with connection.transaction():
+        save(connection, only(connection), found(*map(str, range(GIVEN_AT_ONCE + 1))))
+    sizes: list[int] = []
+    given = [give_all(connection, creator, lambda items: sizes.append(len(items))) for _ in range(2)]
+    assert given == [Delivered(items=GIVEN_AT_ONCE, more=True), Delivered(items=1, more=False)]
+    assert sizes == [GIVEN_AT_ONCE, 1]
+
+
+@pytest.mark.parametrize("on_items", [None, len])
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles"])
+def test_any_year_can_be_read_in_any_time_zone(
+    connection: psycopg.Connection, zone: str, on_items: Callable[[Sequence[NewItem]], object] | None
+) -> None:
+    connection.execute(f"SET timezone TO '{zone}'".encode())
+    years = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, tzinfo=UTC)]
+    creator = add(connection)
+    with connection.transaction():
+        items = [Item(id=str(year), published_at=year) for year in years]
+        save(connection, only(connection), Found(items=items))
+    came: list[datetime | None] = []
+    hook = on_items and (lambda items: came.extend(one.published_at for one in items))
+    assert give_all(connection, creator, hook) == Delivered(items=2, more=False)
+    assert sorted(filter(None, came)) == (years if on_items else [])
 
 
 def test_what_an_earlier_release_wrote_is_not_delivered_again(connection: psycopg.Connection) -> None:

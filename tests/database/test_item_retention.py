@@ -60,6 +60,16 @@ async def test_an_upstream_without_creators_goes_after_a_day(
     ]
 
 
+async def test_an_upstream_stays_for_a_creator_whose_next_tick_is_far_away(
+    connection: psycopg.Connection, engine: AsyncEngine
+) -> None:
+    add(connection)
+    write(connection, only(connection), found("seen"))
+    connection.execute("DELETE FROM region_tick.creator")
+    add(connection)
+    assert await forget_orphans(engine, now=NOW + 2 * DAY) == 0
+
+
 @pytest.mark.parametrize(("retention", "left"), [(None, ["old"]), (30 * DAY, [])])
 async def test_the_operator_keeps_items_for_ever_unless_it_is_told_otherwise(
     connection: psycopg.Connection, engine: AsyncEngine, retention: timedelta | None, left: list[str]
@@ -81,12 +91,16 @@ async def test_where_clocks_disagree_no_item_goes(connection: psycopg.Connection
     assert item_ids(connection) == ["old"]
 
 
-async def test_a_right_that_lacks_is_said(
+async def test_a_right_that_lacks_is_said_and_keeps_no_other_row(
     connection: psycopg.Connection, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
+    add(connection)
+    read(connection)
+    connection.execute("DELETE FROM region_tick.creator")
     connection.execute("DROP VIEW region_tick.items, region_tick.creators_without_region")
     connection.execute("ALTER TABLE region_tick.item RENAME TO away")
     upkeep = Upkeep(retention=30 * DAY, item_retention=DAY, may_build=False, clock=lambda: 0.0)
     with caplog.at_level(logging.WARNING):
-        await upkeep._work(engine, NOW, None)
+        await upkeep._work(engine, NOW + 2 * DAY, None)
+    assert rows(connection, "SELECT FROM region_tick.upstream") == []
     assert "items not forgotten" in [record.message for record in caplog.records]

@@ -18,7 +18,7 @@ from region_tick.database_url import DatabaseUrl
 from region_tick.delivery import deliver
 from region_tick.session import bound, connect
 from region_tick.upstreams import save
-from tests.database.poll_rows import AT, add, read, rows
+from tests.database.poll_rows import AT, add, how_many, read, rows
 from tests.harness.long import rounds
 
 SECONDS = rounds(10.0, long=600.0)
@@ -39,7 +39,7 @@ def write_items(database: str, region: int, stop: Event) -> int:
             with connection.transaction():
                 bound(connection)
                 save(connection, creator, Found(items=items))
-                delivered += deliver(connection, creator.id, creator.upstream_id, on_items=None) or 0
+                delivered += how_many(deliver(connection, creator.id, creator.upstream_id, on_items=None)) or 0
                 connection.execute("SELECT pg_sleep(%s)", (chance.choice((0.0, 0.0, 0.001, 0.02)),))
                 if chance.random() < 0.05:
                     delivered -= len(items)

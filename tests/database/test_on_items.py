@@ -29,6 +29,19 @@ def fails_on_b(tick, items):
 def breaks_the_transaction(tick, items):
     tick.connection.execute("SELECT 1 / 0")
 
+def swallows_an_error(tick, items):
+    try:
+        tick.connection.execute("SELECT 1 / 0")
+    except Exception:
+        pass
+
+def commits(tick, items):
+    tick.connection.execute("COMMIT")
+
+def commits_and_fails(tick, items):
+    commits(tick, items)
+    raise ValueError("later")
+
 def dies(tick, items):
     keep(tick, items)
     os._exit(137)
@@ -89,9 +102,18 @@ def test_where_it_fails_one_creator_waits_and_gets_the_same_items_at_the_next_ti
     assert polls.rows("SELECT FROM region_tick.creator WHERE last_error IS NOT NULL") == []
 
 
-def test_a_statement_that_fails_costs_only_the_delivery(polls: Polls, server: Upstream) -> None:
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("breaks_the_transaction", "on_items: DivisionByZero: division by zero"),
+        ("swallows_an_error", "on_items left a failed statement: "),
+    ],
+)
+def test_a_statement_that_fails_costs_only_the_delivery(polls: Polls, server: Upstream, name: str, error: str) -> None:
     creator = polls.add(server.on("/", replying(200, FEED.format("a").encode())))
-    assert some(polls.counts(hook("breaks_the_transaction")))["undelivered"] == 1
+    assert some(polls.counts(hook(name)))["undelivered"] == 1
+    (row,) = polls.rows("SELECT last_error FROM region_tick.creator")
+    assert row["last_error"].startswith(error)
     assert polls.rows("SELECT last_polled_at IS NOT NULL AS kept FROM region_tick.upstream") == [{"kept": True}]
     assert polls.items(creator) == []
 
@@ -106,6 +128,15 @@ def test_where_the_tick_ends_in_it_the_next_attempt_delivers(
     polls.rows("UPDATE region_tick.job_run SET lease_until = clock_timestamp() RETURNING 1")
     assert polls.start(hook("keep"), again=True).exit_code() == ExitCode.FINAL
     assert effects(polls) == polls.items(creator) == ["a-1", "a-2"]
+
+
+@pytest.mark.parametrize("name", ["commits", "commits_and_fails"])
+def test_a_function_that_ends_the_transaction_is_permanent(polls: Polls, server: Upstream, name: str) -> None:
+    """The items would have numbers that are not in order."""
+    creator = polls.add(server.on("/", replying(200, FEED.format("a").encode())))
+    assert polls.start(hook(name)).exit_code() == ExitCode.DATA
+    assert "on_items ended the transaction" in polls.runs()[0]["error_message"]
+    assert polls.items(creator) == []
 
 
 @pytest.mark.parametrize("name", ["hooks:missing", "nothing:here", "hooks", "hooks:number"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -10,8 +11,10 @@ import psycopg
 import pytest
 
 from region_tick.contract import ExitCode, Variable
+from region_tick.delivery import ORDER_LOCK
 from tests.database.polls import FEED, Polls, polls, some
 from tests.harness.long import rounds
+from tests.harness.operator_process import CHECKOUT
 from tests.harness.upstream import Asked, Upstream, conditional, replying, upstream
 from tests.harness.waiting import eventually
 
@@ -113,6 +116,43 @@ def test_a_locked_creator_costs_itself_only(polls: Polls, server: Upstream, data
         counts = polls.counts()
     assert some(counts) == {"fetched": 5, "items": 10, "requests": 5, "left": 1}
     assert some(polls.counts()) == {"fetched": 1, "not_modified": 5, "items": 2, "requests": 6}
+
+
+def test_an_answer_stays_where_it_cannot_be_delivered_yet(polls: Polls, server: Upstream, database: str) -> None:
+    creator = polls.add(server.on("/", conditional(FEED.format("a").encode(), etag='"1"')))
+    with psycopg.connect(database) as other:
+        other.execute(ORDER_LOCK)
+        assert some(polls.counts()) == {"fetched": 1, "requests": 1, "locked": 1}
+    assert polls.creators()[creator]["etag"] == '"1"'
+    assert some(polls.counts()) == {"shared": 1, "items": 2}
+    assert polls.items(creator) == ["a-1", "a-2"]
+
+
+def test_a_creator_that_a_person_paused_gets_nothing_whoever_asks(polls: Polls, server: Upstream) -> None:
+    url = server.on("/", conditional(FEED.format("a").encode(), etag='"1"'))
+    polls.add(url)
+    paused = polls.add(url, region_id="43")
+    polls.connection.execute("UPDATE region_tick.creator SET not_before = 'infinity' WHERE id = %s", (paused,))
+    assert polls.counts()["items"] == 2
+    assert some(polls.counts(region_id="43")) == {"waiting": 1}
+    assert polls.items(paused) == []
+
+
+def test_a_host_that_was_left_alone_is_asked_at_once_as_the_documentation_says(polls: Polls, server: Upstream) -> None:
+    polls.add(server.on("/", conditional(FEED.format("a").encode(), etag='"1"')))
+    polls.connection.execute(
+        "INSERT INTO region_tick.host (name, failures, last_error, not_before)"
+        " VALUES (%s, 9, 'timeout', clock_timestamp() + interval '1 hour')",
+        (server.host,),
+    )
+    assert some(polls.counts()) == {"throttled": 1}
+    assert some(polls.counts()) == {"waiting": 1}
+    documentation = (CHECKOUT / "docs/queue.md").read_text().replace("example.org", server.host)
+    statements = re.findall(r"^(?:DELETE|UPDATE) .*;$", documentation, re.MULTILINE)
+    assert len(statements) == 2
+    for statement in statements:
+        polls.connection.execute(statement.encode())
+    assert some(polls.counts()) == {"fetched": 1, "items": 2, "requests": 1}
 
 
 def test_a_region_whose_creators_name_another_region_says_so(polls: Polls, server: Upstream) -> None:

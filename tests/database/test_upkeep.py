@@ -35,7 +35,7 @@ TICK = (
     "INSERT INTO region_tick.job_run (source, region_id, tick_at, region_code, cron, state)"
     " VALUES ('s', '{}', '2020-01-01', '', '', 'succeeded')"
 )
-BUILT = {"job_run_default_failed", "job_run_default_ended"}
+BUILT = {"job_run_default_failed", "job_run_default_ended", "job_run_default_uncounted"}
 INVALID = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
 UNDER_WAY = "SELECT count(*) FROM pg_stat_progress_create_index"
 

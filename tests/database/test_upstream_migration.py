@@ -36,7 +36,7 @@ INSERT INTO region_tick.item (creator_id, item_id, title, first_seen_at) VALUES
     (2, 'both', 'later', now() - interval '2 hours'),
     (1, 'of a', NULL, now() - interval '4 hours'),
     (2, 'of b', NULL, now() - interval '1 hour'),
-    (3, 'both', 'of another', now() - interval '5 hours')
+    (3, 'sha256:0123', 'of another', now() - interval '5 hours')
 """
 
 
@@ -92,13 +92,29 @@ def test_a_persons_pause_stays_the_creators_own(migrated: psycopg.Connection) ->
     assert paused == (True, None)
 
 
+def test_a_machines_pause_goes_to_the_upstream(migrated: psycopg.Connection) -> None:
+    """It would not end with the upstream's next answer otherwise."""
+    assert rows(migrated, "SELECT id FROM region_tick.creator WHERE not_before IS NOT NULL") == [(3,)]
+
+
+def test_an_upstream_with_entries_is_a_feed(migrated: psycopg.Connection) -> None:
+    kinds = "SELECT kind FROM region_tick.creator JOIN region_tick.upstream ON upstream.id = upstream_id"
+    assert rows(migrated, f"{kinds} ORDER BY creator.id") == [("feed",), ("feed",), (None,), (None,), (None,)]
+
+
+def test_a_region_that_shares_its_upstream_with_nobody_has_all_items(migrated: psycopg.Connection) -> None:
+    known = "SELECT creator.id, delivered_until = last_item FROM region_tick.creator"
+    join = "JOIN region_tick.upstream ON upstream.id = upstream_id WHERE last_item > 0 ORDER BY creator.id"
+    assert rows(migrated, f"{known} {join}") == [(1, False), (2, False), (3, True)]
+
+
 def test_items_are_united_each_as_it_was_first_seen(migrated: psycopg.Connection) -> None:
     united = (
         "SELECT upstream.url LIKE '%feed', item_id, title FROM region_tick.upstream_item AS published"
         " JOIN region_tick.upstream ON upstream.id = upstream_id ORDER BY published.id"
     )
     assert rows(migrated, united) == [
-        (False, "both", "of another"),
+        (False, "sha256:0123", "of another"),
         (True, "of a", None),
         (True, "both", "first"),
         (True, "of b", None),
@@ -111,7 +127,7 @@ def test_items_are_united_each_as_it_was_first_seen(migrated: psycopg.Connection
 def test_every_region_keeps_its_items_with_numbers_in_the_order_of_time(migrated: psycopg.Connection) -> None:
     kept = "SELECT seq, creator_id, item_id, title, backlog FROM region_tick.items ORDER BY seq"
     assert rows(migrated, kept) == [
-        (1, 3, "both", "of another", False),
+        (1, 3, "sha256:0123", "of another", False),
         (2, 1, "of a", None, False),
         (3, 1, "both", "first", False),
         (4, 2, "both", "later", False),

@@ -83,6 +83,17 @@ def test_a_task_that_was_done_already_asks_nobody(queue: Queue) -> None:
     worker.until("nothing to fetch")
 
 
+def test_a_creator_that_a_person_paused_gets_nothing(queue: Queue) -> None:
+    queue.add(1)
+    queue.insert(f"{queue.server.url}/1", region="43")
+    for region in ("42", "43"):
+        queue.enqueue(region)
+    queue.connection.execute("UPDATE region_tick.creator SET not_before = 'infinity' WHERE region_id = '43'")
+    queue.start()
+    queue.until_empty()
+    assert queue.items() == THE_ONE
+
+
 def test_a_killed_worker_loses_no_task(queue: Queue, server: Upstream) -> None:
     released = Event()
     for number in range(30):
@@ -174,7 +185,7 @@ def test_a_throttling_host_is_left_alone(queue: Queue, server: Upstream) -> None
     for number in range(5):
         queue.insert(server.on(f"/{number}", replying(429, headers={"retry-after": "600"})))
     queue.enqueue()
-    queue.start(POLL_CONCURRENCY="1")
+    queue.start(POLL_CONCURRENCY_PER_HOST="1")
     eventually(lambda: len(queue.jobs()) == 4, what="the task that was asked for is done")
     (host,) = queue.rows(
         "SELECT name, failures, last_error, extract(epoch FROM not_before - clock_timestamp())::int AS wait"
@@ -182,7 +193,7 @@ def test_a_throttling_host_is_left_alone(queue: Queue, server: Upstream) -> None
     )
     assert 540 < host.pop("wait") <= 600
     assert host == {"name": server.host, "failures": 0, "last_error": "127.0.0.1 answers 429"}
-    queue.start().until("working")
+    queue.start(POLL_CONCURRENCY_PER_HOST="1").until("working")
     queue.connection.execute("UPDATE region_tick.host SET not_before = clock_timestamp()")
     eventually(lambda: len(queue.jobs()) == 3, what="the host is asked again, and throttles again")
     assert len(server.asked) == 2

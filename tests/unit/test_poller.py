@@ -17,7 +17,7 @@ from region_tick.adapters import Ask, Creator, Found, Kind, NotModified
 from region_tick.adapters.generic import Generic
 from region_tick.addresses import Addresses
 from region_tick.fetch import FetchError, RefusedError, TransientError
-from region_tick.host_places import LocalPlaces, Outcome, Place, Places, Wait
+from region_tick.host_places import UNASKED, LocalPlaces, Outcome, Place, Places, Wait
 from region_tick.poll_settings import PollSettings
 from region_tick.poller import Poller
 from region_tick.retry import ATTEMPTS, ThrottledError
@@ -53,6 +53,7 @@ class Scripted(LocalPlaces):
         self._full, self._host = full, host
         self.taken: list[str] = []
         self.given: list[str] = []
+        self.outcomes: list[Outcome] = []
 
     def take(self, host: str) -> Place | Wait:
         if host == self._host and self._full:
@@ -65,6 +66,7 @@ class Scripted(LocalPlaces):
 
     def give(self, place: Place, outcome: Outcome) -> None:
         self.given.append(place.host)
+        self.outcomes.append(outcome)
         super().give(place, outcome)
 
 
@@ -228,11 +230,12 @@ def test_places_are_given_back_when_the_caller_goes(server: Upstream) -> None:
     assert places.taken == places.given == [server.host] * 2
 
 
-def test_when_time_is_over_the_rest_is_left(server: Upstream) -> None:
+def test_when_time_is_over_the_rest_is_left_and_who_was_cut_off_has_not_failed(server: Upstream) -> None:
     server.on("/", lambda asked: asked.repeat(b"", pause=0.02))
-    came = results(crew(seconds=1.0, concurrency_per_host=1).poll(creators(*[server.url] * 5)))
-    assert len(came) == 1
-    assert isinstance(came[0], TransientError)
+    places = Scripted(full=0, host="")
+    assert results(crew(seconds=1.0, places=places).poll(creators(*[server.url] * 5))) == {}
+    assert places.outcomes == [UNASKED] * 2
+    assert len(server.asked) == 2
 
 
 def test_a_thread_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:

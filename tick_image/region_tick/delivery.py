@@ -28,6 +28,8 @@ ITEMS_CHANNEL = "region_tick_items"
 """NOTIFY channel for new rows of region_tick.item. The payload is the region table's name, `public.region_index`."""
 DELIVERED_AT_ONCE = 1000
 """How many items a region gets in one transaction."""
+GIVEN_AT_ONCE = 100
+"""How many it gets if they go through the user's function. They have all columns then: up to some 10 KiB an item."""
 
 CREATOR = """
 SELECT creator.delivered_until, upstream.last_item, creator.source
@@ -36,17 +38,21 @@ WHERE creator.id = %(id)s::bigint AND upstream.id = %(upstream_id)s::bigint
 FOR NO KEY UPDATE OF creator SKIP LOCKED
 """
 
-UNDELIVERED = f"""
+UNDELIVERED = """
 SELECT published.id, creator.id, creator.platform, creator.handle, creator.url, published.item_id, published.url,
-    published.title, published.author, published.summary, published.raw, published.published_at,
+    published.title, CASE WHEN %(whole)s::boolean THEN published.author END,
+    CASE WHEN %(whole)s::boolean THEN published.summary END, CASE WHEN %(whole)s::boolean THEN published.raw END,
+    published.published_at AT TIME ZONE 'UTC',
     published.backlog OR published.first_seen_at < creator.updated_at,
     EXISTS (SELECT FROM region_tick.item WHERE creator_id = creator.id AND item_id = published.item_id)
 FROM region_tick.creator JOIN region_tick.upstream_item AS published ON published.upstream_id = creator.upstream_id
 WHERE creator.id = %(id)s::bigint AND published.id > %(after)s::bigint
 ORDER BY published.id
-LIMIT {DELIVERED_AT_ONCE}
-"""  # noqa: S608 - constants
-"""The last column says whether the region has the item already: an earlier release may have written it."""
+LIMIT %(limit)s::bigint
+"""
+"""The last column says whether the region has the item already: an earlier release may have written it. A timestamp
+without a time zone is read whatever the session's TimeZone is; with one, the years 1 and 9999 may not be.
+"""
 
 DELIVERED = """
 UPDATE region_tick.creator SET
@@ -85,6 +91,16 @@ FROM delivered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What became of one delivery."""
+
+    items: int
+    """How many items the region got. Those that an earlier release gave it are not counted."""
+    more: bool
+    """Whether there may be more. Deliver again then, in another transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewItem:
     """An item that a region gets, as the user's function `on_items` sees it. Times are UTC."""
 
@@ -106,12 +122,12 @@ class NewItem:
 
 def deliver(
     connection: Connection, creator_id: int, upstream_id: int, *, on_items: Callable[[Sequence[NewItem]], object] | None
-) -> int | None:
-    """Give a creator's region the items that it has not got, in the open transaction, and return how many these are.
+) -> Delivered | None:
+    """Give a creator's region the items that it has not got, in the open transaction.
 
-    `on_items` is called with the items before they are stored. At most DELIVERED_AT_ONCE items are delivered; call
-    `deliver` again, in another transaction, if all of them were. Return None if the creator's row is locked by somebody
-    else, or if the creator is gone or has another address now: nothing is delivered then.
+    `on_items` is called with the items before they are stored. At most DELIVERED_AT_ONCE items are delivered,
+    GIVEN_AT_ONCE with `on_items`. Return None if the creator's row is locked by somebody else, or if the creator is
+    gone or has another address now: nothing is delivered then.
 
     Nothing that may take long may follow in the transaction: until COMMIT, no other transaction can deliver. Raises
     psycopg.Error, and what `on_items` raises.
@@ -121,24 +137,27 @@ def deliver(
     if row is None:
         return None
     delivered_until, last_item, source = row
+    limit = DELIVERED_AT_ONCE if on_items is None else GIVEN_AT_ONCE
     found: list[TupleRow] = []
     if delivered_until < last_item:
         read_any_bytes(connection)
-        found = cursor(connection).execute(UNDELIVERED, key | {"after": delivered_until}).fetchall()
+        parameters = key | {"after": delivered_until, "whole": on_items is not None, "limit": limit}
+        found = cursor(connection).execute(UNDELIVERED, parameters).fetchall()
     new = [one for one in found if not one[13]]
     if new and on_items is not None:
         on_items([_new_item(one) for one in new])
     newest = found[-1][0] if found else delivered_until
-    last = newest if len(found) == DELIVERED_AT_ONCE else max(last_item, newest)
+    more = len(found) == limit
+    last = newest if more else max(last_item, newest)
     connection.execute(DELIVERED, {"ids": [creator_id], "delivered_until": last, "error": None})
     if not new:
-        return 0
+        return Delivered(items=0, more=more)
     numbers, backlogs = [one[0] for one in new], [one[12] for one in new]
     connection.execute(ORDER_LOCK)
     parameters = {"id": creator_id, "numbers": numbers, "backlogs": backlogs, "source": source}
     row = cursor(connection).execute(DELIVER, parameters | {"channel": ITEMS_CHANNEL}).fetchone()
     assert row is not None  # noqa: S101 - for the type checker: an aggregate has one row
-    return int(row[0])
+    return Delivered(items=int(row[0]), more=more)
 
 
 def deliver_nothing(connection: Connection, creator_id: int, *, error: str) -> None:
@@ -174,6 +193,6 @@ def _new_item(row: TupleRow) -> NewItem:
         author=row[8],
         summary=row[9],
         raw=row[10],
-        published_at=row[11] and row[11].astimezone(UTC),
+        published_at=row[11] and row[11].replace(tzinfo=UTC),
         backlog=row[12],
     )

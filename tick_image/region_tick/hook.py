@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, TypeAlias, cast
 
+from psycopg.pq import TransactionStatus
+
+from region_tick.effects import MisuseError
 from region_tick.handlers import LeaseLostError, StoppedError, Tick
 from region_tick.poll_settings import PollSettingError
 
@@ -44,11 +47,24 @@ def load_hook(variables: Mapping[str, str]) -> OnItems | None:
 
 
 def call_hook(function: OnItems, tick: Tick, items: Sequence[NewItem]) -> None:
-    """Call the function. Raises HookError if it fails, StoppedError and LeaseLostError."""
+    """Call the function in the open transaction.
+
+    Raises HookError if it fails, MisuseError if it ended the transaction, StoppedError and LeaseLostError.
+    """
+    failure: HookError | None = None
     try:
         function(tick, items)
     except (StoppedError, LeaseLostError):
         raise
     except Exception as error:
         tick.log.exception("on_items failed", extra={"creator": items[0].creator_id, "items": len(items)})
-        raise HookError(f"on_items: {type(error).__name__}: {error}") from error
+        failure = HookError(f"on_items: {type(error).__name__}: {error}")
+        failure.__cause__ = error
+    status = tick.connection.info.transaction_status
+    if status is TransactionStatus.IDLE:
+        raise MisuseError("on_items ended the transaction (COMMIT or ROLLBACK): take that SQL out") from failure
+    if failure is None and status is TransactionStatus.INERROR:
+        remedy = "put it into `with tick.connection.transaction()`, if it may fail"
+        failure = HookError(f"on_items left a failed statement: {remedy}")
+    if failure is not None:
+        raise failure

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from region_tick.addresses import Addresses
 from region_tick.asking import Asker, Polled, creator_seconds
 from region_tick.clients import Clients
-from region_tick.fetch import Client, RefusedError
+from region_tick.fetch import Client, RefusedError, TransientError
 from region_tick.host_places import UNASKED, LocalPlaces, Outcome, Place, Places
 from region_tick.retry import WAIT_LIMIT_SECONDS, ThrottledError
 
@@ -69,13 +69,13 @@ class Poller:
         self._under_way: dict[int, Place] = {}
         """The place of each creator that a thread has, by the creator's id."""
         self._work: SimpleQueue[tuple[Creator, Place] | None] = SimpleQueue()
-        self._results: SimpleQueue[tuple[Polled, Outcome]] = SimpleQueue()
+        self._results: SimpleQueue[tuple[Creator, Polled | None, Outcome]] = SimpleQueue()
 
     def poll(self, creators: Sequence[Creator]) -> Generator[Polled | None]:
         """Yield each creator's result as soon as the result is there, and None about every _CHECK_SECONDS without one.
 
         A None lets the caller check whether to stop. The iterator ends when all creators have a result or when time is
-        over. A creator without a result by then was not polled. Close the iterator to give the places back.
+        over. A creator without a result by then counts as not polled. Close the iterator to give the places back.
         """
         yield from self._queue_hosts(creators)
         threads = min(self._settings.concurrency, len(creators))
@@ -85,11 +85,11 @@ class Poller:
             yield from self._hand_out()
             while self._is_busy():
                 try:
-                    polled, outcome = self._results.get(timeout=self._seconds_to_next_turn())
+                    creator, polled, outcome = self._results.get(timeout=self._seconds_to_next_turn())
                 except Empty:
                     yield None
                 else:
-                    self._take_back(polled, outcome)
+                    self._take_back(creator, outcome)
                     yield from self._hand_out()
                     yield polled
                     continue
@@ -137,8 +137,8 @@ class Poller:
                 self._turns.append(host)
         return left_alone
 
-    def _take_back(self, polled: Polled, outcome: Outcome) -> None:
-        place = self._under_way.pop(polled.creator.id)
+    def _take_back(self, creator: Creator, outcome: Outcome) -> None:
+        place = self._under_way.pop(creator.id)
         self._places.give(place, outcome)
         for host in self._turns:
             if host.name == place.host:
@@ -158,10 +158,16 @@ class Poller:
         return min(max(next_turn, 0.01), _CHECK_SECONDS)
 
     def _serve(self) -> None:
-        """Poll the creators that are handed out, until there are no more. Runs in a thread."""
+        """Poll the creators that are handed out, until there are no more. Runs in a thread.
+
+        A request that our own deadline cut off is no failure of the upstream's, nor of the host's: nothing was learnt.
+        """
         while (work := self._work.get()) is not None:
             creator, place = work
             until = min(self._until, time.monotonic() + creator_seconds(self._settings))
             with self._clients.lend(place.host) as client:
-                answer = self._asker.ask(creator, client, until=until, wait=self._stopping.wait, once=place.failing)
-            self._results.put(answer)
+                polled, outcome = self._asker.ask(
+                    creator, client, until=until, wait=self._stopping.wait, once=place.failing
+                )
+            is_cut_off = isinstance(polled.result, TransientError) and time.monotonic() >= self._until
+            self._results.put((creator, None, UNASKED) if is_cut_off else (creator, polled, outcome))

@@ -20,7 +20,9 @@ class Turn(StrEnum):
     SHARED = "shared"
     """Another region's tick or worker has asked it since this region's last answer: that answer is to be delivered."""
     WAITING = "waiting"
-    """The upstream is left alone for now, or a person has paused the creator (`not_before`)."""
+    """The upstream is left alone for now."""
+    PAUSED = "paused"
+    """A person has paused the creator (`creator.not_before`): its region gets nothing, whoever asks the upstream."""
     ELSEWHERE = "elsewhere"
     """Somebody else asks the upstream right now."""
     LOCKED = "locked"
@@ -60,7 +62,7 @@ _TURN = f"""
 CASE
     WHEN creator.last_polled_at >= %(tick_at)s::timestamptz THEN '{Turn.DONE}'
     WHEN upstream.id IS NULL THEN '{Turn.LOCKED}'
-    WHEN creator.not_before > clock_timestamp() THEN '{Turn.WAITING}'
+    WHEN creator.not_before > clock_timestamp() THEN '{Turn.PAUSED}'
     WHEN upstream.last_polled_at > coalesce(creator.last_polled_at, %(tick_at)s::timestamptz - interval '1 hour')
         THEN '{Turn.SHARED}'
     WHEN upstream.not_before > clock_timestamp() THEN '{Turn.WAITING}'
@@ -83,7 +85,7 @@ SELECT creator.id, upstream.id, {_TURN} AS turn, coalesce(upstream.last_item > c
 FROM region_tick.creator LEFT JOIN region_tick.upstream ON upstream.id = creator.upstream_id
 WHERE creator.source = %(source)s::text AND creator.region_id = %(region_id)s::text
   AND (creator.last_polled_at IS NULL OR creator.last_polled_at < %(tick_at)s::timestamptz)
-ORDER BY {_TURN} = '{Turn.WAITING}', greatest(upstream.last_polled_at, upstream.not_before)
+ORDER BY {_TURN} IN ('{Turn.WAITING}', '{Turn.PAUSED}'), greatest(upstream.last_polled_at, upstream.not_before)
     + CASE WHEN upstream.last_error IS NULL THEN interval '0' ELSE interval '1 hour' END NULLS FIRST, creator.id
 LIMIT %(limit)s::bigint
 """  # noqa: S608 - constants

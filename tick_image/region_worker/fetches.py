@@ -22,7 +22,7 @@ from region_tick.addresses import Addresses
 from region_tick.asking import Asker, Polled, creator_seconds, lease_seconds
 from region_tick.clients import Clients
 from region_tick.creators import Taken, renew, take_creator
-from region_tick.delivery import DELIVERED_AT_ONCE, deliver
+from region_tick.delivery import deliver
 from region_tick.fetch import Client, FetchError, RefusedError, TransientError
 from region_tick.host_places import UNASKED, Outcome, Place, Wait
 from region_tick.items import count_escaped
@@ -130,12 +130,13 @@ class Fetches:
 
     def _deliver(self, creator_id: int, taken: Taken) -> int:
         """Give the creator's region what it has not got; return how many items these are. Raises psycopg.Error."""
-        items, delivered = 0, DELIVERED_AT_ONCE if taken.upstream_id else 0
-        while delivered == DELIVERED_AT_ONCE and taken.upstream_id:
+        items, more = 0, True
+        while more and taken.upstream_id and taken.turn is not Turn.PAUSED:
             with self._pool.connection() as connection, connection.transaction():
                 bound(connection)
-                delivered = deliver(connection, creator_id, taken.upstream_id, on_items=None) or 0
-            items += delivered
+                delivered = deliver(connection, creator_id, taken.upstream_id, on_items=None)
+            items += delivered.items if delivered else 0
+            more = delivered is not None and delivered.more
         return items
 
     def _poll(self, creator: Creator, adapters: Mapping[str, Adapter], context: JobContext, *, owner: str) -> Polled:

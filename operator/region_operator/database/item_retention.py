@@ -24,9 +24,15 @@ UPSTREAMS_AT_ONCE = 20
 _OLD = "first_seen_at < CAST(:before AS timestamptz)"
 _ORPHANED = """
 NOT EXISTS (SELECT FROM region_tick.creator WHERE creator.upstream_id = upstream.id)
+AND NOT EXISTS (
+    SELECT FROM region_tick.creator
+    WHERE creator.upstream_id IS NULL AND creator.platform = upstream.platform
+      AND coalesce(creator.handle, '') = coalesce(upstream.handle, '')
+      AND coalesce(creator.url, '') = coalesce(upstream.url, ''))
 AND coalesce(last_polled_at, created_at) < CAST(:before AS timestamptz)
 AND created_at < CAST(:before AS timestamptz)
 """
+"""A creator that was written anew has no link until its region's next tick, which may be a month away."""
 
 
 async def forget_items(engine: AsyncEngine, *, before: datetime) -> int:

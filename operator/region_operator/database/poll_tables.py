@@ -120,6 +120,7 @@ upstream_item = Table(
 )
 
 Index("upstream_item_number", upstream_item.c.upstream_id, upstream_item.c.id)
+Index("upstream_item_first_seen", upstream_item.c.first_seen_at)
 
 seen = Table(
     "seen",

@@ -22,7 +22,7 @@ from region_operator.database.partitions import ensure_partitions
 from region_operator.database.retention import forget, is_passing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import date, datetime, timedelta
 
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -126,15 +126,20 @@ async def _forget(engine: AsyncEngine, before: date, skew: Skew | None) -> float
 
 async def _forget_items(engine: AsyncEngine, now: datetime, retention: timedelta | None) -> None:
     """Forget old items, and upstreams without creators. What cannot be done now is done the next time."""
+    items = 0 if retention is None else await _count(forget_items(engine, before=now - retention))
+    upstreams = await _count(forget_orphans(engine, now=now))
+    if items or upstreams:
+        log.info("items forgotten", extra={"items": items, "upstreams": upstreams})
+
+
+async def _count(forgetting: Awaitable[int]) -> int:
+    """Return how many rows were forgotten, 0 if that failed: one kind of row does not keep the other."""
     try:
-        items = 0 if retention is None else await forget_items(engine, before=now - retention)
-        upstreams = await forget_orphans(engine, now=now)
+        return await forgetting
     except (SQLAlchemyError, TimeoutError, OSError) as error:
         remedy = "let the operator's role own the tables of schema region_tick, or run `region-operator grants`"
         log.warning("items not forgotten", extra={"remedy": remedy, "reason": str(error) or "it took too long"})
-        return
-    if items or upstreams:
-        log.info("items forgotten", extra={"items": items, "upstreams": upstreams})
+        return 0
 
 
 def _is_untrusted(skew: Skew | None) -> bool:

@@ -23,10 +23,11 @@ from region_tick.adapters import Found, NotModified, make_adapters
 from region_tick.asking import lease_seconds
 from region_tick.contract import Variable
 from region_tick.creators import LEASE_SECONDS, has_creators, read_creators, renew, take
-from region_tick.delivery import DELIVERED_AT_ONCE, deliver, deliver_nothing, keep_up
+from region_tick.deliveries import Deliveries
+from region_tick.delivery import keep_up
 from region_tick.fetch import RefusedError, TransientError
 from region_tick.handlers import Outcome, Tick
-from region_tick.hook import HookError, OnItems, call_hook, load_hook
+from region_tick.hook import OnItems, load_hook
 from region_tick.items import count_escaped
 from region_tick.poll_counts import counts_of
 from region_tick.poll_settings import PollSettings
@@ -36,9 +37,7 @@ from region_tick.turns import Turn
 from region_tick.upstreams import forgive, save
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from psycopg import Connection
+    from collections.abc import Sequence
 
     from region_tick.adapters import Creator
     from region_tick.asking import Polled
@@ -80,7 +79,7 @@ class _Polling:
         self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTS, 0))
         self._tick, self._settings, self._hook = tick, settings, hook
         self._region = {"source": os.environ[Variable.SOURCE], "region_id": tick.region.id}
-        self._owner = " ".join(("tick", *self._region.values(), tick.tick_at.isoformat()))
+        self._owner = f"tick {tick.key}"
         self._adapters = make_adapters(settings, until=tick.tick_at)
         self._places = SharedPlaces(
             lambda: nullcontext(tick.connection),
@@ -89,6 +88,7 @@ class _Polling:
             log=tick.log,
         )
         self._until = tick.deadline - min(MARGIN_SECONDS, tick.remaining() / 5)
+        self._deliveries = Deliveries(tick, hook, self.counts)
         self._done: set[int] = set()  # the ids of the creators that this tick has dealt with
         self._unreached: list[tuple[Creator, TransientError]] = []
         self._reached = False
@@ -112,7 +112,7 @@ class _Polling:
                 break
             self._tick.check()
             due = self._read()
-        left = Counter(one.turn is Turn.WAITING for one in due if one.id not in self._done)
+        left = Counter(one.turn in (Turn.WAITING, Turn.PAUSED) for one in due if one.id not in self._done)
         self.counts.update(waiting=left[True], left=left[False])
 
     def raise_if_nobody_was_reached(self) -> None:
@@ -150,7 +150,8 @@ class _Polling:
             self._tick.check()
             some = ready[first : first + size]
             self.counts["shared"] += sum(one.turn is Turn.SHARED for one in some)
-            self.counts["items"] += self._write({one.id: one.upstream_id or 0 for one in some})
+            self.counts["items"] += self._deliveries.write({one.id: one.upstream_id or 0 for one in some})
+            self._done.update(one.id for one in some)
 
     def _ask(self, ids: Sequence[int]) -> None:
         """Ask the upstreams of those creators whose upstreams are free."""
@@ -188,12 +189,13 @@ class _Polling:
     def _save(self, polled: Polled) -> None:
         """Write a result, and deliver."""
         creator, key = polled.creator, {polled.creator.id: polled.creator.upstream_id}
+        self._done.add(creator.id)
         try:
-            items = self._write(key, lambda connection: save(connection, creator, polled.result))
+            items = self._deliveries.write(key, lambda connection: save(connection, creator, polled.result))
         except psycopg.DataError as error:
             reason = error.diag.message_primary or type(error).__name__
             polled = replace(polled, result=RefusedError(f"the answer cannot be stored: {reason}"))
-            items = self._write(key, lambda connection: save(connection, creator, polled.result))
+            items = self._deliveries.write(key, lambda connection: save(connection, creator, polled.result))
         result = polled.result
         self.counts.update(counts_of(polled, items=items))
         if isinstance(result, TransientError):
@@ -204,47 +206,3 @@ class _Polling:
         if not isinstance(result, Found | NotModified):
             fields = {"creator": creator.id, "platform": creator.platform, "error": str(result)}
             self._tick.log.warning("creator not polled", extra=fields)
-
-    def _write(self, creators: Mapping[int, int], write: Callable[[Connection], object] | None = None) -> int:
-        """Do `write` and deliver the items of creators (upstreams by creator), in one transaction if they are not many.
-
-        Return how many items were delivered. Whoever holds the lock of a row costs these creators their turn.
-        """
-        self._done.update(creators)
-        items = 0
-        while creators:
-            try:
-                with self._tick.transaction() as connection:
-                    if write is not None:
-                        write(connection)
-                    delivered = {one: self._deliver(connection, one, upstream) for one, upstream in creators.items()}
-            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-                self._count_locked(*creators, reason=str(error))
-                break
-            items += sum(delivered.values())
-            creators = {one: creators[one] for one, number in delivered.items() if number == DELIVERED_AT_ONCE}
-            write = None
-        return items
-
-    def _deliver(self, connection: Connection, creator_id: int, upstream_id: int) -> int:
-        """Deliver in the open transaction. If the user's function fails, deliver nothing and note why."""
-        hook = self._hook
-        if hook is None:
-            delivered = deliver(connection, creator_id, upstream_id, on_items=None)
-        else:
-            try:
-                with connection.transaction():
-                    delivered = deliver(
-                        connection, creator_id, upstream_id, on_items=lambda items: call_hook(hook, self._tick, items)
-                    )
-            except HookError as error:
-                deliver_nothing(connection, creator_id, error=str(error))
-                self.counts["undelivered"] += 1
-                return 0
-        if delivered is None:
-            self._count_locked(creator_id, reason="the creator's row is locked, edited or gone")
-        return delivered or 0
-
-    def _count_locked(self, *creators: int, reason: str) -> None:
-        self.counts["locked"] += len(creators)
-        self._tick.log.warning("creator not written", extra={"creators": list(creators), "reason": reason})
