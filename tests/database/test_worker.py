@@ -195,7 +195,7 @@ def test_a_throttling_host_is_left_alone(queue: Queue, server: Upstream) -> None
     assert host == {"name": server.host, "failures": 0, "last_error": "127.0.0.1 answers 429"}
     queue.start(POLL_CONCURRENCY_PER_HOST="1").until("working")
     queue.connection.execute("UPDATE region_tick.host SET not_before = clock_timestamp()")
-    eventually(lambda: len(queue.jobs()) == 3, what="the host is asked again, and throttles again")
+    eventually(lambda: len(queue.jobs()) == 3, what="the host is asked again, and throttles again", seconds=90)
     assert len(server.asked) == 2
     assert [job["attempts"] for job in queue.jobs()] == [0, 0, 0]
 

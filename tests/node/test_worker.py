@@ -91,7 +91,18 @@ def worker(**environment: str) -> Any:
 
 def metrics(kubectl: Kubectl) -> str:
     """Return what the workers serve at the port that the kubelet probes. One of them may have had no task."""
-    code = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:8080/metrics').read().decode())"
+    code = "\n".join(
+        (
+            "import time",
+            "from urllib.request import urlopen",
+            "for attempt in range(60):",  # a worker that has just been started does not answer yet
+            "    try:",
+            "        print(urlopen('http://127.0.0.1:8080/metrics').read().decode())",
+            "        break",
+            "    except OSError:",
+            "        time.sleep(1)",
+        )
+    )
     python = "/opt/region-tick/bin/python"
     pods = kubectl("get", "pods", "--selector", SELECTOR, "--output", "name").split()
     return "".join(kubectl("exec", pod, "--", python, "-c", code) for pod in pods)
