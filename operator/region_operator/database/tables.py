@@ -9,12 +9,10 @@ from the database's own clock.
 from __future__ import annotations
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    Double,
     Index,
     Integer,
     PrimaryKeyConstraint,
@@ -39,11 +37,14 @@ from region_operator.database.columns import (
 from region_operator.database.columns import metadata as metadata
 from region_operator.database.host_tables import host as host
 from region_operator.database.host_tables import host_place as host_place
+from region_operator.database.owner_tables import installation as installation
+from region_operator.database.owner_tables import slot_owner as slot_owner
 from region_operator.database.poll_tables import creator as creator
 from region_operator.database.poll_tables import item as item
 from region_operator.database.poll_tables import seen as seen
 from region_operator.database.poll_tables import upstream as upstream
 from region_operator.database.poll_tables import upstream_item as upstream_item
+from region_operator.database.tick_total_table import tick_total as tick_total
 from region_tick.contract import SCHEMA, State
 
 REGION_INDEX = "region_index"
@@ -134,24 +135,6 @@ job_run_uncounted = Index(
 )
 """Finds the rows that tick_total does not count yet."""
 
-tick_total = Table(
-    "tick_total",
-    metadata,
-    source(),
-    column("installation", Text, "The installation that counted them, as in slot_owner."),
-    column("state", Text, "The state that they ended in."),
-    column("reason", Text, "The reason of their rows."),
-    column("ticks", BigInteger, "How many ticks ended so, since the table was made."),
-    column("delays", ARRAY(BigInteger), "How many were claimed how late, by the buckets of the metric."),
-    column("delay_seconds", Double, "The seconds from their minutes to their claims, altogether."),
-    column("durations", ARRAY(BigInteger), "How many took how long, by the buckets of the metric."),
-    column("duration_seconds", Double, "The seconds from their claims to their ends, altogether."),
-    PrimaryKeyConstraint("source", "installation", "state", "reason"),
-    CheckConstraint(text("ticks >= 0"), name="ticks"),
-    schema=SCHEMA,
-    comment="How many ticks ended in which state, for the metrics. No row of job_run is counted twice.",
-)
-
 region_cursor = Table(
     "region_cursor",
     metadata,
@@ -230,38 +213,6 @@ ledger = Table(
     text_column("scheduler", "The RegionScheduler that accounts for the table in an older release; see slot_owner."),
     schema=SCHEMA,
     comment="Up to when the ticks of each table of regions are accounted for.",
-)
-
-slot_owner = Table(
-    "slot_owner",
-    metadata,
-    source(),
-    column("slot", Integer, "The slot, 0 to 255: the first byte of the SHA-256 of a region's id."),
-    column("installation", Text, "The installation that owns the slot: INSTALLATION, or the uid of its namespace."),
-    stamp("since", "Since when. A later tick is refused to everybody else, but for the successor."),
-    column("epoch", BigInteger, "How many owners the slot has had. A new owner must know it.", default="1"),
-    column("offered", Boolean, "Whether another shard may take the slot over without being asked.", default="false"),
-    text_column("successor", "The installation that makes the CronJobs now, and then becomes the owner."),
-    time_column("accounted_until", "The slot's own account, while it differs from its owner's; null: it does not."),
-    PrimaryKeyConstraint("source", "slot"),
-    CheckConstraint(text("slot >= 0 AND slot < 256"), name="slot"),
-    schema=SCHEMA,
-    comment="Which installation owns which part of a table of regions, and ticks and accounts for it.",
-)
-
-installation = Table(
-    "installation",
-    metadata,
-    source(),
-    column("installation", Text, "The installation's name, as in slot_owner."),
-    column("namespace", Text, "The namespace that it works in."),
-    stamp("seen_at", "When it last looked at everything."),
-    column("interval_seconds", Double, "How often it does that: spec.refreshInterval."),
-    column("took_over", ARRAY(Text), "The names in the annotation of its last take-over.", default="'{}'"),
-    stamp("accounted_until", "Up to then every expected tick of its slots has its row in job_run, or is suspended."),
-    PrimaryKeyConstraint("source", "installation"),
-    schema=SCHEMA,
-    comment="When each installation that owned a part of a table of regions was last seen.",
 )
 
 compatibility = Table(

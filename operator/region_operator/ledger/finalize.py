@@ -38,9 +38,7 @@ from region_operator.ledger.open_run_queries import close_runs, find_open_runs
 from region_operator.ledger.period_queries import advance, read_periods
 from region_operator.ledger.suspension_queries import count_ticks
 from region_operator.ledger.suspensions import looked_at_from, ticks_to_count
-from region_operator.ledger.tick_totals import count_ended, read_totals
 from region_operator.runtime import metrics
-from region_operator.runtime.tick_metrics import TICKS
 from region_tick.contract import Reason, State, tick_at_of
 
 if TYPE_CHECKING:
@@ -146,11 +144,6 @@ class Finalizer:
         metrics.LEDGER_UNTIL.set(min((each.finalized_until for each in all_progress), default=until).timestamp())
         oldest = min([until, *(tick_at for each in all_progress for _, tick_at in each.pending)])
         self._job_watch.jobs.forget(oldest - JOBS_KEPT_FOR)
-
-    async def count(self) -> None:
-        """Count the ticks that ended, for the metrics. Raises sqlalchemy.exc.SQLAlchemyError and TimeoutError."""
-        await count_ended(self._engine, installation=self._installation)
-        TICKS.show(await read_totals(self._engine, installation=self._installation))
 
     def _progress_of(self, period: Period) -> Progress:
         """Return the remembered progress; start anew if another process advanced the slots, or other slots joined."""

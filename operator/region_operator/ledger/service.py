@@ -26,6 +26,7 @@ from region_operator.ledger.finalize import Finalizer
 from region_operator.ledger.job_cleanup import JobCleanup
 from region_operator.ledger.job_watch import JobWatch
 from region_operator.ledger.schedule_saver import ScheduleSaver
+from region_operator.ledger.tick_totals import TickCounter
 from region_operator.runtime import metrics
 from region_operator.runtime.backoff import Backoffs
 from region_operator.runtime.log_limiter import LogLimiter
@@ -64,6 +65,7 @@ class LedgerService:
         self._stale_since: float | None = None
         self._stale_again = False
         self._finalizer: Finalizer | None = None
+        self._counter: TickCounter | None = None
         self._saved = asyncio.Event()
         self._save_log, self._finalize_log, self._count_log = LogLimiter(), LogLimiter(), LogLimiter()
         self._delays = iter(Backoffs())
@@ -109,7 +111,7 @@ class LedgerService:
         alone, nothing is saved and nothing is finalized.
         """
         if database.schema_conflict:
-            self._finalizer = None
+            self._finalizer = self._counter = None
             return
         saving = self._saver.save(database, scheduler, cronjobs, slots=slots, look=look)
         if not await _attempt(saving, self._save_log, seconds=SAVE_LIMIT_SECONDS):
@@ -122,6 +124,7 @@ class LedgerService:
                 job_cleanup=self._job_cleanup,
                 retention=self._retention,
             )
+            self._counter = TickCounter(database.engine, installation=scheduler.installation)
         self._stale_since = self._reconcile_began if self._stale_again else None
         self._saved.set()
 
@@ -157,9 +160,11 @@ class LedgerService:
         """
         if self._finalizer is None:
             return FINALIZE_EVERY_SECONDS
-        finalizer = self._finalizer
-        finalized = await _attempt(finalizer.finalize(self.lag), self._finalize_log, seconds=FINALIZE_LIMIT_SECONDS)
-        await _attempt(finalizer.count(), self._count_log, seconds=FINALIZE_LIMIT_SECONDS)
+        counter = self._counter
+        finalizing = self._finalizer.finalize(self.lag)
+        finalized = await _attempt(finalizing, self._finalize_log, seconds=FINALIZE_LIMIT_SECONDS)
+        if counter is not None:
+            await _attempt(counter.count(), self._count_log, seconds=FINALIZE_LIMIT_SECONDS)
         if not finalized:
             return next(self._delays)
         self._delays = iter(Backoffs())

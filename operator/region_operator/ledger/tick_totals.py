@@ -17,7 +17,7 @@ from sqlalchemy import text
 from region_operator.database.engine import transaction
 from region_operator.ledger.batches import STATEMENT_SECONDS
 from region_operator.regions.slots import slot_in_sql
-from region_operator.runtime.tick_metrics import DELAY_BOUNDS, DURATION_BOUNDS, Spread, TickTotal
+from region_operator.runtime.tick_metrics import DELAY_BOUNDS, DURATION_BOUNDS, TICKS, Spread, TickTotal
 from region_tick.contract import Reason, State
 
 if TYPE_CHECKING:
@@ -73,6 +73,18 @@ _READ = text("""
 SELECT state, reason, ticks, delays, delay_seconds, durations, duration_seconds
 FROM region_tick.tick_total WHERE installation = :installation
 """)
+
+
+class TickCounter:
+    """Counts the ticks that ended in the slots that one installation owns in one database, and shows all totals."""
+
+    def __init__(self, engine: AsyncEngine, *, installation: str) -> None:
+        self._engine, self._installation = engine, installation
+
+    async def count(self) -> None:
+        """Count, and serve the new totals. Raises sqlalchemy.exc.SQLAlchemyError and TimeoutError."""
+        await count_ended(self._engine, installation=self._installation)
+        TICKS.show(await read_totals(self._engine, installation=self._installation))
 
 
 async def count_ended(engine: AsyncEngine, *, installation: str) -> int:
