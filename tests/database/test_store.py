@@ -10,10 +10,15 @@ import pytest
 from sqlalchemy import text
 
 from region_operator.database.store import SchemaError, Store
+from tests.database.schema import value
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+NOT_BUILT = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
+"""An index of job_run is not valid before each partition has it. Its build and a change of job_run would deadlock."""
 
 
 async def name_of(engine: AsyncEngine) -> str:
@@ -51,6 +56,7 @@ async def test_a_backup_of_an_older_schema_is_migrated_when_it_is_brought_back(
 
     async with Store(lambda: database, may_migrate=True) as store:
         await store.open()
+        await asyncio.to_thread(eventually, lambda: value(database, NOT_BUILT) == 0, what="the store built its indexes")
         await bring_back()
         again = await store.open()
         async with again.engine.connect() as connection:
