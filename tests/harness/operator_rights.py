@@ -62,10 +62,14 @@ def operator_kubeconfig(kubectl: Kubectl, folder: Path) -> Path:
 
 
 def post(kubeconfig: Path, path: str, body: dict[str, Any]) -> Any:
-    """Create an object. Raises AssertionError with the API server's answer."""
+    """Create an object. Raises AssertionError with the API server's answer.
+
+    An object that is there already is the caller's own: urllib3 asks again where a connection breaks, and the namespace
+    is the test's.
+    """
     pool, headers = connection(kubeconfig.read_text())
     answer = pool.request("POST", path, headers=headers, json=body, timeout=TIMEOUT_SECONDS)
-    assert answer.status == 201, f"{path}: {answer.status} {answer.data.decode()}"
+    assert answer.status in (201, 409), f"{path}: {answer.status} {answer.data.decode()}"
     return json.loads(answer.data)
 
 
