@@ -107,11 +107,15 @@ async def test_an_installation_counts_the_ticks_of_its_own_slots(engine: AsyncEn
     assert (await totals(engine, "theirs"))["succeeded", "ok"].ticks == others
 
 
-async def test_two_that_count_at_once_count_each_ending_once(
-    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tick_totals, "BATCH", 20)
-    await end_ticks(engine, 300)
+async def test_a_day_that_was_not_analyzed_yet_is_counted_minute_by_minute(engine: AsyncEngine) -> None:
+    for minutes in range(5):
+        await end_ticks(engine, 6000, tick_at=NOW - timedelta(minutes=minutes))
+    assert await count_ended(engine, installation=OURS) == 30_000
+
+
+async def test_two_that_count_at_once_count_each_ending_once(engine: AsyncEngine) -> None:
+    for minutes in range(3):
+        await end_ticks(engine, 100, tick_at=NOW - timedelta(minutes=minutes))
     counted = await asyncio.gather(*(count_ended(engine, installation=OURS) for _ in range(4)))
     counted.append(await count_ended(engine, installation=OURS))
     assert sum(counted) == 300

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import text
 
@@ -21,12 +21,9 @@ from region_operator.runtime.tick_metrics import DELAY_BOUNDS, DURATION_BOUNDS, 
 from region_tick.contract import Reason, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
-BATCH = 5000
-"""The most rows of one transaction."""
 
 OTHER = "other"
 """Stands for every reason that a handler made up: there may be as many of them as ticks, and of any length."""
@@ -36,23 +33,25 @@ _KNOWN = frozenset({"", *Reason})
 Ending: TypeAlias = tuple[str, str, str, float | None, float | None]
 """Of a row: source, state, reason, the seconds from the minute to the claim, the seconds from the claim to the end."""
 
+_SLOTS = text("""
+SELECT source, array_agg(slot) AS slots FROM region_tick.slot_owner WHERE installation = :installation GROUP BY source
+""")
+
+_UNCOUNTED = f"""
+run.source = :source AND NOT run.counted AND run.state IN ('succeeded', 'failed', 'skipped', 'missed')
+    AND {slot_in_sql("run.region_id")} = ANY(CAST(:slots AS integer[]))
+"""
+
+_OLDEST = text(f"SELECT min(run.tick_at) FROM region_tick.job_run AS run WHERE {_UNCOUNTED}")  # noqa: S608 - constants
+
 _MARK = text(f"""
-WITH ended AS MATERIALIZED (
-    SELECT run.source, run.region_id, run.tick_at, run.manual_uid
-    FROM region_tick.job_run AS run JOIN region_tick.slot_owner AS owner
-        ON owner.source = run.source AND owner.slot = {slot_in_sql("run.region_id")} AND installation = :installation
-    WHERE NOT run.counted AND run.state IN ('succeeded', 'failed', 'skipped', 'missed')
-    ORDER BY run.tick_at LIMIT :batch
-    FOR UPDATE OF run SKIP LOCKED
-)
-UPDATE region_tick.job_run AS run SET counted = true FROM ended
-WHERE run.source = ended.source AND run.region_id = ended.region_id AND run.tick_at = ended.tick_at
-    AND run.manual_uid = ended.manual_uid
-    AND NOT run.counted AND run.state IN ('succeeded', 'failed', 'skipped', 'missed')
+UPDATE region_tick.job_run AS run SET counted = true
+WHERE {_UNCOUNTED} AND run.tick_at >= :first AND run.tick_at < CAST(:first AS timestamptz) + interval '1 minute'
 RETURNING run.source, run.state, coalesce(run.reason, ''),
     CASE WHEN run.manual_uid = '' THEN extract(epoch FROM run.started_at - run.tick_at)::double precision END,
     extract(epoch FROM run.finished_at - run.started_at)::double precision
 """)  # noqa: S608 - constants
+"""No join: on a day that was not analyzed yet, the planner compared every row with every other."""
 
 _ADD = text("""
 INSERT INTO region_tick.tick_total AS known
@@ -92,16 +91,26 @@ async def count_ended(engine: AsyncEngine, *, installation: str) -> int:
 
     What was counted before an error stays. Raises sqlalchemy.exc.DBAPIError.
     """
+    async with transaction(engine) as connection:
+        owned = (await connection.execute(_SLOTS, {"installation": installation})).all()
     counted = 0
-    while True:
-        async with transaction(engine, timeout_seconds=STATEMENT_SECONDS) as connection:
-            parameters = {"installation": installation, "batch": BATCH}
-            endings: list[Ending] = [tuple(row) for row in await connection.execute(_MARK, parameters)]
-            for source, totals in sum_up(endings).items():
-                await _add(connection, source, totals, installation=installation)
-        counted += len(endings)
-        if len(endings) < BATCH:
-            return counted
+    for source, slots in owned:
+        while ended := await _count_minute(engine, {"source": source, "slots": slots}, installation=installation):
+            counted += ended
+    return counted
+
+
+async def _count_minute(engine: AsyncEngine, parameters: Mapping[str, Any], *, installation: str) -> int:
+    """Count the ticks of the oldest minute that has ticks to count; return how many, 0 if all are counted."""
+    async with transaction(engine, timeout_seconds=STATEMENT_SECONDS) as connection:
+        first = (await connection.execute(_OLDEST, parameters)).scalar_one()
+        if first is None:
+            return 0
+        marked = await connection.execute(_MARK, {**parameters, "first": first})
+        endings: list[Ending] = [tuple(row) for row in marked]
+        for source, totals in sum_up(endings).items():
+            await _add(connection, source, totals, installation=installation)
+    return len(endings)
 
 
 async def add_suspended(connection: AsyncConnection, source: str, ticks: int, *, installation: str) -> None:
