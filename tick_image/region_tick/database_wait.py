@@ -1,4 +1,4 @@
-"""Says which errors of Postgres pass by themselves, so that a claim waits for its database, and what it waited for.
+"""Tells errors of Postgres that pass by themselves from errors that stay. A claim waits only where the error passes.
 
 A failover takes a minute or two. A server that is down, starts, stops, has no connection to spare or is still a
 read-only standby will soon be what it was. A wrong password, an unknown database or a server without TLS stays wrong,

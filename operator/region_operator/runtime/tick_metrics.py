@@ -87,7 +87,7 @@ def _families() -> tuple[CounterMetricFamily, HistogramMetricFamily, HistogramMe
     return (
         CounterMetricFamily(
             "region_operator_ticks",
-            "Ticks that ended, by state and reason, as job_run says.",
+            "Ticks that ended, by state and reason, as job_run says; reasons that handlers make up count as other.",
             labels=["state", "reason"],
         ),
         HistogramMetricFamily(
