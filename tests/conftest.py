@@ -7,7 +7,10 @@ import gc
 import os
 import secrets
 from collections import Counter
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, date, datetime
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -170,11 +173,20 @@ def version_of(connection: psycopg.Connection) -> str:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres: Server) -> Iterator[str]:
-    """The name of a migrated database that others are copied from."""
-    with new_database(postgres) as name:
-        asyncio.run(migrate(DatabaseUrl.parse(postgres.url(name))))
-        yield name
+def migrated_templates(postgres: Server) -> Iterator[Callable[[], str]]:
+    """Returns the name of a migrated database that others are copied from. A new day has a new one: what was migrated
+    yesterday lacks the partition of the newest day, and is not what an installation looks like.
+    """
+    with ExitStack() as databases:
+
+        @cache
+        def made_on(_: date) -> str:
+            name = databases.enter_context(new_database(postgres))
+            with ThreadPoolExecutor(1) as elsewhere:  # a test's loop may run in this thread
+                elsewhere.submit(asyncio.run, migrate(DatabaseUrl.parse(postgres.url(name)))).result()
+            return name
+
+        yield lambda: made_on(datetime.now(UTC).date())
 
 
 @pytest.fixture
@@ -216,11 +228,14 @@ def empty_database(
 
 @pytest.fixture
 def database(
-    postgres: Server, migrated_template: str, postgres_version: str, record_property: Callable[[str, object], None]
+    postgres: Server,
+    migrated_templates: Callable[[], str],
+    postgres_version: str,
+    record_property: Callable[[str, object], None],
 ) -> Iterator[str]:
     """The URL of a fresh migrated database."""
     record_property(POSTGRES, postgres_version)
-    with new_database(postgres, template=migrated_template) as name:
+    with new_database(postgres, template=migrated_templates()) as name:
         yield postgres.url(name)
 
 

@@ -178,6 +178,7 @@ async def _lead(settings: Settings, health: Health, leader: ElectionThread, regi
             asyncio.create_task(nudger.run(api, settings.namespace), name="nudge"),
             asyncio.create_task(reconciler.ledger.run(), name="ledger"),
             asyncio.create_task(reconciler.ledger.job_watch.run(settings.namespace), name="job_watch"),
+            asyncio.create_task(reconciler.ledger.job_cleanup.run(settings.namespace), name="job_cleanup"),
         ]
         for task in background:
             task.add_done_callback(_log_early_end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from region_tick.contract import Variable
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -32,9 +33,13 @@ def create(kubectl: Kubectl, name: str, *, owner: dict[str, Any] | None = None, 
     eventually(lambda: "startTime" in kubectl.get("job", name)["status"], what="its controller has seen it")
 
 
-def create_unseen(kubectl: Kubectl, name: str) -> None:
-    """Create a Job that the Job controller never looks at (spec.managedBy; Kubernetes 1.32)."""
-    create_job(kubectl, name, managedBy="example.com/nobody")
+def create_unseen(kubectl: Kubectl, name: str, *, start_deadline: int | None = None) -> None:
+    """Create a Job that the Job controller never looks at (spec.managedBy; Kubernetes 1.32). `start_deadline` is what
+    the tick is told, in seconds.
+    """
+    told = [{"name": Variable.START_DEADLINE_SECONDS, "value": str(start_deadline)}] if start_deadline else []
+    containers = [{"name": "tick", "image": "none", "env": told}]
+    create_job(kubectl, name, pod={"containers": containers}, managedBy="example.com/nobody")
 
 
 def create_job(

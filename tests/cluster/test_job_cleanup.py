@@ -12,7 +12,7 @@ from region_operator.kube.connect import connect
 from region_operator.ledger.job_cleanup import OVERDUE, JobCleanup
 from region_operator.ledger.job_watch import JobWatch
 from region_tick.contract import Reason
-from tests.cluster.jobs import create, end, pod_of
+from tests.cluster.jobs import create, create_unseen, end, pod_of
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -83,6 +83,24 @@ async def test_only_jobs_that_wait_for_their_first_pod_are_known_to_wait_and_eac
     eventually(lambda: "waiting" not in kubectl("get", "jobs", "--output", "name"), what="it is gone")
     left = {job["metadata"]["name"] for job in kubectl.get("jobs")["items"]}
     assert left == {"at-work", "again", "of-another-tick"}
+
+
+async def test_a_job_that_its_controller_did_not_come_to_in_time_is_deleted_and_no_other(kubectl: Kubectl) -> None:
+    tick = f"r1-{int(datetime.now(UTC).timestamp()) // 60}"
+    create_unseen(kubectl, tick, start_deadline=600)
+    create_unseen(kubectl, "by-hand", start_deadline=600)
+    create(kubectl, tick.replace("r1", "r2"))
+    async with connect("test") as api:
+        job_watch = JobWatch(api)
+        await job_watch.catch_up(kubectl.namespace)
+        cleanup = JobCleanup(api, job_watch)
+        set_clock(api, datetime.now(UTC) + timedelta(minutes=9))
+        await cleanup.delete_expired(kubectl.namespace)
+        assert len(kubectl.get("jobs")["items"]) == 3
+        set_clock(api, datetime.now(UTC) + timedelta(minutes=11))
+        await cleanup.delete_expired(kubectl.namespace)
+    eventually(lambda: tick not in kubectl("get", "jobs", "--output", "name"), what="it is gone")
+    assert len(kubectl.get("jobs")["items"]) == 2
 
 
 async def test_a_job_that_changed_since_it_was_seen_is_looked_at_again_first(kubectl: Kubectl) -> None:

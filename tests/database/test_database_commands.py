@@ -15,14 +15,14 @@ from region_operator.database.migrate import newest_revision
 from region_operator.database.partitions import partition_name
 from tests.database.schema import run, value
 
-CUTOFF = datetime.now(UTC).date() - timedelta(days=7)
+KEPT = timedelta(days=7)
 
 
 def command(url: str | None, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DATABASE_")}
     return subprocess.run(
         [sys.executable, "-m", "region_operator", *words],
-        env=environment | {"RETENTION_DAYS": "7"} | ({"DATABASE_URL": url} if url else {}),
+        env=environment | {"RETENTION_DAYS": str(KEPT.days)} | ({"DATABASE_URL": url} if url else {}),
         capture_output=True,
         text=True,
         timeout=60,
@@ -45,7 +45,8 @@ def add_day(database: str, day: date) -> None:
 @pytest.fixture(name="days")
 def _days(database: str) -> list[date]:
     """Four days that are older than the retention. The second one has a row that was made just now."""
-    days = [CUTOFF - timedelta(days=number) for number in (4, 3, 2, 1)]
+    cutoff = datetime.now(UTC).date() - KEPT
+    days = [cutoff - timedelta(days=number) for number in (4, 3, 2, 1)]
     for day in days:
         add_day(database, day)
     run(
@@ -65,7 +66,7 @@ def test_old_days_are_listed_and_a_person_may_delete_all_at_once(database: str, 
     assert listed.returncode == 0, listed.stderr
     now, old = listed.stdout.splitlines()
     assert abs(datetime.fromisoformat(now.removeprefix("the database's time: ")) - datetime.now(UTC)) < timedelta(0, 60)
-    assert old == f"days of job_run before {CUTOFF}: {', '.join(map(str, days))}"
+    assert old == f"days of job_run before {days[-1] + timedelta(days=1)}: {', '.join(map(str, days))}"
     assert partitions(database, days) == days
     deleted = command(database, "retention", "--now")
     assert deleted.stdout.splitlines()[1:] == [

@@ -44,7 +44,7 @@ ASKED_BY_THE_OPERATOR = {
 @pytest.fixture(scope="module")
 def filled(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
     server = request.getfixturevalue("postgres")
-    with new_database(server, template=request.getfixturevalue("migrated_template")) as name:
+    with new_database(server, template=request.getfixturevalue("migrated_templates")()) as name:
         url = server.url(name)
         run(url, *FILL.split(";"))
         with psycopg.connect(url, autocommit=True) as connection:

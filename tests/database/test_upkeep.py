@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from region_operator.database.indexes import build_indexes, find_missing_indexes
-from region_operator.database.partitions import ensure_partitions, list_days
+from region_operator.database.partitions import ensure_partitions, list_days, partition_name
 from region_operator.database.retention import DAYS_AT_ONCE
 from region_operator.database.store import Store
 from region_operator.database.upkeep import DAY_SECONDS, PASSING_FOR_SECONDS, TRUSTED_SKEW_SECONDS, Upkeep
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 RETENTION = timedelta(days=30)
-TODAY = datetime.now(UTC).date()
-CUTOFF = TODAY - RETENTION
+CUTOFF = datetime.now(UTC).date() - RETENTION
 TICK = (
     "INSERT INTO region_tick.job_run (source, region_id, tick_at, region_code, cron, state)"
     " VALUES ('s', '{}', '2020-01-01', '', '', 'succeeded')"
@@ -104,13 +103,15 @@ def upkeep_with(clock: Clock, *, may_build: bool = False) -> Upkeep:
 async def test_the_clock_of_the_operators_machine_decides_nothing(
     database: str, engine: AsyncEngine, ahead: int
 ) -> None:
-    await partition(engine, CUTOFF - timedelta(days=1), 31)
-    run(database, TICK.format(1).replace("2020-01-01", str(TODAY)))
+    today = datetime.now(UTC).date()  # the import's day may be over
+    old = today - RETENTION - timedelta(days=1)
+    await partition(engine, old, 31)
+    run(database, TICK.format(1).replace("2020-01-01", str(today)))
     before = await days_of(engine)
     await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", OPEN, database, str(ahead)], check=True, timeout=60, cwd="/"
     )
-    assert await days_of(engine) == before - {CUTOFF - timedelta(days=1)}
+    assert await days_of(engine) == before - {old}
     assert value(database, "SELECT count(*) FROM region_tick.job_run") == 1
 
 
@@ -230,6 +231,24 @@ async def test_a_build_that_is_refused_is_told(
         said = lambda: "indexes not built" in [record.message for record in caplog.records]  # noqa: E731
         await asyncio.to_thread(eventually, said, what="it is told")
     assert "nothing forgotten" in [record.message for record in caplog.records]
+    run(database, f"DROP OWNED BY {role}")
+
+
+async def test_a_day_that_the_role_may_not_make_is_told_and_stops_nothing(
+    stranger: Callable[[str], str], database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The role of somebody who installed yesterday, with all rights but those of the owner."""
+    run(database, f"DROP TABLE region_tick.{partition_name(datetime.now(UTC).date() + timedelta(days=14))}")
+    url = stranger(database)
+    role = url.removeprefix("postgresql://").partition(":")[0]
+    run(
+        database,
+        f"GRANT USAGE ON SCHEMA region_tick TO {role}",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA region_tick TO {role}",
+    )
+    async with Store(lambda: url, may_migrate=True) as store:
+        await store.open()
+    assert "no partitions" in [record.message for record in caplog.records]
     run(database, f"DROP OWNED BY {role}")
 
 

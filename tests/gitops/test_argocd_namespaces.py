@@ -19,7 +19,7 @@ from tests.harness.repository import Repository
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from devcluster.server import Server
@@ -61,11 +61,11 @@ def test_two_namespaces_do_not_disturb_each_other(
     run_operator: RunOperator,
     add_regions: AddRegions,
     postgres: Server,
-    migrated_template: str,
+    migrated_templates: Callable[[], str],
     tmp_path: Path,
 ) -> None:
     add_regions(2)
-    with new_database(postgres, template=migrated_template) as name:
+    with new_database(postgres, template=migrated_templates()) as name:
         database = postgres.url(name)
         add_regions_to(database, 3)
         install_rights(second)

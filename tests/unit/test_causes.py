@@ -118,6 +118,17 @@ def test_a_long_run_is_in_the_way_of_later_ticks_until_it_ends(
     assert run.was_in_the_way_of(TICK) is was
 
 
+@pytest.mark.parametrize(("seconds", "reason"), [(20, Reason.DELETED), (21, Reason.NOT_STARTED)])
+def test_a_job_that_nobody_looked_at_and_that_was_deleted(seconds: int, reason: Reason) -> None:
+    """After the start deadline the operator itself deletes such a Job."""
+    seen = JobCache()
+    seen.remove(job(startTime=None), AT + timedelta(seconds=seconds))
+    evidence = Evidence(job=seen.get(TICK.job), failure=None, overlapped=False, watched_since=AT)
+    verdict = judge(TICK, evidence)
+    assert verdict is not None
+    assert verdict.reason is reason
+
+
 def test_a_job_that_somebody_deleted() -> None:
     seen = JobCache()
     seen.remove(job(active=1), LATER)

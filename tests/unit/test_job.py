@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from region_operator.cronjobs.job import Job, JobState
 from tests.harness.examples import JOB_AT as AT
 from tests.harness.examples import job
-from tests.harness.waiting_jobs import START_DEADLINE
+from tests.harness.waiting_jobs import BEGAN, MINUTE, START_DEADLINE
 from tests.harness.waiting_jobs import job as waiting
 
 FAILED, DOOMED = ("Failed", "BackoffLimitExceeded"), ("FailureTarget", "DeadlineExceeded")
@@ -80,6 +80,28 @@ def test_a_job_is_overdue_only_while_it_is_active() -> None:
     assert not job(active=1).is_overdue(AT + timedelta(seconds=70), patience)
     assert job(active=1).is_overdue(AT + timedelta(seconds=71), patience)
     assert not job(FAILED).is_overdue(LATER, patience)
+
+
+@pytest.mark.parametrize(
+    ("found", "seconds", "expired"),
+    [
+        (waiting(startTime=None), START_DEADLINE, False),
+        (waiting(startTime=None), START_DEADLINE + 1, True),
+        (waiting(), START_DEADLINE + 1, False),
+        (waiting(startTime=None, active=1), START_DEADLINE + 1, False),
+        (waiting(startTime=None, conditions=[{"type": "Suspended", "status": "True"}]), START_DEADLINE + 1, False),
+        (waiting(startTime=None, deleted=True), START_DEADLINE + 1, False),
+        (waiting(startTime=None, environment=[]), 1_000_000, False),
+        (waiting("by-hand", startTime=None), START_DEADLINE + 1, False),
+        (waiting("attempt-2", startTime=None), START_DEADLINE + 1, False),
+        (waiting(f"r1-{MINUTE - 1}", startTime=None), START_DEADLINE + 1, False),
+    ],
+)
+def test_a_job_is_given_up_if_nobody_looked_at_it_by_its_start_deadline(
+    found: Job, seconds: int, *, expired: bool
+) -> None:
+    """Only the CronJob controller makes a Job within the deadline of the minute in the Job's name."""
+    assert found.expired_unseen(datetime.fromtimestamp(BEGAN + seconds, UTC)) is expired
 
 
 def test_versions_are_numbers() -> None:

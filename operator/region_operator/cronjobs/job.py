@@ -105,6 +105,18 @@ class Job:
         looked_at = self.started is not None or self.makes_pods
         return self.state is JobState.ACTIVE and looked_at and not self.had_pod and not self.failing
 
+    def expired_unseen(self, now: datetime) -> bool:
+        """Whether the start deadline of the Job's tick was over before the Job controller looked at the Job.
+
+        The name tells the tick, as the CronJob controller names a Job that it makes within the start deadline.
+        """
+        minute = self.name.rpartition("-")[2]
+        if not (minute.isdecimal() and self.waits and self.started is None):
+            return False
+        tick_at = int(minute) * 60.0
+        latest_start = tick_at + self.start_deadline_seconds
+        return tick_at <= self.created.timestamp() <= latest_start < now.timestamp()
+
     def was_active(self, since: datetime, until: datetime) -> bool:
         """Whether the Job was active at some time after `since` and up to `until`."""
         return self.created <= until and (self.ended is None or self.ended > since)

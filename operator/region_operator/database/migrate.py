@@ -103,11 +103,13 @@ class MigrationReport:
     """The UTC days for which the migration made a partition of job_run."""
 
 
-async def migrate(url: DatabaseUrl, *, make_table: bool = True, today: date | None = None) -> MigrationReport:
+async def migrate(
+    url: DatabaseUrl, *, make_table: bool = True, make_days: bool = True, today: date | None = None
+) -> MigrationReport:
     """Bring a database to the schema of this release, with comments, partitions, and the user's table with its trigger.
     Harmless to repeat.
 
-    `make_table` says whether region_index may be made, in a new database that has no other table.
+    `make_table` says whether region_index may be made, in a new database that has no other table. With `make_days`,
     job_run gets partitions from the UTC day `today` on. The default is the day of the database's clock.
 
     Raises MigrationError, TimeoutError, and sqlalchemy.exc.DBAPIError if the database is away (engine.is_away).
@@ -117,7 +119,7 @@ async def migrate(url: DatabaseUrl, *, make_table: bool = True, today: date | No
         async with transaction(
             engine, timeout_seconds=TIMEOUT_SECONDS, lock_timeout_seconds=TIMEOUT_SECONDS
         ) as connection:
-            return await _migrate(connection, url.schema, today, make_table=make_table)
+            return await _migrate(connection, url.schema, today, make_table=make_table, make_days=make_days)
     except DBAPIError as error:
         if isinstance(error.orig, errors.InsufficientPrivilege):
             raise MigrationError(
@@ -162,7 +164,7 @@ def _state(revision: str | None) -> SchemaState:
 
 
 async def _migrate(
-    connection: AsyncConnection, schema: str, today: date | None, *, make_table: bool
+    connection: AsyncConnection, schema: str, today: date | None, *, make_table: bool, make_days: bool
 ) -> MigrationReport:
     await connection.execute(LOCK)
     await set_up(connection, statement_seconds=TIMEOUT_SECONDS, lock_seconds=LOCK_TIMEOUT_SECONDS)
@@ -185,7 +187,7 @@ async def _migrate(
         after=newest_revision(),
         region_table=region_table,
         trigger=await ensure_trigger(connection, schema=schema, table=REGION_INDEX, columns=Columns()),
-        partitions=await _partitions(connection, today or now),
+        partitions=await _partitions(connection, today or now) if make_days else [],
     )
 
 

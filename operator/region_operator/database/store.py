@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
@@ -197,14 +197,22 @@ class Store:
 
 
 async def _migrate(url: DatabaseUrl, *, make_table: bool) -> None:
-    """Bring a database to this release's schema. Leave a newer schema as it is. Raises SchemaError."""
+    """Bring a database to this release's schema. Leave a newer schema as it is, and the coming days to Upkeep, which
+    goes on where the role may make none. Raises SchemaError.
+    """
     try:
-        report = await migrate(url, make_table=make_table)
+        report = await migrate(url, make_table=make_table, make_days=False)
     except NewerSchemaError:
         return
     except MigrationError as error:
         raise SchemaError(str(error)) from error
-    log.info("migrated", extra=asdict(report))
+    told = {
+        "before": report.before,
+        "after": report.after,
+        "region_table": report.region_table,
+        "trigger": report.trigger,
+    }
+    log.info("migrated", extra=told)
 
 
 def _why_left_alone(found: FoundSchema) -> str:

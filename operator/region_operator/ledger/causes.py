@@ -12,6 +12,7 @@ Which ticks are due to be judged is left to `finalize`. What is known of Jobs an
 | failed or gone      | a pod failure                                  | missed: the pod failure's reason |
 | failed              | had a pod, ran out of time                     | missed: pod not started          |
 | failed              | had a pod, ran out of retries                  | missed: pod failed               |
+| gone                | never looked at, deleted after the deadline    | missed: pod not started          |
 | gone                |                                                | missed: job deleted              |
 | never existed       | the schedule version is suspended              | skipped: suspended               |
 | never existed       | CronJob deleted within the start deadline      | skipped: schedule changed        |
@@ -102,6 +103,8 @@ def judge(tick: ExpectedTick, evidence: Evidence) -> Verdict | None:
         return Verdict(Reason.NOT_RECORDED)
     if job.state is JobState.ACTIVE and not job.waits:
         return None
+    if job.state is JobState.GONE and not job.started and job.ended and job.ended > tick.latest_start:
+        return Verdict(Reason.NOT_STARTED, NOT_LOOKED_AT)
     return _with_job(job, evidence.failure)
 
 

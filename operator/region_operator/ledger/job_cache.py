@@ -121,6 +121,10 @@ class JobCache:
         """Return the Jobs that wait for their first pod."""
         return [job for job in self._jobs.values() if job.waits]
 
+    def expired_unseen(self, now: datetime) -> list[Job]:
+        """Return the Jobs of ticks whose start deadline was over before the Job controller looked at them."""
+        return [job for job in self._jobs.values() if job.expired_unseen(now)]
+
     def overdue(self, now: datetime, patience: timedelta) -> list[Job]:
         """Return the Jobs that are active although the Job controller should have ended the Jobs `patience` ago."""
         return [job for job in self._jobs.values() if job.is_overdue(now, patience)]

@@ -1,8 +1,10 @@
 """Deletes the Jobs that would block their region or take a slot for nothing.
 
-As long as a Job is active, `concurrencyPolicy: Forbid` starts no other tick of the region. So two kinds of Jobs are
+As long as a Job is active, `concurrencyPolicy: Forbid` starts no other tick of the region. So three kinds of Jobs are
 deleted. The first kind should have ended long ago, but a pod hangs on a lost node. The second kind still waits for a
-first pod, although the tick has a final row.
+first pod, although the tick has a final row. The third kind stands in the Job controller's queue, although its start
+deadline is over: if the controller served these Jobs too, each pod would come later than the one before, until no tick
+starts in time (docs/decisions/0045-a-job-that-nobody-looked-at-gives-way.md).
 
 A Job is deleted only if unchanged since the last look. A Job that has changed, or is gone, is read anew: so a Job of
 which the watch missed an event is known as it is, before its region has waited for long. A Job that cannot be deleted
@@ -15,7 +17,7 @@ import asyncio
 import logging
 from datetime import timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from kubernetes.aio.client import ApiException
 
@@ -37,6 +39,9 @@ OVERDUE = timedelta(seconds=60)
 """How much longer than activeDeadlineSeconds a Job may be active. Pods have a grace period, and the controller manager
 has a clock of its own."""
 
+EXPIRED_EVERY_SECONDS = 5.0
+"""How often to look for Jobs whose start deadline is over. A tick's tolerance for a late start is three times as long.
+"""
 DELETE_LIMIT_SECONDS = 5
 """The longest wait of one pass for its deletions. An admission webhook may delay every deletion."""
 
@@ -48,6 +53,22 @@ class JobCleanup:
         self._api = api
         self._job_watch = job_watch
         self._log_limiter = LogLimiter()
+
+    async def run(self, namespace: str) -> NoReturn:
+        """Delete the Jobs that the Job controller did not come to in time, every few seconds, until cancelled."""
+        while True:
+            await self.delete_expired(namespace)
+            await asyncio.sleep(EXPIRED_EVERY_SECONDS)
+
+    async def delete_expired(self, namespace: str) -> None:
+        """Delete the Jobs that the Job controller has not looked at by the end of the start deadline.
+
+        The API server's clock decides. The ledger sees that such a Job is gone, and gives its tick the final row.
+        """
+        if now := self._api.clock.now():
+            reason = "its start deadline was over before the Job controller came to it"
+            for job in await self._delete(self._job_watch.jobs.expired_unseen(now), namespace):
+                log.info("waiting job deleted", extra={"job": job.name, "reason": reason})
 
     async def delete_overdue(self, namespace: str) -> None:
         """Delete the Jobs that are active long after their deadline. Raises what `api.ERRORS` lists.

@@ -71,7 +71,7 @@ class LedgerService:
         self._delays = iter(Backoffs())
         self._saver = ScheduleSaver()
         self.job_watch = JobWatch(api)
-        self._job_cleanup = JobCleanup(api, self.job_watch)
+        self.job_cleanup = JobCleanup(api, self.job_watch)
 
     def start_reconcile(self) -> None:
         """Record that a reconcile begins. Until the reconcile's `save_schedules`, region_schedule is stale.
@@ -121,7 +121,7 @@ class LedgerService:
                 database.engine,
                 scheduler,
                 job_watch=self.job_watch,
-                job_cleanup=self._job_cleanup,
+                job_cleanup=self.job_cleanup,
                 retention=self._retention,
             )
             self._counter = TickCounter(database.engine, installation=scheduler.installation)

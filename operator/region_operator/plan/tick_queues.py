@@ -27,7 +27,7 @@ BURST_SECONDS = 1.5
 kube-controller-manager has by default --kube-api-burst=30 beside --kube-api-qps=20. Of 500 CronJobs of one minute, 13
 were started at once, and 8.4 in each second after (Kubernetes 1.37).
 """
-PODS_PER_JOB = 0.55
+PODS_PER_JOB = 0.38
 """How many pods the Job controller makes while the CronJob controller makes a Job.
 
 Both may send as many requests a second, --kube-api-qps each. A Job costs the CronJob controller two or three requests.
