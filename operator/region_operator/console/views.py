@@ -75,6 +75,7 @@ class ErrorReason(StrEnum):
     METHOD_NOT_ALLOWED = "MethodNotAllowed"
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
     CLUSTER_UNAVAILABLE = "ClusterUnavailable"
+    NO_SCHEDULER = "NoRegionScheduler"
     TOO_SLOW = "TooSlow"
     INTERNAL = "Internal"
 
@@ -90,6 +91,7 @@ _STATUS = {
     ErrorReason.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
     ErrorReason.DATABASE_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     ErrorReason.CLUSTER_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    ErrorReason.NO_SCHEDULER: HTTPStatus.SERVICE_UNAVAILABLE,
     ErrorReason.TOO_SLOW: HTTPStatus.SERVICE_UNAVAILABLE,
     ErrorReason.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
