@@ -49,9 +49,8 @@ _WIDTHS = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 15, 20, 
 """How much time a column of the ledger may stand for."""
 
 
-async def overview(sight: Sight, parameters: Parameters) -> Overview:
+async def overview(sight: Sight) -> Overview:
     """Return everything on one page. Raises what `Sight.snapshot` raises."""
-    parameters.expect()
     scheduler, snapshot = await sight.scheduler(), await sight.snapshot()
     async with sight.reader.reading() as connection:
         progress = await read_progress(connection, snapshot.source)
@@ -81,7 +80,6 @@ async def overview(sight: Sight, parameters: Parameters) -> Overview:
 
 async def regions(sight: Sight, parameters: Parameters) -> RegionList:
     """Return a page of regions, with the latest ticks of those on the page. Raises what `Sight.snapshot` raises."""
-    parameters.expect("code", "state", "sort", "page")
     by = parameters.choice("sort", Sort, default=Sort.CODE)
     snapshot = await sight.snapshot()
     now = sight.now()
@@ -103,25 +101,29 @@ async def ledger(sight: Sight, parameters: Parameters) -> Ledger:
 
     Raises what `Sight.snapshot` raises.
     """
-    parameters.expect("from", "until", "code", "state", "reason", "page")
     states, reasons = parameters.choices("state", tuple(State)), parameters.texts("reason")
     snapshot = await sight.snapshot()
     now = sight.now()
-    start, columns = _columns(parameters, now)
+    start, columns = _columns(parameters)
     until = columns[-1] + (columns[-1] - columns[-2])
     seconds = (columns[1] - columns[0]).total_seconds()
     chosen = select(snapshot.regions, code=parameters.text("code"), filters=())
     async with sight.reader.reading() as connection:
-        about = {"states": states, "reasons": reasons}
         if states or reasons:
             found = await find_regions_with(
-                connection, snapshot.source, start=start, until=until, limit=len(snapshot.regions) + 1, **about
+                connection,
+                snapshot.source,
+                start=start,
+                until=until,
+                limit=len(snapshot.regions) + 1,
+                states=states,
+                reasons=reasons,
             )
             chosen = [region for region in chosen if region.region_id in found]
         page, shown = _page(chosen, parameters)
         ids = [region.region_id for region in shown]
         buckets = await find_buckets(
-            connection, snapshot.source, ids, start=start, until=until, seconds=seconds, **about
+            connection, snapshot.source, ids, start=start, until=until, seconds=seconds, states=states, reasons=reasons
         )
     places = range(len(columns))
     return Ledger(
@@ -148,16 +150,14 @@ async def ledger(sight: Sight, parameters: Parameters) -> Ledger:
 
 async def coming(sight: Sight, parameters: Parameters) -> NextTicks:
     """Return the next tick of each region, the soonest first. Raises what `Sight.snapshot` raises."""
-    parameters.expect("limit")
     limit = parameters.number("limit", default=NEXT_TICKS, most=MOST_NEXT_TICKS)
     snapshot = await sight.snapshot()
     now = sight.now()
     return NextTicks(now=now, items=next_ticks(snapshot.regions, now, limit=limit))
 
 
-async def plan(sight: Sight, parameters: Parameters) -> Plan:
+async def plan(sight: Sight) -> Plan:
     """Return what the operator would do. Raises what `Sight.planned` raises."""
-    parameters.expect()
     planned, scheduler, snapshot = await sight.planned(), await sight.scheduler(), await sight.snapshot()
     return Plan(
         now=sight.now(),
@@ -167,9 +167,8 @@ async def plan(sight: Sight, parameters: Parameters) -> Plan:
     )
 
 
-async def forecast(sight: Sight, parameters: Parameters) -> Forecast:
+async def forecast(sight: Sight) -> Forecast:
     """Return whether the ticks fit. Raises what `Sight.planned` raises."""
-    parameters.expect()
     planned = await sight.planned()
     found = planned.report.forecast
     return Forecast(now=sight.now(), made_at=planned.at, text=summarize(found), forecast=as_json(found))
@@ -186,12 +185,12 @@ def _page(found: Sequence[KnownRegion], parameters: Parameters) -> tuple[int, Se
     return page, found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
 
 
-def _columns(parameters: Parameters, now: datetime) -> tuple[datetime, tuple[datetime, ...]]:
+def _columns(parameters: Parameters) -> tuple[datetime, tuple[datetime, ...]]:
     """Return the beginning, and the beginnings of at least two and at most COLUMNS columns, each of whole minutes.
 
     The columns begin where multiples of their width begin, so that the picture stands still while time goes on.
     """
-    until = parameters.time("until", default=now)
+    until = parameters.time("until", default=parameters.now)
     start = parameters.time("from", default=until - DEFAULT_SPAN)
     if not SHORTEST_SPAN <= until - start <= LONGEST_SPAN:
         allowed = f"a time before until ({until:%Y-%m-%dT%H:%M:%SZ}), by {LONGEST_SPAN.days} days at most"

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+PATIENCE_SECONDS = 0.15
+"""How long a person waits for a newer answer, if there is an old one."""
+
+
 class Cached(Generic[T]):
     """Asks `ask` at most every `fresh_seconds`. An answer of up to `stale_seconds` is given while a newer one takes
     longer than `patience_seconds`. `clock` returns seconds.
@@ -27,7 +31,7 @@ class Cached(Generic[T]):
         *,
         fresh_seconds: float,
         stale_seconds: float = 0.0,
-        patience_seconds: float = 0.0,
+        patience_seconds: float = PATIENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ask, self._clock = ask, clock

@@ -176,10 +176,9 @@ def _of_job(tick: TickRow, evidence: Evidence) -> Iterator[Step]:
 
 def _of_row(tick: TickRow, evidence: Evidence) -> Iterator[Step]:
     if tick.attempt:
-        at = evidence.made if tick.attempt == 1 else tick.started_at
         late = f", {tick.start_delay_seconds:.1f} s after its minute" if tick.start_delay_seconds is not None else ""
         text = f"attempt {tick.attempt} claimed the tick{late}: pod {tick.pod or '?'} on node {tick.node or '?'}"
-        yield Step(at=at, source=Source.CLAIM, text=text, ok=True)
+        yield Step(at=tick.started_at or evidence.made, source=Source.CLAIM, text=text, ok=True)
         if tick.finished_at:
             said = f": {error}" if (error := _error(tick)) else ""
             text = f"attempt {tick.attempt} ended: {tick.state}, {tick.reason or 'no reason yet'}{said}"

@@ -51,12 +51,12 @@ class Cluster:
     async def cronjob(self, name: str) -> SeenCronJob | None:
         """Return a CronJob, None if it is gone. Raises what `api.ERRORS` lists."""
         body = await self._get(f"{cronjobs_path(self.namespace)}/{quote(name, safe='')}")
-        return body and read_cronjob(body)
+        return None if body is None else read_cronjob(body)
 
     async def job(self, name: str) -> SeenJob | None:
         """Return a Job, None if it is gone. Raises what `api.ERRORS` lists."""
         body = await self._get(f"{jobs_path(self.namespace)}/{quote(name, safe='')}")
-        return body and read_job(body)
+        return None if body is None else read_job(body)
 
     async def pods(self, job: str) -> tuple[SeenPod, ...]:
         """Return a Job's pods, the oldest first. Raises what `api.ERRORS` lists."""
@@ -132,7 +132,7 @@ def read_job(body: Body) -> SeenJob:
         name=body["metadata"]["name"],
         created=_known(body["metadata"]["creationTimestamp"]),
         ended=_time(end.get("lastTransitionTime")) if end else None,
-        failed=bool(end) and end["type"] == "Failed",
+        failed=end is not None and end["type"] == "Failed",
         end=": ".join(filter(None, (end["type"], end.get("reason"), end.get("message")))) if end else "",
     )
 

@@ -81,24 +81,27 @@ class Parameters:
         if not value:
             return default
         moment = read_time(value, self.now)
-        if moment is None or abs(moment - self.now) > FARTHEST:
+        if moment is None:
             raise BadParameterError(
                 name, value, "a time like 2026-11-30T01:05:00Z, or how long ago, like 90m, 6h or 7d"
             )
         return moment
 
 
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
 def read_time(text: str, now: datetime) -> datetime | None:
-    """Return the moment that a text means, None if none. A time without a zone is in UTC."""
-    if match := re.fullmatch(r"(\d{1,6})([mhd])", text, re.ASCII):
-        return (
-            now - int(match[1]) * {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}[match[2]]
-        )
+    """Return the moment that a text means (UTC); None if none, or one too far away. Without a zone it is in UTC."""
     try:
-        moment = datetime.fromisoformat(re.sub(r"(T.+) (\d\d:?\d\d)$", r"\1+\2", text))  # a + in a URL is a blank
-    except ValueError:
+        if match := re.fullmatch(r"(\d{1,6})([mhd])", text, re.ASCII):
+            moment = now - int(match[1]) * _UNITS[match[2]]
+        else:
+            moment = datetime.fromisoformat(re.sub(r"(T.+) (\d\d:?\d\d)$", r"\1+\2", text))  # a + in a URL is a blank
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment if abs(moment - now) <= FARTHEST else None
 
 
 def count_pages(total: int, size: int) -> int:

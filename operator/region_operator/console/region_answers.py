@@ -51,9 +51,8 @@ class NotFoundError(Exception):
         self.remedy = remedy
 
 
-async def region(sight: Sight, code: str, parameters: Parameters) -> Region:
+async def region(sight: Sight, code: str) -> Region:
     """Return all about one region. Raises NotFoundError and what `Sight.snapshot` raises."""
-    parameters.expect()
     snapshot = await sight.snapshot()
     found, now = _find(snapshot, code), sight.now()
     async with sight.reader.reading() as connection:
@@ -75,7 +74,7 @@ async def region(sight: Sight, code: str, parameters: Parameters) -> Region:
         ticks=tuple(ticks),
         creators=creators,
         tasks=tasks,
-        cron_job=cronjob and _cronjob_view(cronjob, found),
+        cron_job=None if cronjob is None else _cronjob_view(cronjob, found),
         pause=_pause(found, cronjob),
         remedy=findings[0].remedy if findings else None,
     )
@@ -83,7 +82,6 @@ async def region(sight: Sight, code: str, parameters: Parameters) -> Region:
 
 async def ticks(sight: Sight, code: str, parameters: Parameters) -> TickList:
     """Return a region's ticks, the newest first. Raises NotFoundError and what `Sight.snapshot` raises."""
-    parameters.expect("since", "state", "reason", "limit", "before")
     states, reasons = parameters.choices("state", tuple(State)), parameters.texts("reason")
     limit = parameters.number("limit", default=TICKS_SHOWN, most=TICKS_AT_MOST)
     snapshot = await sight.snapshot()
@@ -113,7 +111,6 @@ async def ticks(sight: Sight, code: str, parameters: Parameters) -> TickList:
 
 async def tick(sight: Sight, code: str, tick_at: str, parameters: Parameters) -> Tick:
     """Return a tick, and why it became what it is. Raises NotFoundError and what `Sight.snapshot` raises."""
-    parameters.expect("manual")
     snapshot = await sight.snapshot()
     found, now = _find(snapshot, code), sight.now()
     at = read_time(tick_at, now)

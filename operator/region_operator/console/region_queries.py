@@ -93,7 +93,7 @@ async def read_scheduled(connection: AsyncConnection, source: str) -> Scheduled:
 async def read_version_at(connection: AsyncConnection, source: str, region_id: str, at: datetime) -> Version | None:
     """Return the schedule that was in force for a tick; None if none was. Raises sqlalchemy.exc.DBAPIError."""
     row = (await connection.execute(_VERSION_AT, {"source": source, "region_id": region_id, "at": at})).first()
-    return row and _version(row)
+    return None if row is None else _version(row)
 
 
 async def read_progress(connection: AsyncConnection, source: str) -> LedgerProgress:

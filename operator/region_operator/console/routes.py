@@ -21,14 +21,37 @@ class Page(StrEnum):
     """The pages, by their paths."""
 
     OVERVIEW = ""
+    """Overview: is all well, what needs a look, does it fit."""
     REGIONS = "regions"
+    """RegionList: the regions, 200 a page."""
     LEDGER = "ledger"
+    """Ledger: what became of the ticks of each region over time, 200 regions a page."""
     NEXT = "next"
+    """NextTicks: the next tick of each region, the soonest first."""
     PLAN = "plan"
+    """Plan: what the operator would do now, and what is held."""
     FORECAST = "forecast"
+    """Forecast: whether the ticks of the next 24 hours fit; with `format=svg` as a picture."""
     REGION = "regions/{code}"
+    """Region: all about one region."""
     TICKS = "regions/{code}/ticks"
+    """TickList: the ticks of a region, the newest first."""
     TICK = "regions/{code}/ticks/{tickAt}"
+    """Tick: why a tick became what it is."""
+
+
+PARAMETERS: dict[Page, tuple[str, ...]] = {
+    Page.OVERVIEW: (),
+    Page.REGIONS: ("code", "state", "sort", "page"),
+    Page.LEDGER: ("from", "until", "code", "state", "reason", "page"),
+    Page.NEXT: ("limit",),
+    Page.PLAN: (),
+    Page.FORECAST: (),
+    Page.REGION: (),
+    Page.TICKS: ("since", "state", "reason", "limit", "before"),
+    Page.TICK: ("manual",),
+}
+"""The parameters of each page, beside `format`."""
 
 
 class Form(StrEnum):

@@ -26,16 +26,12 @@ from region_operator.console.problems import explain_problem
 from region_operator.console.region_answers import NotFoundError
 from region_operator.console.region_queries import read_revision
 from region_operator.console.region_views import Forecast
-from region_operator.console.routes import Form, Page, Place, choose_form, find_page
+from region_operator.console.routes import PARAMETERS, Form, Page, Place, choose_form, find_page
 from region_operator.console.views import Error, ErrorReason, RequestContext
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from region_operator.console.region_views import View
     from region_operator.console.sight import Sight
-
-    Answer = Callable[[Sight, Parameters], Awaitable[View]]
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +51,6 @@ FOR_EVER = "public, max-age=31536000, immutable"
 STATIC = Path(__file__).with_name("static")
 LONG_PATH = 2000
 
-_ANSWERS: dict[Page, Answer] = {
-    Page.OVERVIEW: answers.overview,
-    Page.REGIONS: answers.regions,
-    Page.LEDGER: answers.ledger,
-    Page.NEXT: answers.coming,
-    Page.PLAN: answers.plan,
-    Page.FORECAST: answers.forecast,
-}
 _CONTENT_TYPES = {Form.HTML: "text/html", Form.JSON: "application/json", Form.SVG: "image/svg+xml"}
 
 
@@ -116,14 +104,27 @@ class _Console:
     async def _answer(self, place: Place, query: dict[str, str]) -> View:
         """Answer a page. Raises what `problems.explain_problem` explains."""
         parameters = Parameters(query, self._sight.now())
+        parameters.expect(*PARAMETERS[place.page])
+        sight = self._sight
         match place.page:
+            case Page.OVERVIEW:
+                return await answers.overview(sight)
+            case Page.REGIONS:
+                return await answers.regions(sight, parameters)
+            case Page.LEDGER:
+                return await answers.ledger(sight, parameters)
+            case Page.NEXT:
+                return await answers.coming(sight, parameters)
+            case Page.PLAN:
+                return await answers.plan(sight)
+            case Page.FORECAST:
+                return await answers.forecast(sight)
             case Page.REGION:
-                return await region_answers.region(self._sight, place.code, parameters)
+                return await region_answers.region(sight, place.code)
             case Page.TICKS:
-                return await region_answers.ticks(self._sight, place.code, parameters)
+                return await region_answers.ticks(sight, place.code, parameters)
             case Page.TICK:
-                return await region_answers.tick(self._sight, place.code, place.tick_at, parameters)
-        return await _ANSWERS[place.page](self._sight, parameters)
+                return await region_answers.tick(sight, place.code, place.tick_at, parameters)
 
     async def _other(self, request: web.Request, path: str) -> web.Response:
         """Answer what is no page: the probes, the metrics, and the files that the pages load."""

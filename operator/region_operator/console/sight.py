@@ -30,9 +30,6 @@ IMAGE_SECONDS = 60.0
 STALE_SECONDS = 600.0
 """How old an answer may be that is given while a newer one is under way."""
 
-PATIENCE_SECONDS = 0.15
-"""How long a page waits for a newer answer, if there is an old one."""
-
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -50,11 +47,10 @@ class Sight:
         self.cluster = cluster
         self.reader = Reader(settings.read_database_url)
         self._snapshots = SnapshotReader(self.reader)
-        stale = {"stale_seconds": STALE_SECONDS, "patience_seconds": PATIENCE_SECONDS}
         self._scheduler = Cached(self._read_scheduler, fresh_seconds=SCHEDULER_SECONDS)
-        self._snapshot = Cached(self._read_snapshot, fresh_seconds=REGIONS_SECONDS, **stale)
-        self._planned = Cached(self._plan, fresh_seconds=PLAN_SECONDS, **stale)
-        self._image = Cached(cluster.operator_image, fresh_seconds=IMAGE_SECONDS, **stale)
+        self._snapshot = Cached(self._read_snapshot, fresh_seconds=REGIONS_SECONDS, stale_seconds=STALE_SECONDS)
+        self._planned = Cached(self._plan, fresh_seconds=PLAN_SECONDS, stale_seconds=STALE_SECONDS)
+        self._image = Cached(cluster.operator_image, fresh_seconds=IMAGE_SECONDS, stale_seconds=STALE_SECONDS)
 
     async def scheduler(self) -> Scheduler:
         """Return the RegionScheduler. Raises MissingSchedulerError and what `api.ERRORS` lists."""

@@ -32,7 +32,10 @@ def _times(schedule: Schedule) -> str:
     minutes, hours = schedule.minutes, schedule.hours
     if len(hours) < _HOURS and len(minutes) * len(hours) <= MOST_TIMES:
         return f"at {listed([f'{hour:02}:{minute:02}' for hour in hours for minute in minutes])}"
-    return f"{_minutes(minutes)}{_of_hours(hours)}"
+    text = _minutes(minutes)
+    if len(hours) == _HOURS:
+        return text if text.startswith("every") else f"{text} of every hour"
+    return f"{text} of the hour{'s' * (len(hours) > 1)} {listed(runs(hours))}"
 
 
 def _minutes(minutes: Sequence[int]) -> str:
@@ -41,12 +44,6 @@ def _minutes(minutes: Sequence[int]) -> str:
     if step := step_of(minutes, _MINUTES):
         return f"every {step} minutes" + (f" from minute {minutes[0]} on" if minutes[0] else "")
     return f"at minute{'s' * (len(minutes) > 1)} {listed(runs(minutes))}"
-
-
-def _of_hours(hours: Sequence[int]) -> str:
-    if len(hours) == _HOURS:
-        return " of every hour"
-    return f" of the hour{'s' * (len(hours) > 1)} {listed(runs(hours))}"
 
 
 def _days(schedule: Schedule) -> str:
