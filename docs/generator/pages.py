@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from docs.generator.alerts import alerts_page
 from docs.generator.exit_codes import exit_codes_page
 from docs.generator.labels import labels_page
 from docs.generator.ledger import ledger_page
@@ -72,8 +73,21 @@ PAGES = (
         "metrics.md",
         "Metrics",
         "what operator and workers count",
-        (f"{_OPERATOR}/runtime/metrics.py", "tick_image/region_worker/metrics.py"),
+        (
+            f"{_OPERATOR}/runtime/metrics.py",
+            f"{_OPERATOR}/runtime/tick_metrics.py",
+            f"{_OPERATOR}/runtime/freshness_metrics.py",
+            f"{_OPERATOR}/runtime/condition_metrics.py",
+            "tick_image/region_worker/metrics.py",
+        ),
         metrics_page,
+    ),
+    Page(
+        "alerts.md",
+        "Alerts",
+        "what somebody is called for",
+        ("docs/monitoring/alerts.py", "docs/monitoring/expressions.py"),
+        alerts_page,
     ),
     Page(
         "log-events.md",

@@ -37,6 +37,8 @@ SCHEDULE_ANNOTATION = "region-tick.dev/schedule"
 """On a CronJob: the schedule as the row has it, if the row's schedule has an `H`. `spec.schedule` has fixed values."""
 PAUSED_ANNOTATION = "region-tick.dev/paused"
 """On a CronJob: a person sets it to "true" to suspend the region, and removes it to resume the region."""
+PAUSED_SINCE_ANNOTATION = "region-tick.dev/paused-since"
+"""On a paused CronJob: since when, in RFC 3339. Whoever pauses the region may set it, for people and for alerts."""
 SUSPENDED_BY_ANNOTATION = "region-tick.dev/suspended-by"
 """On a suspended CronJob: a SuspendedBy. A CronJob that releases up to 0.1 suspended has none."""
 OUR_LABELS = {"app": APP, "app.kubernetes.io/managed-by": FIELD_MANAGER}

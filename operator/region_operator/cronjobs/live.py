@@ -23,6 +23,7 @@ from region_operator.cronjobs.labels import (
     OUR_LABELS,
     OUR_PREFIXES,
     PAUSED_ANNOTATION,
+    PAUSED_SINCE_ANNOTATION,
     SUSPENDED_BY_ANNOTATION,
     SuspendedBy,
     key_in_name,
@@ -56,6 +57,8 @@ class LiveCronJob:
     """When the object was last changed. Changes of the status do not count."""
     terminating: bool
     paused: bool
+    paused_since: str = field(default="", compare=False)
+    """Since when, as far as known: what the annotation says, or else when its manager last wrote; "" if not paused."""
     suspended: bool
     suspended_by: str
     """The SuspendedBy of our last write, "" if none."""
@@ -102,6 +105,7 @@ class LiveCronJob:
             changed_at=_changed_at(meta),
             terminating=meta.deletion_timestamp is not None,
             paused=meta.annotations.get(PAUSED_ANNOTATION) == "true",
+            paused_since=_paused_since(meta),
             suspended=bool(spec.suspend),
             suspended_by=meta.annotations.get(SUSPENDED_BY_ANNOTATION, ""),
             schedule=intern(spec.schedule),
@@ -123,6 +127,14 @@ class LiveCronJob:
     def from_object(cls, body: Mapping[str, Any]) -> Self:
         """Read an object that was decoded into dictionaries."""
         return cls.decode(encode(body))
+
+
+def _paused_since(meta: Meta) -> str:
+    if meta.annotations.get(PAUSED_ANNOTATION) != "true":
+        return ""
+    field_name = f'"f:{PAUSED_ANNOTATION}"'.encode()
+    times = (entry.time for entry in meta.managed_fields if field_name in bytes(entry.fields))
+    return meta.annotations.get(PAUSED_SINCE_ANNOTATION, "") or max(times, default="")
 
 
 def _applied(entries: list[ManagedFields]) -> FieldSet | None:
