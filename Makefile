@@ -13,7 +13,7 @@ SMOKE_PROGRAMS := argocd
 GITOPS_PROGRAMS := argocd flux/source-controller flux/kustomize-controller flux/cosign helm/helm
 FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/cluster/test_status.py
 
-.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops test-network test-signing check format reference chart lock release cluster clean
+.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops test-network test-signing check format reference monitoring chart lock release cluster clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ format: $(STAMP) ## Format the code and fix what ruff can fix
 
 reference: $(STAMP) ## Regenerate docs/reference from the code
 	@$(BIN)/python -m docs.generator
+
+monitoring: $(STAMP) ## Regenerate alerts, recording rules and the dashboard in manifests/monitoring
+	@$(BIN)/python -m docs.monitoring
 
 chart: $(STAMP) ## Regenerate the Helm chart from manifests/
 	@$(BIN)/python -m docs.chart

@@ -1,7 +1,8 @@
 """Installs the programs that come from Debian's packages: reports which are missing and why, and installs only those.
 
 A command on PATH is good enough, whatever its origin. Packages are installed only if this process is root, and by one
-process of ours at a time, because apt-get does not wait for another apt-get.
+process of ours at a time, because apt-get does not wait for another apt-get. A package that would start a service is
+extracted into the cache instead.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import ctypes
 import os
 import shutil
 import subprocess
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from devcluster import progress
 from devcluster.errors import ClusterError
@@ -100,6 +103,36 @@ def ensure(parts: tuple[Part, ...]) -> None:
             _install(packages)
 
 
+def extract(package: str) -> Path:
+    """Return a folder with a package's files, from `usr` on. They are fetched once, and nothing is installed.
+
+    What the package depends on is left to the caller. Raises ClusterError.
+    """
+    folder = cache_home() / "debian-packages" / package
+    with exclusively(cache_home() / "debian"):
+        if not folder.exists():
+            with progress.step(f"fetching from Debian: {package}"):
+                _fetch(package, folder)
+    return folder
+
+
+def _fetch(package: str, folder: Path) -> None:
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise ClusterError(f"{package} comes from Debian's packages, and there is no apt-get: use Debian or Ubuntu")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        command = ["download", "--quiet", package]
+        fetched = _apt_get(command, dict(os.environ), folder=work)
+        if fetched.returncode:  # without lists of packages, as on a fresh machine, or with old ones
+            _apt_get(["update", "--quiet"], dict(os.environ))
+            fetched = _apt_get(command, dict(os.environ), folder=work)
+        if fetched.returncode:
+            raise ClusterError(f"`apt-get download {package}` failed:\n{fetched.stderr.strip()}")
+        [archive] = Path(work).glob("*.deb")
+        subprocess.run(["dpkg-deb", "--extract", archive, f"{work}/files"], check=True, timeout=_INSTALL_SECONDS)
+        Path(work, "files").rename(folder)
+
+
 def _install(packages: list[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     # `apt-get update` fails if any package source does not answer, even an unneeded source. Only the result of the
@@ -111,9 +144,12 @@ def _install(packages: list[str]) -> None:
         raise ClusterError(message)
 
 
-def _apt_get(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _apt_get(
+    arguments: list[str], environment: dict[str, str], *, folder: str | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["apt-get", *arguments],
+        cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -9,6 +9,8 @@ from prometheus_client.metrics import MetricWrapperBase
 from docs.generator.markdown import code, codes, join, section, table, wrap
 from region_operator.console import metrics as console_metrics
 from region_operator.runtime import metrics
+from region_operator.runtime.condition_metrics import CONDITIONS
+from region_operator.runtime.freshness_metrics import FRESHNESS
 from region_operator.runtime.tick_metrics import TICKS
 from region_worker import metrics as worker_metrics
 
@@ -26,10 +28,11 @@ def metrics_page() -> str:
     return join(
         wrap(
             "The operator serves these metrics at `/metrics` of its health port, as leader and as standby; only the"
-            " leader serves those of the ticks themselves. Beside them stand prometheus_client's own metrics of the"
-            " process: `process_*` and `python_*`."
+            " leader serves those of ticks, of late regions and of conditions. Beside them stand prometheus_client's"
+            " own metrics of the process: `process_*` and `python_*`."
+            " [`monitoring.md`](../monitoring.md) says how to have them watched."
         ),
-        table(_COLUMNS, sorted((*_rows(metrics), *(_row(family, family._labelnames) for family in TICKS.describe())))),
+        table(_COLUMNS, sorted((*_rows(metrics), *_rows_of_collectors()))),
         section(
             "The console",
             wrap("The console serves this at `/metrics` of its port."),
@@ -51,6 +54,12 @@ def _rows(module: ModuleType) -> Iterator[tuple[str, ...]]:
         if isinstance(metric, MetricWrapperBase):
             [described] = metric.describe()
             yield _row(described, metric._labelnames)
+
+
+def _rows_of_collectors() -> Iterator[tuple[str, ...]]:
+    for collector in (TICKS, FRESHNESS, CONDITIONS):
+        for family in collector.describe():
+            yield _row(family, family._labelnames)
 
 
 def _row(described: Metric, labels: tuple[str, ...]) -> tuple[str, ...]:

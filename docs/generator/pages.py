@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from docs.generator.alerts import alerts_page
 from docs.generator.console import console_page
 from docs.generator.exit_codes import exit_codes_page
 from docs.generator.labels import labels_page
@@ -76,6 +77,9 @@ PAGES = (
         "what operator, console and workers count",
         (
             f"{_OPERATOR}/runtime/metrics.py",
+            f"{_OPERATOR}/runtime/tick_metrics.py",
+            f"{_OPERATOR}/runtime/freshness_metrics.py",
+            f"{_OPERATOR}/runtime/condition_metrics.py",
             f"{_OPERATOR}/console/metrics.py",
             "tick_image/region_worker/metrics.py",
         ),
@@ -87,6 +91,13 @@ PAGES = (
         "what `region-operator console` answers",
         tuple(f"{_OPERATOR}/console/{name}.py" for name in ("routes", "views", "region_views", "request_views")),
         console_page,
+    ),
+    Page(
+        "alerts.md",
+        "Alerts",
+        "what somebody is called for",
+        ("docs/monitoring/alerts.py", "docs/monitoring/expressions.py"),
+        alerts_page,
     ),
     Page(
         "log-events.md",

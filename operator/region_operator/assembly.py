@@ -27,6 +27,7 @@ from region_operator.reconcile import Reconciler
 from region_operator.regions.listen import listen
 from region_operator.runtime.garbage import freeze_memory
 from region_operator.runtime.health import Health, serve
+from region_operator.runtime.heartbeat import Heartbeat
 from region_operator.runtime.reconcile_timer import ReconcileTimer
 from region_operator.runtime.shutdown import exit_now
 from region_operator.scheduler import DEFAULT_NAME
@@ -147,6 +148,10 @@ async def _lead(settings: Settings, health: Health, leader: ElectionThread, regi
             asyncio.create_task(reconciler.ledger.job_watch.run(settings.namespace), name="job_watch"),
             asyncio.create_task(reconciler.ledger.job_cleanup.run(settings.namespace), name="job_cleanup"),
         ]
+        if url := settings.heartbeat_url.get_secret_value():
+            heartbeat = Heartbeat(url)
+            loop.on_full_look = heartbeat.beat
+            background.append(asyncio.create_task(heartbeat.run(), name="heartbeat"))
         for task in background:
             task.add_done_callback(_log_early_end)
         try:

@@ -127,7 +127,7 @@ class Forecaster:
         await asyncio.to_thread(self._update, spec, rows, start)
         self._forecast_from = self._clock() + _SHARE * (self._clock() - began)
         if self._forecast:
-            _set_metrics(self._forecast)
+            _set_metrics(self._forecast, spec)
 
     def _update(self, spec: Spec, rows: Sequence[Row], start: datetime) -> None:
         """Compute another forecast, unless the inputs are those of the forecast before. Runs in a thread."""
@@ -182,7 +182,8 @@ async def _measure(database: Database, scheduler: Scheduler, log_limiter: LogLim
     return measured
 
 
-def _set_metrics(forecast: Forecast) -> None:
+def _set_metrics(forecast: Forecast, spec: Spec) -> None:
+    metrics.CONCURRENCY.set(spec.concurrency)
     in_time = forecast.due - forecast.late - forecast.lost
     for outcome, count in {"in_time": in_time, "late": forecast.late, "lost": forecast.lost}.items():
         metrics.FORECAST_TICKS.labels(outcome).set(count)

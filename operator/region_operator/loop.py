@@ -18,11 +18,15 @@ from region_operator.kube.scheduler_presence import Presence
 from region_operator.plan.conditions import ReadyReason
 from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
 from region_operator.runtime import metrics
+from region_operator.runtime.condition_metrics import CONDITIONS
+from region_operator.runtime.freshness_metrics import FRESHNESS
 from region_operator.runtime.health import NOT_RECONCILED
 from region_operator.runtime.log_limiter import LogLimiter
 from region_operator.scheduler import DEFAULT_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from region_operator.kube.scheduler_presence import SchedulerPresence
     from region_operator.reconcile import Reconciler, ReconcileResult
     from region_operator.runtime.health import Health
@@ -38,6 +42,7 @@ NONE_YET = f"there is no RegionScheduler {DEFAULT_NAME} yet, so nothing ticks: c
 
 class ReconcileLoop:
     """Attempts reconciles. `gone` holds the uids of deleted RegionSchedulers: no reconcile follows for them.
+    `on_full_look` is called after each completed reconcile that looked at everything.
 
     If no RegionScheduler is left, readiness, log and metrics say so. If there never was one, this process is ready.
     """
@@ -50,6 +55,8 @@ class ReconcileLoop:
         self.health = health
         self.presence = presence
         self.gone: set[str] = set()
+        self.on_full_look: Callable[[], None] = lambda: None
+        self._looks = 0
         self._standing: set[str] = set()
         self._told_of_loss = False
         self._log_limiter = LogLimiter()
@@ -130,12 +137,16 @@ class ReconcileLoop:
             delay = self.timer.schedule_after_unfinished()
             self._log("not finished", result.unfinished, delay, level=logging.INFO)
             return delay
+        self.reconciler.hearing.finish()
         seconds = result.look_in.total_seconds()
         self.timer.schedule_after_success(result.look_in)
         if result.taken:
             self._log("source taken", result.taken, seconds, level=logging.WARNING)
             return seconds
         metrics.LAST_SUCCESS.set_to_current_time()
+        if self._looks != (looks := self.reconciler.observer.looks):
+            self._looks = looks
+            self.on_full_look()
         if keys := self._log_limiter.record_success():
             log.info("reconciled again", extra=keys)
         return seconds
@@ -144,6 +155,8 @@ class ReconcileLoop:
         """Say by readiness, metrics and log that there is no RegionScheduler."""
         self.health.mark_unready(self.presence.loss)
         metrics.show_nothing()
+        FRESHNESS.show_nothing()
+        CONDITIONS.show(())
         if not self._told_of_loss:
             log.warning("scheduler gone", extra={"reason": self.presence.loss})
         self._told_of_loss = True

@@ -74,7 +74,7 @@ class Observation:
 
 class Observer:
     """Observes one namespace. `watch` knows the CronJobs; `tick_image` is used if the spec names no image; `clock`
-    returns seconds.
+    returns seconds. `looks` counts the full looks.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Observer:
         self._watch = watch
         self._clock = clock
         self._looked_at: float | None = None
-        self._looks = 0
+        self.looks = 0
         self._decider = Decider(tick_image=tick_image)
 
     def full_look_in(self, scheduler: Scheduler) -> timedelta:
@@ -112,7 +112,7 @@ class Observer:
         full = not self.full_look_in(scheduler)
         await self._watch.catch_up(scheduler.namespace, full=full)
         if full:
-            self._looked_at, self._looks = self._clock(), self._looks + 1
+            self._looked_at, self.looks = self._clock(), self.looks + 1
         quota = await read_quota(self._api, scheduler)
         quota_due = quota.drifted and bool(handover.slots)
         elsewhere = await read_elsewhere(database.engine, handover)
@@ -154,7 +154,7 @@ class Observer:
             trigger=reading.trigger,
             table_version=reading.version,
             render=decided.render,
-            look=self._looks,
+            look=self.looks,
             rows=regions,
             handover=handover,
             let_go_in=division.wait,

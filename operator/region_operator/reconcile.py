@@ -151,6 +151,7 @@ class Reconciler:
         source = scheduler.spec.source
         table = Table.parse(source.table, default_schema=database.schema)
         self._store.triggers.follow(schema=table.schema, table=table.name)
+        self.hearing.begin_reading()
         observation = await self.observer.observe(database, scheduler, handover, now=_now())
         make = not database.schema_conflict  # the trigger's function is in the schema that is left alone
         found, version = observation.trigger, observation.table_version
@@ -170,7 +171,7 @@ class Reconciler:
         applier = PlanApplier(
             self._api, self.watch, plan, namespace=namespace, render=observation.render, hand_over=handover.to_successor
         )
-        applier.on_deleted = self.ledger.remember_deletion
+        applier.on_deleted, applier.on_edit = self.ledger.remember_deletion, self.hearing.measure_edit
         await self._trial.prove(scheduler, plan, applier)
         if observation.quota_due:
             await apply_quota(self._api, observation.quota)

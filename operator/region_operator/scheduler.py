@@ -102,6 +102,20 @@ class DeletionGuard(Model):
         return max(self.max_count, regions * self.max_percent // 100)
 
 
+class Objective(Model):
+    """What is promised of the regions: the `ratio` of them, as a percentage, whose last success is at most
+    `succeed_within_intervals` ticks ago. Alerts are about this promise.
+    """
+
+    succeed_within_intervals: int = 2
+    ratio: str = "99%"
+
+    @property
+    def share(self) -> float:
+        """The ratio as a number from 0 to 1."""
+        return float(self.ratio.removesuffix("%")) / 100
+
+
 class Capacity(Model):
     """What the cluster can do, as far as nobody can ask the cluster. Only the forecast uses it."""
 
@@ -115,6 +129,7 @@ class Spec(Model):
     refresh_interval: Duration = timedelta(minutes=5)
     concurrency: int = 4
     capacity: Capacity = Capacity()
+    objective: Objective = Objective()
     suspend: bool = False
     invalid_schedule: InvalidSchedule = InvalidSchedule.SUSPEND
     max_regions: int = 10_000

@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     """The image of the ticks, where spec.tick.image is unset."""
     health_port: int = Field(default=8080, ge=0, le=65535)
     """The port of /healthz, /readyz and /metrics. 0: any free port, which the event `starting` names."""
+    heartbeat_url: SecretStr = SecretStr("")
+    """A URL that the leader asks by GET after each full look, at least at each refresh interval, so that somebody
+    outside of the cluster notices when all is gone. Empty: none."""
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
     """The lowest level of the lines that the operator logs."""
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from psycopg import errors
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 
 from devcluster.postgres import Postgres, StopMode
-from region_operator.database.engine import MIN_POOL_SIZE, POOL_SIZE, make_engine, transaction
+from region_operator.database.engine import MIN_POOL_SIZE, POOL_SIZE, make_engine, show_pool, transaction
 from region_operator.database.migrate import SchemaState, find_schema, migrate
 from region_tick.database_url import DatabaseUrl
 
@@ -135,3 +137,50 @@ async def test_through_pgbouncer(pooled: str, empty_database: str) -> None:
         await engine.dispose()
     with psycopg.connect(empty_database) as connection:
         assert connection.execute("SELECT count(*) FROM region_index").fetchone() == (60,)
+
+
+def failed(kind: str) -> float:
+    return REGISTRY.get_sample_value("region_operator_database_errors_total", {"kind": kind}) or 0.0
+
+
+def connections() -> list[float | None]:
+    name = "region_operator_database_connections"
+    return [REGISTRY.get_sample_value(name, {"state": state}) for state in ("in_use", "idle")]
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("SELECT pg_sleep(60)", "too slow"),
+        ("SELECT 1 / 0", "refused"),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", "away"),
+        ("LOCK region_index", "locked"),
+    ],
+)
+async def test_a_transaction_that_fails_is_counted_by_what_is_wrong(
+    engine: AsyncEngine, statement: str, kind: str
+) -> None:
+    before = failed(kind)
+    async with engine.begin() as other:
+        await other.execute(text("LOCK region_index"))
+        with pytest.raises(DBAPIError):
+            async with transaction(engine, timeout_seconds=0.3, lock_timeout_seconds=0.1) as connection:
+                await connection.execute(text(statement))
+    assert failed(kind) == before + 1
+
+
+async def test_what_the_pool_has_is_served_and_a_pool_without_a_free_connection_counted(database: str) -> None:
+    engine = make_engine(replace(DatabaseUrl.parse(database), connection_limit=MIN_POOL_SIZE))
+    show_pool(engine)
+    assert connections() == [0, 0]
+    before, engine.pool._timeout = failed("no connection free"), 0.1  # type: ignore[attr-defined]
+    async with engine.connect(), engine.connect():
+        async with engine.connect():
+            assert connections() == [3, 0]
+            with pytest.raises(NoConnectionFreeError):
+                async with transaction(engine):
+                    pass
+        assert connections() == [2, 1]
+    assert failed("no connection free") == before + 1
+    await engine.dispose()
+    assert connections() == [0, 0]

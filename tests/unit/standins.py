@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from kubernetes.aio import client
 
+from region_operator.database.triggers import Triggers
 from region_operator.errors import ReconcileError
 from region_operator.kube.api import Api
 from region_operator.kube.scheduler_presence import Presence
@@ -18,6 +20,7 @@ from region_operator.ledger.service import LedgerService
 from region_operator.loop import ReconcileLoop
 from region_operator.plan.conditions import ReadyReason
 from region_operator.reconcile import ReconcileResult
+from region_operator.regions.hearing import Hearing
 from region_operator.runtime.health import Health
 from region_operator.runtime.reconcile_timer import ReconcileTimer
 
@@ -48,6 +51,8 @@ class StandInReconciler:
 
     def __init__(self, act: Callable[[], Awaitable[ReconcileResult | None]], clock: Clock) -> None:
         self._act = act
+        self.hearing = Hearing(Triggers(may_make=False), clock=clock)
+        self.observer = SimpleNamespace(looks=0)
         api = Api(client.ApiClient(client.Configuration()))
         self.ledger = LedgerService(api, retention=timedelta(days=30), clock=clock)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -348,3 +349,28 @@ def test_when_everything_has_arrived_the_cache_is_right_whatever_the_order(actio
     assert (known and (known.uid, known.resource_version)) == (
         world.state and (world.state.uid, world.state.resource_version)
     )
+
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("pauses", "hours"),
+    [
+        ([], 0),
+        ([""], 0),
+        (["2026-11-24T10:00:00Z", "2026-11-24T07:00:00+00:00", ""], 5),
+        (["2026-11-24T09:00:00"], 3),
+        (["yesterday", "2026-11-24T13:00:00Z"], 0),  # nobody reads minds, and a clock may be ahead
+    ],
+)
+def test_the_longest_pause_is_that_of_the_earliest_time_that_can_be_read(pauses: list[str], hours: int) -> None:
+    paused = [
+        replace(FIRST, name=f"a-{number:012x}", uid=f"u{number}", ours=True, paused_since=since)
+        for number, since in enumerate(pauses)
+    ]
+    assert knowing(*paused).longest_pause(NOON) == timedelta(hours=hours)
+
+
+def test_a_pause_of_what_is_not_ours_does_not_count() -> None:
+    assert knowing(replace(FIRST, ours=False, paused_since="2026-11-24T10:00:00Z")).longest_pause(NOON) == timedelta()

@@ -106,3 +106,20 @@ def test_it_is_served() -> None:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "end"),
+    [
+        ("", "text/plain; version=0.0.4; charset=utf-8", b"\n"),
+        ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "application/openmetrics-text", b"# EOF\n"),
+    ],
+)
+def test_metrics_come_in_the_format_that_is_asked_for(accept: str, content_type: str, end: bytes) -> None:
+    server = serve(Health(), 0)
+    request = urllib.request.Request(f"http://127.0.0.1:{server.server_port}/metrics", headers={"Accept": accept})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        assert answer.headers["Content-Type"].startswith(content_type)
+        assert answer.read().endswith(end)
+    server.shutdown()
+    server.server_close()

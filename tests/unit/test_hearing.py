@@ -11,6 +11,7 @@ from region_operator.database.region_table import Trigger
 from region_operator.database.triggers import Triggers
 from region_operator.regions.hearing import Hearing
 from region_operator.scheduler import Columns
+from tests.harness.clock import Clock
 
 
 async def hearing_with(found: Trigger | None, connection: str | None) -> Hearing:
@@ -56,3 +57,43 @@ async def test_every_state_that_does_not_tell_has_a_remedy(state: Trigger) -> No
     hearing = await hearing_with(state, "")
     assert "{" not in hearing.explain_deafness()
     assert hearing.explain_deafness().startswith("not every edit of geo.areas")
+
+
+def measured() -> tuple[float, float]:
+    """Return how many edits were measured, and their seconds altogether."""
+    name = "region_operator_edit_latency_seconds"
+    count, seconds = (REGISTRY.get_sample_value(f"{name}_{end}") or 0.0 for end in ("count", "sum"))
+    return count, seconds
+
+
+def test_an_edit_takes_from_its_first_notification_to_the_write() -> None:
+    clock, before = Clock(), measured()
+    hearing = Hearing(Triggers(may_make=False), clock=clock)
+    hearing.hear()
+    clock.now += 1
+    hearing.hear()  # of another edit, gathered with the first
+    clock.now += 1
+    hearing.begin_reading()
+    clock.now += 0.5
+    hearing.hear()  # of an edit that the reading may have missed: the next reconcile's
+    hearing.measure_edit()
+    hearing.finish()
+    assert measured() == (before[0] + 1, before[1] + 2.5)
+    clock.now += 1
+    hearing.begin_reading()
+    hearing.measure_edit()
+    assert measured() == (before[0] + 2, before[1] + 2.5 + 1)
+
+
+def test_an_edit_that_nothing_told_of_takes_from_its_first_reading_also_if_that_reconcile_failed() -> None:
+    clock, before = Clock(), measured()
+    hearing = Hearing(Triggers(may_make=False), clock=clock)
+    hearing.begin_reading()
+    clock.now += 30
+    hearing.begin_reading()
+    clock.now += 1
+    hearing.measure_edit()
+    assert measured() == (before[0] + 1, before[1] + 31)
+    hearing.finish()
+    hearing.measure_edit()  # nothing was read since
+    assert measured() == (before[0] + 1, before[1] + 31)

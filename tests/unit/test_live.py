@@ -10,6 +10,7 @@ import pytest
 from region_operator.cronjobs.labels import (
     PAUSE_ANNOTATIONS,
     PAUSED_ANNOTATION,
+    PAUSED_SINCE_ANNOTATION,
     PAUSED_UNTIL_ANNOTATION,
     cronjob_name,
     region_key,
@@ -160,3 +161,24 @@ def test_a_body_is_kept_only_if_others_have_a_hand_in_what_is_ours(entry: dict[s
     entries = [{"manager": "kubectl", "operation": "Update"} | entry]
     body = CRONJOB | {"metadata": CRONJOB["metadata"] | {"managedFields": entries}}
     assert (LiveCronJob.from_object(body).body is not None) is kept
+
+
+def pause_of(annotations: dict[str, str], *entries: dict[str, Any]) -> str:
+    meta = MADE | IDENTITY | {"annotations": annotations, "managedFields": [*MADE["managedFields"], *entries]}
+    return LiveCronJob.from_object({"metadata": meta, "spec": SPEC}).paused_since
+
+
+KUBECTL = {
+    "manager": "kubectl-annotate",
+    "operation": "Update",
+    "time": "2026-11-24T10:00:00Z",
+    "fieldsV1": {"f:metadata": {"f:annotations": {f"f:{PAUSED_ANNOTATION}": {}}}},
+}
+PAUSED = {PAUSED_ANNOTATION: "true"}
+
+
+def test_a_pause_says_since_when_or_its_manager_does() -> None:
+    assert pause_of(PAUSED, KUBECTL) == "2026-11-24T10:00:00Z"
+    assert pause_of(PAUSED | {PAUSED_SINCE_ANNOTATION: "2026-11-20T00:00:00Z"}, KUBECTL) == "2026-11-20T00:00:00Z"
+    assert pause_of(PAUSED) == ""
+    assert pause_of({PAUSED_SINCE_ANNOTATION: "2026-11-20T00:00:00Z"}, KUBECTL) == ""

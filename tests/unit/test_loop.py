@@ -212,3 +212,15 @@ async def test_what_others_change_is_in_force_unknown_to_the_ledger_and_wakes_th
     clock.now += 100
     assert loop.reconciler.ledger.lag == before + timedelta(seconds=100)
     await asyncio.wait_for(loop.timer.wait(asyncio.Event().wait()), 5)
+
+
+async def test_a_full_look_that_came_to_its_end_is_told_of_once() -> None:
+    clock, told = Clock(), []
+    acts = [succeed, succeed, fail, find_taken, leave_some, succeed]
+    loop = make_loop(clock, lambda: acts.pop(0)())
+    loop.on_full_look = lambda: told.append(len(acts))
+    for looks in (1, 1, 2, 2, 2, 2):
+        loop.reconciler.observer.looks = looks
+        await attempt_when_due(loop)
+        loop.timer.end_back_off()
+    assert told == [5, 0], "after the first, and after the last, which ends what the look of the failure began"

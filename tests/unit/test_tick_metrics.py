@@ -18,17 +18,31 @@ def total(state: str, reason: str, *places: int, seconds: float) -> TickTotal:
 
 
 def served(*totals: TickTotal) -> dict[str, float]:
-    """Return the samples that a scrape reads."""
-    registry, metrics = CollectorRegistry(), TickMetrics()
-    registry.register(metrics)
+    """Return the samples that a scrape reads after a count."""
+    metrics = TickMetrics()
     metrics.show(totals)
+    return samples_of(metrics)
+
+
+def samples_of(metrics: TickMetrics) -> dict[str, float]:
+    registry = CollectorRegistry()
+    registry.register(metrics)
     lines = generate_latest(registry).decode().splitlines()
     samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
     return {name: float(value) for name, _, value in samples}
 
 
 def test_nothing_is_served_before_the_first_count() -> None:
-    assert served() == {}
+    assert samples_of(TickMetrics()) == {}
+
+
+def test_troubles_are_served_as_0_before_the_first_one() -> None:
+    """Whoever computes an increase sees no first tick of a series that appears."""
+    samples = served()
+    assert samples['region_operator_ticks_total{reason="no node",state="missed"}'] == 0
+    assert samples['region_operator_ticks_total{reason="timeout",state="failed"}'] == 0
+    assert set(samples.values()) == {0}
+    assert not [name for name in samples if 'state="succeeded"' in name or 'state="running"' in name]
 
 
 def test_ticks_are_counted_by_state_and_reason_whatever_their_table() -> None:

@@ -14,7 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 
 from region_worker import metrics
 
@@ -46,8 +47,10 @@ class Health:
         """Record that the worker looked for a task."""
         self._looked = self._clock()
 
-    def answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
-        """Return the status, the content type and the body for a GET of `path`."""
+    def answer(self, path: str, accept: str = "") -> tuple[HTTPStatus, str, bytes]:
+        """Return the status, the content type and the body for a GET of `path`. `accept` is the header Accept, by which
+        metrics come as OpenMetrics or as Prometheus' older text.
+        """
         text = "text/plain; charset=utf-8"
         match path:
             case "/healthz":
@@ -55,7 +58,8 @@ class Health:
                 code = HTTPStatus.SERVICE_UNAVAILABLE if stuck else HTTPStatus.OK
                 return code, text, f"{stuck or 'ok'}\n".encode()
             case "/metrics":
-                return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest()
+                encode, content_type = choose_encoder(accept)
+                return HTTPStatus.OK, content_type, encode(REGISTRY)
         return HTTPStatus.NOT_FOUND, text, b"try /healthz or /metrics\n"
 
     def _stuck(self) -> str | None:
@@ -90,7 +94,7 @@ def serve(health: Health, port: int) -> ThreadingHTTPServer:
         timeout = REQUEST_TIMEOUT_SECONDS
 
         def do_GET(self) -> None:
-            code, content_type, body = health.answer(self.path)
+            code, content_type, body = health.answer(self.path, self.headers.get("Accept", ""))
             self.send_response(code)
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))

@@ -13,6 +13,7 @@ deleted exists for a moment longer, until its dependents are orphaned, and count
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,14 @@ class CronJobCache:
         """Return when a tick of a CronJob last succeeded, "" if unknown."""
         live = self._by_name.get(name)
         return live.last_success if live else ""
+
+    def longest_pause(self, now: datetime) -> timedelta:
+        """Return for how long the region has been paused that has been paused the longest, 0 without one.
+
+        A text that is no time does not count, because anybody may write it. Any thread may ask.
+        """
+        begins = [begin for live in self.cronjobs if live.ours and (begin := _read_time(live.paused_since))]
+        return max((now - begin for begin in begins if begin < now), default=timedelta())
 
     def fold(self, live: LiveCronJob) -> News:
         """Take in a CronJob as an event shows it."""
@@ -163,6 +172,14 @@ class CronJobCache:
         by_us = uid in self._deleted_by_us
         self._deleted_by_us.discard(uid)
         return by_us
+
+
+def _read_time(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _is_older(live: LiveCronJob, known: LiveCronJob) -> bool:

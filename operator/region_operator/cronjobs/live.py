@@ -24,6 +24,7 @@ from region_operator.cronjobs.labels import (
     OUR_PREFIXES,
     PAUSE_ANNOTATIONS,
     PAUSED_ANNOTATION,
+    PAUSED_SINCE_ANNOTATION,
     PAUSED_UNTIL_ANNOTATION,
     SUSPENDED_BY_ANNOTATION,
     SuspendedBy,
@@ -66,6 +67,8 @@ class LiveCronJob:
     """Whether annotations of a pause are left that has ended: by its own end (`plan.pauses`), or because somebody took
     the main one away. A later pause must not find the end of an earlier one.
     """
+    paused_since: str = field(default="", compare=False)
+    """Since when, as far as known: what the annotation says, or else when its manager last wrote; "" if not paused."""
     suspended: bool
     suspended_by: str
     """The SuspendedBy of our last write, "" if none."""
@@ -115,6 +118,7 @@ class LiveCronJob:
             paused=paused,
             pause_over=not paused and any(name in meta.annotations for name in _DETAILS),
             paused_until=meta.annotations.get(PAUSED_UNTIL_ANNOTATION, ""),
+            paused_since=_paused_since(meta),
             suspended=bool(spec.suspend),
             suspended_by=meta.annotations.get(SUSPENDED_BY_ANNOTATION, ""),
             schedule=intern(spec.schedule),
@@ -150,6 +154,14 @@ def end_of_pause(live: LiveCronJob) -> list[dict[str, str]]:
 
 def _add(path: str, value: str) -> dict[str, str]:
     return {"op": "add", "path": path, "value": value}
+
+
+def _paused_since(meta: Meta) -> str:
+    if meta.annotations.get(PAUSED_ANNOTATION) != "true":
+        return ""
+    field_name = f'"f:{PAUSED_ANNOTATION}"'.encode()
+    times = (entry.time for entry in meta.managed_fields if field_name in bytes(entry.fields))
+    return meta.annotations.get(PAUSED_SINCE_ANNOTATION, "") or max(times, default="")
 
 
 def _applied(entries: list[ManagedFields]) -> FieldSet | None:

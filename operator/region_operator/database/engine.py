@@ -14,16 +14,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg import errors
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from region_operator.database.adaptation import adapt_to_values
+from region_operator.runtime import metrics
 from region_tick.adaptation import adapt_to_encoding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from region_tick.database_url import DatabaseUrl
@@ -92,7 +95,11 @@ async def transaction(
             yield connection
     except TimeoutError as error:
         if whole.expired():
+            metrics.DATABASE_ERRORS.labels("no answer").inc()
             raise TimeoutError(f"no answer within {limit:.0f} s") from error
+        raise
+    except (DBAPIError, NoConnectionFreeError) as error:
+        metrics.DATABASE_ERRORS.labels(_kind(error)).inc()
         raise
 
 
@@ -102,6 +109,28 @@ async def set_up(connection: AsyncConnection, *, statement_seconds: float, lock_
         _SET_UP,
         {"statement": f"{statement_seconds * 1000:.0f}", "lock": f"{lock_seconds * 1000:.0f}"},
     )
+
+
+def show_pool(engine: AsyncEngine) -> None:
+    """Serve the state of an engine's pool in the metrics, from now on."""
+
+    def ask(method: str) -> float:
+        return float(getattr(engine.pool, method)())  # disposing of an engine gives the engine another pool
+
+    for state, method in (("in_use", "checkedout"), ("idle", "checkedin")):
+        metrics.DATABASE_CONNECTIONS.labels(state).set_function(partial(ask, method))
+
+
+def _kind(error: DBAPIError | NoConnectionFreeError) -> str:
+    """Return what a database's error is counted as."""
+    if isinstance(error, NoConnectionFreeError):
+        return "no connection free"
+    match error.orig:
+        case errors.QueryCanceled():
+            return "too slow"
+        case errors.LockNotAvailable():
+            return "locked"
+    return "away" if is_away(error) else "refused"
 
 
 def is_away(error: DBAPIError) -> bool:

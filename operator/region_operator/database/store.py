@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy.exc import ProgrammingError
 
 from region_operator.database.clock import observe_clock
-from region_operator.database.engine import make_engine, transaction
+from region_operator.database.engine import make_engine, show_pool, transaction
 from region_operator.database.history import read_history
 from region_operator.database.migrate import MigrationError, NewerSchemaError, SchemaState, find_schema, migrate
 from region_operator.database.triggers import Triggers
@@ -156,6 +156,7 @@ class Store:
         except BaseException:
             await database.engine.dispose()
             raise
+        show_pool(database.engine)
         log.info("database opened", extra={"address": url.address, "revision": found.revision})
         return self._go_by(found, database)
 

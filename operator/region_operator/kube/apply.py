@@ -24,7 +24,7 @@ from region_operator.cronjobs.labels import FIELD_MANAGER
 from region_operator.cronjobs.live import end_of_pause
 from region_operator.kube.api import CONCURRENT_REQUESTS, ERRORS, Api
 from region_operator.kube.api_errors import describe, is_overload
-from region_operator.kube.change_log import log_keys, record, who_changed
+from region_operator.kube.change_log import EDITS, log_keys, record, who_changed
 from region_operator.kube.cronjob_watch import cronjobs_path
 from region_operator.kube.put import put
 from region_operator.plan.changes import Delete, Write
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from region_operator.cronjobs.live import LiveCronJob
     from region_operator.kube.cronjob_watch import CronJobWatch
-    from region_operator.plan.changes import Plan, Render
+    from region_operator.plan.changes import Change, Plan, Render
     from region_operator.regions.region import RegionRow
 
     HandOver = Callable[[LiveCronJob, RegionRow], Awaitable[None]]
@@ -79,7 +79,7 @@ class PlanApplier:
 
     `hand_over` is called between the deletion of a CronJob and the creation of its successor. It raises HandOverError.
     `on_deleted` is called with the name of each CronJob that was deleted without a successor, and when (UTC, by the API
-    server's clock).
+    server's clock). `on_edit` is called after each change that an edit of the table caused.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class PlanApplier:
         self._replacement_failed = False
         self.tried = 0
         self.on_deleted: Callable[[str, datetime], None] = lambda _name, _at: None
+        self.on_edit: Callable[[], None] = lambda: None
 
     @property
     def total(self) -> int:
@@ -165,17 +166,22 @@ class PlanApplier:
     async def _carry_out(self, change: Write | Delete) -> None:
         """Carry out one change and log the change. Raises what `api.ERRORS` lists."""
         if isinstance(change, Write):
-            record(change, await self._write(change))
+            self._record(change, await self._write(change))
             return
         deleted_at = await self._delete(change.live)
         if deleted_at:
-            record(change, log_keys(change))
+            self._record(change, log_keys(change))
         else:
             log.info("gone already", extra=log_keys(change))
         if change.successor:
             await self._replace(change.live, change.successor)
         elif deleted_at:
             self.on_deleted(change.live.name, deleted_at)
+
+    def _record(self, change: Change, extra: dict[str, str]) -> None:
+        record(change, extra)
+        if change.reason in EDITS:
+            self.on_edit()
 
     async def _replace(self, gone: LiveCronJob, successor: Write) -> None:
         """Hand over to, and create, the successor of a CronJob that is gone. Raises HandOverError and `api.ERRORS`."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+EDITS = frozenset({ChangeReason.ADDED, ChangeReason.RESCHEDULED, ChangeReason.REMOVED, ChangeReason.REPLACED})
+"""The reasons that come from an edit of the table and from nothing else."""
+
 
 def record(change: Change, extra: dict[str, str]) -> None:
     """Count a change that was made, and log it with the keys `extra`."""

@@ -9,11 +9,13 @@ into dictionaries (docs/decisions/0022-one-watch-of-small-values.md).
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from region_operator.cronjobs.cache import CronJobCache, News
 from region_operator.cronjobs.live import LiveCronJob
 from region_operator.kube.reflector import Reflector
+from region_operator.runtime import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -36,6 +38,7 @@ class CronJobWatch:
     def __init__(self, api: Api) -> None:
         self._api = api
         self.cache = CronJobCache()
+        metrics.OLDEST_PAUSE.set_function(lambda: self.cache.longest_pause(datetime.now(UTC)).total_seconds())
         self.on_news: Callable[[], None] = lambda: None
         self._reflector = Reflector(
             api, self, resource="cronjobs", decode=self.cache.read, on_news=lambda: self.on_news()

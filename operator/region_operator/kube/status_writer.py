@@ -13,6 +13,7 @@ from kubernetes.aio.client import ApiException
 
 from region_operator.kube.api import MERGE, Api, ApiUnavailableError, answer_within
 from region_operator.kube.api_errors import describe
+from region_operator.runtime.condition_metrics import CONDITIONS
 from region_operator.scheduler import scheduler_path
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ log = logging.getLogger(__name__)
 
 
 async def write_status(api: Api, scheduler: Scheduler, new: Status, *, as_read: bool = False) -> Scheduler:
-    """Write the status fields that differ; return the RegionScheduler with the status after the write.
+    """Write the status fields that differ; return the RegionScheduler with the status after the write. Serve the
+    conditions as a metric, whatever becomes of the write.
 
     With `as_read`, raises ApiException 409 if the RegionScheduler has changed since the read. Raises what `api.ERRORS`
     lists.
     """
+    CONDITIONS.show(new.get("conditions", ()))
     if new == scheduler.status:
         return scheduler
     changed = {key: value for key, value in new.items() if scheduler.status.get(key) != value}

@@ -208,6 +208,16 @@ def tick_times(cron: str, after: datetime, until: datetime) -> list[datetime]:
     return times
 
 
+def count_tick_times(cron: str, after: datetime, until: datetime) -> int:
+    """Return how many times `tick_times` would return, in any order of `after` and `until` (UTC)."""
+    if until <= after:
+        return 0
+    try:
+        return _parse(cron).count(after, until)
+    except ScheduleError:
+        return 0
+
+
 def _may_tick(schedule: Schedule, after: datetime, until: datetime) -> bool:
     """Rule out most schedules by the minutes of the hour alone. Computing the next time costs a hundred times more."""
     minutes = int((until - after) / timedelta(minutes=1)) + 1

@@ -142,6 +142,7 @@ class Finalizer:
         await self._delete_waiting(periods)
         all_progress = self._progress.values()
         metrics.LEDGER_UNTIL.set(min((each.finalized_until for each in all_progress), default=until).timestamp())
+        metrics.LEDGER_LOOKED_UNTIL.set(min((each.looked_until for each in all_progress), default=until).timestamp())
         oldest = min([until, *(tick_at for each in all_progress for _, tick_at in each.pending)])
         self._job_watch.jobs.forget(oldest - JOBS_KEPT_FOR)
 

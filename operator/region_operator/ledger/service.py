@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from region_operator.kube.api import ERRORS
 from region_operator.kube.api_errors import describe
 from region_operator.ledger.finalize import Finalizer
+from region_operator.ledger.freshness_report import report_freshness
 from region_operator.ledger.job_cleanup import JobCleanup
 from region_operator.ledger.job_watch import JobWatch
 from region_operator.ledger.schedule_saver import ScheduleSaver
@@ -35,6 +36,8 @@ from region_tick.contract import LATENESS_TOLERANCE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
     from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from region_operator.cronjobs.live import LiveCronJob
     from region_operator.database.store import Database
@@ -66,8 +69,9 @@ class LedgerService:
         self._stale_again = False
         self._finalizer: Finalizer | None = None
         self._counter: TickCounter | None = None
+        self._for: tuple[AsyncEngine, Scheduler] | None = None
         self._saved = asyncio.Event()
-        self._save_log, self._finalize_log, self._count_log = LogLimiter(), LogLimiter(), LogLimiter()
+        self._save_log, self._finalize_log, self._count_log, self._report_log = (LogLimiter() for _ in range(4))
         self._delays = iter(Backoffs())
         self._saver = ScheduleSaver()
         self.job_watch = JobWatch(api)
@@ -111,7 +115,7 @@ class LedgerService:
         alone, nothing is saved and nothing is finalized.
         """
         if database.schema_conflict:
-            self._finalizer = self._counter = None
+            self._finalizer = self._counter = self._for = None
             return
         saving = self._saver.save(database, scheduler, cronjobs, slots=slots, look=look)
         if not await _attempt(saving, self._save_log, seconds=SAVE_LIMIT_SECONDS):
@@ -125,6 +129,7 @@ class LedgerService:
                 retention=self._retention,
             )
             self._counter = TickCounter(database.engine, installation=scheduler.installation)
+        self._for = database.engine, scheduler
         self._stale_since = self._reconcile_began if self._stale_again else None
         self._saved.set()
 
@@ -160,11 +165,17 @@ class LedgerService:
         """
         if self._finalizer is None:
             return FINALIZE_EVERY_SECONDS
-        counter = self._counter
+        counter, served = self._counter, self._for
         finalizing = self._finalizer.finalize(self.lag)
         finalized = await _attempt(finalizing, self._finalize_log, seconds=FINALIZE_LIMIT_SECONDS)
         if counter is not None:
             await _attempt(counter.count(), self._count_log, seconds=FINALIZE_LIMIT_SECONDS)
+        if served is not None:
+            engine, scheduler = served
+            reporting = report_freshness(
+                engine, installation=scheduler.installation, objective=scheduler.spec.objective
+            )
+            await _attempt(reporting, self._report_log, seconds=FINALIZE_LIMIT_SECONDS)
         if not finalized:
             return next(self._delays)
         self._delays = iter(Backoffs())

@@ -35,7 +35,6 @@ from region_tick.database_url import DatabaseUrl, DatabaseUrlError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from region_operator.database.triggers import Triggers
     from region_operator.regions.hearing import Hearing
 
 log = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ async def listen(read_url: Callable[[], str], wake: Callable[[], None], hearing:
                 log.info("listening", extra={"channel": CHANGES_CHANNEL})
                 delays, last_error = iter(Backoffs()), ""
                 hearing.connection_problem = ""
-                await _hear(connection, wake, hearing.triggers)
+                await _hear(connection, wake, hearing)
         except (MissingDatabaseUrlError, DatabaseUrlError):
             pass  # the reconcile reports the missing URL; until then there is nothing to listen to
         except (
@@ -82,19 +81,20 @@ async def listen(read_url: Callable[[], str], wake: Callable[[], None], hearing:
         await asyncio.sleep(next(delays))
 
 
-async def _hear(connection: Connection, wake: Callable[[], None], triggers: Triggers) -> NoReturn:
+async def _hear(connection: Connection, wake: Callable[[], None], hearing: Hearing) -> NoReturn:
     """Wake at once, then for what the connection tells, until psycopg.Error.
 
     A version that is neither that of the last answer nor that of the last reading wakes: somebody else changed the
     table after the reading. A reading that fails wakes no more than once.
     """
     wake()
-    last: object = None
+    triggers, last = hearing.triggers, None
     while True:
         if last != (last := await _ask_version(connection, triggers.followed)) and last != triggers.version:
             wake()
         async for notification in connection.notifies(timeout=PROBE_EVERY_SECONDS):
             if triggers.concerns(notification.payload):
+                hearing.hear()
                 wake()
 
 

@@ -36,6 +36,26 @@ EVENT_LOOP_LAG = Histogram(
     "How much later than wanted the event loop turned, because something held the loop or took the CPU.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
+EDIT_LATENCY = Histogram(
+    "region_operator_edit_latency_seconds",
+    "How long an edit of the table took to its CronJob: from the notification, or else the reading, to the write.",
+    buckets=(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
+)
+DATABASE_ERRORS = Counter(
+    "region_operator_database_errors_total",
+    "Transactions of the operator that failed in the database, by kind.",
+    ["kind"],
+)
+DATABASE_CONNECTIONS = Gauge(
+    "region_operator_database_connections", "Connections of the operator's pool by state: in_use, idle.", ["state"]
+)
+OLDEST_PAUSE = Gauge(
+    "region_operator_oldest_pause_seconds",
+    "For how long the region has been paused that has been paused the longest; 0 without one.",
+)
+HEARTBEATS = Counter(
+    "region_operator_heartbeats_total", "Requests to HEARTBEAT_URL by result: sent, failed.", ["result"]
+)
 WAITING_TICKS = Gauge(
     "region_operator_waiting_ticks",
     "Jobs that are active without a pod: they wait for a slot, or back off after a failed pod.",
@@ -56,6 +76,11 @@ LEDGER_ROWS = Counter(
 LEDGER_UNTIL = Gauge(
     "region_operator_ledger_accounted_until_timestamp_seconds", "Up to when every expected tick has its row, Unix time."
 )
+LEDGER_LOOKED_UNTIL = Gauge(
+    "region_operator_ledger_looked_until_timestamp_seconds",
+    "Up to when ticks were looked at, those included that cannot be judged yet, Unix time.",
+)
+CONCURRENCY = Gauge("region_operator_concurrency", "spec.concurrency: how many ticks may run at once.")
 FORECAST_TICKS = Gauge(
     "region_operator_forecast_ticks", "Ticks of the next 24 hours, by how they will start.", ["outcome"]
 )
@@ -75,6 +100,14 @@ OVERDUE_JOBS = Counter("region_operator_overdue_jobs_total", "Jobs deleted becau
 
 def show_nothing() -> None:
     """Set the metrics of a RegionScheduler's regions to 0, because there is no RegionScheduler any more."""
-    for gauge in (REGIONS, HELD_DELETIONS, PENDING_CHANGES, FORECAST_TICKS, FORECAST_SLOTS, FORECAST_RATE):
+    for gauge in (
+        REGIONS,
+        HELD_DELETIONS,
+        HELD_CHANGES,
+        PENDING_CHANGES,
+        FORECAST_TICKS,
+        FORECAST_SLOTS,
+        FORECAST_RATE,
+    ):
         for sample in next(iter(gauge.collect())).samples:
             (gauge.labels(**sample.labels) if sample.labels else gauge).set(0)

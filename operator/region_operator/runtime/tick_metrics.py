@@ -17,6 +17,8 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from region_tick.contract import Reason, State
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -25,6 +27,12 @@ DURATION_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0
 """The upper bounds of the buckets in seconds. The stored totals have a number for each bucket, and one for what is
 longer, so another release must not have other bounds without a revision of the database.
 """
+
+
+_TROUBLES = tuple(
+    (state, reason) for state in State if state.final and state is not State.SUCCEEDED for reason in Reason
+)
+"""What is served as 0 from the beginning: whoever computes an increase sees no first tick of a series that appears."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ class TickMetrics(Collector):
     """The metrics of the totals that were shown last. Nothing is served before that."""
 
     def __init__(self) -> None:
-        self._totals: Sequence[TickTotal] = ()
+        self._totals: Sequence[TickTotal] | None = None
 
     def show(self, totals: Iterable[TickTotal]) -> None:
         """Serve these totals from now on. Any thread may collect meanwhile."""
@@ -65,10 +73,12 @@ class TickMetrics(Collector):
         return _families()
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
-        """Return the metrics with a value for each state and reason that a tick ever had."""
-        totals = self._totals
+        """Return the metrics with a value for each state and reason that a tick had, or that tells of a trouble."""
         ticks, delays, durations = _families()
-        by_reason: Counter[tuple[str, str]] = Counter()
+        if (totals := self._totals) is None:
+            yield from (ticks, delays, durations)
+            return
+        by_reason: Counter[tuple[str, str]] = Counter(dict.fromkeys(_TROUBLES, 0))
         by_state: dict[str, Spread] = {}
         for total in totals:
             by_reason[total.state, total.reason] += total.ticks
