@@ -48,6 +48,7 @@ class Announcer:
         self._api = api
         self._quarantined: dict[str, Quarantined] = {}
         self._quota_conflict = ""
+        self._pause_problem = ""
         self._overcommitment = ""
         self._deafness = ""
         self._clock_skew = ""
@@ -75,6 +76,7 @@ class Announcer:
         """Announce what an observation found of rows and of the quota, and whether edits are heard."""
         await self.announce_quarantines(scheduler, summary.quarantined)
         await self.announce_quota_conflict(scheduler, summary.quota_conflict)
+        self._log_pauses(summary.pause_problem)
         await self.announce_deafness(scheduler, deafness)
 
     async def announce_quarantines(self, scheduler: Scheduler, quarantined: Sequence[Quarantined]) -> None:
@@ -101,6 +103,12 @@ class Announcer:
             await events.post_warning(self._api, scheduler, reason=events.EventReason.QUOTA_TAKEN, message=conflict)
         if before and not conflict:
             log.info("quota ours again")
+
+    def _log_pauses(self, problem: str) -> None:
+        """Log the pauses whose end cannot be read. `problem` names them; "" means that there are none."""
+        before, self._pause_problem = self._pause_problem, problem
+        if problem and problem != before:
+            log.warning("pause without an end", extra={"reason": problem})
 
     async def announce_overcommitment(self, scheduler: Scheduler, overcommitment: str) -> None:
         """Announce that ticks of the next 24 hours do not fit, and log that they fit again.

@@ -47,6 +47,7 @@ class Observation:
     `quota_due` says whether the quota must be applied. `render` gives the manifests of the decided writes. `look` is
     the number of the last full look. `rows` are the active rows. `handover` says which slots the plan is for.
     `let_go_in` is when the next CronJob may be deleted that another installation has taken over; None if there is none.
+    `pause_ends_in` is when the next pause ends; None if none does.
     `unmade` says that some active rows get no CronJob yet, because a guard holds them back.
     """
 
@@ -61,6 +62,7 @@ class Observation:
     rows: Sequence[RegionRow | Quarantined]
     handover: SlotHandover
     let_go_in: timedelta | None
+    pause_ends_in: timedelta | None
     unmade: bool
 
     def with_decision(self, decision: Decision) -> Observation:
@@ -137,6 +139,7 @@ class Observer:
             held=count_held(decision),
             waiting=waiting,
             paused=plan.paused,
+            pause_problem=decided.pauses.problem,
             changed=quota_due or len(decision.plan) > 0,
             history=database.history,
             taken="; ".join(filter(None, (decided.loss or refusal, explain_unrefused(division.unrefused)))),
@@ -155,5 +158,6 @@ class Observer:
             rows=regions,
             handover=handover,
             let_go_in=division.wait,
+            pause_ends_in=decided.pauses.next_end_in,
             unmade=not reading.complete or bool(held_back),
         )

@@ -142,8 +142,9 @@ class Reconciler:
         scheduler = progress.reported or scheduler
         writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))
         await answer_within(writing, seconds=STATUS_LIMIT_SECONDS)
-        look_in = self.observer.full_look_in(scheduler)
-        return ReconcileResult(min(look_in, observation.let_go_in or look_in), summary.unfinished, summary.taken)
+        waits = (self.observer.full_look_in(scheduler), observation.let_go_in, observation.pause_ends_in)
+        look_in = min(wait for wait in waits if wait is not None)
+        return ReconcileResult(look_in, summary.unfinished, summary.taken)
 
     async def _observe(self, database: Database, scheduler: Scheduler, handover: SlotHandover) -> Observation:
         """Read the table and the cluster, and make sure that the table has our trigger, if any of it is ours."""

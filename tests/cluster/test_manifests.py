@@ -43,6 +43,13 @@ def test_no_installation_has_what_all_of_a_cluster_share(kubectl: Kubectl) -> No
     assert all(item["kind"] == "Namespace" or item["metadata"]["namespace"] == "region-tick" for item in own.values())
 
 
+def test_the_roles_of_people_are_bound_to_nobody_and_widen_no_other_role(kubectl: Kubectl) -> None:
+    people = objects(kubectl("kustomize", str(MANIFESTS / "people")))
+    assert set(people) == {("ClusterRole", "region-tick-view"), ("ClusterRole", "region-tick-operate")}
+    assert not any("aggregationRule" in role for role in people.values())
+    kubectl("apply", "--dry-run=server", "-k", str(MANIFESTS / "people"))
+
+
 def test_a_drain_takes_one_replica_at_a_time(kubectl: Kubectl) -> None:
     own = objects(kubectl("kustomize", str(MANIFESTS / "namespaced")))
     budget = own["PodDisruptionBudget", "region-operator"]["spec"]

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from region_operator.cronjobs.labels import PAUSED_ANNOTATION, cronjob_name, region_key
-from region_operator.cronjobs.live import LiveCronJob
+from region_operator.cronjobs.labels import (
+    PAUSE_ANNOTATIONS,
+    PAUSED_ANNOTATION,
+    PAUSED_UNTIL_ANNOTATION,
+    cronjob_name,
+    region_key,
+)
+from region_operator.cronjobs.live import LiveCronJob, end_of_pause
 from tests.harness.examples import PARIS
 
 if TYPE_CHECKING:
@@ -78,6 +84,9 @@ def differs(edit: Callable[[dict[str, Any]], object]) -> bool:
         pytest.param(
             lambda body: body["metadata"]["annotations"].update({"region-tick.dev/paused": "true"}), id="pause"
         ),
+        pytest.param(
+            lambda body: body["metadata"]["annotations"].update({"region-tick.dev/paused-until": "x"}), id="its end"
+        ),
         pytest.param(lambda body: body["metadata"].pop("ownerReferences"), id="owner"),
         pytest.param(lambda body: body["metadata"].update(managedFields=[THEIRS]), id="another owner of our fields"),
     ],
@@ -109,6 +118,31 @@ def test_only_true_pauses() -> None:
     for value in ("true", "false", ""):
         meta = IDENTITY | {"name": cronjob_name(PARIS), "annotations": {PAUSED_ANNOTATION: value}}
         assert LiveCronJob.from_object({"metadata": meta, "spec": SPEC}).paused == (value == "true")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "left_over"),
+    [
+        ({}, False),
+        (dict.fromkeys(PAUSE_ANNOTATIONS, "true"), False),
+        ({PAUSED_ANNOTATION: "true"}, False),
+        ({PAUSED_ANNOTATION: "false"}, False),
+        ({PAUSED_UNTIL_ANNOTATION: "x"}, True),
+        ({PAUSED_ANNOTATION: "false", PAUSED_UNTIL_ANNOTATION: "x"}, True),
+    ],
+)
+def test_what_is_left_of_a_pause_that_somebody_ended(annotations: dict[str, str], left_over: bool) -> None:
+    meta = IDENTITY | {"name": cronjob_name(PARIS), "annotations": annotations}
+    assert LiveCronJob.from_object({"metadata": meta, "spec": SPEC}).pause_over is left_over
+
+
+def test_the_end_of_a_pause_is_a_patch_of_this_very_version() -> None:
+    live = LiveCronJob.from_object(CRONJOB)
+    version, *others = end_of_pause(live)
+    assert version == {"op": "add", "path": "/metadata/resourceVersion", "value": "7"}
+    removed = [operation["path"] for operation in others if operation["op"] == "remove"]
+    assert removed == [f"/metadata/annotations/{name.replace('/', '~1')}" for name in PAUSE_ANNOTATIONS]
+    assert {operation["path"] for operation in others} == set(removed)
 
 
 @pytest.mark.parametrize(

@@ -242,6 +242,18 @@ def test_paused_regions_are_counted() -> None:
     assert plan([PARIS, other], [live(PARIS, paused=True, suspended=True), live(other, name="o")]).paused == 1
 
 
+def test_a_pause_that_is_over_is_written_whatever_else_is_in_sync() -> None:
+    over = replace(live(PARIS, paused=True, suspended=True), paused=False, pause_over=True)
+    outcome = plan([PARIS], [over])
+    assert ([write.reason for write in outcome.writes], outcome.paused) == ([ChangeReason.RESUMED], 0)
+    in_sync = replace(live(PARIS), pause_over=True)
+    assert [write.reason for write in plan([PARIS], [in_sync]).writes] == [ChangeReason.UPDATED]
+    quarantined = replace(live(PARIS, suspended=True), pause_over=True)
+    assert [write.reason for write in plan([BAD], [quarantined]).writes] == [ChangeReason.UPDATED]
+    [delete] = plan([], [in_sync]).deletes
+    assert delete.replacement, "while the deletion is held"
+
+
 @pytest.mark.parametrize("row", [BAD, NO_CODE])
 def test_keep_last_lets_it_run_on(row: RegionRow | Quarantined) -> None:
     assert len(plan([row], [live(PARIS)], keep_last=True)) == 0

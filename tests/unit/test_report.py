@@ -190,6 +190,14 @@ def test_what_others_did_and_what_an_annotation_asks_for_is_said() -> None:
     ]
 
 
+def test_a_pause_that_ended_by_itself_says_when() -> None:
+    over = replace(live(4), paused_until="2026-11-30T01:00:00Z", pause_over=True)
+    [line] = report(
+        replace(DECISION, plan=Plan(writes=(write(ChangeReason.RESUMED, 4, "@daily", of=over),)), held=())
+    ).lines
+    assert line.reason == "its pause ended at 2026-11-30T01:00:00Z"
+
+
 def test_a_quota_that_is_not_ours_is_a_note() -> None:
     nothing = Decision(Plan(unchanged=3), (), allowance=10, state=GuardState())
     taken = report(nothing, problem="the ResourceQuota is not ours")

@@ -86,6 +86,13 @@ def test_a_transition_is_one_of_status_not_of_reason() -> None:
     assert (second["reason"], second["lastTransitionTime"]) == ("RegionsQuarantined", "2026-11-24T10:40:00Z")
 
 
+def test_a_pause_whose_end_cannot_be_read_is_told() -> None:
+    summary = replace(UNCHANGED, paused=1, pause_problem="paused without an end that can be read: R1")
+    found = ready(status_after_success(scheduler(), summary, now=NOW))
+    assert found["status"] == "True"
+    assert found["message"].endswith("; 1 paused by annotation; paused without an end that can be read: R1")
+
+
 def test_the_message_names_a_few_quarantined_regions_and_counts_the_rest() -> None:
     rows = [Quarantined(str(n), f"R{n}" if n else "", "bad cron") for n in range(5)]
     message = ready(

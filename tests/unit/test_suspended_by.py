@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from region_operator.cronjobs.labels import FIELD_MANAGER, PAUSED_ANNOTATION
+from region_operator.cronjobs.labels import FIELD_MANAGER, PAUSED_ANNOTATION, PAUSED_BY_ANNOTATION
 from region_operator.cronjobs.live import LiveCronJob
 from region_operator.ledger.suspended_by import suspended_by
 
@@ -45,3 +45,15 @@ def test_the_text(entries: list[Any], paused: str | None, all_suspended: bool, t
     annotations = {PAUSED_ANNOTATION: paused} if paused else {}
     body = {"metadata": meta | {"annotations": annotations}, "spec": {"schedule": "@daily", "suspend": True}}
     assert suspended_by(LiveCronJob.from_object(body), all_suspended=all_suspended) == text
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [("ana", "paused by ana"), ("", "paused by kubectl-annotate"), ("a\nb", "paused by a\\nb"), ("x" * 999, None)],
+)
+def test_who_paused_is_who_says_so(told: str, text: str | None) -> None:
+    meta = {"name": "a-0123456789ab", "uid": "u", "resourceVersion": "1", "managedFields": [OURS, PAUSE]}
+    annotations = {PAUSED_ANNOTATION: "true", PAUSED_BY_ANNOTATION: told}
+    body = {"metadata": meta | {"annotations": annotations}, "spec": {"schedule": "@daily", "suspend": True}}
+    found = suspended_by(LiveCronJob.from_object(body), all_suspended=False)
+    assert found == text if text else len(found) < 100

@@ -22,7 +22,9 @@ from region_operator.cronjobs.labels import (
     ID_ANNOTATION,
     OUR_LABELS,
     OUR_PREFIXES,
+    PAUSE_ANNOTATIONS,
     PAUSED_ANNOTATION,
+    PAUSED_UNTIL_ANNOTATION,
     SUSPENDED_BY_ANNOTATION,
     SuspendedBy,
     key_in_name,
@@ -35,6 +37,8 @@ from region_tick.contract import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_DETAILS = [name for name in PAUSE_ANNOTATIONS if name != PAUSED_ANNOTATION]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,12 @@ class LiveCronJob:
     """When the object was last changed. Changes of the status do not count."""
     terminating: bool
     paused: bool
+    paused_until: str
+    """When the pause ends, as a person wrote it; "" if nobody wrote an end."""
+    pause_over: bool
+    """Whether annotations of a pause are left that has ended: by its own end (`plan.pauses`), or because somebody took
+    the main one away. A later pause must not find the end of an earlier one.
+    """
     suspended: bool
     suspended_by: str
     """The SuspendedBy of our last write, "" if none."""
@@ -92,6 +102,7 @@ class LiveCronJob:
         variables = tick_variables(spec.job_template.spec.template)
         applied = _applied(meta.managed_fields)
         key = key_in_name(meta.name) or ""
+        paused = meta.annotations.get(PAUSED_ANNOTATION) == "true"
         return cls(
             name=meta.name,
             uid=meta.uid,
@@ -101,7 +112,9 @@ class LiveCronJob:
             created_at=meta.creation_timestamp,
             changed_at=_changed_at(meta),
             terminating=meta.deletion_timestamp is not None,
-            paused=meta.annotations.get(PAUSED_ANNOTATION) == "true",
+            paused=paused,
+            pause_over=not paused and any(name in meta.annotations for name in _DETAILS),
+            paused_until=meta.annotations.get(PAUSED_UNTIL_ANNOTATION, ""),
             suspended=bool(spec.suspend),
             suspended_by=meta.annotations.get(SUSPENDED_BY_ANNOTATION, ""),
             schedule=intern(spec.schedule),
@@ -123,6 +136,20 @@ class LiveCronJob:
     def from_object(cls, body: Mapping[str, Any]) -> Self:
         """Read an object that was decoded into dictionaries."""
         return cls.decode(encode(body))
+
+
+def end_of_pause(live: LiveCronJob) -> list[dict[str, str]]:
+    """Return the JSON patch that takes a pause's annotations away. A conflict: somebody has changed the CronJob since.
+
+    A text is added before it is removed, because a patch cannot remove what is not there.
+    """
+    paths = [f"/metadata/annotations/{name.replace('/', '~1')}" for name in PAUSE_ANNOTATIONS]
+    gone = [operation for path in paths for operation in (_add(path, ""), {"op": "remove", "path": path})]
+    return [_add("/metadata/resourceVersion", live.resource_version), *gone]
+
+
+def _add(path: str, value: str) -> dict[str, str]:
+    return {"op": "add", "path": path, "value": value}
 
 
 def _applied(entries: list[ManagedFields]) -> FieldSet | None:

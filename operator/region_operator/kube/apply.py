@@ -20,6 +20,8 @@ from kubernetes.aio.client import ApiException
 from kubernetes.aio.utils.retry import is_conflict
 
 from region_operator.cronjobs.cache import News
+from region_operator.cronjobs.labels import FIELD_MANAGER
+from region_operator.cronjobs.live import end_of_pause
 from region_operator.kube.api import CONCURRENT_REQUESTS, ERRORS, Api
 from region_operator.kube.api_errors import describe, is_overload
 from region_operator.kube.change_log import log_keys, record, who_changed
@@ -194,6 +196,8 @@ class PlanApplier:
         written: LiveCronJob | None = None
         try:
             path = f"{cronjobs_path(self._namespace)}/{write.name}"
+            if live and live.pause_over:
+                await self._api.patch(path, end_of_pause(live), manager=FIELD_MANAGER)
             written = self._cache.read(await put(self._api, path, manifest, uid=live.uid if live else None, live=body))
         finally:
             news = self._cache.end_write(write.name, written)

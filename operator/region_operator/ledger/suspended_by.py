@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from region_operator.cronjobs.labels import FIELD_MANAGER, PAUSED_ANNOTATION
+from region_operator.cronjobs.labels import FIELD_MANAGER, PAUSED_ANNOTATION, PAUSED_BY_ANNOTATION
+from region_operator.regions.row_values import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,11 +22,14 @@ def suspended_by(live: LiveCronJob, *, all_suspended: bool) -> str:
     """Return what suspended a suspended CronJob.
 
     `all_suspended` is the RegionScheduler's `spec.suspend`. The result is one of `spec.suspend`, `quarantined`,
-    `paused by MANAGER` (the annotation) and `edited by MANAGER` (somebody else set the field).
+    `paused by NAME` (the annotation's name, which nobody checks, or else the manager who wrote the pause) and
+    `edited by MANAGER` (somebody else set the field).
     """
-    entries = msgspec.json.decode(live.body)["metadata"]["managedFields"] if live.body else []
+    meta = msgspec.json.decode(live.body)["metadata"] if live.body else {}
+    entries = meta.get("managedFields", [])
     if live.paused:
-        return f"paused by {_owner(entries, 'f:metadata', 'f:annotations', f'f:{PAUSED_ANNOTATION}')}"
+        manager = _owner(entries, "f:metadata", "f:annotations", f"f:{PAUSED_ANNOTATION}")
+        return f"paused by {printable(meta.get('annotations', {}).get(PAUSED_BY_ANNOTATION, '')) or manager}"
     if all_suspended:
         return "spec.suspend"
     if live.body is None and live.applied and live.applied.below("spec", "suspend"):

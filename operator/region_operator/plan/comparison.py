@@ -32,7 +32,7 @@ def write_for(desired: Desired, live: LiveCronJob | None, render: Render) -> Wri
         return None
     manifest = render(desired, live.name)
     body = None if live.body is None else msgspec.json.decode(live.body)
-    if _in_sync(manifest, live, body):
+    if _in_sync(manifest, live, body) and not live.pause_over:
         return None
     others = () if body is None else tuple(sorted({other.manager for other in foreign_fields(manifest, body)}))
     return Write(_reason(desired, manifest, live), desired, live.name, live, changed_by=others)
@@ -52,7 +52,7 @@ def _has_digest(manifest: Manifest, live: LiveCronJob) -> bool:
 
 def _reason(desired: Desired, manifest: Manifest, live: LiveCronJob) -> ChangeReason:
     if _has_digest(manifest, live):
-        return ChangeReason.RESTORED
+        return ChangeReason.UPDATED if live.pause_over else ChangeReason.RESTORED
     suspend = manifest["spec"]["suspend"]
     if suspend and not live.suspended:
         return ChangeReason.PAUSED if live.paused else ChangeReason.SUSPENDED

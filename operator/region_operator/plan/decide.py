@@ -16,6 +16,7 @@ from region_operator.plan.changes import Guarded
 from region_operator.plan.deletion_guard import Decision, guard_stops
 from region_operator.plan.growth_guard import Room, guard_growth, without_deletions
 from region_operator.plan.guard_memory import NONE, GuardState, is_remembered
+from region_operator.plan.pauses import Pauses, end_pauses
 from region_operator.plan.plan import ticking_ids_by_code
 from region_operator.plan.planner import Planner
 from region_operator.plan.taken_over import TakeOver, explain_loss, guard_reschedules, without_creations
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 class Decided:
     """What a reconcile does. `plan` is the plan before the guards, `regions` are the active rows.
 
-    `loss` says why nothing is taken over, although it is asked for; "" if nothing is in the way.
+    `loss` says why nothing is taken over, although it is asked for; "" if nothing is in the way. `pauses` are
+    those that stand.
     """
 
     decision: Decision
@@ -45,6 +47,7 @@ class Decided:
     regions: Sequence[RegionRow | Quarantined]
     render: Render
     loss: str
+    pauses: Pauses
 
 
 class Decider:
@@ -74,7 +77,8 @@ class Decider:
         `source` is the table's qualified name. `complete` says that `rows` are all active rows. `now` has a time zone.
         """
         spec = scheduler.spec
-        current = [live for live in cronjobs if live.ours]
+        pauses = end_pauses([live for live in cronjobs if live.ours], now=now)
+        current = pauses.cronjobs
         regions = yield from self._parser.parse(rows, source=source, ticking_ids=partial(ticking_ids_by_code, current))
         render = partial(_render, scheduler, self._tick_image)
         plan = yield from self._planner.plan(
@@ -115,7 +119,7 @@ class Decider:
         created = {write.key for write in decision.plan.writes if write.creates}
         created |= {delete.successor.key for delete in decision.plan.deletes if delete.successor}
         self._known = {live.key for live in current} | created
-        return Decided(decision, plan, room, regions, render, loss)
+        return Decided(decision, plan, room, regions, render, loss, pauses)
 
     def _remember(self, scheduler: Scheduler, current: Sequence[LiveCronJob], now: datetime) -> GuardState:
         """Return what the guards remember. Whose CronJobs stand before the guards' first decision, nobody remembers."""

@@ -190,6 +190,8 @@ def _write(write: Write, quarantined: Mapping[str, str]) -> Line:
             why = quarantined.get(region.id, "")
         case ChangeReason.PAUSED:
             why = f"its CronJob's annotation {PAUSED_ANNOTATION}"
+        case ChangeReason.RESUMED if write.live and write.live.pause_over:
+            why = f"its pause ended at {printable(write.live.paused_until)}"
         case ChangeReason.RESUMED:
             why = "nothing suspends it any more"
         case ChangeReason.RESTORED:

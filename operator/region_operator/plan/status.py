@@ -74,6 +74,8 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
         message += f"; quarantined: {summary.first_reasons}"
     if summary.paused:
         message += f"; {summary.paused} paused by annotation"
+    if summary.pause_problem:
+        message += f"; {summary.pause_problem}"
     if scheduler.spec.suspend:
         reason = ReadyReason.SUSPENDED
         message = f"all {summary.active} active regions are suspended by spec.suspend"

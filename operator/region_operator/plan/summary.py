@@ -25,6 +25,8 @@ class ReconcileSummary:
     scheduled: int = 0
     """How many active rows have a CronJob that is not suspended, when the changes are made."""
     paused: int = 0
+    pause_problem: str = ""
+    """Which pauses have an end that cannot be read, in words. Empty: none has."""
     waiting: int = 0
     """How many rows wait for the code of a region whose deletion is held."""
     excess: str = ""

@@ -1,0 +1,106 @@
+"""How answers look: tables as kubectl's, JSON, YAML, and colours where a person looks on.
+
+A colour never says what the words do not. There is none if the output is no terminal, or NO_COLOR is set
+to anything (no-color.org).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+GAP = 3
+"""How many blanks stand between two columns, as in kubectl's tables."""
+
+_COLOURS = {
+    **dict.fromkeys(("failed", "missed", "failing", "quarantined", "False", "FAIL"), "red"),
+    **dict.fromkeys(("held", "late", "paused", "suspended", "skipped", "interrupted", "pending", "WARN"), "yellow"),
+    **dict.fromkeys(("succeeded", "ticking", "True", "ok"), "green"),
+    "running": "cyan",
+}
+
+
+def paint(text: str) -> str:
+    """Colour a word by what it means. The text may have blanks around it."""
+    colour = _COLOURS.get(text.strip())
+    return click.style(text, fg=colour) if colour and _in_colours() else text
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, painted: Collection[str] = ()) -> str:
+    """Return columns below their headers. The columns of the headers in `painted` are coloured."""
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    return "\n".join(
+        "".join(_pieces(line, widths, [header in painted and line is not headers for header in headers])).rstrip()
+        for line in (headers, *rows)
+    )
+
+
+def _pieces(line: Sequence[str], widths: Sequence[int], painted: Sequence[bool]) -> Iterator[str]:
+    for cell, width, is_painted in zip(line, widths, painted, strict=True):
+        yield (paint(cell) if is_painted else cell) + " " * (width - len(cell) + GAP)
+
+
+def print_data(data: object, form: str) -> None:
+    """Print as json or yaml."""
+    import json
+
+    if form == "json":
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(as_yaml(data)))
+
+
+def as_yaml(data: Any) -> Iterator[str]:
+    """Yield the lines of a value of JSON as YAML. Every text is quoted as in JSON, which YAML reads as it is."""
+    if isinstance(data, dict) and data:
+        for key, value in data.items():
+            yield from _entry(f"{_scalar(key)}:", value)
+    elif isinstance(data, list) and data:
+        for item in data:
+            first, *others = as_yaml(item)
+            yield f"- {first}"
+            yield from (f"  {line}" for line in others)
+    else:
+        yield _scalar(data)
+
+
+def _entry(head: str, value: object) -> Iterator[str]:
+    lines = list(as_yaml(value))
+    if isinstance(value, (dict, list)) and value:
+        yield head
+        yield from (f"  {line}" for line in lines)
+    else:
+        yield f"{head} {lines[0]}"
+
+
+def _scalar(value: object) -> str:
+    """Write a value of one line. What YAML takes for something else, or does not take, is written in its own way."""
+    import json
+
+    text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float):
+        return re.sub(r"^(-?\d+)e", r"\1.0e", text)
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in text)
+
+
+def gather(answers: Mapping[str, Any], *, everywhere: bool) -> Any:
+    """Return the answers by namespace as one value for JSON: the only one as it is, several as a list."""
+    if not everywhere:
+        return next(iter(answers.values()))
+    return {"kind": "List", "items": [{"namespace": namespace} | answer for namespace, answer in answers.items()]}
+
+
+def warn(text: str) -> None:
+    """Print a line on stderr."""
+    click.echo(text, err=True)
+
+
+def _in_colours() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

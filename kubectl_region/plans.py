@@ -1,0 +1,161 @@
+"""The commands `diff` and `approve`: what the operator would change, and what its guards hold back."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kubectl_region.cluster import APPROVAL_ANNOTATION, FIELD_MANAGER, SCHEDULER
+from kubectl_region.console import consoles
+from kubectl_region.errors import PluginError
+from kubectl_region.holds import Hold, holds_of
+from kubectl_region.kubectl import KubectlError
+from kubectl_region.options import output_option, with_cluster
+from kubectl_region.output import gather, print_data, table, warn
+from kubectl_region.waiting import poll
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from kubectl_region.cluster import Cluster
+
+SAME, DIFFERENT, ERROR = 0, 1, 2
+"""The exit codes of `diff`, which are those of kubectl diff."""
+ATTEMPTS = 3
+"""How often to write an approval if somebody changes the RegionScheduler in between."""
+HEARD_SECONDS = 15
+"""How long to wait until the operator has heard an approval."""
+
+
+class UntoldError(PluginError):
+    """Whether there are differences cannot be told."""
+
+    exit_code = ERROR
+
+
+@click.command()
+@output_option()
+@with_cluster
+def diff(cluster: Cluster, output: str | None) -> None:
+    """Say what the operator would change now, and change nothing.
+
+    Exit code 0: nothing; 1: something, held changes included; more than 1: it cannot be told.
+    """
+    try:
+        answers = {namespace: console.get("plan") for namespace, console in consoles(cluster)}
+    except PluginError as error:
+        raise UntoldError(error.message, error.remedy) from error
+    if output:
+        print_data(gather(answers, everywhere=cluster.everywhere), output)
+    else:
+        for namespace, answer in answers.items():
+            if cluster.everywhere:
+                click.echo(f"{namespace}:")
+            click.echo("\n".join(plan_text(answer["plan"])))
+    plans = [answer["plan"] for answer in answers.values()]
+    sys.exit(DIFFERENT if any(plan["changes"] or plan["quota"] is not None for plan in plans) else SAME)
+
+
+def plan_text(plan: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of a plan: the changes, the notes and the counts."""
+    changes = plan["changes"]
+    rows = [[line["action"], line["code"] or line["regionId"], line["schedule"], line["reason"]] for line in changes]
+    if plan["quota"] is not None:
+        rows.append(["quota", "", "", f"at most {plan['quota']} ticks at once"])
+    changed = {line["regionId"] for line in changes}
+    rows += [
+        ["quarantined", row["code"] or row["regionId"], "", row["reason"]]
+        for row in plan["quarantined"]
+        if row["regionId"] not in changed
+    ]
+    if rows:
+        yield table(["ACTION", "CODE", "SCHEDULE", "WHY"], rows)
+    yield from plan["notes"]
+    counts = [f"{count} to {action}" for action, count in Counter(line["action"] for line in changes).items()]
+    yield ", ".join([*counts, f"{plan['unchanged']} unchanged", f"{len(plan['quarantined'])} quarantined"])
+
+
+@click.command()
+@click.argument("kind", required=False)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Say what would be approved, and approve nothing.")
+@with_cluster
+def approve(cluster: Cluster, kind: str | None, yes: bool, dry_run: bool) -> None:
+    """Approve what a guard holds.
+
+    KIND is deletion, quarantine, slowdown, speedup or creation; without it, all that is held. An approval is of exactly
+    the regions that are shown: what comes later is held anew.
+    """
+    held = [(scheduler, hold) for scheduler in cluster.schedulers() for hold in holds_of(scheduler)]
+    asked = [(scheduler, hold) for scheduler, hold in held if kind in (None, hold.kind)]
+    if not asked:
+        others = ", ".join(sorted({hold.kind for _, hold in held}))
+        raise PluginError(f"no {kind or 'change'} is held" + (f"; held are: {others}" if others else ""))
+    codes = {cronjob.key: cronjob.code for cronjob in cluster.cronjobs()}
+    for scheduler, hold in asked:
+        click.echo("\n".join(hold_text(scheduler["metadata"]["namespace"], hold, codes)))
+    if dry_run:
+        return
+    if not yes:
+        click.confirm(f"Approve {'these' if len(asked) > 1 else 'this'}?", abort=True)
+    for namespace in dict.fromkeys(scheduler["metadata"]["namespace"] for scheduler, _ in asked):
+        _approve(cluster, namespace, [hold for one, hold in asked if one["metadata"]["namespace"] == namespace])
+
+
+def hold_text(namespace: str, hold: Hold, codes: Mapping[str, str]) -> Iterator[str]:
+    """Yield the lines that say what a hold holds. `codes` are the codes of region keys."""
+    yield f"{namespace}: {len(hold.regions)} {hold.kind}s held since {hold.since}, approval {hold.approval}"
+    known = sorted(codes[key] for key in hold.regions if key in codes)
+    if known:
+        yield f"  {', '.join(known)}"
+    if new := len(hold.regions) - len(known):
+        yield f"  {new} regions without a CronJob: kubectl region diff -n {namespace} names them"
+    if hold.text:
+        yield f"  {hold.text}"
+
+
+def _approve(cluster: Cluster, namespace: str, holds: Sequence[Hold]) -> None:
+    """Write the approvals of holds, and wait until the operator has heard them."""
+    approvals = [hold.approval for hold in holds]
+    for left in reversed(range(ATTEMPTS)):
+        scheduler = _scheduler(cluster, namespace)
+        value = approvals_with(scheduler, approvals)
+        version = f"--resource-version={scheduler['metadata']['resourceVersion']}"
+        words = (f"{APPROVAL_ANNOTATION}={value}", "--overwrite", version, f"--field-manager={FIELD_MANAGER}")
+        try:
+            cluster.kubectl("annotate", "regionscheduler", SCHEDULER, "-n", namespace, *words)
+            break
+        except KubectlError as error:
+            if error.reason != "Conflict" or not left:
+                raise
+    waiting = poll(lambda: _still_held(cluster, namespace, approvals), seconds=HEARD_SECONDS)
+    for hold in holds:
+        if hold.approval in waiting:
+            warn(f"{namespace}: the {hold.kind}s are approved, and the operator has not taken that up yet")
+        else:
+            click.echo(f"{namespace}: {len(hold.regions)} {hold.kind}s approved")
+    if waiting:
+        raise PluginError(
+            f"{namespace}: still held after {HEARD_SECONDS} s", "see whether the operator runs: kubectl region doctor"
+        )
+
+
+def approvals_with(scheduler: Mapping[str, Any], approvals: Sequence[str]) -> str:
+    """Return the annotation's new value: the approvals, and those that it has of holds that stand."""
+    standing = {hold.approval for hold in holds_of(scheduler)}
+    before = scheduler["metadata"].get("annotations", {}).get(APPROVAL_ANNOTATION, "").split(",")
+    kept = [approval for approval in map(str.strip, before) if approval in standing]
+    return ",".join(dict.fromkeys([*kept, *approvals]))
+
+
+def _still_held(cluster: Cluster, namespace: str, approvals: Sequence[str]) -> set[str]:
+    """Return the approvals whose hold stands."""
+    return {hold.approval for hold in holds_of(_scheduler(cluster, namespace))} & set(approvals)
+
+
+def _scheduler(cluster: Cluster, namespace: str) -> dict[str, Any]:
+    scheduler: dict[str, Any] = cluster.kubectl.json("get", "regionscheduler", SCHEDULER, "-n", namespace)
+    return scheduler

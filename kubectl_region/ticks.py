@@ -1,0 +1,132 @@
+"""The commands `runs` and `why`: what became of a region's ticks, in the words of the console."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kubectl_region.console import Console, find_region
+from kubectl_region.errors import NotFoundError, PluginError
+from kubectl_region.moments import format_time, now_of, parse_past
+from kubectl_region.options import output_option, with_cluster
+from kubectl_region.output import gather, paint, print_data, warn
+from kubectl_region.tick_text import tick_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kubectl_region.cluster import Cluster
+
+PAGE = 500
+"""How many ticks the console gives at once."""
+WELL = ("succeeded", "running")
+"""The states that nobody asks about."""
+
+
+@click.command()
+@click.argument("code")
+@click.option("--since", help="Only ticks since then: a time, or a duration such as 24h.")
+@click.option("--state", help="Only ticks in these states, e.g. missed,failed.")
+@click.option("--reason", help="Only ticks with this reason, e.g. capacity.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many ticks.")
+@output_option("wide")
+@with_cluster
+def runs(
+    cluster: Cluster,
+    code: str,
+    since: str | None,
+    state: str | None,
+    reason: str | None,
+    limit: int,
+    output: str | None,
+) -> None:
+    """List the ticks of a region, the newest first."""
+    start = format_time(moment(since)) if since else None
+    query = {"since": start, "state": state, "reason": reason}
+    answers = find_region(cluster, code, "ticks", limit=min(limit, PAGE), **query)
+    for namespace, answer in answers.items():
+        while (left := limit - len(answer["items"])) > 0 and answer["next"]:
+            asked = query | {"limit": min(left, PAGE), "before": answer["next"]}
+            more = Console(cluster, namespace).get("regions", code, "ticks", **asked)
+            answer["items"] += more["items"]
+            answer["next"] = more["next"]
+    if output in ("json", "yaml"):
+        print_data(gather(answers, everywhere=cluster.everywhere), output)
+        return
+    for namespace, answer in answers.items():
+        if cluster.everywhere:
+            click.echo(f"{namespace}:")
+        if answer["items"]:
+            click.echo(tick_table(answer["items"], now_of(answer), wide=output == "wide"))
+        else:
+            warn("No ticks found")
+        if answer["next"]:
+            warn(f"There are older ticks: --limit shows more than {limit}")
+
+
+@click.command()
+@click.argument("code")
+@click.argument("tick", required=False)
+@click.option("--manual", help="The uid of a manual run's Job.")
+@output_option()
+@with_cluster
+def why(cluster: Cluster, code: str, tick: str | None, manual: str | None, output: str | None) -> None:
+    """Say why a tick became what it is, step by step.
+
+    TICK is a time (2026-11-30T01:05:00Z, or 01:05 for the last one of that time of day, in UTC). Without it: the last
+    tick that did not succeed, or else the last tick.
+    """
+    regions = find_region(cluster, code)
+    answers = {}
+    for namespace, region in regions.items():
+        at, uid = (format_time(moment(tick)), manual) if tick else _telling(region)
+        answers[namespace] = Console(cluster, namespace).get("regions", code, "ticks", at, manual=uid)
+    if output:
+        print_data(gather(answers, everywhere=cluster.everywhere), output)
+        return
+    for namespace, answer in answers.items():
+        click.echo("\n".join(why_text(answer, regions[namespace])))
+
+
+def _telling(region: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the tick that a person means who names none, and its uid if it is a manual run."""
+    ticks = region["ticks"]
+    if not ticks:
+        text = f"region {region['code']} has no ticks on record"
+        raise NotFoundError(f"{text}: {region['why']}" if region["why"] else text, region["remedy"] or "")
+    tick = next((tick for tick in ticks if tick["state"] not in WELL), ticks[0])
+    return tick["tickAt"], tick["manualUid"] or None
+
+
+def why_text(tick: Mapping[str, Any], region: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines that explain a tick, and what is wrong with its region."""
+    reason = f" ({tick['reason']})" if tick["reason"] else ""
+    yield f"{tick['code']} {tick['tickAt']}: {paint(tick['state'])}{reason}, attempt {tick['attempt']}"
+    yield f"  {tick['summary']}"
+    if tick["remedy"]:
+        yield f"  what to do: {tick['remedy']}"
+    yield ""
+    for step in tick["chain"]:
+        mark = "  " if step["ok"] else "! "
+        yield f"{mark}{step['at'] or '-':<21} {step['source']:<9} {step['text']}"
+    if tick["errorMessage"]:
+        yield ""
+        yield f"{tick['errorClass'] or 'error'}: {tick['errorMessage']}"
+    if tick["logs"]:
+        yield ""
+        yield f"logs: {tick['logs']}"
+    if region["why"]:
+        yield ""
+        yield f"the region is {region['state']} now: {region['why']}"
+        if region["remedy"]:
+            yield f"  what to do: {region['remedy']}"
+
+
+def moment(text: str) -> datetime:
+    """Read a moment of the past. Raises PluginError."""
+    try:
+        return parse_past(text, now=datetime.now(UTC))
+    except ValueError as error:
+        raise PluginError(str(error)) from None

@@ -1,0 +1,72 @@
+"""Runs `kubectl region` as a person does: the real kubectl finds the real plugin on PATH."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from tests.harness.kubectl import kubectl_binary
+from tests.harness.operator_process import CHECKOUT
+from tests.harness.waiting import eventually
+
+if TYPE_CHECKING:
+    from tests.harness.kubectl import Kubectl
+
+TIMEOUT_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """The plugin with somebody's kubeconfig, whose context has the test's namespace."""
+
+    kubeconfig: Path
+
+    def __call__(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command, and return what became of it."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return subprocess.run(
+            [kubectl_binary(), "region", *arguments],
+            env=os.environ | {"KUBECONFIG": str(self.kubeconfig), "PATH": path},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+
+    def succeeds(self, *arguments: str, stdin: str = "") -> str:
+        """Run a command that must succeed, and return its output."""
+        done = self(*arguments, stdin=stdin)
+        assert done.returncode == 0, f"kubectl region {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+
+def plugin_of(kubectl: Kubectl, folder: Path, *, user: dict[str, object] | None = None) -> Plugin:
+    """Return the plugin of the cluster's administrator, or of another user of a kubeconfig."""
+    content = yaml.safe_load(kubectl.kubeconfig.read_text())
+    content["contexts"][0]["context"]["namespace"] = kubectl.namespace
+    if user is not None:
+        content["users"][0]["user"] = user
+    path = folder / f"kubeconfig-{len(list(folder.iterdir()))}"
+    path.write_text(yaml.safe_dump(content))
+    return Plugin(path)
+
+
+def person(kubectl: Kubectl, folder: Path, name: str, *roles: str) -> Plugin:
+    """Return the plugin of a person who has the ClusterRoles in the test's namespace, when the roles are in force."""
+    kubectl("apply", "-k", str(CHECKOUT / "manifests/people"))
+    kubectl("create", "serviceaccount", name)
+    user = f"system:serviceaccount:{kubectl.namespace}:{name}"
+    for role in roles:
+        kubectl("create", "rolebinding", f"{name}-{role}", f"--clusterrole={role}", f"--user={user}")
+    plugin = plugin_of(kubectl, folder, user={"token": kubectl("create", "token", name).strip()})
+    if roles:
+        can = ("auth", "can-i", "list", "cronjobs", f"--as={user}")
+        eventually(lambda: kubectl(*can).strip() == "yes", what="the roles are in force")
+    return plugin

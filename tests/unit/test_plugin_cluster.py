@@ -1,0 +1,43 @@
+"""kubectl_region/cluster.py: a CronJob as the plugin reads it, and how many of them one call names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kubectl_region.cluster import NAMES_AT_ONCE, CronJob, by_namespace
+
+
+def cronjob(name: str = "fr-75-0123456789ab", *, namespace: str = "ns", **annotations: str) -> CronJob:
+    texts = {f"region-tick.dev/{key.replace('_', '-')}": text for key, text in annotations.items()}
+    meta: dict[str, Any] = {"name": name, "namespace": namespace, "annotations": texts}
+    return CronJob.from_object({"metadata": meta, "spec": {"suspend": True}})
+
+
+@pytest.mark.parametrize(
+    ("annotations", "paused", "text"),
+    [
+        ({"code": "FR-75"}, False, "paused by nobody knows whom"),
+        ({"paused": "true"}, True, "paused by nobody knows whom"),
+        ({"paused": "false", "paused_by": "ana"}, False, "paused by ana"),
+        (
+            {"paused": "true", "paused_by": "ana", "paused_since": "S", "paused_until": "U", "paused_reason": "why"},
+            True,
+            "paused by ana since S until U: why",
+        ),
+    ],
+)
+def test_a_pause(annotations: dict[str, str], paused: bool, text: str) -> None:
+    found = cronjob(**annotations)
+    assert (found.paused, found.pause) == (paused, text)
+
+
+def test_without_its_annotation_a_cronjob_has_its_name_for_a_code() -> None:
+    assert (cronjob().code, cronjob(code="FR-75").code) == ("fr-75-0123456789ab", "FR-75")
+
+
+def test_one_call_names_some_of_one_namespace() -> None:
+    many = [cronjob(f"a-{number:012}", namespace="a") for number in range(NAMES_AT_ONCE + 1)]
+    calls = list(by_namespace([*many, cronjob(namespace="b")]))
+    assert [(namespace, len(names)) for namespace, names in calls] == [("a", NAMES_AT_ONCE), ("a", 1), ("b", 1)]

@@ -1,0 +1,70 @@
+"""kubectl_region/kubectl.py: what a command gets of kubectl, and what it says if kubectl fails."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kubectl_region.errors import PluginError
+from kubectl_region.kubectl import Kubectl, KubectlError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a program of the test's on PATH as kubectl: faults that no real one has at a test's wish."""
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.defpath}")
+
+    def write(text: str) -> None:
+        path = tmp_path / "kubectl"
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    return write
+
+
+def test_the_flags_come_last(script: Callable[[str], None]) -> None:
+    script('echo "$@"')
+    assert Kubectl(("--context=x",))("get", "pods") == "get pods --context=x\n"
+
+
+def test_a_refusal_has_its_reason(script: Callable[[str], None]) -> None:
+    script("echo 'Error from server (Forbidden): pods is forbidden' >&2; exit 1")
+    with pytest.raises(KubectlError) as caught:
+        Kubectl()("get", "pods")
+    assert (caught.value.reason, caught.value.message) == ("Forbidden", "pods is forbidden")
+
+
+def test_a_failure_without_a_reason(script: Callable[[str], None]) -> None:
+    script("echo 'error: context \"x\" does not exist' >&2; exit 1")
+    with pytest.raises(KubectlError) as caught:
+        Kubectl()("get", "pods")
+    assert (caught.value.reason, caught.value.message) == ("", 'context "x" does not exist')
+
+
+def test_a_failure_without_a_word(script: Callable[[str], None]) -> None:
+    script("exit 3")
+    with pytest.raises(KubectlError, match="kubectl ended with exit code 3"):
+        Kubectl()("get", "pods")
+
+
+def test_kubectl_that_hangs_is_given_up(script: Callable[[str], None]) -> None:
+    script("exec sleep 60")
+    with pytest.raises(PluginError, match=r"no answer within 0\.2 s: kubectl get pods") as caught:
+        Kubectl(limit_seconds=0.2)("get", "pods")
+    assert "--request-timeout" in caught.value.remedy
+
+
+def test_no_kubectl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PluginError, match="kubectl is not on your PATH"):
+        Kubectl()("get", "pods")
+
+
+def test_what_the_user_ends_has_no_limit() -> None:
+    assert Kubectl(("--request-timeout=30s", "--context=x"), 40).without_limit == Kubectl(("--context=x",))

@@ -1,0 +1,115 @@
+"""kubectl_region/plans.py: `diff` with the real kubectl and its exit codes, and what `approve` writes."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kubectl_region.holds import Hold, holds_of
+from kubectl_region.plans import approvals_with, hold_text
+from tests.unit.plugin import ConsoleServer, console_server, status
+from tests.unit.plugin_answers import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CHANGE = {
+    "action": "create",
+    "regionId": "9",
+    "code": "FR-75",
+    "cronjob": "fr-75-0123456789ab",
+    "schedule": "5 * * * *",
+    "reason": "an active row without a CronJob",
+}
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[ConsoleServer]:
+    with console_server(tmp_path) as server:
+        yield server
+
+
+def test_a_difference(console: ConsoleServer) -> None:
+    console.answer("plan", plan(CHANGE, CHANGE | {"action": "hold", "code": "FR-69", "regionId": "8"}, quota=6))
+    done = console.run("diff")
+    assert done.exit_code == 1
+    assert done.stdout.splitlines() == [
+        "ACTION        CODE    SCHEDULE    WHY",
+        "create        FR-75   5 * * * *   an active row without a CronJob",
+        "hold          FR-69   5 * * * *   an active row without a CronJob",
+        "quota                             at most 6 ticks at once",
+        "quarantined   BAD                 day of week 7",
+        "deletions would be held",
+        "1 to create, 1 to hold, 48 unchanged, 1 quarantined",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (plan(), 0),
+        (plan(CHANGE), 1),
+        (plan(quota=6), 1),
+        (status(HTTPStatus.NOT_FOUND, "NotFound", 'services "region-tick-console" not found'), 2),
+    ],
+    ids=["none", "a change", "the quota", "it cannot be told"],
+)
+@pytest.mark.parametrize("form", [[], ["-o", "json"]], ids=["text", "json"])
+def test_the_exit_codes_are_those_of_kubectl_diff(
+    console: ConsoleServer, answer: Any, code: int, form: list[str]
+) -> None:
+    console.answer("plan", answer)
+    assert console.run("diff", *form).exit_code == code
+
+
+def scheduler(approval: str = "") -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "default",
+            "namespace": "region-tick",
+            "annotations": {"region-tick.dev/approve-deletions": approval} if approval else {},
+        },
+        "status": {
+            "heldDeletions": {"since": "2026-11-30T00:00:00Z", "approval": "aaa", "regions": "k1 k2"},
+            "heldCreations": {"since": "2026-11-30T00:10:00Z", "approval": "bbb", "regions": "k3"},
+            "conditions": [{"type": "DeletionsHeld", "message": "deletions held: A, B; if they are to go: ..."}],
+        },
+    }
+
+
+def test_what_is_held() -> None:
+    deletion, creation = holds_of(scheduler())
+    assert deletion == Hold(
+        kind="deletion",
+        since="2026-11-30T00:00:00Z",
+        approval="aaa",
+        regions=("k1", "k2"),
+        text="deletions held: A, B; if they are to go: ...",
+    )
+    assert (creation.kind, creation.text) == ("creation", "")
+    assert holds_of({"metadata": {}}) == []
+
+
+def test_a_hold_is_shown_with_its_regions() -> None:
+    deletion, creation = holds_of(scheduler())
+    assert list(hold_text("ns", deletion, {"k1": "B", "k2": "A"})) == [
+        "ns: 2 deletions held since 2026-11-30T00:00:00Z, approval aaa",
+        "  A, B",
+        "  deletions held: A, B; if they are to go: ...",
+    ]
+    assert list(hold_text("ns", creation, {})) == [
+        "ns: 1 creations held since 2026-11-30T00:10:00Z, approval bbb",
+        "  1 regions without a CronJob: kubectl region diff -n ns names them",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("", "aaa"), ("bbb", "bbb,aaa"), ("aaa", "aaa"), ("old, bbb ,older", "bbb,aaa")],
+    ids=["nothing", "of another hold", "the same", "of holds that are past"],
+)
+def test_approvals_of_other_holds_stay(before: str, after: str) -> None:
+    assert approvals_with(scheduler(before), ["aaa"]) == after
