@@ -18,7 +18,7 @@ from tests.harness.kubectl import kubectl_binary
 from tests.harness.long import rounds
 from tests.harness.regions import add_regions
 from tests.harness.waiting import eventually
-from tests.node.installation import NAMESPACE, use_handler
+from tests.node.installation import MANIFESTS, NAMESPACE, pod_url, use_handler
 from tests.node.test_cap import lifetimes, most_at_once
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from devcluster.local import LocalCluster
     from tests.harness.kubectl import Kubectl
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
@@ -37,6 +38,20 @@ SLOTS = 4
 PROGRESS = re.compile(r"(\d+) of (\d+): (\d+) succeeded, (\d+) failed, (\d+) running, (\d+) left")
 
 
+@pytest.fixture
+def console(node: LocalCluster, running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]) -> Iterator[None]:
+    """The console, which knows the ticks."""
+    url = f"--from-literal=DATABASE_URL={pod_url(database, node)}"
+    create = ("create", "secret", "generic", "region-tick-console", url)
+    running("apply", "-f", "-", stdin=running(*create, "--dry-run=client", "--output=yaml"))
+    running("apply", "-f", str(MANIFESTS / "console"))
+    running("rollout", "status", "deployment/region-tick-console", "--timeout=110s")
+    yield
+    running("delete", "-f", str(MANIFESTS / "console"))
+    running("delete", "secret", "region-tick-console")
+
+
+@pytest.mark.usefixtures("console")
 def test_missed_ticks_are_run_again_each_once_although_the_backfill_is_interrupted(
     running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]
 ) -> None:
@@ -45,17 +60,17 @@ def test_missed_ticks_are_run_again_each_once_although_the_backfill_is_interrupt
     eventually(lambda: len(running.cronjobs()) == REGIONS, what="CronJobs")
     eventually(lambda: all(is_ours(item) for item in running.cronjobs().values()), what="they have the handler")
     miss(database)
-    with begun(running, database) as first:
+    with begun(running) as first:
         eventually(lambda: len(done(database)) >= TICKS // 4, what="a part is done", seconds=300)
         first.send_signal(signal.SIGINT)
         told, _ = first.communicate(timeout=60)
     assert first.returncode == 130, told
     assert len(done(database)) < TICKS
-    with begun(running, database) as second:
+    with begun(running) as second:
         told_then, _ = second.communicate(timeout=600)
     assert second.returncode == 0, told_then
     rows = database.execute("SELECT state, reason, attempt, rerun_by FROM region_tick.job_run").fetchall()
-    assert rows == [("succeeded", "ok", 1, "the test")] * TICKS
+    assert rows == [("succeeded", "ok", 1, "the test: an outage")] * TICKS
     effects = database.execute("SELECT count(*), count(DISTINCT (region, tick_at)) FROM public.effects").fetchone()
     assert effects == (TICKS, TICKS)
     assert database.execute("SELECT FROM region_tick.region_cursor").rowcount == 0
@@ -92,14 +107,13 @@ def done(database: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[Any, ...]]
 
 
 @contextmanager
-def begun(kubectl: Kubectl, database: psycopg.Connection[tuple[Any, ...]]) -> Iterator[subprocess.Popen[str]]:
-    """Begin a backfill of all regions in a process of its own."""
-    info = database.info
-    url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
-    command = [sys.executable, "-m", "tests.node.backfill_process", str(kubectl.kubeconfig), NAMESPACE, url, str(SLOTS)]
+def begun(kubectl: Kubectl) -> Iterator[subprocess.Popen[str]]:
+    """Begin a backfill of all regions, as a person does."""
+    flags = ("--from", "5h", "--max-parallel", str(SLOTS), "--yes", "--by", "the test", "--reason", "an outage")
+    where = ("--namespace", NAMESPACE, "--kubeconfig", str(kubectl.kubeconfig))
     path = os.pathsep.join([str(Path(kubectl_binary()).parent), os.environ.get("PATH", os.defpath)])
     with subprocess.Popen(
-        [*command, *CODES],
+        [sys.executable, "-m", "kubectl_region", "backfill", *CODES, *flags, *where],
         env=os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
