@@ -254,6 +254,17 @@ async def test_what_is_not_there(browser: Browser) -> None:
     assert "FR/75" in (await get(browser, f"regions/{quote('FR/75', safe='')}", status=404))["message"]
 
 
+async def test_an_error_is_in_the_body_alone_for_whom_asks_so(browser: Browser) -> None:
+    """kubectl get --raw drops the body of an answer that has the status of an error."""
+    for path, query, reason in (
+        ("regions/R9", {}, "NotFound"),
+        ("nothing", {}, "NotFound"),
+        ("regions", {"page": "0"}, "BadParameter"),
+    ):
+        error = await get(browser, path, {"errors": "body", **query})
+        assert (error["kind"], error["reason"]) == ("Error", reason)
+
+
 async def test_every_answer_is_closed_to_foreign_scripts_and_kept_by_nobody(browser: Browser) -> None:
     for path in ("", "regions", "regions/R00001", "nothing", "regions?page=0", "healthz", "metrics"):
         async with browser.get(f"/{path}") as answer:
