@@ -117,5 +117,6 @@ def test_the_console_says_what_kubectl_and_plan_say_with_rights_to_read_alone(
         console.json(path)
     assert [line for line in console.lines if line["level"] in ("WARNING", "ERROR")] == []
     user = f"system:serviceaccount:{kubectl.namespace}:{CONSOLE}"
-    assert list(asked(control_plane.audit_log, user, since=0)) == []  # the log has writes alone
+    written = {right.resource for _, right in asked(control_plane.audit_log, user, since=0)}  # the log has writes alone
+    assert written <= {"selfsubjectaccessreviews.authorization.k8s.io"}  # of the fixture
     assert {right.verb for right in granted(json.loads(rbac(CONSOLE_RBAC))[1]["rules"])} == {"get", "list"}
