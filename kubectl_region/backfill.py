@@ -8,15 +8,17 @@ a tick is what the ledger says, and not the Job.
 from __future__ import annotations
 
 import json
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kubectl_region.backfill_plan import Outcome, Rerun, next_reruns, tally
-from kubectl_region.errors import NotFoundError
+from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.kubectl import KubectlError
 from kubectl_region.moments import format_time
+from kubectl_region.output import warn
 from kubectl_region.rerun_job import Seen, make_job, read_job
 from region_tick.contract import TICK_AT_LABEL, State
 
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from kubectl_region.kubectl import Kubectl
 
 POLL_SECONDS = 1.0
+MOST_FAILURES = 10
+"""After so many failures of the cluster or the console in a row a backfill gives up: some three minutes."""
+LONGEST_PAUSE_SECONDS = 30.0
+_PASSING = ("", "InternalError", "ServiceUnavailable", "Timeout", "ServerTimeout", "TooManyRequests")
 TELL_SECONDS = 5.0
 """How often the progress is printed at most, except for its last line."""
 
@@ -48,21 +54,34 @@ class Backfill:
         Return whether all of them succeeded. Raises PluginError. A KeyboardInterrupt leaves the Jobs as they are.
         """
         waiting = {rerun.job: rerun for rerun in plan if rerun.job not in self._running}
-        total = len(waiting) + len(self._running)
+        total, failures = len(waiting) + len(self._running), 0
         while waiting or self._running:
-            jobs = self._jobs()
-            self._settle(jobs)
-            for name in [name for name in waiting if name in jobs and jobs[name].active]:
-                self._running[name] = waiting.pop(name)
-            active = [job for job in jobs.values() if job.active]
-            busy = {job.cronjob for job in active} | {rerun.cronjob for rerun in self._running.values()}
-            for rerun in next_reruns(list(waiting.values()), busy=busy, free=self._limit - len(active)):
-                self._start(rerun, exists=rerun.job in jobs)
-                self._running[rerun.job] = waiting.pop(rerun.job)
-            self._tell(total, last=not waiting and not self._running)
+            try:
+                self._step(waiting)
+            except PluginError as error:
+                failures += 1
+                if failures > MOST_FAILURES or not _may_pass(error):
+                    raise
+                pause = min(2.0**failures, LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
+                warn(f"not now, trying again in {pause:.0f} s: {error.message}")
+            else:
+                failures, pause = 0, POLL_SECONDS
+                self._tell(total, last=not waiting and not self._running)
             if waiting or self._running:
-                time.sleep(POLL_SECONDS)
+                time.sleep(pause)
         return all(outcome is Outcome.SUCCEEDED for outcome in self._outcomes.values())
+
+    def _step(self, waiting: dict[str, Rerun]) -> None:
+        """Note which reruns have ended, and begin the next ones. Raises PluginError; then the same step can go on."""
+        jobs = self._jobs()
+        self._settle(jobs)
+        for name in [name for name in waiting if name in jobs and jobs[name].active]:
+            self._running[name] = waiting.pop(name)
+        active = [job for job in jobs.values() if job.active]
+        busy = {job.cronjob for job in active} | {rerun.cronjob for rerun in self._running.values()}
+        for rerun in next_reruns(list(waiting.values()), busy=busy, free=self._limit - len(active)):
+            self._start(rerun, exists=rerun.job in jobs)
+            self._running[rerun.job] = waiting.pop(rerun.job)
 
     def adopt(self, codes: Collection[str]) -> int:
         """Take over the reruns of `codes` that are under way, as an earlier backfill left them; return how many."""
@@ -79,8 +98,9 @@ class Backfill:
     def _settle(self, jobs: dict[str, Seen]) -> None:
         """Note what became of the reruns whose Jobs have ended or are gone."""
         for name in [name for name in self._running if name not in jobs or not jobs[name].active]:
-            rerun = self._running.pop(name)
+            rerun = self._running[name]
             tick = self._tick(rerun)
+            del self._running[name]
             succeeded = tick.get("state") == State.SUCCEEDED
             self._outcomes[name] = Outcome.SUCCEEDED if succeeded else Outcome.FAILED
             if not succeeded:
@@ -114,3 +134,8 @@ class Backfill:
         if line != self._told and (last or now >= self._tell_at):
             self._told, self._tell_at = line, now + TELL_SECONDS
             click.echo(line)
+
+
+def _may_pass(error: PluginError) -> bool:
+    """Whether an error may pass by itself: the API server gave no reason, or one of being busy."""
+    return not isinstance(error, KubectlError) or error.reason in _PASSING
