@@ -1,13 +1,14 @@
 """Measures how much processor time the plugin takes to start, compared with a bare interpreter.
 
-A plugin is started for each look at the cluster. Three programs run in turn, in one run:
+A plugin is started for each look at the cluster. Four programs run in turn, in one run:
 
 - a bare interpreter.
+- the floor: an interpreter that imports click. No plugin with click could be faster.
 - `kubectl-region --help`, which imports no command.
 - `kubectl-region version --client`, which imports a command and asks nobody.
 
-Times depend on the machine, so the benchmark judges a ratio of processor times: the median of each may be LIMIT times
-the bare interpreter's at most. `--imports` prints what the plugin imports, the most expensive first.
+Times depend on the machine, so the benchmark judges a ratio of processor times: the median of the plugin's may be LIMIT
+times the floor's at most. `--imports` prints what the plugin imports beyond click's modules, the most expensive first.
 
     .venv/bin/python -m benchmarks.plugin_start [--imports]
 """
@@ -20,13 +21,17 @@ import statistics
 import subprocess
 import sys
 
-LIMIT = 3.0
+LIMIT = 1.5
 ROUNDS = 40
-BARE = ("-c", "pass")
+BARE, FLOOR, HELP, VERSION = (
+    *("a bare interpreter", "import click"),
+    *("kubectl-region --help", "kubectl-region version --client"),
+)
 PROGRAMS = {
-    "a bare interpreter": BARE,
-    "kubectl-region --help": ("-m", "kubectl_region", "--help"),
-    "kubectl-region version --client": ("-m", "kubectl_region", "version", "--client"),
+    BARE: ("-c", "pass"),
+    FLOOR: ("-c", "import click"),
+    HELP: ("-m", "kubectl_region", "--help"),
+    VERSION: ("-m", "kubectl_region", "version", "--client"),
 }
 
 
@@ -36,12 +41,11 @@ def main() -> int:
         show_imports()
         return 0
     medians = measure()
-    bare = medians["a bare interpreter"]
-    print(f"{'MEDIAN OF PROCESSOR TIME':34} {'SECONDS':>8} {'RATIO':>6}")
+    print(f"{'MEDIAN OF PROCESSOR TIME':34} {'SECONDS':>8} {'TO BARE':>8} {'TO FLOOR':>8}")
     for name, median in medians.items():
-        print(f"{name:34} {median:8.4f} {median / bare:6.2f}")
-    print(f"{'at most':34} {'':8} {LIMIT:6.2f}")
-    return 0 if max(medians.values()) <= LIMIT * bare else 1
+        print(f"{name:34} {median:8.4f} {median / medians[BARE]:8.2f} {median / medians[FLOOR]:8.2f}")
+    print(f"{'at most':34} {'':8} {'':8} {LIMIT:8.2f}")
+    return 0 if max(medians.values()) <= LIMIT * medians[FLOOR] else 1
 
 
 def measure() -> dict[str, float]:
@@ -62,8 +66,8 @@ def cpu_seconds(arguments: tuple[str, ...]) -> float:
 
 
 def show_imports() -> None:
-    """Print the time of each import of `version --client` that a bare interpreter does not have."""
-    times = [_import_times(PROGRAMS[name]) for name in ("kubectl-region version --client", "a bare interpreter")]
+    """Print the time of each import of `version --client` that `import click` does not have."""
+    times = [_import_times(PROGRAMS[name]) for name in (VERSION, FLOOR)]
     ours = {name: microseconds for name, microseconds in times[0].items() if name not in times[1]}
     for name, microseconds in sorted(ours.items(), key=lambda item: -item[1]):
         print(f"{microseconds:6} us  {name}")

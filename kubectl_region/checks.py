@@ -88,7 +88,7 @@ def check_rights(cluster: Cluster, namespace: str) -> Iterator[Check]:
         missing = [str(right) for right in missing_rights(cluster, namespace, rights)]
         if missing:
             bind = f"kubectl create rolebinding {role} --clusterrole={role} --user=YOU -n {namespace}"
-            remedy = f"have an administrator run: kubectl apply -k manifests/people; {bind}"
+            remedy = f"have an administrator run: kubectl apply -f manifests/people; {bind}"
             yield Check(name, result, f"you may not {', '.join(missing)}", remedy)
         else:
             yield Check(name, Result.OK, f"you may {', '.join(map(str, rights))}")

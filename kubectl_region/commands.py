@@ -35,6 +35,8 @@ COMMANDS = {
     "pause": Place("pauses:pause", "Stop regions until they are resumed."),
     "resume": Place("pauses:resume", "Let paused regions tick again."),
     "trigger": Place("jobs:trigger", "Run a region now, once, by hand."),
+    "rerun": Place("rerun:rerun", "Run one tick again that did not succeed, and wait until it is done."),
+    "backfill": Place("rerun:backfill", "Run all ticks of a time again that did not succeed, and wait for them."),
     "forecast": Place("forecasts:forecast", "Say whether the ticks of the next 24 hours fit."),
     "doctor": Place("doctor:doctor", "Check what the operator, the console and you need."),
     "completion": Place("completion:completion", "Print the program that completes words in your shell."),

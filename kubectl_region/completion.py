@@ -16,17 +16,25 @@ from kubectl_region.cluster import Cluster
 from kubectl_region.commands import COMMANDS, load
 from kubectl_region.console import Console
 from kubectl_region.errors import PluginError
+from kubectl_region.holds import KINDS
 from kubectl_region.kubectl import Kubectl
+from region_tick.contract import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 NO_FILES = ":4"
 LIMIT_SECONDS = 5
-VALUES = {
-    "--state": ("ticking", "paused", "suspended", "quarantined", "held", "pending"),
-    "KIND": ("deletion", "quarantine", "slowdown", "speedup", "creation"),
+STATES = {
+    "list": (
+        *("ticking", "paused", "suspended", "quarantined", "held", "pending", "inactive"),
+        "failing",
+        "missed",
+        "late",
+    ),
+    "runs": tuple(State),
 }
+"""What --state may name: of regions, and of ticks."""
 PROGRAM = "kubectl_complete-region"
 SCRIPT = f"""\
 #!/bin/sh
@@ -73,14 +81,15 @@ def _complete(before: Sequence[str], last: str) -> Iterator[tuple[str, str]]:
     options = {text: param for param in command.params if isinstance(param, click.Option) for text in param.opts}
     asked = options.get(before[-1])
     if asked and not asked.is_flag:
-        choices = asked.type.choices if isinstance(asked.type, click.Choice) else VALUES.get(before[-1], ())
+        states = STATES.get(name, ()) if before[-1] == "--state" else ()
+        choices = asked.type.choices if isinstance(asked.type, click.Choice) else states
         yield from ((str(choice), "") for choice in choices)
     elif last.startswith("-"):
         yield from ((text, param.help or "") for text, param in options.items() if text.startswith("--"))
     else:
         argument = next((param for param in command.params if isinstance(param, click.Argument)), None)
         if argument and argument.name == "kind":
-            yield from ((kind, "") for kind in VALUES["KIND"])
+            yield from ((kind, "") for kind in KINDS)
         elif argument and (argument.nargs == -1 or not _has_positional(before[before.index(name) + 1 :], options)):
             yield from _codes(cluster_of(before), last)
 

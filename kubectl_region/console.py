@@ -75,7 +75,7 @@ class Console:
         if error.reason == "Forbidden":
             return ConsoleAwayError(
                 f"you may not ask the console {where}: {error.message}",
-                f"have an administrator give you the ClusterRole region-tick-view {where} (kubectl apply -k"
+                f"have an administrator give you the ClusterRole region-tick-view {where} (kubectl apply -f"
                 " manifests/people), which has `get` on services/proxy"
                 f" {PROXIED}; then: kubectl create rolebinding region-tick-view --clusterrole=region-tick-view"
                 f" --user=YOU -n {self._namespace}",
@@ -84,7 +84,7 @@ class Console:
         if away or error.reason == "ServiceUnavailable":
             return ConsoleAwayError(
                 f"no console answers {where}: {error.message}",
-                "if it is not installed, kubectl apply -k manifests/console; if it is, look at its pods: kubectl get"
+                "if it is not installed, kubectl apply -f manifests/console; if it is, look at its pods: kubectl get"
                 f" pods -n {self._namespace} -l app.kubernetes.io/component=console; if it is elsewhere, name its"
                 " namespace by -n",
             )

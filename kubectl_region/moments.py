@@ -61,6 +61,12 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def brief(text: str | None) -> str:
+    """Write a time of an answer in whole seconds; "-" for no time."""
+    moment = read_time(text)
+    return format_time(moment) if moment else "-"
+
+
 def read_time(text: str | None) -> datetime | None:
     """Read a time of the console's JSON or of an object."""
     return datetime.fromisoformat(text) if text else None

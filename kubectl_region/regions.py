@@ -22,13 +22,17 @@ NONE_FOUND = "No regions found"
 
 
 @click.command("list")
-@click.option("--state", help="Only in these states: ticking, paused, suspended, quarantined, held, pending.")
+@click.option("--state", help="Only in these states or with these troubles, e.g. paused,failing,late.")
 @click.option("--code", help="Only codes that begin so, or that match a glob such as 'FR-*'.")
-@click.option("--sort", help="The console's sort key, e.g. code.")
+@click.option("--sort", help="By code, name, state, next, lastSuccess, late or trouble.")
 @output_option("wide", "name")
 @with_cluster
 def list_regions(cluster: Cluster, state: str | None, code: str | None, sort: str | None, output: str | None) -> None:
-    """List the regions."""
+    """List the regions.
+
+    RECENT are the last ten ticks, the newest first: . succeeded, F failed, M missed, s skipped, r running, i
+    interrupted.
+    """
     answers = {namespace: _all(console, state, code, sort) for namespace, console in consoles(cluster)}
     if output in ("json", "yaml"):
         print_data(gather(answers, everywhere=cluster.everywhere), output)

@@ -12,7 +12,7 @@ import click
 
 from kubectl_region.console import Console, ConsoleAwayError
 from kubectl_region.holds import holds_of
-from kubectl_region.moments import ago, now_of, short
+from kubectl_region.moments import ago, brief, now_of, short
 from kubectl_region.options import output_option, with_cluster
 from kubectl_region.output import gather, paint, print_data, warn
 
@@ -66,7 +66,7 @@ def overview_text(namespace: str, overview: Mapping[str, Any]) -> Iterator[str]:
     yield f"Forecast:   {overview['forecast']['text']}"
     ledger = overview["ledger"]
     lag = ledger["lagSeconds"]
-    yield f"Ledger:     every tick has its row up to {ledger['accountedUntil'] or '?'}" + (
+    yield f"Ledger:     every tick has its row up to {brief(ledger['accountedUntil'])}" + (
         f" ({short(lag)} ago)" if lag is not None else ""
     )
     versions = overview["versions"]
@@ -80,7 +80,7 @@ def overview_text(namespace: str, overview: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {hold['text']}"
         yield f"  what to do: kubectl region approve {hold['kind']} -n {namespace}"
     total, attention = overview["attentionTotal"], overview["attention"]
-    yield f"\n{total} regions need a look" if total else "\nNo region needs a look"
+    yield f"\n{total} {'regions need' if total > 1 else 'region needs'} a look" if total else "\nNo region needs a look"
     for one in attention:
         since = f" {ago(one['since'], now)}" if one["since"] else ""
         yield f"{one['code']}: {paint(one['kind'])}{since}: {one['text']}"

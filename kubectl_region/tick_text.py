@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kubectl_region.moments import ago, short
+from kubectl_region.moments import ago, brief, short
 from kubectl_region.output import table
 from region_tick.contract import State
 
@@ -36,7 +36,7 @@ def tick_table(ticks: Sequence[Mapping[str, Any]], now: datetime, *, wide: bool 
 
 
 def _row(tick: Mapping[str, Any], now: datetime, *, wide: bool) -> list[str]:
-    name = tick["tickAt"] + (" by hand" if tick["manualUid"] else "") + (" again" if tick["rerunBy"] else "")
+    name = brief(tick["tickAt"]) + (" by hand" if tick["manualUid"] else "") + (" again" if tick["rerunBy"] else "")
     row = [name, ago(tick["tickAt"], now), tick["state"], tick["reason"] or "-", str(tick["attempt"])]
     row += [_duration(tick["startDelaySeconds"]), _duration(tick["durationSeconds"]), _first_line(tick["errorMessage"])]
     return row + [tick[key] or "-" for key in ("handler", "jobName", "pod", "node")] * wide

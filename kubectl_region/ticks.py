@@ -9,7 +9,7 @@ import click
 
 from kubectl_region.console import Console, find_region
 from kubectl_region.errors import NotFoundError, PluginError
-from kubectl_region.moments import format_time, now_of, parse_past
+from kubectl_region.moments import brief, format_time, now_of, parse_past
 from kubectl_region.options import output_option, with_cluster
 from kubectl_region.output import gather, paint, print_data, warn
 from kubectl_region.tick_text import tick_table
@@ -110,8 +110,8 @@ def why_text(tick: Mapping[str, Any], region: Mapping[str, Any]) -> Iterator[str
     yield ""
     for step in tick["chain"]:
         mark = "  " if step["ok"] else "! "
-        yield f"{mark}{step['at'] or '-':<21} {step['source']:<9} {step['text']}"
-    if tick["errorMessage"]:
+        yield f"{mark}{brief(step['at']):<21} {step['source']:<9} {step['text']}"
+    if tick["errorMessage"] and not any(tick["errorMessage"] in step["text"] for step in tick["chain"]):
         yield ""
         yield f"{tick['errorClass'] or 'error'}: {tick['errorMessage']}"
     if tick["logs"]:

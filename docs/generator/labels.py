@@ -1,4 +1,4 @@
-"""The page of the labels and annotations that the operator writes or reads."""
+"""The page of the labels and annotations that the operator and the plugin write or read."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from region_operator import scheduler
 from region_operator.cronjobs import labels
 from region_operator.cronjobs.manifest_parts import COMMON_LABELS
 from region_operator.kube import nudge
+from region_tick import contract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ def labels_page() -> str:
 
 
 def _rows(suffix: str) -> Iterator[tuple[str, str]]:
-    for module in (labels, scheduler, nudge):
+    for module in (labels, scheduler, nudge, contract):
         texts = Texts(module)
         for name, value in constants(module, suffix):
             yield code(value), texts.of(None, name)

@@ -60,7 +60,7 @@ def plugin_of(kubectl: Kubectl, folder: Path, *, user: dict[str, object] | None 
 
 def person(kubectl: Kubectl, folder: Path, name: str, *roles: str) -> Plugin:
     """Return the plugin of a person who has the ClusterRoles in the test's namespace, when the roles are in force."""
-    kubectl("apply", "-k", str(CHECKOUT / "manifests/people"))
+    kubectl("apply", "-f", str(CHECKOUT / "manifests/people"))
     kubectl("create", "serviceaccount", name)
     user = f"system:serviceaccount:{kubectl.namespace}:{name}"
     for role in roles:

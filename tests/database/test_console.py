@@ -183,12 +183,12 @@ async def test_a_tick_of_a_suspension_has_no_row_and_is_shown(browser: Browser, 
         "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, suspended_by,"
         f" first_tick_at, last_tick_at, ticks, counted_until) SELECT '{SOURCE}', id::text, '{FIRST}', code, '',"
         f" 'paused by kubectl', '{FIRST + timedelta(minutes=5)}', '{LAST}', 36, '{LAST}' FROM region_index"
-        " WHERE code = 'R00050'",
+        " WHERE code = 'R00100'",
     )
-    page = await get(browser, f"regions/R00050/ticks/{iso(LAST)}")
+    page = await get(browser, f"regions/R00100/ticks/{iso(LAST)}")
     assert (page["state"], page["reason"], page["attempt"]) == ("skipped", "suspended", 0)
     assert "paused by kubectl" in page["summary"]
-    picture = await get(browser, "ledger", {"code": "R00050", "from": "2h"})
+    picture = await get(browser, "ledger", {"code": "R00100", "from": "2h"})
     assert set(picture["rows"][0]["buckets"]) == {None, "skipped"}
 
 
@@ -252,6 +252,17 @@ async def test_what_is_not_there(browser: Browser) -> None:
     assert "R9" in (await get(browser, "regions/R9", status=404))["message"]
     assert "overview" in (await get(browser, "nothing", status=404))["remedy"]
     assert "FR/75" in (await get(browser, f"regions/{quote('FR/75', safe='')}", status=404))["message"]
+
+
+async def test_an_error_is_in_the_body_alone_for_whom_asks_so(browser: Browser) -> None:
+    """kubectl get --raw drops the body of an answer that has the status of an error."""
+    for path, query, reason in (
+        ("regions/R9", {}, "NotFound"),
+        ("nothing", {}, "NotFound"),
+        ("regions", {"page": "0"}, "BadParameter"),
+    ):
+        error = await get(browser, path, {"errors": "body", **query})
+        assert (error["kind"], error["reason"]) == ("Error", reason)
 
 
 async def test_every_answer_is_closed_to_foreign_scripts_and_kept_by_nobody(browser: Browser) -> None:

@@ -82,6 +82,16 @@ async def test_another_job_of_the_region_that_was_active_is_a_reason_too(engine:
     assert await reasons(engine, watch, TICK) == {"1": Reason.STILL_RUNNING}
 
 
+async def test_a_rerun_is_in_nobodys_way(engine: AsyncEngine) -> None:
+    watch = JobWatch(NoJobs())
+    other = replace(job(active=1), name="again", region=region_key("1"), created=AT - timedelta(minutes=1), rerun=True)
+    watch.jobs.remember(other)
+    await run_long(engine, "1")
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE region_tick.job_run SET rerun_uid = 'u'"))
+    assert await reasons(engine, watch, TICK) == {"1": Reason.NOT_CREATED}
+
+
 async def test_a_job_is_asked_for_where_it_may_be_and_one_that_may_write_leaves_no_verdict(
     engine: AsyncEngine,
 ) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,10 @@ from region_operator.database.store import Store
 from region_operator.database.tables import metadata
 from region_operator.regions.source import read_regions
 from region_operator.scheduler import Source
-from region_tick.claim import claim
+from region_tick.claim import Claimed, claim
 from region_tick.contract import SCHEMA, ExitCode
 from region_tick.database_url import DatabaseUrl
+from region_tick.rerun import claim_again
 from region_tick.session import connect
 from tests.database.tick_process import Process, Ticks
 from tests.harness.ticks import SOURCE, TICK_AT, Observer, ago, environment, first, variables
@@ -105,11 +107,16 @@ def test_a_tick_is_claimed_again_and_a_counted_suspension_is_heeded(
         claim(connection, manual, lease_seconds=30)
         observer.connection.execute(
             "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, first_tick_at,"
-            " last_tick_at, ticks, counted_until) VALUES (%s, '42', %s, '', '', %s, %s, 1, %s)",
+            " last_tick_at, ticks, counted_until) VALUES (%s, '42', %s, '', '* * * * *', %s, %s, 1, %s)",
             (SOURCE, ago(hours=3), ago(hours=2), ago(hours=2), ago(hours=1)),
         )
         found = claim(connection, environment(url, tick_at=ago(hours=2)), lease_seconds=30)
-    assert "suspended" in repr(found)
+        assert "suspended" in repr(found)
+        again = environment(url, JOB_NAME="again", JOB_UID="r", RERUN_OF=f"{ago(hours=2):%Y-%m-%dT%H:%M:00Z}")
+        assert isinstance(claim_again(connection, again, lease_seconds=30), Claimed)
+        observer.change(state="failed", counted=True)
+        once_more = replace(again, job_uid="s")
+        assert isinstance(claim_again(connection, once_more, lease_seconds=30), Claimed)
 
 
 def test_partitions_that_are_made_later_need_no_rights_of_their_own(granted: Roles, database: str) -> None:

@@ -89,6 +89,21 @@ async def test_a_manual_run_has_no_delay_and_a_tick_that_never_ran_has_no_durati
     assert sum(found["missed", "not created"].durations.buckets) == 0
 
 
+async def test_a_rerun_has_no_delay_and_counts_beside_the_ending_before(engine: AsyncEngine) -> None:
+    await end_ticks(engine, state="missed", reason="not created", delay=None, duration=None)
+    await count_ended(engine, installation=OURS)
+    await execute(
+        engine,
+        "UPDATE region_tick.job_run SET state = 'succeeded', reason = 'ok', counted = false, rerun_uid = 'u',"
+        " started_at = clock_timestamp(), finished_at = clock_timestamp()",
+    )
+    assert await count_ended(engine, installation=OURS) == 1
+    found = await totals(engine)
+    assert (found["missed", "not created"].ticks, found["succeeded", "ok"].ticks) == (1, 1)
+    assert sum(found["succeeded", "ok"].delays.buckets) == 0
+    assert sum(found["succeeded", "ok"].durations.buckets) == 1
+
+
 async def test_reasons_of_handlers_count_as_one_however_many_and_long_they_are(engine: AsyncEngine) -> None:
     for minutes in range(5):
         made_up = "".join(chr(33 + (minutes * place) % 5000) for place in range(10_000))

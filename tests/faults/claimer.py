@@ -28,10 +28,11 @@ from psycopg.pq import TransactionStatus
 
 from region_tick import effects, run, supervise
 from region_tick.claim import Claimed, ClaimResult, Final, claim
-from region_tick.contract import job_name
+from region_tick.contract import State, job_name, rerun_job_name
 from region_tick.effects import Effects
 from region_tick.handlers import LeaseLostError, Outcome, PermanentError, Tick
 from region_tick.lease import Lease
+from region_tick.rerun import claim_again
 from region_tick.session import connect
 from tests.faults.claims_bugs import Bug, plant, put
 from tests.faults.claims_plan import LEASE_SECONDS, RENEWAL_SECONDS, Harm, Moment, Plan, Work, chance
@@ -150,6 +151,9 @@ class Claimer:
             connection = self._connected()
             asked = self._of(index)
             verdict = claim(connection, asked, lease_seconds=LEASE_SECONDS)
+            if isinstance(verdict, Final) and verdict.state is not State.SUCCEEDED and self._plan.run_again(index):
+                asked = self._again(index, asked)
+                verdict = claim_again(connection, asked, lease_seconds=LEASE_SECONDS)
         except psycopg.Error:
             self._disconnect()
             return None
@@ -165,6 +169,17 @@ class Claimer:
             scheduled_at=tick_at,
             job_name=job_name(CRONJOB, tick_at),
             start_deadline_seconds=-(10**6) if self._plan.late(index) else 10**6,
+        )
+
+    def _again(self, index: int, asked: Environment) -> Environment:
+        """Return what a pod of the rerun's Job is told: all claimers are pods of one Job for each tick."""
+        _, tick_at = self._plan.tick(index)
+        return replace(
+            asked,
+            scheduled_at=None,
+            rerun_of=tick_at,
+            job_name=rerun_job_name(CRONJOB, tick_at, attempt=1),
+            job_uid=f"rerun-{index}",
         )
 
     def _do(self, asked: Environment, claimed: Claimed, connection: psycopg.Connection) -> None:

@@ -188,7 +188,8 @@ class Game:
         harms = ", ".join(f"{count} {harm}" for harm, count in sorted(self.harms.items()))
         return (
             f"{seconds:5.0f} s: {self.claims} claims ({self.claims / seconds:.0f}/s),"
-            f" {self._plan.ticks} ticks: {ended}; {self.history.takeovers} take-overs, {self.history.effects} effects,"
+            f" {self._plan.ticks} ticks: {ended}; {self.history.takeovers} take-overs,"
+            f" {self.history.reopened} reopened, {self.history.effects} effects,"
             f" {self.refused} refused;"
             f" from outside {harms}; {sum(player.lives for player in self._players)} lives;"
             f" {len(self.history.violations)} violations"

@@ -6,7 +6,8 @@ import re
 from enum import StrEnum, auto
 from typing import TYPE_CHECKING
 
-from region_tick import claim, effects, fence
+from region_tick import claim, effects, fence, rerun
+from region_tick.rerun import CLAIM_AGAIN
 from region_tick.statements import CLAIM, FINISH
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ FENCE = (
 )
 _LEASE = "AND run.lease_until <= clock_timestamp()"
 _OPEN = "run.state IN ('running', 'interrupted') AND"
+_ANOTHER_RERUN = "AND run.rerun_uid IS DISTINCT FROM %(rerun_uid)s::text"
+_NO_RERUN = "AND NOT %(rerun)s::boolean"
 _FORWARD = "cursor.window_end < excluded.window_end AND"
 
 
@@ -34,6 +37,10 @@ class Bug(StrEnum):
     """A tick that is final is begun again."""
     NO_COMPARISON = auto()
     """The cursor moves wherever the last one to end carries it."""
+    NO_END_OF_RERUN = auto()
+    """A rerun begins again what it has ended."""
+    CURSOR_OF_RERUN = auto()
+    """A rerun moves the cursor as a tick of its own time does."""
 
 
 def plant(bug: Bug) -> None:
@@ -50,6 +57,10 @@ def plant(bug: Bug) -> None:
             put(claim, CLAIM=_without(CLAIM, _OPEN))
         case Bug.NO_COMPARISON:
             put(fence, FINISH=_without(FINISH, _FORWARD))
+        case Bug.NO_END_OF_RERUN:
+            put(rerun, CLAIM_AGAIN=_without(CLAIM_AGAIN, _ANOTHER_RERUN))
+        case Bug.CURSOR_OF_RERUN:
+            put(fence, FINISH=_without(FINISH, _NO_RERUN))
 
 
 def put(module: ModuleType, **names: object) -> None:

@@ -34,6 +34,10 @@ class Run:
     window: tuple[datetime | None, datetime] | None = None
     by: int | None = None
     """The attempt that wrote the end, by what it says of itself; None where it says nothing."""
+    rerun: str | None = None
+    """The last rerun that opened the tick again; None where none did."""
+    again: bool = False
+    """Whether the attempt is a rerun's, and not one of the tick's own Job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,8 @@ class Crime(StrEnum):
     SECOND_EFFECT = "the effect of one tick committed by two attempts"
     HALF = "an effect that was to be committed with the tick's end, without it"
     DONE_TWICE = "a tick that was final and was written again"
+    REOPENED = "a rerun of a tick that had succeeded, or that this very rerun had ended"
+    RERUN_CURSOR = "a cursor that a rerun moved"
     EARLY = "a take-over while the lease held"
     ORDER = "an attempt that is neither the one before nor the next"
     LOST = "a tick without an end"
@@ -111,6 +117,8 @@ class History:
         self.violations: list[Violation] = []
         self.takeovers = 0
         """How many attempts came after one that had not said how it ended."""
+        self.reopened = 0
+        """How often a rerun opened a final tick."""
         self.effects = 0
         self._ticks: dict[TickId, _Tick] = {}
         self._cursors: dict[str, list[tuple[int, datetime]]] = {}
@@ -127,6 +135,8 @@ class History:
             self._see_run(number, run)
         for cursor in (change for change in changes if isinstance(change, Cursor)):
             self._see_cursor(number, cursor)
+            if any(run.again for run in runs if run.tick[0] == cursor.region):
+                self._found(Crime.RERUN_CURSOR, number, f"region {cursor.region}: to {cursor.end}")
         for run in runs:
             self._see_success(number, run)
 
@@ -157,7 +167,7 @@ class History:
             if effect.tick not in ended:
                 self._found(Crime.HALF, number, about)
         known.effects.add(effect.attempt)
-        if run is not None and run.attempt == effect.attempt and run.window is not None:
+        if run is not None and run.attempt == effect.attempt and run.window is not None and not run.again:
             self._judge_start(number, effect, run.window)
 
     def _judge_start(self, number: int, effect: Effect, window: tuple[datetime | None, datetime]) -> None:
@@ -173,7 +183,7 @@ class History:
             if run.attempt != (0 if run.state.final else 1):
                 self._found(Crime.ORDER, number, f"{about}: the first row")
         elif before.state.final:
-            self._found(Crime.DONE_TWICE, number, f"{about}: was {before.state} by attempt {before.attempt}")
+            self._see_reopened(number, run, before)
         elif run.attempt == before.attempt + 1 and run.state is State.RUNNING:
             self.takeovers += before.state is State.RUNNING
             if before.lease_until is None or run.started_at is None or run.started_at < before.lease_until:
@@ -182,10 +192,20 @@ class History:
             self._found(Crime.ORDER, number, f"{about}: was {before.state} by attempt {before.attempt}")
         if run.state is not State.RUNNING and run.by not in (None, run.attempt):
             self._found(Crime.STALE_END, number, f"{about}: by attempt {run.by}")
-        if run.window is not None and run.window[0] is not None:
+        if run.window is not None and run.window[0] is not None and not run.again:
             cursor = self._cursor(run.tick[0])
             if cursor is None or run.window[0] > cursor:
                 self._found(Crime.GAP, number, f"{about}: window from {run.window[0]}, cursor at {cursor}")
+
+    def _see_reopened(self, number: int, run: Run, before: Run) -> None:
+        about = f"{_name(run.tick)} attempt {run.attempt} {run.state}: was {before.state} by attempt {before.attempt}"
+        self.reopened += run.again
+        if not run.again or run.state is not State.RUNNING:
+            self._found(Crime.DONE_TWICE, number, about)
+        elif before.state is State.SUCCEEDED or run.rerun == before.rerun:
+            self._found(Crime.REOPENED, number, f"{about}, of rerun {before.rerun}")
+        elif run.attempt != before.attempt + 1:
+            self._found(Crime.ORDER, number, about)
 
     def _see_cursor(self, number: int, cursor: Cursor) -> None:
         before = self._cursor(cursor.region)
@@ -195,7 +215,11 @@ class History:
 
     def _see_success(self, number: int, run: Run) -> None:
         cursor = self._cursor(run.tick[0])
-        if run.state is State.SUCCEEDED and (run.window is None or cursor is None or cursor < run.window[1]):
+        if (
+            run.state is State.SUCCEEDED
+            and not run.again
+            and (run.window is None or cursor is None or cursor < run.window[1])
+        ):
             self._found(Crime.GAP, number, f"{_name(run.tick)}: window {run.window}, cursor at {cursor}")
 
     def _cursor(self, region: str) -> datetime | None:

@@ -119,6 +119,10 @@ class Plan:
         """Tell whether the tick's first claim is to find that it is too late."""
         return chance(self.seed, "late", index).random() < 0.01
 
+    def run_again(self, index: int) -> bool:
+        """Tell whether somebody has the tick run again, if it does not succeed."""
+        return chance(self.seed, "again", index).random() < 0.7
+
     def part(self, tick: TickId, attempt: int) -> Part:
         """Return what an attempt does."""
         random = chance(self.seed, tick, attempt)

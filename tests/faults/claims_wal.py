@@ -10,8 +10,9 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from region_tick.contract import State
+from region_tick.contract import State, tick_at_of
 from tests.faults.claims_history import Change, Cursor, Effect, Run, Transaction
+from tests.harness.ticks import CRONJOB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -89,6 +90,7 @@ def _columns(text: str) -> dict[str, str | None]:
 def _run(columns: dict[str, str | None]) -> Run:
     end = _time(columns["window_end"])
     by = _BY.search(columns["counts"] or columns["error_message"] or "")
+    rerun = columns.get("rerun_uid")
     return Run(
         tick=_tick(columns),
         attempt=int(columns["attempt"] or ""),
@@ -97,6 +99,8 @@ def _run(columns: dict[str, str | None]) -> Run:
         lease_until=_time(columns["lease_until"]),
         window=(_time(columns["window_start"]), end) if end else None,
         by=int(by[1]) if by else None,
+        rerun=rerun,
+        again=rerun is not None and tick_at_of(columns["job_name"] or "", cronjob=CRONJOB) is None,
     )
 
 

@@ -28,6 +28,7 @@ def test_no_promise_is_broken_in_many_thousand_claims() -> None:
     assert played.history.violations == []
     assert played.claims >= JUDGED
     assert played.history.takeovers > 0
+    assert played.history.reopened > 0
     assert played.refused >= JUDGED // 20_000, "the fence was hardly needed"  # the short form may be too short for one
     assert set(played.harms) == set(Harm)
     assert min(played.history.count(state) for state in (State.SUCCEEDED, State.FAILED, State.SKIPPED)) > 0
@@ -41,6 +42,8 @@ def test_no_promise_is_broken_in_many_thousand_claims() -> None:
         (Bug.NO_LEASE, {Crime.EARLY}),
         (Bug.NO_END, {Crime.DONE_TWICE, Crime.SECOND_EFFECT}),
         (Bug.NO_COMPARISON, {Crime.CURSOR_BACK}),
+        (Bug.NO_END_OF_RERUN, {Crime.REOPENED}),
+        (Bug.CURSOR_OF_RERUN, {Crime.RERUN_CURSOR}),
     ],
 )
 def test_a_planted_bug_is_found(bug: Bug, crimes: set[Crime]) -> None:

@@ -44,10 +44,11 @@ class ConsoleServer:
         """
         self.answers[PROXY.format(namespace=namespace, path=path)] = answer
 
-    def run(self, *arguments: str) -> Result:
-        """Run a command of the plugin in this process."""
+    def run(self, *arguments: str, namespace: str = "region-tick") -> Result:
+        """Run a command of the plugin in this process. Without a `namespace` the command line names none."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return CliRunner().invoke(group, arguments, env={"KUBECONFIG": str(self.kubeconfig), "PATH": path})
+        where = ["-n", namespace] if namespace else []
+        return CliRunner().invoke(group, [*arguments, *where], env={"KUBECONFIG": str(self.kubeconfig), "PATH": path})
 
 
 @contextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from region_tick import claim, effects, fence
+from region_tick import claim, effects, fence, rerun
+from region_tick.rerun import CLAIM_AGAIN
 from region_tick.statements import CLAIM, FINISH, GUARD
 from tests.faults import claims_bugs
 from tests.faults.claims_bugs import Bug, plant, put
 
-PLANTED = {"CLAIM": claim, "FINISH": fence}
+PLANTED = {"CLAIM": claim, "FINISH": fence, "CLAIM_AGAIN": rerun}
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +33,13 @@ def test_a_bug_changes_a_claim(bug: Bug) -> None:
 
 @pytest.mark.parametrize(
     ("bug", "name", "rest"),
-    [(Bug.NO_FENCE, "FINISH", FINISH), (Bug.NO_COMPARISON, "FINISH", FINISH), (Bug.NO_LEASE, "CLAIM", CLAIM)],
+    [
+        (Bug.NO_FENCE, "FINISH", FINISH),
+        (Bug.NO_COMPARISON, "FINISH", FINISH),
+        (Bug.NO_LEASE, "CLAIM", CLAIM),
+        (Bug.NO_END_OF_RERUN, "CLAIM_AGAIN", CLAIM_AGAIN),
+        (Bug.CURSOR_OF_RERUN, "FINISH", FINISH),
+    ],
 )
 def test_a_bug_leaves_the_rest_of_the_statement(bug: Bug, name: str, rest: str) -> None:
     plant(bug)

@@ -53,6 +53,19 @@ ONE, TWO = claimed(), claimed(attempt=2, at=1)
 NEXT = claimed(SECOND, since=NOON)
 LATE = Run(tick=FIRST, attempt=0, state=State.SKIPPED)
 MISSED = Run(tick=FIRST, attempt=1, state=State.MISSED)
+FAILED = ended(ONE, State.FAILED)
+
+
+def again(attempt: int = 2, rerun: str = "a", tick: TickId = FIRST) -> Run:
+    """A rerun's claim, with a window that no cursor covers."""
+    return replace(claimed(tick, attempt, since=NOON - timedelta(minutes=1)), rerun=rerun, again=True)
+
+
+def done_again(run: Run) -> tuple[Change, ...]:
+    return effect(run), ended(run)
+
+
+AGAIN = again()
 
 
 @pytest.mark.parametrize(
@@ -67,8 +80,24 @@ MISSED = Run(tick=FIRST, attempt=1, state=State.MISSED)
         [(LATE,)],
         [(ONE,), (MISSED,)],
         [(ONE,), done(ONE), (NEXT,), done(NEXT)],
+        [(ONE,), (FAILED,), (AGAIN,), done_again(AGAIN)],
+        [(LATE,), (again(1),), done_again(again(1))],
+        [(ONE,), (FAILED,), (AGAIN,), (ended(AGAIN, State.FAILED),), (again(3, "b"),), done_again(again(3, "b"))],
     ],
-    ids=["once", "taken over", "renewed", "in steps", "tried again", "failed", "late", "closed", "two windows"],
+    ids=[
+        "once",
+        "taken over",
+        "renewed",
+        "in steps",
+        "tried again",
+        "failed",
+        "late",
+        "closed",
+        "two windows",
+        "again",
+        "again what was late",
+        "twice again",
+    ],
 )
 def test_a_right_history_passes(transactions: list[tuple[Change, ...]]) -> None:
     assert judged(*transactions, expected=(FIRST,)) == []
@@ -87,6 +116,12 @@ def test_a_right_history_passes(transactions: list[tuple[Change, ...]]) -> None:
         (Crime.DONE_TWICE, [(ONE,), done(ONE), (TWO,)]),
         (Crime.DONE_TWICE, [(ONE,), done(ONE), (replace(ONE, lease_until=NOON),)]),
         (Crime.DONE_TWICE, [(LATE,), (ONE,)]),
+        (Crime.DONE_TWICE, [(ONE,), (FAILED,), (ended(AGAIN, State.FAILED),)]),
+        (Crime.REOPENED, [(ONE,), done(ONE), (AGAIN,)]),
+        (Crime.REOPENED, [(ONE,), (FAILED,), (AGAIN,), (ended(AGAIN, State.FAILED),), (again(3),)]),
+        (Crime.ORDER, [(ONE,), (FAILED,), (again(1),)]),
+        (Crime.EARLY, [(ONE,), (replace(AGAIN, started_at=NOON),)]),
+        (Crime.RERUN_CURSOR, [(ONE,), (FAILED,), (AGAIN,), (*done_again(AGAIN), Cursor("1", NOON))]),
         (Crime.EARLY, [(ONE,), (claimed(attempt=2, at=0.999999),)]),
         (Crime.EARLY, [(ONE,), (replace(ONE, lease_until=NOON + timedelta(seconds=1.5)),), (TWO,)]),
         (Crime.ORDER, [(TWO,)]),

@@ -72,7 +72,7 @@ def test_lists_keep_their_order_and_lose_what_is_named_twice() -> None:
 
 
 def test_the_form_is_a_parameter_of_every_page() -> None:
-    given(format="json", v="1", state="").expect("state")
+    given(format="json", v="1", errors="body", state="").expect("state")
 
 
 @pytest.mark.parametrize(("total", "pages"), [(0, 1), (1, 1), (200, 1), (201, 2), (10_000, 50)])

@@ -76,6 +76,17 @@ def test_the_region_that_started_longest_ago_goes_first_whatever_its_minute(nudg
     assert names(nudger.choose_jobs()) == [f"{region}-{MINUTE + minute}" for region, minute in TURNS]
 
 
+def test_reruns_come_after_all_ticks_and_are_no_start_of_their_region(nudger: Nudger) -> None:
+    nudger.observe_quota(quota(hard=4, used=0), deleted=False)
+    again = [{"name": "TICK_RERUN_OF", "value": "2026-11-24T01:00:00Z"}]
+    for name in ("b-29900000-r1", "a-29900000-r1"):
+        nudger.observe_job(job(name, environment=again))
+    nudger.observe_job(job("c-29900000-r1", environment=again, active=1))
+    for region in ("d", "c"):
+        nudger.observe_job(job(f"{region}-{MINUTE}"))
+    assert names(nudger.choose_jobs()) == [f"c-{MINUTE}", f"d-{MINUTE}", "a-29900000-r1", "b-29900000-r1"]
+
+
 def test_a_job_starts_when_its_wait_ends_and_not_at_each_event_after(nudger: Nudger, clock: Clock) -> None:
     nudger.observe_quota(quota(hard=4, used=0), deleted=False)
     nudger.observe_job(job(f"waited-{MINUTE}"))

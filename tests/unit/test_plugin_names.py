@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
 from kubectl_region import checks, cluster, completion, console, holds, pauses, tick_text
 from kubectl_region.jobs import manual_name
 from region_operator import scheduler
+from region_operator.console import region_views, views
+from region_operator.console.as_json import camel_case
+from region_operator.console.lists import Filter
 from region_operator.cronjobs import labels
 from region_operator.plan.changes import Guarded
 from region_operator.plan.conditions import HELD, ConditionType
 from region_operator.plan.guard_memory import STATUS_FIELDS
 from region_tick.contract import State, tick_at_of
+from tests.unit import plugin_answers
 
 CHECKOUT = Path(__file__).parents[2]
 ROLES = list(yaml.safe_load_all((CHECKOUT / "manifests/people/clusterroles.yaml").read_text()))
@@ -36,11 +43,33 @@ def test_the_kinds_of_holds() -> None:
     for kind, (field, condition) in holds.KINDS.items():
         assert field in STATUS_FIELDS
         assert condition == HELD[Guarded(kind)]
-    assert completion.VALUES["KIND"] == tuple(holds.KINDS)
 
 
 def test_the_conditions_that_the_doctor_knows() -> None:
     assert set(checks.CHECKED) <= {kind.value for kind in ConditionType}
+
+
+def test_the_states_that_are_completed() -> None:
+    assert completion.STATES["list"] == tuple(Filter)
+    assert completion.STATES["runs"] == tuple(State)
+
+
+@pytest.mark.parametrize(
+    ("answer", "view"),
+    [
+        (plugin_answers.overview(), views.Overview),
+        (plugin_answers.region_list(), region_views.RegionList),
+        (plugin_answers.region(), region_views.Region),
+        (plugin_answers.tick_list(), region_views.TickList),
+        (plugin_answers.tick(), region_views.Tick),
+        (plugin_answers.plan(), region_views.Plan),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_answers_of_the_plugins_tests_have_the_keys_of_the_console(answer: dict[str, Any], view: type) -> None:
+    keys = {camel_case(field.name) for field in fields(view)}
+    assert answer.keys() == keys | {"apiVersion", "kind"}
+    assert (answer["apiVersion"], answer["kind"]) == (views.API_VERSION, view.__name__)
 
 
 def test_each_state_has_its_letter() -> None:

@@ -116,7 +116,7 @@ FORBIDDEN = 'services "http:region-tick-console:http" is forbidden: User "ana" c
         (
             status(HTTPStatus.NOT_FOUND, "NotFound", 'services "region-tick-console" not found'),
             'no console answers in namespace region-tick: services "region-tick-console" not found',
-            "kubectl apply -k manifests/console",
+            "kubectl apply -f manifests/console",
         ),
         (
             status(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", "no endpoints available for service"),
@@ -147,11 +147,13 @@ def test_the_context_has_the_namespace(tmp_path: Path) -> None:
     with console_server(tmp_path, namespace="team-a") as console:
         console.answer("regions", region_list(region_row()), namespace="team-a")
         console.answer("regions", region_list(region_row("B")), namespace="b")
-        assert console.run("list", "-o", "name").stdout == "FR-75\n"
-        assert console.run("list", "-o", "name", "-n", "b").stdout == "B\n"
-        assert console.run("list", "--context", "there").stderr == 'error: context "there" does not exist\n'
+        assert console.run("list", "-o", "name", namespace="").stdout == "FR-75\n"
+        assert console.run("list", "-o", "name", namespace="b").stdout == "B\n"
+        assert (
+            console.run("list", "--context", "there", namespace="").stderr == 'error: context "there" does not exist\n'
+        )
 
 
 def test_namespace_and_all_namespaces_contradict_each_other(console: ConsoleServer) -> None:
-    done = console.run("list", "-n", "x", "-A")
+    done = console.run("list", "-A", namespace="x")
     assert (done.exit_code, "-n and -A contradict each other" in done.stderr) == (1, True)

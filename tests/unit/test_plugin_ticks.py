@@ -46,11 +46,14 @@ def test_the_ticks_of_a_region(console: ConsoleServer) -> None:
 
 def test_older_ticks_are_asked_for_up_to_the_limit(console: ConsoleServer) -> None:
     def page(query: dict[str, str]) -> dict[str, Any]:
-        return tick_list(tick_row(), older="c2") if "before" not in query else tick_list(tick_row("x"), older="c3")
+        return tick_list(tick_row("2026-11-30T00:00:00Z" if "before" in query else "2026-11-30T00:05:00Z"), older="c")
 
     console.answer("regions/FR-75/ticks", page)
     done = console.run("runs", "FR-75", "--limit", "2", "-o", "json")
-    assert [item["tickAt"] for item in json.loads(done.stdout)["items"]] == ["2026-11-30T00:05:00Z", "x"]
+    assert [item["tickAt"] for item in json.loads(done.stdout)["items"]] == [
+        "2026-11-30T00:05:00Z",
+        "2026-11-30T00:00:00Z",
+    ]
     assert [query["limit"] for _, query in console.asked] == ["2", "1"]
     console.answer("regions/FR-75/ticks", tick_list(tick_row(), older="c2"))
     assert console.run("runs", "FR-75", "--limit", "1").stderr == "There are older ticks: --limit shows more than 1\n"

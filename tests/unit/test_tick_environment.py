@@ -33,6 +33,8 @@ COMPLETE: dict[str, str] = {
     Variable.REGION_CRON: "*/5 * * * *",
     Variable.MAX_WINDOW_SECONDS: "3600",
     Variable.REGION_PARAMS: '{"depth": 3, "feeds": ["a"]}',
+    Variable.RERUN_OF: "2026-01-05T10:40:00Z",
+    Variable.RERUN_BY: "alice",
 }
 OPTIONAL = {
     Variable.REGION_NAME,
@@ -40,6 +42,8 @@ OPTIONAL = {
     Variable.INSTALLATION,
     Variable.MAX_WINDOW_SECONDS,
     Variable.REGION_PARAMS,
+    Variable.RERUN_OF,
+    Variable.RERUN_BY,
 }
 
 
@@ -51,6 +55,7 @@ def test_complete() -> None:
     assert environment.installation == "cluster-a"
     assert (environment.timeout_seconds, environment.start_deadline_seconds) == (600, 100)
     assert (environment.max_window_seconds, environment.params) == (3600, {"depth": 3, "feeds": ["a"]})
+    assert (environment.rerun_of, environment.rerun_by) == (TICK_AT, "alice")
     assert "pa55word" not in repr(environment)
 
 
@@ -75,6 +80,14 @@ def test_a_tick_may_have_neither_a_longest_window_nor_params(missing: bool) -> N
     variables = {name: value for name, value in COMPLETE.items() if name not in optional}
     environment = Environment.read(variables if missing else variables | dict.fromkeys(optional, ""))
     assert (environment.max_window_seconds, environment.params) == (None, {})
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_only_a_rerun_names_the_tick_to_run_again(missing: bool) -> None:
+    reruns = (Variable.RERUN_OF, Variable.RERUN_BY)
+    variables = {name: value for name, value in COMPLETE.items() if name not in reruns}
+    environment = Environment.read(variables if missing else variables | dict.fromkeys(reruns, ""))
+    assert (environment.rerun_of, environment.rerun_by) == (None, "")
 
 
 def test_a_cronjob_of_an_older_release_names_no_installation() -> None:
@@ -102,6 +115,8 @@ def test_a_region_may_have_neither_name_nor_bbox(bbox: dict[str, str]) -> None:
         (Variable.REGION_PARAMS, "[1]", "JSON object"),
         (Variable.REGION_PARAMS, "{", "JSON object"),
         (Variable.REGION_PARAMS, '{"a":' + "[" * 5000, "JSON object"),
+        *((Variable.RERUN_OF, text, "the minute of a tick in UTC") for text in ("10:40", "2026-01-05T10:40:30Z")),
+        (Variable.RERUN_OF, "2026-01-05T10:40:00+01:00", "the minute of a tick in UTC"),
         (Variable.REGION_BBOX, "1,2,3", "four decimals"),
         (Variable.REGION_BBOX, "1,2,3,4,5", "four decimals"),
         (Variable.REGION_BBOX, "1,2,3,x", "four decimals"),

@@ -49,6 +49,13 @@ def test_without_a_start_deadline_no_pod_is_too_late() -> None:
     assert waiting.until == math.inf
 
 
+def test_a_rerun_is_never_too_late_and_waits_by_when_it_was_made() -> None:
+    rerun = job("r1-29800000-r2", environment=[{"name": "TICK_RERUN_OF", "value": "2026-08-29T10:40:00Z"}])
+    waiting = waiting_job(rerun, now=NOW)
+    assert waiting is not None
+    assert (waiting.rerun, waiting.minute, waiting.until) == (True, MINUTE, math.inf)
+
+
 @pytest.mark.parametrize(("failed", "seconds"), [(1, 10), (2, 20), (3, 40), (7, 600), (11, 600)])
 def test_a_retry_is_never_too_late_but_comes_after_its_controllers_back_off(failed: int, seconds: float) -> None:
     waiting = waiting_job(job(failed=failed), now=NOW)

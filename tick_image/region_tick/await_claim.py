@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from region_tick.answer_deadline import answer_deadline
-from region_tick.claim import Claimed, Final, Leased, Refused, claim
+from region_tick.claim import Claimed, Final, Leased, NotDue, Refused, claim
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, Reason
 from region_tick.database_wait import Wait, first_line, passes_by_itself, pause_seconds
 from region_tick.handlers import StoppedError
@@ -44,7 +44,7 @@ class Verdict:
     """What became of the claim, the connection to go on with, and when the tick's own time is over (monotonic)."""
 
     connection: psycopg.Connection
-    result: Claimed | Final | Refused
+    result: Claimed | Final | Refused | NotDue
     deadline: float
 
 
@@ -121,11 +121,18 @@ class ClaimWait:
         if self._connection is None:
             self._connection = self._connect()
         with answer_deadline(self._connection, within=self._answer_seconds):
-            result = claim(self._connection, self._environment, lease_seconds=self._lease_seconds, wait=self._wait)
+            result = self._claim_once(self._connection)
         if self._failures:
             log.info("database answers", extra={"waited_seconds": round(time.monotonic() - self._wait.began, 1)})
             self._failures, self._deadline = 0, time.monotonic() + self._environment.timeout_seconds
         return result
+
+    def _claim_once(self, connection: psycopg.Connection) -> ClaimResult:
+        if self._environment.rerun_of is None:
+            return claim(connection, self._environment, lease_seconds=self._lease_seconds, wait=self._wait)
+        from region_tick.rerun import claim_again  # only a rerun pays for the import
+
+        return claim_again(connection, self._environment, lease_seconds=self._lease_seconds)
 
     def _connect(self) -> psycopg.Connection:
         """Connect in a thread, because a silent host holds a connection up for its timeout, and signals must be heard.

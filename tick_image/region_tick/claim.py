@@ -4,7 +4,8 @@ A claim has an attempt number, which is the fencing token, and a lease. A later 
 states: final (nothing is to be done), leased (the later attempt waits), or with an expired lease (the later attempt
 takes over as attempt + 1). The first attempt is refused if the region belongs to another installation. The database
 refuses the writes of a stale attempt: every write names its attempt and needs a valid lease (see fence). A connection
-is trusted only to execute statements, because the handler may have changed the connection's settings.
+is trusted only to execute statements, because the handler may have changed the connection's settings. How somebody has
+a final tick run again is left to `rerun`.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class Claimed:
     asked: float
     """When this process asked for the claim, in seconds of time.monotonic(): the lease began at that time or later."""
     window: Window
+    rerun: bool = False
+    """Whether somebody has this tick run again: its success moves no cursor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,15 @@ class Refused:
     since: datetime
 
 
-ClaimResult: TypeAlias = Claimed | Final | Leased | Refused
+@dataclass(frozen=True, slots=True)
+class NotDue:
+    """The ledger knows no such tick, so there is nothing to run again. `why` says so to people."""
+
+    key: RunKey
+    why: str
+
+
+ClaimResult: TypeAlias = Claimed | Final | Leased | Refused | NotDue
 
 
 def claim(

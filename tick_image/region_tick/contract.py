@@ -29,6 +29,11 @@ CHANGES_CHANNEL = "region_tick_changes"
 LATENESS_TOLERANCE_SECONDS = 15
 """How long after the CronJob's startingDeadlineSeconds a tick's first claim is still in time: a pod starts slowly."""
 
+TICK_AT_LABEL = "region-tick.dev/tick-at"
+"""On the Job and the pod of a rerun: the time of the tick that is run again, e.g. `20261130T0105Z`."""
+RERUN_BY_ANNOTATION = "region-tick.dev/rerun-by"
+"""On the Job of a rerun: who asked for the rerun, in their own words."""
+
 TERMINATION_GRACE_SECONDS = 15
 """The terminationGracePeriodSeconds of a tick's pod: the time for the handler to end and for the row to be written."""
 
@@ -72,6 +77,10 @@ class Variable(StrEnum):
     """The cron expression that the tick belongs to, as the region's row has it."""
     REGION_PARAMS = "REGION_PARAMS"
     """The region's parameters, a JSON object. Empty: the region has none."""
+    RERUN_OF = "TICK_RERUN_OF"
+    """The time of the tick that this Job runs again, e.g. `2026-11-30T01:05:00Z`. Only a rerun's Job has it."""
+    RERUN_BY = "TICK_RERUN_BY"
+    """Who asked for the rerun, in their own words: nobody checks it. Only a rerun's Job has it."""
 
 
 class ExitCode(IntEnum):
@@ -90,7 +99,7 @@ class ExitCode(IntEnum):
     NOT_PERMITTED = 77
     """The database refused a right that the tick needs, or the region belongs to another installation."""
     CONFIGURATION = 78
-    """A variable or the handler's name cannot be used. The log says which."""
+    """A variable or the handler's name cannot be used, or there is no such tick to run again. The log says which."""
 
 
 PERMANENT = (ExitCode.USAGE, ExitCode.DATA, ExitCode.SOFTWARE, ExitCode.NOT_PERMITTED, ExitCode.CONFIGURATION)
@@ -115,7 +124,7 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether a tick in this state never runs again."""
+        """Whether a tick in this state never runs again by itself. A person may run it again, unless it succeeded."""
         return self not in (State.RUNNING, State.INTERRUPTED)
 
 
@@ -172,6 +181,10 @@ class Reason(StrEnum):
     """The attempt's lease expired, the Job does not try again, and nothing tells why."""
 
 
+_WHOLE_IN_POD_NAMES = 57
+"""The longest name of a Job that is whole in its pods' names (k8s.io/apiserver/pkg/storage/names/generate.go)."""
+
+
 def job_name(cronjob: str, tick_at: datetime) -> str:
     """Return the name that the CronJob controller gives to the Job of `tick_at` (utils.go, getTimeHashInMinutes).
 
@@ -180,6 +193,20 @@ def job_name(cronjob: str, tick_at: datetime) -> str:
     if tick_at.tzinfo is None:
         raise ValueError(f"tick_at {tick_at.isoformat()} has no time zone: give it one, e.g. UTC")
     return f"{cronjob}-{int(tick_at.timestamp()) // 60}"
+
+
+def rerun_job_name(cronjob: str, tick_at: datetime, *, attempt: int) -> str:
+    """Return the name of the Job that runs the tick of `tick_at` again, as the row's attempt number `attempt`.
+
+    The same rerun has the same name, so whoever begins it a second time finds its Job. No tick's own Job has such a
+    name. The CronJob's name may lose characters in front of its last part, which is the hash of the region's id: a pod
+    is named after the whole name of its Job only up to 57 characters. Raises ValueError for a naive `tick_at`.
+    """
+    end = f"-r{attempt}"
+    last = cronjob.rfind("-") if "-" in cronjob else 0
+    minutes = job_name("", tick_at)
+    room = _WHOLE_IN_POD_NAMES - len(cronjob[last:]) - len(minutes) - len(end)
+    return f"{cronjob[:last][: max(room, 1)].rstrip('-')}{cronjob[last:]}{minutes}{end}"
 
 
 def tick_at_of(job: str, *, cronjob: str) -> datetime | None:

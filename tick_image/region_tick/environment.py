@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from region_tick.handlers import BoundingBox, Region
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
 
 class EnvironmentVariableError(ValueError):
@@ -51,6 +51,10 @@ class Environment:
     """How much time the window may cover; None: any time."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """The region's parameters."""
+    rerun_of: datetime | None = None
+    """The tick (UTC) that is to be run again; None for a tick of its own time and for a manual run."""
+    rerun_by: str = ""
+    """Who asked for the rerun, as they say."""
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Environment:
@@ -79,6 +83,8 @@ class Environment:
                 _seconds(variables, Variable.MAX_WINDOW_SECONDS) if variables.get(Variable.MAX_WINDOW_SECONDS) else None
             ),
             params=_params(variables),
+            rerun_of=_rerun_of(variables),
+            rerun_by=variables.get(Variable.RERUN_BY, ""),
         )
 
 
@@ -116,6 +122,19 @@ def _bbox(variables: Mapping[str, str]) -> BoundingBox | None:
             "e.g. 8.44,47.32,8.63,47.44, or leave it out"
         )
     return box
+
+
+def _rerun_of(variables: Mapping[str, str]) -> datetime | None:
+    text = variables.get(Variable.RERUN_OF, "")
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:00Z").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise EnvironmentVariableError(
+            f"{Variable.RERUN_OF} is {text!r}: write the minute of a tick in UTC, e.g. 2026-11-30T01:05:00Z, "
+            "or leave it out"
+        ) from error
 
 
 def _params(variables: Mapping[str, str]) -> Mapping[str, Any]:

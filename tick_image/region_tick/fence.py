@@ -53,7 +53,8 @@ def finish(connection: psycopg.Connection, claimed: Claimed, ending: Ending) -> 
 
     A success moves the region's cursor forward to the end of the tick's window, or to `fetched_until`. The cursor
     never moves back, because ticks of one region can overlap and an older tick may end last. The cursor never jumps
-    over a gap either, if somebody set the cursor back in the meantime. Raises psycopg.Error.
+    over a gap either, if somebody set the cursor back in the meantime. A rerun leaves the cursor alone. Raises
+    psycopg.Error.
     """
     with connection.transaction():
         bound(connection)
@@ -69,6 +70,7 @@ def finish_within(
     """
     parameters = _fence_parameters(claimed) | {
         "begun": begun,
+        "rerun": claimed.rerun,
         "state": ending.state,
         "reason": storable(ending.reason, connection),
         "counts": _counts_json(ending.counts, connection) if ending.counts else None,

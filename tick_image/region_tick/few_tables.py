@@ -40,6 +40,8 @@ CREATE TABLE region_tick.job_run (
     error_message text,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     counted boolean NOT NULL DEFAULT false,
+    rerun_uid text,
+    rerun_by text,
     PRIMARY KEY (source, region_id, tick_at, manual_uid)
 );
 CREATE TABLE region_tick.region_cursor (

@@ -18,7 +18,7 @@ import psycopg
 
 from region_tick import logs, supervise
 from region_tick.await_claim import ClaimWait, Verdict, longest_wait
-from region_tick.claim import Claimed, Final, Refused
+from region_tick.claim import Claimed, Final, NotDue, Refused
 from region_tick.contract import ExitCode
 from region_tick.effects import Effects
 from region_tick.environment import Environment, EnvironmentVariableError
@@ -95,6 +95,9 @@ def run(
                     fields = {"tick_at": key.tick_at, "owner": owner, "since": since}
                     log.error("refused", extra=fields | {"reason": "another installation owns the region"})
                     return ExitCode.NOT_PERMITTED
+                case Verdict(_, NotDue(key, why)):
+                    log.error("refused", extra={"tick_at": key.tick_at, "reason": why})
+                    return ExitCode.CONFIGURATION
                 case _:
                     return ExitCode.AGAIN
     except psycopg.Error as error:
@@ -129,6 +132,7 @@ def make_tick(
         source=claimed.key.source,
         manual_uid=claimed.key.manual_uid,
         params=environment.params,
+        rerun=claimed.rerun,
     )
 
 
@@ -143,7 +147,8 @@ def _run_handler(
     """Run the handler, write the ending, and return the exit code."""
     logs.configure(keys=_log_keys(environment) | {"tick_at": tick.tick_at, "attempt": tick.attempt})
     window = {"window_start": tick.window.start, "window_end": tick.window.end}
-    log.info("claimed", extra={"manual": tick.manual, **window})
+    rerun = {"rerun_by": environment.rerun_by} if tick.rerun else {}
+    log.info("claimed", extra={"manual": tick.manual, **rerun, **window})
     if tick.window.end < tick.tick_at:
         behind = (tick.tick_at - tick.window.end).total_seconds()
         log.warning("window cut", extra={**window, "behind_seconds": behind})

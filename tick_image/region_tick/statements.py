@@ -175,7 +175,7 @@ WITH finished AS (
 ), fetched AS (
     INSERT INTO region_tick.region_cursor AS cursor (source, region_id, handler, window_start, window_end, tick_at)
     SELECT source, region_id, handler, window_start, window_end, tick_at FROM finished
-    WHERE state = 'succeeded' AND manual_uid = '' AND (
+    WHERE state = 'succeeded' AND manual_uid = '' AND NOT %(rerun)s::boolean AND (
         window_start IS NULL
         OR EXISTS (
             SELECT FROM region_tick.region_cursor AS known

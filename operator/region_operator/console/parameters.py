@@ -40,7 +40,7 @@ class Parameters:
     def expect(self, *names: str) -> None:
         """Refuse a parameter that has none of the `names`: a misspelt filter must not look like no filter."""
         for name, value in self.given.items():
-            if name not in (*names, "format", "v"):
+            if name not in (*names, "format", "errors", "v"):
                 raise BadParameterError(printable(name), value, f"one of {', '.join((*names, 'format'))}")
             if len(value) > LONGEST:
                 raise BadParameterError(name, value, f"at most {LONGEST} characters")

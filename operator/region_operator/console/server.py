@@ -50,6 +50,8 @@ HEADERS = {
 FOR_EVER = "public, max-age=31536000, immutable"
 STATIC = Path(__file__).with_name("static")
 LONG_PATH = 2000
+IN_BODY = "body"
+"""The value of the parameter `errors` that asks for status 200: `kubectl get --raw` drops the body of an error."""
 
 _CONTENT_TYPES = {Form.HTML: "text/html", Form.JSON: "application/json", Form.SVG: "image/svg+xml"}
 
@@ -176,6 +178,8 @@ def _respond(request: web.Request, view: View, place: Place, form: Form, status:
         text = forecast_svg(view)
     elif form is Form.JSON:
         text = json.dumps(as_json(view), ensure_ascii=False, separators=(",", ":"), default=str)
+        if request.query.get("errors") == IN_BODY:
+            status = HTTPStatus.OK
     else:
         form = Form.HTML
         path = "/".join(filter(None, (place.page.value.replace("{code}", place.code),)))

@@ -40,7 +40,8 @@ SELECT wanted.region_id, run.* FROM {_IDS} CROSS JOIN LATERAL (
 
 _COLUMNS = """
 tick_at, manual_uid, region_code, cron, state, reason, attempt, started_at, finished_at, handler, job_name, pod, node,
-    counts, error_class, error_message, window_start, window_end, created_at
+    counts, error_class, error_message, window_start, window_end, created_at, rerun_uid,
+    rerun_by
 """
 
 _TICKS = text(f"""
@@ -154,7 +155,7 @@ def _tick_row(row: Row[Any]) -> TickRow:
     started, finished = _utc(row.started_at), _utc(row.finished_at)
     tick_at = row.tick_at.astimezone(UTC)
     duration = (finished - started).total_seconds() if started and finished else None
-    delay = max(0.0, (started - tick_at).total_seconds()) if started and not row.manual_uid else None
+    delay = max(0.0, (started - tick_at).total_seconds()) if started and not (row.manual_uid or row.rerun_uid) else None
     return TickRow(
         tick_at=tick_at,
         manual_uid=row.manual_uid,
@@ -174,7 +175,7 @@ def _tick_row(row: Row[Any]) -> TickRow:
         error_message=row.error_message,
         window_start=_utc(row.window_start),
         window_end=_utc(row.window_end),
-        rerun_by=None,
+        rerun_by=row.rerun_by,
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from region_operator.cronjobs.labels import REGION_LABEL
 from region_operator.cronjobs.rendered import tick_variables
-from region_operator.cronjobs.wire import PodTemplate, decode_job, encode
+from region_operator.cronjobs.wire import decode_job, encode
 from region_tick.contract import Variable
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Job:
     resource_version: str
     region: str
     """The value of the region's label."""
+    rerun: bool
+    """Whether the Job runs a tick again, long after its time."""
     state: JobState
     created: datetime
     started: datetime | None
@@ -74,17 +76,19 @@ class Job:
         end = conditions.get("Failed") or conditions.get("Complete")
         failure = conditions.get("Failed") or conditions.get("FailureTarget")
         has_pod = bool(status.active or status.terminating)
+        variables = tick_variables(spec.template)
         return cls(
             name=meta.name,
             uid=meta.uid,
             resource_version=meta.resource_version,
             region=intern(meta.labels.get(REGION_LABEL, "")),
+            rerun=Variable.RERUN_OF in variables,
             state=JobState.ACTIVE if not end else JobState.FAILED if "Failed" in conditions else JobState.COMPLETE,
             created=datetime.fromisoformat(meta.creation_timestamp),
             started=_moment(status.start_time),
             ended=_moment(end.last_transition_time) if end else None,
             deadline=timedelta(seconds=spec.active_deadline_seconds) if spec.active_deadline_seconds else None,
-            start_deadline_seconds=_start_deadline(spec.template),
+            start_deadline_seconds=_start_deadline(variables),
             ttl_seconds=spec.ttl_seconds_after_finished,
             failed_pods=status.failed,
             has_pod=has_pod,
@@ -132,8 +136,8 @@ class Job:
         return int(self.resource_version) < int(version)
 
 
-def _start_deadline(template: PodTemplate) -> float:
-    seconds = tick_variables(template).get(Variable.START_DEADLINE_SECONDS, "")
+def _start_deadline(variables: Mapping[str, str]) -> float:
+    seconds = variables.get(Variable.START_DEADLINE_SECONDS, "")
     return float(seconds) if seconds.isdecimal() else math.inf
 
 

@@ -65,7 +65,7 @@ class Right:
 
 
 _SET_BY_TICKS = tuple(
-    column.name for column in job_run.columns if not column.primary_key and column.name not in ("created_at", "counted")
+    column.name for column in job_run.columns if not column.primary_key and column.name != "created_at"
 )
 _NEVER_EDITED = ("id", "platform", "handle", "url", "created_at")
 _ANSWERS = ("last_polled_at", "last_error", "failures", "upstream_id", "delivered_until")

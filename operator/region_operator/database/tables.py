@@ -103,6 +103,8 @@ job_run = Table(
     ),
     stamp("created_at", "When the row was made: by the first claim, or by the operator."),
     column("counted", Boolean, "Whether tick_total counts the end of the tick.", default="false"),
+    text_column("rerun_uid", "The uid of the Job that ran the tick again, long after its time; null: none did."),
+    text_column("rerun_by", "Who asked for that, in their own words: nobody checks it."),
     PrimaryKeyConstraint("source", "region_id", "tick_at", "manual_uid"),
     CheckConstraint(text("state IN ({})".format(", ".join(f"'{state}'" for state in State))), name="state"),
     CheckConstraint(text("attempt >= 0"), name="attempt"),

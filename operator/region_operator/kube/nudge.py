@@ -1,7 +1,8 @@
 """Nudges the Jobs that wait for a free slot of the quota: first those of the region that started longest ago.
 
 So regions take turns, however many of them share a minute. The older tick goes first only between regions of which no
-start is known. A tick that comes too late to claim has no turn any more.
+start is known. A tick that comes too late to claim has no turn any more. Reruns come after all ticks, in their order:
+a rerun can wait.
 
 After the quota refuses a pod, the Job controller tries again after 1, 2, 4 ... 60 s. A free slot does not wake the
 controller, so free slots stay empty for most of a busy minute. But the controller syncs a Job with a changed spec at
@@ -17,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import math
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -155,6 +157,8 @@ class Nudger:
 
     def _turn(self, job: WaitingJob) -> tuple[float, int, str]:
         """Return the sort key by which waiting Jobs take turns."""
+        if job.rerun:
+            return math.inf, job.minute, job.name
         start = self._last_starts.of(job.cronjob)
         if not start and (success := self._last_success(job.cronjob)):
             start = datetime.fromisoformat(success).timestamp()

@@ -25,7 +25,7 @@ class WaitingJob:
     uid: str
     cronjob: str
     minute: int
-    """The tick's scheduled minute, in minutes since 1970."""
+    """The tick's scheduled minute, in minutes since 1970; of a rerun, the minute in which its Job was made."""
     failed_pods: int
     not_before: float
     """When the Job controller's back-off from a failed pod ends at the latest, in Unix time; 0 without a failed pod."""
@@ -33,6 +33,8 @@ class WaitingJob:
     """Up to when the first pod can still claim the tick, in Unix time. A later pod would take a slot for nothing."""
     ttl: int | None
     """The Job's ttlSecondsAfterFinished."""
+    rerun: bool = False
+    """Whether the Job runs a tick again, long after its time: it gives way to ticks, which have a latest start."""
 
 
 def waiting_job(job: Job, *, now: float) -> WaitingJob | None:
@@ -42,12 +44,17 @@ def waiting_job(job: Job, *, now: float) -> WaitingJob | None:
     the number of created pods (job_controller.go, syncJob).
     """
     cronjob, minute = cronjob_and_minute(job.name)
+    if job.rerun:
+        minute = int(job.created.timestamp()) // 60
     waits = job.state is JobState.ACTIVE and job.makes_pods and job.started is not None and not job.has_pod
     if minute is None or not waits:
         return None
     not_before = now + pod_backoff_seconds(job.failed_pods) if job.failed_pods else 0.0
-    until = math.inf if job.failed_pods else minute * 60 + job.start_deadline_seconds + LATENESS_TOLERANCE_SECONDS
-    return WaitingJob(job.name, job.uid, cronjob, minute, job.failed_pods, not_before, until, job.ttl_seconds)
+    latest_start = minute * 60 + job.start_deadline_seconds + LATENESS_TOLERANCE_SECONDS
+    until = math.inf if job.failed_pods or job.rerun else latest_start
+    return WaitingJob(
+        job.name, job.uid, cronjob, minute, job.failed_pods, not_before, until, job.ttl_seconds, rerun=job.rerun
+    )
 
 
 def cronjob_and_minute(job_name: str) -> tuple[str, int | None]:

@@ -87,5 +87,9 @@ async def judge_open_runs(
 
 
 def _was_blocked(tick: ExpectedTick, region_jobs: Sequence[Job]) -> bool:
-    """Whether another Job of the region was active while the controller could create the tick's Job."""
-    return any(job.name != tick.job and job.was_active(tick.tick_at, tick.latest_start) for job in region_jobs)
+    """Whether another Job of the region was active while the controller could create the tick's Job.
+
+    A rerun is in nobody's way: the controller does not count it.
+    """
+    others = (job for job in region_jobs if job.name != tick.job and not job.rerun)
+    return any(job.was_active(tick.tick_at, tick.latest_start) for job in others)

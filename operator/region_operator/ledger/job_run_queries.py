@@ -42,12 +42,12 @@ took 30 s instead of a fraction of a second.
 
 LONG_RUNS = """
 SELECT region_id, tick_at, created_at, finished_at AS ended FROM region_tick.job_run
-WHERE source = :source AND manual_uid = '' AND region_id = ANY(CAST(:region_id AS text[]))
+WHERE source = :source AND manual_uid = '' AND rerun_uid IS NULL AND region_id = ANY(CAST(:region_id AS text[]))
     AND started_at IS NOT NULL AND finished_at - tick_at > interval '1 minute' AND finished_at > :first
     AND tick_at >= CAST(:first AS timestamptz) - interval '1 day' AND tick_at < :last
 UNION ALL
 SELECT region_id, tick_at, created_at, coalesce(finished_at, lease_until) FROM region_tick.job_run
-WHERE source = :source AND manual_uid = '' AND region_id = ANY(CAST(:region_id AS text[]))
+WHERE source = :source AND manual_uid = '' AND rerun_uid IS NULL AND region_id = ANY(CAST(:region_id AS text[]))
     AND started_at IS NOT NULL AND state IN ('running', 'interrupted')
     AND coalesce(finished_at, lease_until) > :first
     AND tick_at >= CAST(:first AS timestamptz) - interval '1 day' AND tick_at < :last
@@ -55,7 +55,8 @@ WHERE source = :source AND manual_uid = '' AND region_id = ANY(CAST(:region_id A
 """Reads the runs that ended after `first` once, for all ticks that are due from `first` to `last`: by the index
 job_run_ended, and by job_run_open for the runs that have not ended. Two ticks of a region are at least a minute apart.
 So a run that was in the way of a later tick ended more than a minute after its own tick, and job_run_ended holds such
-runs only. No join: on a day that was not analyzed yet, the planner compared every tick with every run.
+runs only. Left out are reruns, which the controller does not count.
+No join: on a day that was not analyzed yet, the planner compared every tick with every run.
 """
 
 _FINAL = text("""

@@ -38,7 +38,7 @@ FROM (
     WHERE source = :source AND valid_to IS NULL ORDER BY md5(region_id) LIMIT :regions) AS sampled
 CROSS JOIN LATERAL (
     SELECT tick_at, created_at, started_at, finished_at FROM region_tick.job_run
-    WHERE source = :source AND region_id = sampled.region_id AND manual_uid = ''
+    WHERE source = :source AND region_id = sampled.region_id AND manual_uid = '' AND rerun_uid IS NULL
         AND tick_at > now() - interval '1 day' AND tick_at <= now() AND finished_at >= started_at
     ORDER BY tick_at DESC LIMIT :ticks) AS run
 """)

@@ -49,7 +49,8 @@ _MARK = text(f"""
 UPDATE region_tick.job_run AS run SET counted = true
 WHERE {_UNCOUNTED} AND run.tick_at >= :first AND run.tick_at < CAST(:first AS timestamptz) + interval '1 minute'
 RETURNING run.source, run.state, coalesce(run.reason, ''),
-    CASE WHEN run.manual_uid = '' THEN extract(epoch FROM run.started_at - run.tick_at)::double precision END,
+    CASE WHEN run.manual_uid = '' AND run.rerun_uid IS NULL
+        THEN extract(epoch FROM run.started_at - run.tick_at)::double precision END,
     extract(epoch FROM run.finished_at - run.started_at)::double precision
 """)  # noqa: S608 - constants
 """No join: on a day that was not analyzed yet, the planner compared every row with every other."""

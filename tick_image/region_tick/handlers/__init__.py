@@ -109,6 +109,11 @@ class Tick:
     params: Mapping[str, Any] = field(default_factory=dict)
     """The region's own parameters, from the column that `spec.source.columns.params` names; empty for NULL."""
 
+    rerun: bool = False
+    """Whether somebody has this tick run again, long after its time: `tick_at` and `key` are the same as then. The
+    window is that of this tick alone, from the tick before, and a success moves no cursor.
+    """
+
     @property
     def manual(self) -> bool:
         """Whether somebody started this run, and not the schedule."""

@@ -6,7 +6,7 @@ The counts begin with this revision: the console's first day shows less than a d
 from alembic import op
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 
 
 def upgrade() -> None:

@@ -1,0 +1,141 @@
+"""Runs a backfill: makes the Jobs of reruns, a few at a time, and waits until all are done.
+
+All that a backfill knows stands in the cluster and in the ledger. So it may be interrupted at any time: the Jobs go on
+by themselves, and the same command finds them by their names, counts them as running, and does the rest. What became of
+a tick is what the ledger says, and not the Job.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kubectl_region.backfill_plan import Outcome, Rerun, next_reruns, tally
+from kubectl_region.errors import NotFoundError, PluginError
+from kubectl_region.kubectl import KubectlError
+from kubectl_region.moments import format_time
+from kubectl_region.output import warn
+from kubectl_region.rerun_job import Seen, make_job, read_job
+from region_tick.contract import TICK_AT_LABEL, State
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from kubectl_region.console import Console
+    from kubectl_region.kubectl import Kubectl
+
+POLL_SECONDS = 1.0
+MOST_FAILURES = 10
+"""After so many failures of the cluster or the console in a row a backfill gives up: some three minutes."""
+LONGEST_PAUSE_SECONDS = 30.0
+_PASSING = ("", "InternalError", "ServiceUnavailable", "Timeout", "ServerTimeout", "TooManyRequests")
+TELL_SECONDS = 5.0
+"""How often the progress is printed at most, except for its last line."""
+
+
+class Backfill:
+    """Runs ticks of one namespace again, at most `limit` at once. `by` says who wants it."""
+
+    def __init__(self, kubectl: Kubectl, console: Console, namespace: str, *, limit: int, by: str) -> None:
+        self._kubectl, self._console, self._limit, self._by = kubectl, console, limit, by
+        self._here = ("--namespace", namespace)
+        self._cronjobs: dict[str, Any] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._running: dict[str, Rerun] = {}
+        self._told, self._tell_at = "", 0.0
+
+    def run(self, plan: Sequence[Rerun]) -> bool:
+        """Run the ticks of `plan` again, and wait for them and for the adopted ones.
+
+        Return whether all of them succeeded. Raises PluginError. A KeyboardInterrupt leaves the Jobs as they are.
+        """
+        waiting = {rerun.job: rerun for rerun in plan if rerun.job not in self._running}
+        total, failures = len(waiting) + len(self._running), 0
+        while waiting or self._running:
+            try:
+                self._step(waiting)
+            except PluginError as error:
+                failures += 1
+                if failures > MOST_FAILURES or not _may_pass(error):
+                    raise
+                pause = min(2.0**failures, LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
+                warn(f"not now, trying again in {pause:.0f} s: {error.message}")
+            else:
+                failures, pause = 0, POLL_SECONDS
+                self._tell(total, last=not waiting and not self._running)
+            if waiting or self._running:
+                time.sleep(pause)
+        return all(outcome is Outcome.SUCCEEDED for outcome in self._outcomes.values())
+
+    def _step(self, waiting: dict[str, Rerun]) -> None:
+        """Note which reruns have ended, and begin the next ones. Raises PluginError; then the same step can go on."""
+        jobs = self._jobs()
+        self._settle(jobs)
+        for name in [name for name in waiting if name in jobs and jobs[name].active]:
+            self._running[name] = waiting.pop(name)
+        active = [job for job in jobs.values() if job.active]
+        busy = {job.cronjob for job in active} | {rerun.cronjob for rerun in self._running.values()}
+        for rerun in next_reruns(list(waiting.values()), busy=busy, free=self._limit - len(active)):
+            self._start(rerun, exists=rerun.job in jobs)
+            self._running[rerun.job] = waiting.pop(rerun.job)
+
+    def adopt(self, codes: Collection[str]) -> int:
+        """Take over the reruns of `codes` that are under way, as an earlier backfill left them; return how many."""
+        for name, job in self._jobs().items():
+            if job.active and job.code in codes:
+                self._running[name] = Rerun(code=job.code, cronjob=job.cronjob, tick_at=job.tick_at)
+        return len(self._running)
+
+    def _jobs(self) -> dict[str, Seen]:
+        """Return all Jobs of reruns in the namespace, whoever made them."""
+        items = self._kubectl.json("get", "jobs", "--selector", TICK_AT_LABEL, *self._here)["items"]
+        return {item["metadata"]["name"]: read_job(item) for item in items}
+
+    def _settle(self, jobs: dict[str, Seen]) -> None:
+        """Note what became of the reruns whose Jobs have ended or are gone."""
+        for name in [name for name in self._running if name not in jobs or not jobs[name].active]:
+            rerun = self._running[name]
+            tick = self._tick(rerun)
+            del self._running[name]
+            succeeded = tick.get("state") == State.SUCCEEDED
+            self._outcomes[name] = Outcome.SUCCEEDED if succeeded else Outcome.FAILED
+            if not succeeded:
+                words = (tick.get("state"), tick.get("reason"), tick.get("errorMessage"))
+                job = jobs[name].why if name in jobs else "its Job is gone"
+                said = ", ".join(filter(None, (*words, f"Job {name}: {job}" if job else "")))
+                click.echo(f"{rerun.code} {format_time(rerun.tick_at)} did not succeed: {said}", err=True)
+
+    def _tick(self, rerun: Rerun) -> dict[str, Any]:
+        try:
+            return self._console.get("regions", rerun.code, "ticks", format_time(rerun.tick_at))
+        except NotFoundError:
+            return {}
+
+    def _start(self, rerun: Rerun, *, exists: bool) -> None:
+        """Make the Job of a rerun. A Job of that name that has ended is that of an earlier try, and gives way."""
+        if exists:
+            self._kubectl("delete", "job", rerun.job, "--ignore-not-found", *self._here)
+        if rerun.cronjob not in self._cronjobs:
+            self._cronjobs[rerun.cronjob] = self._kubectl.json("get", "cronjob", rerun.cronjob, *self._here)
+        job = make_job(self._cronjobs[rerun.cronjob], rerun, by=self._by)
+        try:
+            self._kubectl("create", "--filename", "-", *self._here, stdin=json.dumps(job))
+        except KubectlError as error:
+            if error.reason != "AlreadyExists":  # somebody begins the same backfill at this moment
+                raise
+
+    def _tell(self, total: int, *, last: bool) -> None:
+        """Print how far the backfill is, if that has changed."""
+        line, now = str(tally(total, self._outcomes.values(), len(self._running))), time.monotonic()
+        if line != self._told and (last or now >= self._tell_at):
+            self._told, self._tell_at = line, now + TELL_SECONDS
+            click.echo(line)
+
+
+def _may_pass(error: PluginError) -> bool:
+    """Whether an error may pass by itself: the API server gave no reason, or one of being busy."""
+    return not isinstance(error, KubectlError) or error.reason in _PASSING

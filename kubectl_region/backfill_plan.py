@@ -1,0 +1,121 @@
+"""Plans a backfill: which ticks are run again, in which order, how many at once, and what became of them. Pure.
+
+A tick is run again if it is final and did not succeed. A region runs one of its ticks at a time, the oldest first, as
+its CronJob does (`concurrencyPolicy: Forbid`); regions run beside each other. The reruns share the quota of
+`spec.concurrency` with the ticks of the day, so by default they take half of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from region_tick.contract import Reason, State, rerun_job_name
+from region_tick.cron import read_cron
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from datetime import datetime
+
+
+class Wanted(StrEnum):
+    """Which ticks a backfill takes."""
+
+    MISSED = "missed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    SUSPENDED = "suspended"
+    """The ticks of a suspended region: they have no rows of their own yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerun:
+    """A tick to run again. `state` and `reason` are those of the tick now, `attempt` the attempts that it had."""
+
+    code: str
+    cronjob: str
+    tick_at: datetime
+    attempt: int = 0
+    state: str = ""
+    reason: str = ""
+
+    @property
+    def job(self) -> str:
+        """The name of the Job. Whoever begins the same backfill again finds the Job by it."""
+        return rerun_job_name(self.cronjob, self.tick_at, attempt=self.attempt + 1)
+
+
+class Outcome(StrEnum):
+    """What became of a rerun."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How far a backfill is."""
+
+    total: int
+    succeeded: int = 0
+    failed: int = 0
+    running: int = 0
+
+    @property
+    def left(self) -> int:
+        """How many ticks have not begun."""
+        return self.total - self.succeeded - self.failed - self.running
+
+    def __str__(self) -> str:
+        done = self.succeeded + self.failed
+        return (
+            f"{done} of {self.total}: {self.succeeded} succeeded, {self.failed} failed, {self.running} running,"
+            f" {self.left} left"
+        )
+
+
+def tally(total: int, outcomes: Iterable[Outcome], running: int) -> Tally:
+    """Count what became of `total` reruns."""
+    counts = Counter(outcomes)
+    return Tally(total, counts[Outcome.SUCCEEDED], counts[Outcome.FAILED], running)
+
+
+def is_wanted(state: str, reason: str | None, wanted: Collection[Wanted]) -> bool:
+    """Whether a tick in a state is to be run again."""
+    if state == State.SKIPPED and reason == Reason.SUSPENDED:
+        return Wanted.SUSPENDED in wanted or Wanted.SKIPPED in wanted
+    return state in {str(each) for each in wanted}
+
+
+def suspended_ticks(
+    schedule: str, have: Collection[datetime], *, since: datetime, until: datetime
+) -> Iterator[datetime]:
+    """Yield the ticks of a schedule from `since` to `until`, both included, that are not in `have`: the newest first.
+
+    Each of them may have been skipped by a suspension; the console knows. Raises ValueError for a text that is no
+    schedule of a CronJob.
+    """
+    cron = read_cron(schedule)
+    tick: datetime | None = until if cron.is_due(until) else cron.before(until)
+    while tick is not None and tick >= since:
+        if tick not in have:
+            yield tick
+        tick = cron.before(tick)
+
+
+def limit_of(concurrency: int, wanted: int | None) -> int:
+    """Return how many reruns may run at once: half of the cap by default, and never more than the cap."""
+    return max(1, min(concurrency, concurrency // 2 if wanted is None else wanted))
+
+
+def next_reruns(waiting: Sequence[Rerun], *, busy: Collection[str], free: int) -> list[Rerun]:
+    """Return the reruns to begin now: at most `free`, one for each CronJob that is not `busy`, the oldest first."""
+    chosen: dict[str, Rerun] = {}
+    for rerun in sorted(waiting, key=lambda each: (each.tick_at, each.code)):
+        if len(chosen) >= free:
+            break
+        if rerun.cronjob not in busy:
+            chosen.setdefault(rerun.cronjob, rerun)
+    return list(chosen.values())

@@ -1,0 +1,208 @@
+"""The commands `rerun` and `backfill`: run ticks again that did not succeed."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kubectl_region.backfill import Backfill
+from kubectl_region.backfill_plan import Rerun, Wanted, is_wanted, limit_of, suspended_ticks
+from kubectl_region.console import Console
+from kubectl_region.errors import NotFoundError, PluginError
+from kubectl_region.identity import who_am_i
+from kubectl_region.moments import format_time, read_time
+from kubectl_region.options import with_cluster
+from kubectl_region.output import table, warn
+from kubectl_region.ticks import moment
+from region_tick.contract import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kubectl_region.cluster import Cluster, CronJob
+    from kubectl_region.kubectl import Kubectl
+
+PAGE = 200
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as a shell has it."""
+_BY_HELP = "Who wants it, as the ledger and the Job shall say. Default: your name in the cluster. Nobody checks it."
+
+
+@click.command()
+@click.argument("code")
+@click.argument("tick")
+@click.option("--reason", help="Why, for those who read the ledger later.")
+@click.option("--by", help=_BY_HELP)
+@with_cluster
+def rerun(cluster: Cluster, code: str, tick: str, reason: str | None, by: str | None) -> None:
+    """Run one tick again that did not succeed, and wait until it is done.
+
+    TICK is a time (2026-11-30T01:05:00Z, or 01:05 for the last one of that time of day, in UTC). The tick keeps its
+    time, its key and its one row. Exit code 0: it has succeeded.
+    """
+    namespace, cronjobs = _regions(cluster, [code])
+    console = Console(cluster, namespace)
+    plan = _one(console, cronjobs[0], moment(tick))
+    _run(cluster, console, namespace, plan, [code], limit=1, by=_who(cluster.kubectl, by, reason))
+
+
+@click.command()
+@click.argument("codes", metavar="CODE...", nargs=-1, required=True)
+@click.option("--from", "since", required=True, help="From this tick on: a time, 01:05, or a duration ago such as 2h.")
+@click.option("--to", "until", help="Up to this tick. Default: now.")
+@click.option("--state", default="missed,failed", show_default=True, help="Of: " + ", ".join(Wanted) + ".")
+@click.option("--max-parallel", type=click.IntRange(1), help="How many at once. Default: half of spec.concurrency.")
+@click.option("--dry-run", is_flag=True, help="Show which ticks would be run again, and run none.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--reason", help="Why, for those who read the ledger later.")
+@click.option("--by", help=_BY_HELP)
+@with_cluster
+def backfill(
+    cluster: Cluster,
+    codes: tuple[str, ...],
+    since: str,
+    until: str | None,
+    state: str,
+    max_parallel: int | None,
+    dry_run: bool,
+    yes: bool,
+    reason: str | None,
+    by: str | None,
+) -> None:
+    """Run all ticks of a time again that did not succeed, and wait for them.
+
+    The oldest first, and one of each region at a time. You may interrupt it: what has begun goes on, and the same
+    command does the rest. Exit code 0: all have succeeded.
+    """
+    wanted = _wanted(state)
+    namespace, cronjobs = _regions(cluster, codes)
+    console = Console(cluster, namespace)
+    span = moment(since), moment(until) if until else datetime.now(UTC)
+    plan = [tick for cronjob in cronjobs for tick in _ticks(console, cronjob, *span, wanted)]
+    if plan:
+        click.echo(_plan_table(plan))
+    limit = _limit(cluster.kubectl, namespace, max_parallel)
+    if dry_run:
+        warn(f"{len(plan)} ticks would be run again, at most {limit} at once")
+        return
+    if plan and not yes:
+        click.confirm(f"Run these {len(plan)} ticks again, at most {limit} at once?", abort=True)
+    _run(cluster, console, namespace, plan, codes, limit=limit, by=_who(cluster.kubectl, by, reason))
+
+
+def _run(
+    cluster: Cluster,
+    console: Console,
+    namespace: str,
+    plan: Sequence[Rerun],
+    codes: Sequence[str],
+    *,
+    limit: int,
+    by: str,
+) -> None:
+    """Run a plan, and end the process if not all of it succeeded."""
+    work = Backfill(cluster.kubectl, console, namespace, limit=limit, by=by)
+    try:
+        if under_way := work.adopt(codes):
+            warn(f"{under_way} of them are under way already")
+        elif not plan:
+            warn("No ticks to run again")
+        succeeded = work.run(plan)
+    except KeyboardInterrupt:
+        warn("interrupted: what has begun goes on by itself; the same command does the rest")
+        sys.exit(INTERRUPTED)
+    sys.exit(0 if succeeded else 1)
+
+
+def _regions(cluster: Cluster, codes: Sequence[str]) -> tuple[str, list[CronJob]]:
+    """Return the one namespace, and the CronJobs of the regions. Raises PluginError."""
+    if cluster.everywhere:
+        raise PluginError("ticks are run again in one namespace at a time", "name it by -n instead of -A")
+    return cluster.namespaces[0], cluster.cronjobs_of(codes)
+
+
+def _one(console: Console, cronjob: CronJob, tick_at: datetime) -> list[Rerun]:
+    """Return a plan for one tick, an empty one if the tick is being run. Raises PluginError for a success."""
+    tick = console.get("regions", cronjob.code, "ticks", format_time(tick_at))
+    state = State(tick["state"])
+    if state is State.SUCCEEDED:
+        raise PluginError(
+            f"{cronjob.code} {format_time(tick_at)} has succeeded: a success is never run again",
+            f"to do the region's work once more, now: kubectl region trigger {cronjob.code}",
+        )
+    return [_rerun(cronjob, tick)] if state.final else []
+
+
+def _ticks(
+    console: Console, cronjob: CronJob, since: datetime, until: datetime, wanted: set[Wanted]
+) -> Iterator[Rerun]:
+    """Yield a region's ticks of a time that are to be run again."""
+    rows = [tick for tick in _rows(console, cronjob.code, since, until) if not tick["manualUid"]]
+    for tick in rows:
+        if is_wanted(tick["state"], tick["reason"], wanted):
+            yield _rerun(cronjob, tick)
+    if Wanted.SUSPENDED not in wanted:
+        return
+    have = {at for tick in rows if (at := read_time(tick["tickAt"]))}
+    schedule = console.get("regions", cronjob.code)["schedule"] or ""
+    for tick_at in suspended_ticks(schedule, have, since=since, until=until):
+        try:
+            tick = console.get("regions", cronjob.code, "ticks", format_time(tick_at))
+        except NotFoundError:
+            continue
+        if is_wanted(tick["state"], tick["reason"], {Wanted.SUSPENDED}):
+            yield _rerun(cronjob, tick)
+
+
+def _rows(console: Console, code: str, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
+    """Yield a region's ticks with rows, page by page, the newest first."""
+    before = None
+    while True:
+        answer = console.get("regions", code, "ticks", since=format_time(since), limit=PAGE, before=before)
+        for tick in answer["items"]:
+            if (at := read_time(tick["tickAt"])) and since <= at <= until:
+                yield tick
+        before = answer["next"]
+        if not before:
+            return
+
+
+def _rerun(cronjob: CronJob, tick: dict[str, Any]) -> Rerun:
+    return Rerun(
+        code=cronjob.code,
+        cronjob=cronjob.name,
+        tick_at=datetime.fromisoformat(tick["tickAt"]),
+        attempt=tick["attempt"],
+        state=tick["state"],
+        reason=tick["reason"] or "",
+    )
+
+
+def _plan_table(plan: Sequence[Rerun]) -> str:
+    rows = [[tick.code, format_time(tick.tick_at), tick.state, tick.reason, str(tick.attempt)] for tick in plan]
+    return table(["REGION", "TICK", "STATE", "REASON", "ATTEMPTS"], rows, painted=("STATE",))
+
+
+def _limit(kubectl: Kubectl, namespace: str, wanted: int | None) -> int:
+    """Return how many reruns may run at once, by the RegionScheduler."""
+    scheduler = kubectl.json("get", "regionscheduler", "default", "--namespace", namespace)
+    limit = limit_of(concurrency := scheduler["spec"]["concurrency"], wanted)
+    if wanted and wanted > limit:
+        warn(f"at most {limit} at once, not {wanted}: spec.concurrency is {concurrency}")
+    return limit
+
+
+def _who(kubectl: Kubectl, by: str | None, reason: str | None) -> str:
+    """Return who wants it and why. Without `by`, the name is that which the API server knows, else the machine's."""
+    name = by or who_am_i(kubectl)
+    return f"{name}: {reason}" if reason else name
+
+
+def _wanted(text: str) -> set[Wanted]:
+    try:
+        return {Wanted(word.strip()) for word in text.split(",")}
+    except ValueError as error:
+        raise PluginError(f"--state {text}: {error}", f"write one or several of {','.join(Wanted)}") from None
