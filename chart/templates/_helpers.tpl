@@ -19,6 +19,13 @@ toJson, because Helm writes a large number as 1e+06 otherwise. */ -}}
 {{- end -}}
 {{- end -}}
 
+{{- /* Those of the settings that the console must have as the operator has them. */ -}}
+{{- define "region-tick.console-settings" -}}
+{{- range $name, $value := pick .Values.operator.settings "INSTALLATION" "LOG_LEVEL" }}
+- {name: {{ $name }}, value: {{ toJson $value | trimAll "\"" | quote }}}
+{{- end -}}
+{{- end -}}
+
 {{- /* What the ticks are told of the values, as a part of a RegionScheduler's spec: they look for region-tick-database by
 themselves. */ -}}
 {{- define "region-tick.spec" -}}

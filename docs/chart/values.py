@@ -24,6 +24,9 @@ DEPLOYMENT = "manifests/namespaced/deployment.yaml"
 BUDGET = "manifests/namespaced/poddisruptionbudget.yaml"
 NETWORK = "manifests/network/networkpolicies.yaml"
 WORKER = "manifests/worker/deployment.yaml"
+CONSOLE = "manifests/console/deployment.yaml"
+CONSOLE_SERVICE = "manifests/console/service.yaml"
+CONSOLE_RBAC = "manifests/console/rbac.yaml"
 ADMISSION = "manifests/admission/confirm-delete.yaml"
 
 TEMPLATES = {
@@ -34,6 +37,9 @@ TEMPLATES = {
     BUDGET: "poddisruptionbudget.yaml",
     NETWORK: "networkpolicies.yaml",
     WORKER: "worker.yaml",
+    CONSOLE: "console.yaml",
+    CONSOLE_SERVICE: "console-service.yaml",
+    CONSOLE_RBAC: "console-rbac.yaml",
     ADMISSION: "admission.yaml",
 }
 """Which manifest becomes which template."""
@@ -44,6 +50,7 @@ SHARED = (CRD, PRIORITY_CLASS)
 _POD = "spec.template.spec"
 _OPERATOR = f"{_POD}.containers.operator"
 _WORKER = f"{_POD}.containers.worker"
+_CONSOLE = f"{_POD}.containers.console"
 _POSTGRES = 5432
 
 
@@ -68,20 +75,23 @@ def read_manifests() -> dict[str, Manifest]:
 
 def values(manifests: Mapping[str, Manifest]) -> list[Value]:
     """Return all values, in the order of values.yaml. Raises MissingPlaceError."""
-    operator, worker = manifests[DEPLOYMENT], manifests[WORKER]
+    operator, worker, console = manifests[DEPLOYMENT], manifests[WORKER], manifests[CONSOLE]
     return [
         _image(
             "operator.image",
-            "The operator's image. Without tag and digest it is the chart's release; a digest goes before a tag.",
+            "The image of operator and console. Without tag and digest it is the chart's release; a digest goes before"
+            " a tag.",
             (operator, f"{_OPERATOR}.image"),
+            (console, f"{_CONSOLE}.image"),
         ),
         _hole("operator.replicas", "One replica leads, the others stand by.", COUNT, (operator, "spec.replicas")),
         _hole("operator.resources", "As in a container.", OBJECT, (operator, f"{_OPERATOR}.resources")),
-        _settings(operator),
+        _settings(operator, console),
         _image(
             "tick.image",
             "The ticks' image, where spec.tick.image of the RegionScheduler is unset.",
             (operator, f"{_OPERATOR}.env.TICK_IMAGE.value"),
+            (console, f"{_CONSOLE}.env.TICK_IMAGE.value"),
         ),
         _hole(
             "database.secret",
@@ -100,7 +110,7 @@ def values(manifests: Mapping[str, Manifest]) -> list[Value]:
             default="",
         ),
         Value(path="database.directUrl", about="DATABASE_DIRECT_URL in that Secret.", schema=TEXT, default=""),
-        _pull_secrets(operator, worker),
+        _pull_secrets(operator, worker, console),
         Value(
             path="regionScheduler.create",
             about="Have RegionScheduler `default` in the chart, and the operator make none (BOOTSTRAP). The resource"
@@ -118,7 +128,23 @@ def values(manifests: Mapping[str, Manifest]) -> list[Value]:
         _image("worker.image", "The workers' image.", (worker, f"{_WORKER}.image")),
         _hole("worker.replicas", "If one worker dies, another takes over its tasks.", COUNT, (worker, "spec.replicas")),
         _hole("worker.resources", "As in a container.", OBJECT, (worker, f"{_WORKER}.resources")),
-        _switch("networkPolicies.enabled", "NetworkPolicies for operator, ticks and workers.", False, NETWORK),
+        _switch(
+            "console.enabled",
+            "A read-only page about all regions, reached through the API server (docs/console.md).",
+            False,
+            CONSOLE,
+            CONSOLE_SERVICE,
+            CONSOLE_RBAC,
+        ),
+        _hole(
+            "console.databaseSecret",
+            "The Secret with the URL of a role that only reads, under DATABASE_URL.",
+            NAME,
+            (console, f"{_POD}.volumes.database.secret.secretName"),
+            (console, f"{_CONSOLE}.env.DATABASE_SECRET.value"),
+        ),
+        _hole("console.resources", "As in a container.", OBJECT, (console, f"{_CONSOLE}.resources")),
+        _switch("networkPolicies.enabled", "NetworkPolicies for operator, ticks, workers, console.", False, NETWORK),
         _database_ports(manifests[NETWORK]),
         _switch(
             "admission.enabled",
@@ -150,15 +176,15 @@ def _hole(path: str, about: str, schema: Schema, *places: tuple[Manifest, str]) 
     return Value(path=path, about=about, schema=schema, default=manifest.read(first), edits=_edits(text, places))
 
 
-def _image(path: str, about: str, place: tuple[Manifest, str]) -> Value:
-    manifest, where = place
+def _image(path: str, about: str, *places: tuple[Manifest, str]) -> Value:
+    manifest, where = places[0]
     repository, _, tag = manifest.read(where).rpartition(":")
     if tag != VERSION:
         raise MissingPlaceError(f"{manifest.name} names {tag!r} instead of the release {VERSION}: see docs/release.md")
     name = path.partition(".")[0]
     text = f'{{{{ include "region-tick.image" (dict "name" "{name}" "image" .Values.{path} "chart" .Chart) }}}}'
     default = {"repository": repository, "tag": "", "digest": ""}
-    return Value(path=path, about=about, schema=IMAGE, default=default, edits=_edits(text, [place]))
+    return Value(path=path, about=about, schema=IMAGE, default=default, edits=_edits(text, places))
 
 
 def _edits(text: str, places: Sequence[tuple[Manifest, str]]) -> dict[str, list[Edit]]:
@@ -168,11 +194,12 @@ def _edits(text: str, places: Sequence[tuple[Manifest, str]]) -> dict[str, list[
     return edits
 
 
-def _switch(path: str, about: str, default: bool, manifest: str) -> Value:
-    return Value(path=path, about=about, schema=YES_OR_NO, default=default, switches=(manifest,))
+def _switch(path: str, about: str, default: bool, *manifests: str) -> Value:
+    return Value(path=path, about=about, schema=YES_OR_NO, default=default, switches=manifests)
 
 
-def _settings(operator: Manifest) -> Value:
+def _settings(operator: Manifest, console: Manifest) -> Value:
+    """Return the operator's settings. Some matter to the console too."""
     given = [variable["name"] for variable in operator.read(f"{_OPERATOR}.env")]
     schema = settings_schema(given)
     known = "\n".join(f"- {name}: {part['description']}" for name, part in schema["properties"].items())
@@ -182,7 +209,13 @@ def _settings(operator: Manifest) -> Value:
         schema=schema,
         default={},
         edits={
-            operator.name: [operator.append(f"{_OPERATOR}.env", '{{- include "region-tick.settings" . | nindent 12 }}')]
+            manifest.name: [
+                manifest.append(f"{container}.env", f'{{{{- include "region-tick.{name}" . | nindent 12 }}}}')
+            ]
+            for manifest, container, name in (
+                (operator, _OPERATOR, "settings"),
+                (console, _CONSOLE, "console-settings"),
+            )
         },
     )
 

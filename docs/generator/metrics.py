@@ -1,4 +1,4 @@
-"""The page of the metrics: of the operator, and of the workers of the queue."""
+"""The page of the metrics: of the operator, of the console, and of the workers of the queue."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.metrics import MetricWrapperBase
 
 from docs.generator.markdown import code, codes, join, section, table, wrap
+from region_operator.console import metrics as console_metrics
 from region_operator.runtime import metrics
 from region_operator.runtime.tick_metrics import TICKS
 from region_worker import metrics as worker_metrics
@@ -29,6 +30,11 @@ def metrics_page() -> str:
             " process: `process_*` and `python_*`."
         ),
         table(_COLUMNS, sorted((*_rows(metrics), *(_row(family, family._labelnames) for family in TICKS.describe())))),
+        section(
+            "The console",
+            wrap("The console serves this at `/metrics` of its port."),
+            table(_COLUMNS, sorted(_rows(console_metrics))),
+        ),
         section(
             "The worker",
             wrap(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from docs.generator.console import console_page
 from docs.generator.exit_codes import exit_codes_page
 from docs.generator.labels import labels_page
 from docs.generator.ledger import ledger_page
@@ -43,9 +44,10 @@ PAGES = (
     Page(
         "settings.md",
         "Settings",
-        "environment variables of operator, tick, `poll` and worker",
+        "environment variables of operator, console, tick, `poll` and worker",
         (
             f"{_OPERATOR}/settings.py",
+            f"{_OPERATOR}/console/settings.py",
             _CONTRACT,
             "tick_image/region_tick/poll_settings.py",
             "tick_image/region_worker/settings.py",
@@ -71,9 +73,20 @@ PAGES = (
     Page(
         "metrics.md",
         "Metrics",
-        "what operator and workers count",
-        (f"{_OPERATOR}/runtime/metrics.py", "tick_image/region_worker/metrics.py"),
+        "what operator, console and workers count",
+        (
+            f"{_OPERATOR}/runtime/metrics.py",
+            f"{_OPERATOR}/console/metrics.py",
+            "tick_image/region_worker/metrics.py",
+        ),
         metrics_page,
+    ),
+    Page(
+        "console.md",
+        "The console's JSON",
+        "what `region-operator console` answers",
+        tuple(f"{_OPERATOR}/console/{name}.py" for name in ("routes", "views", "region_views", "request_views")),
+        console_page,
     ),
     Page(
         "log-events.md",

@@ -16,6 +16,8 @@ from pydantic_core import PydanticUndefined
 from docs.generator.markdown import code, codes, join, section, table, wrap
 from docs.generator.source import Texts
 from region_operator import settings
+from region_operator.console import settings as console_settings
+from region_operator.console.settings import ConsoleSettings
 from region_tick import contract, poll_settings
 from region_tick.contract import VERSION, Variable
 from region_tick.poll_settings import PollSettingError, PollSettings
@@ -23,7 +25,7 @@ from region_worker import settings as worker_settings
 from region_worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic.fields import FieldInfo
 
@@ -43,6 +45,15 @@ def settings_page() -> str:
             "The operator",
             "The operator's process reads these variables once, at its start.",
             table(("variable", "type", "default", "limits", "meaning"), _operator()),
+        ),
+        section(
+            "The console",
+            wrap(
+                "The console reads `DATABASE_URL`, `DATABASE_URL_FILE`, `DATABASE_SECRET`, `POD_NAMESPACE`,"
+                " `TICK_IMAGE`, `INSTALLATION` and `LOG_LEVEL` as the operator does, and this variable."
+                " [`console.md`](../console.md) explains the console."
+            ),
+            table(("variable", "type", "default", "limits", "meaning"), _console()),
         ),
         section(
             "A tick's pod",
@@ -71,10 +82,19 @@ def settings_page() -> str:
 
 
 def _operator() -> Iterator[tuple[str, ...]]:
-    texts = Texts(settings)
-    for name, field in settings.Settings.model_fields.items():
+    return _rows(settings.Settings, Texts(settings), settings.Settings.model_fields)
+
+
+def _console() -> Iterator[tuple[str, ...]]:
+    own = [name for name in ConsoleSettings.model_fields if name not in settings.Settings.model_fields]
+    return _rows(ConsoleSettings, Texts(console_settings), own)
+
+
+def _rows(kind: type[settings.Settings], texts: Texts, names: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    for name in names:
+        field = kind.model_fields[name]
         variable = field.validation_alias if isinstance(field.validation_alias, str) else name.upper()
-        meaning = texts.of(settings.Settings, name)
+        meaning = texts.of(kind, name)
         yield code(variable), _type(field.annotation), _default(field), _limits(field), meaning
 
 

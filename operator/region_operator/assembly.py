@@ -9,34 +9,27 @@ import asyncio
 import logging
 import signal
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from region_operator.database.store import Store, look_at
 from region_operator.errors import ReconcileError
-from region_operator.forecaster import forecast_now
 from region_operator.kube.bootstrap import bootstrap, give_back
 from region_operator.kube.connect import connect
-from region_operator.kube.cronjob_watch import CronJobWatch
 from region_operator.kube.election_thread import ElectionThread
 from region_operator.kube.leader_election import new_identity
 from region_operator.kube.nudge import Nudger
 from region_operator.kube.scheduler_presence import SchedulerPresence
 from region_operator.loop import ReconcileLoop
-from region_operator.observe import Observer
 from region_operator.plan.conditions import ReadyReason
-from region_operator.plan.report import Report, make_report
-from region_operator.plan.speedup_guard import guard_speedups
+from region_operator.planning import MissingSchedulerError, make_plan
 from region_operator.reconcile import Reconciler
-from region_operator.regions.handover import explain_offer, explain_takeover
 from region_operator.regions.listen import listen
 from region_operator.runtime.garbage import freeze_memory
 from region_operator.runtime.health import Health, serve
 from region_operator.runtime.reconcile_timer import ReconcileTimer
 from region_operator.runtime.shutdown import exit_now
-from region_operator.scheduler import DEFAULT_NAME, Scheduler, scheduler_path
-from region_operator.spec_trial import SpecTrial
-from region_operator.table_owner import identify, look_at_owners
+from region_operator.scheduler import DEFAULT_NAME
 from region_operator.wiring import Memo, make_registry, run_kopf
 from region_tick.database_url import DatabaseUrl
 
@@ -46,20 +39,11 @@ if TYPE_CHECKING:
     from kopf import OperatorRegistry
 
     from region_operator.kube.api import Api
+    from region_operator.plan.report import Report
     from region_operator.settings import Settings
 
 
 log = logging.getLogger(__name__)
-
-
-class MissingSchedulerError(Exception):
-    """The namespace has no RegionScheduler. The message says what to create."""
-
-    def __init__(self, namespace: str) -> None:
-        super().__init__(
-            f"namespace {namespace} has no RegionScheduler {DEFAULT_NAME}: create it, or run the operator, which makes"
-            " the first one of a namespace"
-        )
 
 
 async def plan_once(settings: Settings) -> Report:
@@ -67,25 +51,8 @@ async def plan_once(settings: Settings) -> Report:
 
     Raises MissingSchedulerError, the errors that `errors.explain` knows, and the errors in `api.ERRORS`.
     """
-    async with connect(new_identity()) as api:
-        body = await api.get(scheduler_path(settings.namespace, DEFAULT_NAME))
-        if body is None:
-            raise MissingSchedulerError(settings.namespace)
-        installation = await identify(api, settings.namespace, name=settings.installation)
-        scheduler, refusal = await SpecTrial(api).look(Scheduler.from_object(body, installation=installation))
-        async with look_at(DatabaseUrl.parse(settings.read_database_url())) as database:
-            observer = Observer(api, CronJobWatch(api), tick_image=settings.tick_image)
-            handover = await look_at_owners(database, scheduler)
-            observation = await observer.observe(database, scheduler, handover, now=datetime.now(UTC))
-            forecast = await forecast_now(database, scheduler, observation.rows)
-    decision = guard_speedups(
-        observation.decision, overcommitted=not forecast.fits, approval=scheduler.approval, now=datetime.now(UTC)
-    )
-    quota = observation.quota.concurrency if observation.quota_due else None
-    summary = observation.summary
-    offer = explain_offer(handover.while_holding() if decision.state.holds else handover)
-    problems = filter(None, (refusal, summary.quota_conflict, explain_takeover(handover), offer, summary.taken))
-    return make_report(decision, summary.quarantined, scheduler, forecast, quota=quota, problems=problems)
+    async with connect(new_identity()) as api, look_at(DatabaseUrl.parse(settings.read_database_url())) as database:
+        return await make_plan(api, database, settings)
 
 
 async def reconcile_once(settings: Settings) -> None:

@@ -25,6 +25,7 @@ import click
 from kubernetes.aio.config import ConfigException
 
 from region_operator import assembly
+from region_operator.console.command import console_command
 from region_operator.console.forecast_picture import draw_forecast
 from region_operator.database_commands import migrate_command, retention_command
 from region_operator.errors import explain
@@ -35,6 +36,7 @@ from region_operator.kube.connect import connect
 from region_operator.kube.leader_election import NotLeadingError, new_identity
 from region_operator.leftovers import find_leftovers
 from region_operator.plan.forecast_report import as_json, as_text
+from region_operator.planning import MissingSchedulerError
 from region_operator.runtime import shutdown
 from region_operator.wiring import UnknownKopfError
 from region_tick import logs
@@ -62,6 +64,7 @@ def main() -> None:
 
 
 main.add_command(grants_command)
+main.add_command(console_command)
 
 
 @main.command()
@@ -160,7 +163,7 @@ def _run_once(work: Awaitable[T]) -> T:
         give_up(os.EX_TEMPFAIL, f"{error}; it reconciles, so nothing was done here")
     except ApiUnavailableError as error:
         give_up(EX_ERROR, f"the API server cannot be reached: {error}")
-    except (assembly.MissingSchedulerError, ConfigException) as error:
+    except (MissingSchedulerError, ConfigException) as error:
         give_up(EX_ERROR, str(error))
     except Exception as error:
         failure = explain(error)

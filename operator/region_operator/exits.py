@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import NoReturn, TypeVar, overload
 
 import click
 from pydantic import ValidationError
 
 from region_operator.settings import Settings
 
+S = TypeVar("S", bound=Settings)
 
-def read_settings(code: int = os.EX_CONFIG) -> Settings:
-    """Return the settings, or end the process with `code` if the environment cannot be used."""
+
+@overload
+def read_settings(code: int = ...) -> Settings: ...
+@overload
+def read_settings(code: int = ..., *, kind: type[S]) -> S: ...
+def read_settings(code: int = os.EX_CONFIG, *, kind: type[Settings] = Settings) -> Settings:
+    """Return the settings of a kind, or end the process with `code` if the environment cannot be used."""
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
         give_up(code, f"the environment cannot be used: {problems}")

@@ -54,8 +54,12 @@ async def forecast_now(database: Database, scheduler: Scheduler, rows: Sequence[
     """Forecast once, from the present minute on, for a command. Our schema may be missing."""
     measured = await _measure(database, scheduler, LogLimiter())
     start = datetime.now(UTC).replace(second=0, microsecond=0)
-    groups = _group(scheduler.spec, rows)
-    return make_forecast(groups, scheduler.spec, tick_time=measured or ASSUMED_TICK_TIME, start=start)
+
+    def forecast() -> Forecast:
+        groups = _group(scheduler.spec, rows)
+        return make_forecast(groups, scheduler.spec, tick_time=measured or ASSUMED_TICK_TIME, start=start)
+
+    return await asyncio.to_thread(forecast)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from region_operator.regions.source import Table
 @click.option("--tick-role", required=True, help="The role of the ticks (spec.tick.databaseSecret).")
 @click.option("--operator-role", required=True, help="The role of the operator (DATABASE_URL).")
 @click.option("--worker-role", help="The role of the workers, if there are workers. It may be that of the ticks.")
-@click.option("--console-role", help="A role that only reads the views.")
+@click.option("--console-role", help="The role of the console: it only reads. It has the views too.")
 @click.option("--table", default=f"public.{REGION_INDEX}", show_default=True, help="The table of regions.")
 @click.option("--migrate/--no-migrate", default=True, show_default=True, help="MIGRATE, as the operator has it.")
 def grants_command(table: str, migrate: bool, **names: str | None) -> None:

@@ -26,8 +26,8 @@ OPERATOR = ("Deployment", "region-operator")
 NAMESPACE = ("Namespace", "region-tick")
 CONTAINER = "spec.template.spec.containers.operator"
 DIGEST = f"sha256:{'0f' * 32}"
-OPTIONS = ("network", "worker", "admission")
-ALL_OPTIONS = "--set=networkPolicies.enabled=true,worker.enabled=true,admission.enabled=true"
+OPTIONS = ("network", "worker", "console", "admission")
+ALL_OPTIONS = "--set=networkPolicies.enabled=true,worker.enabled=true,console.enabled=true,admission.enabled=true"
 
 
 @pytest.fixture

@@ -20,16 +20,20 @@ Key = tuple[str, str]
 
 OPERATOR = ("Deployment", "region-operator")
 WORKER = ("Deployment", "region-worker")
+CONSOLE = ("Deployment", "region-tick-console")
 SECRET = ("Secret", "region-tick-database")
 SCHEDULER = ("RegionScheduler", "default")
 DIGEST = f"sha256:{'0f' * 32}"
 POD = "spec.template.spec"
 CONTAINER = f"{POD}.containers.operator"
+OF_CONSOLE = f"{POD}.containers.console"
+ALL_DEPLOYMENTS = "--set=worker.enabled=true,console.enabled=true"
 
 CHANGED: dict[str, list[tuple[Any, Key, str, Any]]] = {
     "operator.image": [
         ({"repository": "r.example/o", "tag": "2"}, OPERATOR, f"{CONTAINER}.image", "r.example/o:2"),
         ({"digest": DIGEST}, OPERATOR, f"{CONTAINER}.image", f"region-tick/operator@{DIGEST}"),
+        ({"digest": DIGEST}, CONSOLE, f"{OF_CONSOLE}.image", f"region-tick/operator@{DIGEST}"),
     ],
     "operator.replicas": [(3, OPERATOR, "spec.replicas", 3)],
     "operator.resources": [({"limits": {"memory": "1Gi"}}, OPERATOR, f"{CONTAINER}.resources.limits.memory", "1Gi")],
@@ -42,8 +46,12 @@ CHANGED: dict[str, list[tuple[Any, Key, str, Any]]] = {
         ),
         ({"MIGRATE": False}, OPERATOR, f"{CONTAINER}.env.MIGRATE.value", "false"),
         ({"LOG_LEVEL": "DEBUG"}, OPERATOR, f"{CONTAINER}.env.LOG_LEVEL.value", "DEBUG"),
+        ({"INSTALLATION": "ours"}, CONSOLE, f"{OF_CONSOLE}.env.INSTALLATION.value", "ours"),
     ],
-    "tick.image": [({"tag": "2"}, OPERATOR, f"{CONTAINER}.env.TICK_IMAGE.value", "region-tick/tick:2")],
+    "tick.image": [
+        ({"tag": "2"}, OPERATOR, f"{CONTAINER}.env.TICK_IMAGE.value", "region-tick/tick:2"),
+        ({"tag": "2"}, CONSOLE, f"{OF_CONSOLE}.env.TICK_IMAGE.value", "region-tick/tick:2"),
+    ],
     "database.secret": [
         ("other", OPERATOR, f"{POD}.volumes.database.secret.secretName", "other"),
         ("other", OPERATOR, f"{CONTAINER}.env.DATABASE_SECRET.value", "other"),
@@ -53,7 +61,13 @@ CHANGED: dict[str, list[tuple[Any, Key, str, Any]]] = {
     "imagePullSecrets": [
         ([{"name": "pull"}], OPERATOR, f"{POD}.imagePullSecrets", [{"name": "pull"}]),
         ([{"name": "pull"}], WORKER, f"{POD}.imagePullSecrets", [{"name": "pull"}]),
+        ([{"name": "pull"}], CONSOLE, f"{POD}.imagePullSecrets", [{"name": "pull"}]),
     ],
+    "console.databaseSecret": [
+        ("other", CONSOLE, f"{POD}.volumes.database.secret.secretName", "other"),
+        ("other", CONSOLE, f"{OF_CONSOLE}.env.DATABASE_SECRET.value", "other"),
+    ],
+    "console.resources": [({"limits": {"memory": "1Gi"}}, CONSOLE, f"{OF_CONSOLE}.resources.limits.memory", "1Gi")],
     "worker.image": [({"tag": "2"}, WORKER, f"{POD}.containers.worker.image", "region-tick/worker:2")],
     "worker.replicas": [(0, WORKER, "spec.replicas", 0)],
     "worker.resources": [
@@ -71,9 +85,13 @@ ADDED: dict[str, tuple[Any, set[Key]]] = {
     "database.url": ("postgresql://x", {SECRET}),
     "regionScheduler.create": (True, {SCHEDULER}),
     "worker.enabled": (True, {WORKER}),
+    "console.enabled": (
+        True,
+        {(kind, "region-tick-console") for kind in ("Deployment", "Service", "ServiceAccount", "Role", "RoleBinding")},
+    ),
     "networkPolicies.enabled": (
         True,
-        {("NetworkPolicy", f"region-tick-{of}") for of in ("ticks", "operator", "worker")},
+        {("NetworkPolicy", f"region-tick-{of}") for of in ("ticks", "operator", "worker", "console")},
     ),
     "admission.enabled": (
         True,
@@ -127,11 +145,11 @@ def test_every_value_has_a_case() -> None:
 
 @pytest.mark.parametrize("path", CHANGED)
 def test_a_value_shows_up_in_the_objects(helm: Helm, path: str) -> None:
-    before = helm.template("--set=worker.enabled=true")
+    before = helm.template(ALL_DEPLOYMENTS)
     for value, key, place, expected in CHANGED[path]:
-        after = helm.template("--set=worker.enabled=true", f"--set-json={path}={json.dumps(value)}")
+        after = helm.template(ALL_DEPLOYMENTS, f"--set-json={path}={json.dumps(value)}")
         assert at(after[key], place) == expected
-        assert {other for other in after if after[other] != before[other]} <= {OPERATOR, WORKER}
+        assert {other for other in after if after[other] != before[other]} <= {OPERATOR, WORKER, CONSOLE}
 
 
 @pytest.mark.parametrize("path", ADDED)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from region_operator.console import region_views as rv
+from region_operator.console import request_views as q
 from region_operator.console import views as v
 from region_operator.plan.demand import group_regions
 from region_operator.plan.forecast import TickTime, make_forecast
@@ -193,9 +194,9 @@ def forecast(*, crowded: bool = True) -> rv.Forecast:
     return rv.Forecast(now=NOW, made_at=NOW - MINUTE, text=summarize(made), forecast=as_json(made))
 
 
-def error() -> v.Error:
-    return v.Error(
-        reason=v.ErrorReason.NOT_FOUND,
+def error() -> q.Error:
+    return q.Error(
+        reason=q.ErrorReason.NOT_FOUND,
         message='there is no region "FR-IDX"',
         remedy="look for its code in the list of regions",
     )
@@ -217,5 +218,5 @@ def all_views() -> dict[str, rv.View]:
     }
 
 
-def context_of(path: str, **query: str) -> v.RequestContext:
-    return v.RequestContext(path=path, root="../" * path.count("/"), query=query)
+def context_of(path: str, **query: str) -> q.RequestContext:
+    return q.RequestContext(path=path, root="../" * path.count("/"), query=query)

@@ -13,7 +13,7 @@ from region_operator.console.time_words import iso
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from region_operator.console.views import RequestContext
+    from region_operator.console.request_views import RequestContext
 
 
 def link(context: RequestContext, *segments: str, **query: object) -> str:

@@ -27,7 +27,7 @@ from region_tick.contract import State
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from region_operator.console.views import RequestContext
+    from region_operator.console.request_views import RequestContext
 
 Parts: TypeAlias = "dict[str, Any]"
 

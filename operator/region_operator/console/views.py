@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from http import HTTPStatus
 from typing import TYPE_CHECKING
+
+from region_operator.console.request_views import Error as Error
+from region_operator.console.request_views import ErrorReason as ErrorReason
+from region_operator.console.request_views import RequestContext as RequestContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +46,9 @@ class Trouble(StrEnum):
     """Why a region needs a look, the worst first."""
 
     QUARANTINED = "quarantined"
+    """Its row cannot be scheduled as it is."""
     HELD = "held"
+    """A guard holds what the table asks for this region."""
     FAILING = "failing"
     """Its last ticks failed."""
     MISSED = "missed"
@@ -58,63 +63,21 @@ class Source(StrEnum):
     """Where a step of a tick's chain was seen."""
 
     SCHEDULE = "schedule"
+    """Which schedule made the tick expected, or who started it by hand."""
     CRONJOB = "cronjob"
+    """The region's CronJob."""
     JOB = "job"
+    """The tick's Job."""
     POD = "pod"
+    """A pod of the Job."""
     EVENT = "event"
+    """An Event of Kubernetes about the Job or a pod."""
     CLAIM = "claim"
+    """An attempt took the tick."""
     ATTEMPT = "attempt"
+    """How the latest attempt ended."""
     LEDGER = "ledger"
-
-
-class ErrorReason(StrEnum):
-    """Why a request has no answer."""
-
-    BAD_PARAMETER = "BadParameter"
-    NOT_FOUND = "NotFound"
-    METHOD_NOT_ALLOWED = "MethodNotAllowed"
-    DATABASE_UNAVAILABLE = "DatabaseUnavailable"
-    CLUSTER_UNAVAILABLE = "ClusterUnavailable"
-    TOO_SLOW = "TooSlow"
-    INTERNAL = "Internal"
-
-    @property
-    def status(self) -> HTTPStatus:
-        """The answer's HTTP status."""
-        return _STATUS[self]
-
-
-_STATUS = {
-    ErrorReason.BAD_PARAMETER: HTTPStatus.BAD_REQUEST,
-    ErrorReason.NOT_FOUND: HTTPStatus.NOT_FOUND,
-    ErrorReason.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
-    ErrorReason.DATABASE_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
-    ErrorReason.CLUSTER_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
-    ErrorReason.TOO_SLOW: HTTPStatus.SERVICE_UNAVAILABLE,
-    ErrorReason.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestContext:
-    """What a page must know of its request.
-
-    `path` has no leading slash, and its codes are decoded. `root` leads from the page to the overview: "" or "../" as
-    often as needed; every link begins with it. `query` are the parameters as they came, each once.
-    """
-
-    path: str
-    root: str
-    query: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Error:
-    """A request that has no answer. `message` names the value, `remedy` says what to do."""
-
-    reason: ErrorReason
-    message: str
-    remedy: str
+    """What the tick's row says in the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from region_operator.database.tables import (
     seen,
     slot_owner,
     suspension,
+    tick_hour,
     tick_total,
     upstream,
     upstream_item,
@@ -84,6 +85,11 @@ _CREATORS = (
     Right(("SELECT", "INSERT"), item.name),
     *(Right(("SELECT", "INSERT", "UPDATE", "DELETE"), table.name) for table in (host, host_place)),
 )
+_READ_BY_CONSOLE = (
+    *(table.name for table in (compatibility, creator, installation, job_run, region_cursor, region_schedule)),
+    *(table.name for table in (slot_owner, suspension, tick_hour)),
+    *("alembic_version", "procrastinate_jobs"),
+)
 _QUEUE_TABLES = ("jobs", "events", "workers", "periodic_defers")
 
 RIGHTS = {
@@ -104,14 +110,17 @@ RIGHTS = {
         *(Right(("SELECT", "INSERT", "UPDATE", "DELETE"), f"procrastinate_{table}") for table in _QUEUE_TABLES),
         *(Right(("USAGE",), f"procrastinate_{table}_id_seq") for table in _QUEUE_TABLES),
     ),
-    Kind.CONSOLE: tuple(Right(("SELECT",), view) for view in VIEWS),
+    Kind.CONSOLE: tuple(Right(("SELECT",), relation) for relation in (*VIEWS, *_READ_BY_CONSOLE)),
 }
 """What each role may do with single relations of ours. The operator may read and write all of them."""
 
 OF_OPERATOR_ALONE = frozenset(
-    {"alembic_version", compatibility.name, installation.name, ledger.name, region_schedule.name, tick_total.name}
+    {
+        "alembic_version",
+        *(table.name for table in (compatibility, installation, ledger, region_schedule, tick_hour, tick_total)),
+    }
 )
-"""Our tables that no other role needs."""
+"""Our tables that no other role writes, nor any but the console reads."""
 
 
 def write_grants(roles: dict[Kind, str], *, schema: str, table: str, migrates: bool) -> str:
@@ -132,6 +141,11 @@ def write_grants(roles: dict[Kind, str], *, schema: str, table: str, migrates: b
         role = sql.Identifier(name).as_string()
         lines += ["", f"-- {kind}", f"GRANT USAGE ON SCHEMA {SCHEMA} TO {role};"]
         lines += [_grant(right, role) for right in RIGHTS.get(kind, ())]
+        if kind is Kind.CONSOLE:
+            lines += [
+                f"GRANT USAGE ON SCHEMA {sql.Identifier(schema).as_string()} TO {role};",
+                f"GRANT SELECT ON {regions} TO {role};",
+            ]
         if kind is Kind.OPERATOR:
             of_table = "SELECT, TRIGGER" if migrates else "SELECT"
             lines += [

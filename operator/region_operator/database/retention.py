@@ -1,4 +1,4 @@
-"""Deletes the days of job_run, the suspensions and the ended schedule versions that are older than the retention.
+"""Deletes the days of job_run, and of suspensions, ended schedule versions and counts what is older than the retention.
 
 What is deleted is gone for good, and a clock may be wrong. So few days go at once, the oldest first, and a day stays
 while one of its rows was made within the retention. A person may let all days go at once: `region-operator retention
@@ -43,6 +43,7 @@ BATCH = 10_000
 _FORGET = {
     "region_schedule": "valid_to < CAST(:until AS timestamptz)",
     "suspension": "last_tick_at < CAST(:until AS timestamptz)",
+    "tick_hour": "hour < CAST(:until AS timestamptz)",
 }
 
 _OF_THE_DAY = "tick_at >= CAST(:start AS timestamptz) AND tick_at < CAST(:until AS timestamptz)"
@@ -76,8 +77,8 @@ class Forgotten:
 async def forget(engine: AsyncEngine, *, before: date, at_most: int = DAYS_AT_ONCE) -> Forgotten:
     """Delete at most `at_most` of the UTC days before `before`, and what else is older than the days that stay.
 
-    What else: rows of region_schedule and suspension. Raises sqlalchemy.exc.DBAPIError, also if somebody reads job_run
-    for too long, and TimeoutError. Days deleted before an error stay deleted.
+    What else: rows of region_schedule, suspension and tick_hour. Raises sqlalchemy.exc.DBAPIError, also if somebody
+    reads job_run for too long, and TimeoutError. Days deleted before an error stay deleted.
     """
     days = await find_old_days(engine, before=before)
     dropped: list[OldDay] = []

@@ -44,6 +44,7 @@ from region_operator.database.poll_tables import item as item
 from region_operator.database.poll_tables import seen as seen
 from region_operator.database.poll_tables import upstream as upstream
 from region_operator.database.poll_tables import upstream_item as upstream_item
+from region_operator.database.tick_total_table import tick_hour as tick_hour
 from region_operator.database.tick_total_table import tick_total as tick_total
 from region_tick.contract import SCHEMA, State
 

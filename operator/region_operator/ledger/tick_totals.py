@@ -1,9 +1,9 @@
-"""Counts the ticks that ended, for the metrics: each ending once, whoever wrote the row.
+"""Counts the ticks that ended, for metrics and console: each ending once, whoever wrote the row.
 
-The leader marks ended rows of job_run as counted and adds them to region_tick.tick_total in one transaction. So a crash
-neither loses nor repeats a tick, nor does another leader. A row that is opened again must be marked as not counted, and
-its next ending counts again: the totals only grow. A tick pays nothing for the count. The ticks of suspended regions
-have no rows; `add_suspended` counts them.
+The leader marks ended rows of job_run as counted and adds them to region_tick.tick_total, and to their hour in
+region_tick.tick_hour, in one transaction. So a crash neither loses nor repeats a tick, nor does another leader. A row
+that is opened again must be marked as not counted, and its next ending counts again: the totals only grow. A tick pays
+nothing for the count. The ticks of suspended regions have no rows; `add_suspended` counts them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from region_tick.contract import Reason, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -68,6 +69,13 @@ ON CONFLICT (source, installation, state, reason) DO UPDATE SET
     duration_seconds = known.duration_seconds + excluded.duration_seconds
 """)
 
+_ADD_TO_HOUR = text("""
+INSERT INTO region_tick.tick_hour AS known (source, installation, hour, state, reason, ticks)
+VALUES (:source, :installation,
+    date_trunc('hour', coalesce(CAST(:minute AS timestamptz), clock_timestamp()), 'UTC'), :state, :reason, :ticks)
+ON CONFLICT (source, installation, hour, state, reason) DO UPDATE SET ticks = known.ticks + excluded.ticks
+""")
+
 _READ = text("""
 SELECT state, reason, ticks, delays, delay_seconds, durations, duration_seconds
 FROM region_tick.tick_total WHERE installation = :installation
@@ -109,7 +117,7 @@ async def _count_minute(engine: AsyncEngine, parameters: Mapping[str, Any], *, i
         marked = await connection.execute(_MARK, {**parameters, "first": first})
         endings: list[Ending] = [tuple(row) for row in marked]
         for source, totals in sum_up(endings).items():
-            await _add(connection, source, totals, installation=installation)
+            await _add(connection, source, totals, installation=installation, minute=first)
     return len(endings)
 
 
@@ -117,9 +125,8 @@ async def add_suspended(connection: AsyncConnection, source: str, ticks: int, *,
     """Count ticks of suspended regions, in the transaction that counts the ticks in their suspensions."""
     none = _spread((), DELAY_BOUNDS), _spread((), DURATION_BOUNDS)
     if ticks:
-        await _add(
-            connection, source, [TickTotal(State.SKIPPED, Reason.SUSPENDED, ticks, *none)], installation=installation
-        )
+        total = TickTotal(State.SKIPPED, Reason.SUSPENDED, ticks, *none)
+        await _add(connection, source, [total], installation=installation, minute=None)
 
 
 async def read_totals(engine: AsyncEngine, *, installation: str) -> list[TickTotal]:
@@ -164,11 +171,20 @@ def _spread(seconds: Iterable[float | None], bounds: Sequence[float]) -> Spread:
     return Spread(tuple(buckets), sum(known))
 
 
-async def _add(connection: AsyncConnection, source: str, totals: Sequence[TickTotal], *, installation: str) -> None:
+async def _add(
+    connection: AsyncConnection,
+    source: str,
+    totals: Sequence[TickTotal],
+    *,
+    installation: str,
+    minute: datetime | None,
+) -> None:
+    """Add totals of ticks of one minute; None: of several minutes, which count for the present hour."""
     rows = [
         {
             "source": source,
             "installation": installation,
+            "minute": minute,
             "state": total.state,
             "reason": total.reason,
             "ticks": total.ticks,
@@ -181,3 +197,4 @@ async def _add(connection: AsyncConnection, source: str, totals: Sequence[TickTo
     ]
     if rows:
         await connection.execute(_ADD, rows)
+        await connection.execute(_ADD_TO_HOUR, rows)

@@ -166,11 +166,15 @@ def _wanted(
     try:
         desired = Desired(row, parse_schedule(row.cron_schedule, code=row.code))
     except ScheduleError as error:
-        reason = f'cron_schedule "{printable(row.cron_schedule)}" is invalid: {error}'
-        return _keep_quarantined(Quarantined(row.id, row.code, reason), live, keep_last=keep_last)
+        return _keep_quarantined(quarantine(row, error), live, keep_last=keep_last)
     if live is None and (blocked := _blocked(row, foreign_names)):
         return blocked, None
     return None, desired
+
+
+def quarantine(row: RegionRow, error: ScheduleError) -> Quarantined:
+    """Return a row whose schedule cannot be followed, with the reason in words."""
+    return Quarantined(row.id, row.code, f'cron_schedule "{printable(row.cron_schedule)}" is invalid: {error}')
 
 
 def _blocked(region: RegionRow, foreign_names: Collection[str]) -> Quarantined | None:

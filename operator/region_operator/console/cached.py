@@ -1,0 +1,80 @@
+"""Remembers an answer for a while, so that many people who ask at once cost one question.
+
+An answer that is young enough is given again. An older one is asked for anew by one task, however many wait. Whoever
+waits gets the old answer after a moment, if the old answer is not too old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+
+PATIENCE_SECONDS = 0.15
+"""How long a person waits for a newer answer, if there is an old one."""
+
+
+class Cached(Generic[T]):
+    """Asks `ask` at most every `fresh_seconds`. An answer of up to `stale_seconds` is given while a newer one takes
+    longer than `patience_seconds`. `clock` returns seconds.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[], Awaitable[T]],
+        *,
+        fresh_seconds: float,
+        stale_seconds: float = 0.0,
+        patience_seconds: float = PATIENCE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ask, self._clock = ask, clock
+        self._fresh, self._stale, self._patience = fresh_seconds, stale_seconds, patience_seconds
+        self._answer: tuple[float, T] | None = None
+        self._asking: asyncio.Task[T] | None = None
+
+    @property
+    def latest(self) -> T | None:
+        """The latest answer, however old; None before the first."""
+        return self._answer and self._answer[1]
+
+    async def get(self) -> T:
+        """Return the answer. Raises what `ask` raises, unless an old answer will do."""
+        if self._answer and self._age() <= self._fresh:
+            return self._answer[1]
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._renew())
+            self._asking.add_done_callback(_look_at_error)
+        asking = self._asking
+        if self._answer and self._age() <= self._stale:
+            await asyncio.wait([asking], timeout=self._patience)
+            if not asking.done():
+                return self._answer[1]
+        return await asyncio.shield(asking)
+
+    async def close(self) -> None:
+        """End a question that is under way."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    def _age(self) -> float:
+        return self._clock() - self._answer[0] if self._answer else float("inf")
+
+    async def _renew(self) -> T:
+        began = self._clock()
+        answer = await self._ask()
+        self._answer = began, answer
+        return answer
+
+
+def _look_at_error(task: asyncio.Task[T]) -> None:
+    """Take note of an error that nobody waits for any more: whoever asks next asks again."""
+    if not task.cancelled():
+        task.exception()

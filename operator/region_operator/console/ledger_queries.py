@@ -1,0 +1,93 @@
+"""Asks the ledger for the picture of regions over time: one value for each region and bucket, counted in the database.
+
+Every statement is bounded by a time and by the regions of one page, or by a limit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from region_tick.contract import Reason, State
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+WORST_FIRST = (State.MISSED, State.FAILED, State.INTERRUPTED, State.SKIPPED, State.RUNNING, State.SUCCEEDED)
+"""Which state a bucket shows that has several."""
+
+_RANK = "CASE state " + " ".join(f"WHEN '{state}' THEN {rank}" for rank, state in enumerate(WORST_FIRST)) + " END"
+
+_BUCKETS = text(f"""
+SELECT region_id, floor(extract(epoch FROM tick_at - CAST(:start AS timestamptz)) / :seconds)::integer AS place,
+    min({_RANK}) AS worst, count(*) AS ticks
+FROM region_tick.job_run
+WHERE source = :source AND region_id = ANY(CAST(:region_ids AS text[])) AND tick_at >= :start AND tick_at < :until
+    AND (CAST(:states AS text[]) = '{{}}' OR state = ANY(CAST(:states AS text[])))
+    AND (CAST(:reasons AS text[]) = '{{}}' OR reason = ANY(CAST(:reasons AS text[])))
+GROUP BY 1, 2
+""")  # noqa: S608 - constants
+
+_SUSPENSIONS = text("""
+SELECT region_id, first_tick_at, last_tick_at FROM region_tick.suspension
+WHERE source = :source AND region_id = ANY(CAST(:region_ids AS text[]))
+    AND first_tick_at < :until AND last_tick_at >= :start
+""")
+
+_REGIONS_WITH = text("""
+SELECT DISTINCT region_id FROM region_tick.job_run
+WHERE source = :source AND tick_at >= :start AND tick_at < :until
+    AND (CAST(:states AS text[]) = '{}' OR state = ANY(CAST(:states AS text[])))
+    AND (CAST(:reasons AS text[]) = '{}' OR reason = ANY(CAST(:reasons AS text[])))
+LIMIT :limit
+""")
+
+
+async def find_buckets(
+    connection: AsyncConnection,
+    source: str,
+    region_ids: Collection[str],
+    *,
+    start: datetime,
+    until: datetime,
+    seconds: float,
+    states: Sequence[State],
+    reasons: Sequence[str],
+) -> dict[str, dict[int, tuple[State, int]]]:
+    """Return the worst state and the number of ticks by region and bucket; a bucket is `seconds` long.
+
+    Raises sqlalchemy.exc.DBAPIError.
+    """
+    about = {"source": source, "region_ids": list(region_ids), "start": start, "until": until}
+    filters = {"states": list(states), "reasons": list(reasons), "seconds": seconds}
+    found: defaultdict[str, dict[int, tuple[State, int]]] = defaultdict(dict)
+    for row in await connection.execute(_BUCKETS, about | filters):
+        found[row.region_id][row.place] = WORST_FIRST[row.worst], row.ticks
+    if (not states or State.SKIPPED in states) and (not reasons or Reason.SUSPENDED in reasons):
+        for row in await connection.execute(_SUSPENSIONS, about):
+            first = max(0, int((row.first_tick_at - start).total_seconds() // seconds))
+            last = int((min(row.last_tick_at, until - timedelta(microseconds=1)) - start).total_seconds() // seconds)
+            for place in range(first, last + 1):
+                found[row.region_id].setdefault(place, (State.SKIPPED, 0))
+    return found
+
+
+async def find_regions_with(
+    connection: AsyncConnection,
+    source: str,
+    *,
+    start: datetime,
+    until: datetime,
+    states: Sequence[State],
+    reasons: Sequence[str],
+    limit: int,
+) -> set[str]:
+    """Return the ids of the regions that have such ticks. Raises sqlalchemy.exc.DBAPIError."""
+    about = {"source": source, "start": start, "until": until, "limit": limit}
+    rows = await connection.execute(_REGIONS_WITH, about | {"states": list(states), "reasons": list(reasons)})
+    return set(rows.scalars())

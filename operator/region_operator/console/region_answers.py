@@ -1,0 +1,246 @@
+"""Answers the questions about one region: the region itself, its ticks, and why a tick became what it is."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from region_operator.console.chain import Evidence, explain, summarize
+from region_operator.console.cluster import describe_error
+from region_operator.console.lists import row_values
+from region_operator.console.parameters import BadParameterError, Parameters, read_time
+from region_operator.console.reasons import explain_reason
+from region_operator.console.region_queries import count_members, read_version_at
+from region_operator.console.region_views import (
+    CronJobView,
+    FieldChange,
+    Pause,
+    Region,
+    Tick,
+    TickList,
+    TickRow,
+)
+from region_operator.console.standing import next_of, parse
+from region_operator.console.tick_queries import FARTHEST_BACK, find_recent, find_tick, find_ticks
+from region_operator.kube.api import ERRORS
+from region_operator.regions.row_values import printable
+from region_operator.regions.schedule_words import say_schedule
+from region_operator.scheduler import format_time
+from region_tick.contract import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from region_operator.console.chain import SeenCronJob
+    from region_operator.console.cluster import Cluster
+    from region_operator.console.sight import Sight
+    from region_operator.console.snapshot import KnownRegion, Snapshot
+
+TICKS_SHOWN, TICKS_AT_MOST = 50, 500
+NEXT_SHOWN = 5
+_SOON = timedelta(minutes=1)
+
+
+class NotFoundError(Exception):
+    """There is no such region or tick. `remedy` says where to look."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+async def region(sight: Sight, code: str) -> Region:
+    """Return all about one region. Raises NotFoundError and what `Sight.snapshot` raises."""
+    snapshot = await sight.snapshot()
+    found, now = _find(snapshot, code), sight.now()
+    async with sight.reader.reading() as connection:
+        source, region_id = snapshot.source, found.region_id
+        recent = await find_recent(connection, source, [region_id], now)
+        ticks = await find_ticks(
+            connection, source, region_id, since=now - FARTHEST_BACK, until=now + _SOON, limit=TICKS_SHOWN
+        )
+        creators, tasks = await count_members(connection, source, region_id)
+    cronjob = await _cronjob(sight.cluster, found)
+    schedule = parse(found.version.cron) if found.version else None
+    findings = found.standing.findings
+    return Region(
+        **row_values(found, recent.get(region_id, ()), now),
+        now=now,
+        row={key: None if value is None else str(value) for key, value in found.row.items()},
+        words=say_schedule(schedule) if schedule else "",
+        next_ticks=tuple(_next_ticks(found, now)),
+        ticks=tuple(ticks),
+        creators=creators,
+        tasks=tasks,
+        cron_job=None if cronjob is None else _cronjob_view(cronjob, found),
+        pause=_pause(found, cronjob),
+        remedy=findings[0].remedy if findings else None,
+    )
+
+
+async def ticks(sight: Sight, code: str, parameters: Parameters) -> TickList:
+    """Return a region's ticks, the newest first. Raises NotFoundError and what `Sight.snapshot` raises."""
+    states, reasons = parameters.choices("state", tuple(State)), parameters.texts("reason")
+    limit = parameters.number("limit", default=TICKS_SHOWN, most=TICKS_AT_MOST)
+    snapshot = await sight.snapshot()
+    found, now = _find(snapshot, code), sight.now()
+    until, before_uid = _before(parameters, now)
+    async with sight.reader.reading() as connection:
+        items = await find_ticks(
+            connection,
+            snapshot.source,
+            found.region_id,
+            since=parameters.time("since", default=now - FARTHEST_BACK),
+            until=until,
+            before_uid=before_uid,
+            states=states,
+            reasons=reasons,
+            limit=limit + 1,
+        )
+    last = items[limit - 1] if len(items) > limit else None
+    return TickList(
+        now=now,
+        code=found.code,
+        region_id=found.region_id,
+        items=tuple(items[:limit]),
+        next=f"{_exact(last.tick_at)}~{last.manual_uid}" if last else None,
+    )
+
+
+async def tick(sight: Sight, code: str, tick_at: str, parameters: Parameters) -> Tick:
+    """Return a tick, and why it became what it is. Raises NotFoundError and what `Sight.snapshot` raises."""
+    snapshot = await sight.snapshot()
+    found, now = _find(snapshot, code), sight.now()
+    at = read_time(tick_at, now)
+    if at is None:
+        raise BadParameterError("the tick's time", tick_at, "a time like 2026-11-30T01:05:00Z")
+    async with sight.reader.reading() as connection:
+        row = await find_tick(connection, snapshot.source, found.region_id, at, parameters.text("manual"))
+        if row is None:
+            raise _no_tick(found, at, now)
+        version = await read_version_at(connection, snapshot.source, found.region_id, at)
+    seen, made = row
+    evidence = await _evidence(sight.cluster, found, seen, Evidence(version=version, made=made))
+    explanation = explain_reason(seen.reason)
+    fine = seen.state in (State.SUCCEEDED, State.RUNNING)
+    values = {each.name: getattr(seen, each.name) for each in fields(TickRow)}
+    return Tick(
+        **values,
+        now=now,
+        code=found.code,
+        region_id=found.region_id,
+        chain=explain(seen, evidence),
+        summary=summarize(found.code, seen),
+        remedy=None if fine else explanation.remedy,
+        logs=_logs(sight.cluster, seen, evidence),
+    )
+
+
+def _find(snapshot: Snapshot, code: str) -> KnownRegion:
+    found = snapshot.by_code(code)
+    if found is None:
+        raise NotFoundError(
+            f"there is no region with the code {printable(code)!r} in {snapshot.source}",
+            "look for it in the list of regions: a row that is not active, and that never ticked, is not there",
+        )
+    return found
+
+
+def _no_tick(found: KnownRegion, at: datetime, now: datetime) -> NotFoundError:
+    """Say why a tick has no row: its time is to come, nobody has judged it yet, or the schedule has no such time."""
+    message = f"the ledger has no tick of {found.code} at {format_time(at)}"
+    if at > now:
+        return NotFoundError(message, "that time is still to come")
+    if found.version and at > found.version.since and next_of(parse(found.version.cron), at - _SOON) == at:
+        return NotFoundError(message, "it is expected, and gets its row within minutes after it was due: look again")
+    remedy = "the region has no tick at that time: its page lists its latest ticks; a manual run needs ?manual=<uid>"
+    return NotFoundError(message, remedy)
+
+
+def _next_ticks(found: KnownRegion, now: datetime) -> Iterator[datetime]:
+    if found.version is None or found.version.suspended:
+        return
+    schedule, at = parse(found.version.cron), now
+    for _ in range(NEXT_SHOWN):
+        at = schedule.next_after(at)
+        yield at
+
+
+async def _cronjob(cluster: Cluster, found: KnownRegion) -> SeenCronJob | None:
+    """Return the region's CronJob; None where it is gone, or the API server does not tell."""
+    if found.version is None:
+        return None
+    try:
+        return await cluster.cronjob(found.version.cronjob)
+    except ERRORS:
+        return None
+
+
+def _cronjob_view(cronjob: SeenCronJob, found: KnownRegion) -> CronJobView:
+    return CronJobView(
+        name=cronjob.name,
+        uid=cronjob.uid,
+        suspended=cronjob.suspended,
+        suspended_by=found.version.suspended_by if found.version and cronjob.suspended else None,
+        changed_by=tuple(FieldChange(manager=manager, time=time) for manager, time in cronjob.managers),
+    )
+
+
+def _pause(found: KnownRegion, cronjob: SeenCronJob | None) -> Pause | None:
+    """Return who paused the region; None if nobody did. Without annotations, the field's owner and the version tell."""
+    version = found.version
+    if version is None or not version.suspended or version.suspended_by in ("spec.suspend", "quarantined"):
+        return None
+    if cronjob is None:
+        return Pause(by=version.suspended_by, reason=None, since=version.since, until=None)
+    return Pause(
+        by=cronjob.paused_by or version.suspended_by,
+        reason=cronjob.paused_reason,
+        since=cronjob.paused_since or version.since,
+        until=cronjob.paused_until,
+    )
+
+
+async def _evidence(cluster: Cluster, found: KnownRegion, seen: TickRow, known: Evidence) -> Evidence:
+    """Return what the cluster still knows of a tick, all questions at once."""
+    cronjob = known.version.cronjob if known.version else found.version.cronjob if found.version else ""
+    names = [name for name in (seen.job_name, seen.pod) if name]
+    try:
+        about_cronjob, job, pods = await asyncio.gather(
+            cluster.cronjob(cronjob) if cronjob else _nothing(),
+            cluster.job(seen.job_name) if seen.job_name else _nothing(),
+            cluster.pods(seen.job_name) if seen.job_name else _nothing(()),
+        )
+        events = await cluster.events([*names, *(pod.name for pod in pods)])
+    except ERRORS as error:
+        return Evidence(version=known.version, made=known.made, unseen=describe_error(error))
+    return Evidence(version=known.version, made=known.made, cronjob=about_cronjob, job=job, pods=pods, events=events)
+
+
+async def _nothing(value: Any = None) -> Any:
+    return value
+
+
+def _logs(cluster: Cluster, seen: TickRow, evidence: Evidence) -> str | None:
+    """Return the command that shows the logs; None where there never was a pod, or no pod is left."""
+    if not evidence.pods:
+        return None
+    return f"kubectl logs -n {cluster.namespace} --prefix --tail=-1 -l batch.kubernetes.io/job-name={seen.job_name}"
+
+
+def _before(parameters: Parameters, now: datetime) -> tuple[datetime, str | None]:
+    """Return behind which tick a list begins, as the list before said in `next`."""
+    value = parameters.text("before")
+    if not value:
+        return now + _SOON, None
+    time, tilde, uid = value.partition("~")
+    at = read_time(time, now)
+    if at is None:
+        raise BadParameterError("before", value, "what the list before has in `next`, or a time")
+    return (at, uid) if tilde else (at - timedelta(microseconds=1), None)
+
+
+def _exact(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,186 @@
+"""Knows how all regions of the table stand: one reading of rows, schedules and successes, judged region by region.
+
+A list of regions, the counts of the overview and the search by code are made from one Snapshot, and cost no query of
+their own. A Snapshot is read at most every few seconds, whoever asks, and never for each region. The latest tick is
+asked for only where a tick was due since the last success. What did not change is not parsed again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from region_operator.console.region_queries import read_scheduled
+from region_operator.console.standing import Facts, Standing, Version, judge, may_be_troubled, parse
+from region_operator.console.tick_queries import find_latest
+from region_operator.cronjobs.labels import region_key
+from region_operator.database.clock import observe_clock
+from region_operator.plan.guard_memory import GuardState
+from region_operator.plan.hold_report import approve_command
+from region_operator.plan.plan import quarantine
+from region_operator.regions.cron_field import ScheduleError
+from region_operator.regions.region import Quarantined
+from region_operator.regions.row_parser import RowParser
+from region_operator.regions.row_values import text_of
+from region_operator.regions.slots import ALL_SLOTS, slot_of, slots_of_shard
+from region_operator.regions.source import ROWS_BEYOND, Table, read_regions
+from region_operator.runtime.remote_clock import RemoteClock
+from region_operator.runtime.slices import run_in_slices
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Mapping, Sequence
+    from datetime import datetime
+
+    from region_operator.console.database import Reader
+    from region_operator.console.region_queries import Scheduled
+    from region_operator.console.standing import Ending
+    from region_operator.regions.region import RegionRow
+    from region_operator.scheduler import Scheduler
+
+REGIONS_AT_ONCE = 50
+"""How many regions are judged before the event loop may turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRegion:
+    """A region, and how it stands. `row` are the columns of its row by the keys of spec.source.columns."""
+
+    region_id: str
+    code: str
+    name: str
+    written: str
+    row: Mapping[str, Any]
+    has_row: bool
+    version: Version | None
+    last: Ending | None
+    last_success: datetime | None
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All regions at a moment, by code. `source` is the table's qualified name, as job_run has it."""
+
+    now: datetime
+    source: str
+    regions: Sequence[KnownRegion]
+
+    def by_code(self, code: str) -> KnownRegion | None:
+        """Return the region of a code; of several, one that has a row."""
+        found = [region for region in self.regions if region.code == code]
+        return min(found, key=lambda region: not region.has_row, default=None)
+
+
+class SnapshotReader:
+    """Reads Snapshots of one table, and remembers what was parsed. `clock` is the database's clock."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._parser = RowParser()
+        self.clock = RemoteClock()
+
+    async def read(self, scheduler: Scheduler) -> Snapshot:
+        """Read the regions of a RegionScheduler.
+
+        Raises the errors of `regions.source`, and what `Reader.reading` raises.
+        """
+        database = await self._reader.open()
+        spec = scheduler.spec
+        source = str(Table.parse(spec.source.table, default_schema=database.schema))
+        slots = slots_of_shard(spec.source.shard)
+        reading = await read_regions(
+            database.engine,
+            spec.source,
+            default_schema=database.schema,
+            slots=slots,
+            max_rows=spec.max_regions + ROWS_BEYOND,
+        )
+        async with self._reader.reading() as connection:
+            now = await observe_clock(connection, self.clock)
+            scheduled = await read_scheduled(connection, source)
+            if slots != ALL_SLOTS:
+                kept = {key: version for key, version in scheduled.versions.items() if slot_of(key) in slots}
+                scheduled = type(scheduled)(kept, scheduled.codes, scheduled.successes)
+            due = [
+                region_id
+                for region_id, version in scheduled.versions.items()
+                if may_be_troubled(version, scheduled.successes.get(region_id), now)
+            ]
+            latest = await find_latest(connection, source, due, now)
+        rows = await run_in_slices(
+            self._parser.parse(reading.rows, source=source, ticking_ids=partial(_ticking_ids, scheduled))
+        )
+        texts = {text_of(row["id"]): row for row in reading.rows}
+        return await run_in_slices(_judge_all(rows, texts, scheduled, latest, scheduler, source=source, now=now))
+
+
+def _ticking_ids(scheduled: Scheduled, codes: Collection[str]) -> dict[str, set[str]]:
+    """Return which regions tick for the codes already, by what their CronJobs say."""
+    ids: dict[str, set[str]] = {code: set() for code in codes}
+    for region_id in scheduled.versions:
+        if (code := scheduled.codes[region_id]) in ids:
+            ids[code].add(region_id)
+    return ids
+
+
+def _judge_all(
+    rows: Sequence[RegionRow | Quarantined],
+    texts: Mapping[str, Mapping[str, Any]],
+    scheduled: Scheduled,
+    latest: Mapping[str, Ending],
+    scheduler: Scheduler,
+    *,
+    source: str,
+    now: datetime,
+) -> Generator[None, None, Snapshot]:
+    """Judge each region, also those that tick without a row. Yield now and then."""
+    holds = GuardState.from_status(scheduler.status).holds
+    held = {key: hold for hold in holds.values() for key in hold.regions}
+    by_id: dict[str, RegionRow | Quarantined | None] = dict.fromkeys(scheduled.versions)
+    by_id |= {row.id: row for row in rows}
+    regions: list[KnownRegion] = []
+    for place, (region_id, row) in enumerate(by_id.items()):
+        if place % REGIONS_AT_ONCE == REGIONS_AT_ONCE - 1:
+            yield
+        version, written = scheduled.versions.get(region_id), texts.get(region_id, {})
+        hold = held.get(region_key(region_id))
+        last, success = latest.get(region_id), scheduled.successes.get(region_id)
+        facts = Facts(
+            has_row=row is not None,
+            quarantine=_why_quarantined(row),
+            version=version,
+            held=hold.kind if hold else None,
+            held_since=hold.since if hold else None,
+            approve=approve_command(scheduler, hold) if hold else "",
+            last_success=success,
+            last=last,
+            timeout=scheduler.spec.tick.timeout,
+        )
+        regions.append(
+            KnownRegion(
+                region_id=region_id,
+                code=row.code if row else scheduled.codes[region_id],
+                name=text_of(written.get("name")),
+                written=text_of(written.get("cron_schedule")),
+                row=written,
+                has_row=row is not None,
+                version=version,
+                last=last,
+                last_success=success,
+                standing=judge(facts, now),
+            )
+        )
+    return Snapshot(now, source, sorted(regions, key=lambda region: (region.code, region.region_id)))
+
+
+def _why_quarantined(row: RegionRow | Quarantined | None) -> str:
+    if row is None:
+        return ""
+    if isinstance(row, Quarantined):
+        return row.reason
+    try:
+        parse(row.cron_schedule, code=row.code)
+    except ScheduleError as error:
+        return quarantine(row, error).reason
+    return ""

@@ -1,0 +1,206 @@
+"""Asks the ledger about ticks. Every statement has a bound of time, and finds a region's rows by the primary key.
+
+job_run has a partition for each day, so a bound of `tick_at` keeps most days out, and the latest rows of a region are
+found in the newest days first.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from region_operator.console.region_views import LastTick, TickRow
+from region_operator.console.standing import Ending
+from region_tick.contract import Reason, State
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy import Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+RECENT = 10
+"""How many ticks a list shows of each region."""
+
+FARTHEST_BACK = timedelta(days=400)
+"""How far back the latest ticks of a region are looked for: a yearly region has one within that time."""
+
+_IDS = "unnest(CAST(:region_ids AS text[])) AS wanted (region_id)"
+
+_LATEST = text(f"""
+SELECT wanted.region_id, run.* FROM {_IDS} CROSS JOIN LATERAL (
+    SELECT tick_at, state, reason, error_class, error_message FROM region_tick.job_run AS run
+    WHERE run.source = :source AND run.region_id = wanted.region_id AND run.manual_uid = ''
+        AND run.tick_at > :since AND run.tick_at <= :now
+    ORDER BY run.tick_at DESC LIMIT :ticks) AS run
+""")  # noqa: S608 - constants
+
+_COLUMNS = """
+tick_at, manual_uid, region_code, cron, state, reason, attempt, started_at, finished_at, handler, job_name, pod, node,
+    counts, error_class, error_message, window_start, window_end, created_at
+"""
+
+_TICKS = text(f"""
+SELECT {_COLUMNS} FROM region_tick.job_run
+WHERE source = :source AND region_id = :region_id AND tick_at >= :since AND tick_at <= :until
+    AND (CAST(:before_uid AS text) IS NULL OR (tick_at, manual_uid) < (:until, :before_uid))
+    AND (CAST(:states AS text[]) = '{{}}' OR state = ANY(CAST(:states AS text[])))
+    AND (CAST(:reasons AS text[]) = '{{}}' OR reason = ANY(CAST(:reasons AS text[])))
+ORDER BY tick_at DESC, manual_uid DESC LIMIT :limit
+""")  # noqa: S608 - constants
+
+_TICK = text(f"""
+SELECT {_COLUMNS} FROM region_tick.job_run
+WHERE source = :source AND region_id = :region_id AND tick_at = :tick_at AND manual_uid = :manual_uid
+""")  # noqa: S608 - constants
+
+_SUSPENSION = text("""
+SELECT suspended_from, suspended_until, suspended_by, cron, region_code, counted_at FROM region_tick.suspension
+WHERE source = :source AND region_id = :region_id AND suspended_from < :tick_at AND last_tick_at >= :tick_at
+ORDER BY suspended_from DESC LIMIT 1
+""")
+
+
+async def find_latest(
+    connection: AsyncConnection, source: str, region_ids: Collection[str], now: datetime
+) -> dict[str, Ending]:
+    """Return the latest due tick of each region that has one. Raises sqlalchemy.exc.DBAPIError."""
+    return {row.region_id: _ending(row) for row in await _latest(connection, source, region_ids, now, ticks=1)}
+
+
+async def find_recent(
+    connection: AsyncConnection, source: str, region_ids: Collection[str], now: datetime
+) -> dict[str, list[LastTick]]:
+    """Return the RECENT latest due ticks of each region, the newest first. Raises sqlalchemy.exc.DBAPIError."""
+    found: defaultdict[str, list[LastTick]] = defaultdict(list)
+    for row in await _latest(connection, source, region_ids, now, ticks=RECENT):
+        found[row.region_id].append(
+            LastTick(tick_at=row.tick_at.astimezone(UTC), state=State(row.state), reason=row.reason)
+        )
+    return {region_id: sorted(ticks, key=_by_time, reverse=True) for region_id, ticks in found.items()}
+
+
+async def find_ticks(
+    connection: AsyncConnection,
+    source: str,
+    region_id: str,
+    *,
+    since: datetime,
+    until: datetime,
+    before_uid: str | None = None,
+    states: Sequence[State] = (),
+    reasons: Sequence[str] = (),
+    limit: int,
+) -> list[TickRow]:
+    """Return a region's ticks from `since` to `until`, or to before the tick (`until`, `before_uid`), the newest first.
+
+    Raises sqlalchemy.exc.DBAPIError.
+    """
+    rows = await connection.execute(
+        _TICKS,
+        {
+            "source": source,
+            "region_id": region_id,
+            "since": since,
+            "until": until,
+            "before_uid": before_uid,
+            "states": list(states),
+            "reasons": list(reasons),
+            "limit": limit,
+        },
+    )
+    return [_tick_row(row) for row in rows]
+
+
+async def find_tick(
+    connection: AsyncConnection, source: str, region_id: str, tick_at: datetime, manual_uid: str
+) -> tuple[TickRow, datetime] | None:
+    """Return a tick's row, and when it was made. Of a tick that a suspension counts: what its row would say.
+
+    Raises sqlalchemy.exc.DBAPIError.
+    """
+    about = {"source": source, "region_id": region_id, "tick_at": tick_at}
+    row = (await connection.execute(_TICK, about | {"manual_uid": manual_uid})).first()
+    if row is not None:
+        return _tick_row(row), row.created_at.astimezone(UTC)
+    suspension = (await connection.execute(_SUSPENSION, about)).first() if not manual_uid else None
+    return suspension and (_suspended(suspension, tick_at), suspension.counted_at.astimezone(UTC))
+
+
+async def _latest(
+    connection: AsyncConnection, source: str, region_ids: Collection[str], now: datetime, *, ticks: int
+) -> Sequence[Row[Any]]:
+    if not region_ids:
+        return ()
+    about = {"source": source, "region_ids": list(region_ids), "now": now, "since": now - FARTHEST_BACK, "ticks": ticks}
+    return (await connection.execute(_LATEST, about)).all()
+
+
+def _by_time(tick: LastTick) -> datetime:
+    return tick.tick_at
+
+
+def _ending(row: Row[Any]) -> Ending:
+    said = ": ".join(filter(None, (row.error_class, row.error_message)))
+    return Ending(
+        tick_at=row.tick_at.astimezone(UTC), state=State(row.state), reason=row.reason, error=said[:300] or None
+    )
+
+
+def _tick_row(row: Row[Any]) -> TickRow:
+    started, finished = _utc(row.started_at), _utc(row.finished_at)
+    tick_at = row.tick_at.astimezone(UTC)
+    duration = (finished - started).total_seconds() if started and finished else None
+    delay = max(0.0, (started - tick_at).total_seconds()) if started and not row.manual_uid else None
+    return TickRow(
+        tick_at=tick_at,
+        manual_uid=row.manual_uid,
+        state=State(row.state),
+        reason=row.reason,
+        attempt=row.attempt,
+        started_at=started,
+        finished_at=finished,
+        duration_seconds=duration,
+        start_delay_seconds=delay,
+        handler=row.handler,
+        job_name=row.job_name,
+        pod=row.pod,
+        node=row.node,
+        counts=row.counts,
+        error_class=row.error_class,
+        error_message=row.error_message,
+        window_start=_utc(row.window_start),
+        window_end=_utc(row.window_end),
+        rerun_by=None,
+    )
+
+
+def _suspended(row: Row[Any], tick_at: datetime) -> TickRow:
+    return TickRow(
+        tick_at=tick_at,
+        manual_uid="",
+        state=State.SKIPPED,
+        reason=Reason.SUSPENDED,
+        attempt=0,
+        started_at=None,
+        finished_at=None,
+        duration_seconds=None,
+        start_delay_seconds=None,
+        handler=None,
+        job_name=None,
+        pod=None,
+        node=None,
+        counts=None,
+        error_class=None,
+        error_message=row.suspended_by,
+        window_start=None,
+        window_end=None,
+        rerun_by=None,
+    )
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment and moment.astimezone(UTC)
