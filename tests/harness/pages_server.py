@@ -5,9 +5,7 @@ For tests in a browser that need no database and no cluster. A test may change w
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -15,9 +13,11 @@ from aiohttp import web
 from region_operator.console.pages import STATIC, forecast_svg, render
 from region_operator.console.region_views import Forecast, View
 from tests.harness.console_values import context_of
+from tests.harness.in_thread import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractContextManager
 
 PREFIX = "/api/v1/namespaces/region-tick/services/http:region-tick-console:http/proxy/"
 POLICY = (
@@ -49,35 +49,20 @@ class Pages:
         return web.Response(text=page, content_type="text/html", headers={"Content-Security-Policy": POLICY})
 
 
-@contextmanager
-def serve_pages(views: dict[str, View]) -> Iterator[Pages]:
+def serve_pages(views: dict[str, View]) -> AbstractContextManager[Pages]:
     """Serve views on a port of 127.0.0.1, from a thread, for a `with` block."""
-    pages, loop, started = Pages(views), asyncio.new_event_loop(), threading.Event()
-    runners: list[web.AppRunner] = []
+    return in_thread(_serve(Pages(views)))
 
-    async def start() -> None:
-        app = web.Application()
-        app.router.add_static(f"{PREFIX}static/", STATIC)
-        app.router.add_get(f"{PREFIX}{{path:.*}}", pages.answer)
-        runner = web.AppRunner(app)
-        runners.append(runner)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        pages.url = f"http://{host}:{port}{PREFIX}"
-        started.set()
 
-    def run() -> None:
-        loop.run_until_complete(start())
-        loop.run_forever()
-        loop.run_until_complete(runners[0].cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=run, name="pages")
-    thread.start()
-    assert started.wait(30), "the server of the pages did not start"
-    try:
-        yield pages
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(30)
+@asynccontextmanager
+async def _serve(pages: Pages) -> AsyncIterator[Pages]:
+    app = web.Application()
+    app.router.add_static(f"{PREFIX}static/", STATIC)
+    app.router.add_get(f"{PREFIX}{{path:.*}}", pages.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    pages.url = f"http://{host}:{port}{PREFIX}"
+    yield pages
+    await runner.cleanup()
