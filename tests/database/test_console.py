@@ -183,12 +183,12 @@ async def test_a_tick_of_a_suspension_has_no_row_and_is_shown(browser: Browser, 
         "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, suspended_by,"
         f" first_tick_at, last_tick_at, ticks, counted_until) SELECT '{SOURCE}', id::text, '{FIRST}', code, '',"
         f" 'paused by kubectl', '{FIRST + timedelta(minutes=5)}', '{LAST}', 36, '{LAST}' FROM region_index"
-        " WHERE code = 'R00050'",
+        " WHERE code = 'R00100'",
     )
-    page = await get(browser, f"regions/R00050/ticks/{iso(LAST)}")
+    page = await get(browser, f"regions/R00100/ticks/{iso(LAST)}")
     assert (page["state"], page["reason"], page["attempt"]) == ("skipped", "suspended", 0)
     assert "paused by kubectl" in page["summary"]
-    picture = await get(browser, "ledger", {"code": "R00050", "from": "2h"})
+    picture = await get(browser, "ledger", {"code": "R00100", "from": "2h"})
     assert set(picture["rows"][0]["buckets"]) == {None, "skipped"}
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 
 import click
 from aiohttp import web
@@ -43,6 +44,13 @@ def console_command() -> None:
         give_up(os.EX_UNAVAILABLE, f"CONSOLE_PORT {settings.console_port} cannot be served: {error}")
 
 
+def _listen(port: int) -> socket.socket:
+    """Return a socket on all addresses, of IPv6 too if the machine has it: the address of a pod may be either."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
+
+
 async def _serve(settings: ConsoleSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -53,10 +61,9 @@ async def _serve(settings: ConsoleSettings) -> None:
         runner = web.AppRunner(make_app(sight), access_log=None, shutdown_timeout=STOP_SECONDS, max_line_size=LONG_PATH)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, port=settings.console_port)
-            await site.start()
-            port = runner.addresses[0][1]
-            log.info("console", extra={"namespace": settings.namespace, "port": port})
+            server = _listen(settings.console_port)
+            await web.SockSite(runner, server).start()
+            log.info("console", extra={"namespace": settings.namespace, "port": server.getsockname()[1]})
             await stop.wait()
         finally:
             await runner.cleanup()
