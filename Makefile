@@ -13,7 +13,7 @@ SMOKE_PROGRAMS := argocd
 GITOPS_PROGRAMS := argocd flux/source-controller flux/kustomize-controller flux/cosign helm/helm
 FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/cluster/test_status.py
 
-.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops test-network test-signing check format reference monitoring chart lock release cluster clean
+.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops test-network test-signing test-console check format reference monitoring chart lock release cluster clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ test-network: $(STAMP) ## Run the test of the NetworkPolicies with an engine tha
 test-signing: $(STAMP) ## Run the tests of signatures of images with cosign, which is built first (four minutes)
 	@$(BIN)/python -m tests.harness.go_program flux/cosign
 	@$(PYTEST) -m signing tests/release
+
+test-console: $(STAMP) ## Run the tests of the console in a real Chromium, which is installed first (two minutes)
+	@$(PYTEST) -m browser -n 2 --dist loadgroup tests/console
 
 check: $(STAMP) ## Lint, check types and the direction of imports
 	@$(BIN)/ruff format --check .

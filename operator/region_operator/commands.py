@@ -26,6 +26,7 @@ from kubernetes.aio.config import ConfigException
 
 from region_operator import assembly
 from region_operator.console.command import console_command
+from region_operator.console.forecast_picture import draw_forecast
 from region_operator.database_commands import migrate_command, retention_command
 from region_operator.errors import explain
 from region_operator.exits import give_up, read_settings
@@ -101,14 +102,20 @@ def plan_command(output: str) -> None:
 
 
 @main.command("forecast")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--output", type=click.Choice(["text", "json", "svg"]), default="text", show_default=True)
 def forecast_command(output: str) -> None:
-    """Say whether the ticks of the next 24 hours fit, and change nothing.
+    """Say whether the ticks of the next 24 hours fit, and change nothing. `svg` is a picture.
 
     Exit code 0: they fit; 2: ticks will be lost; 1: it cannot be told.
     """
     forecast = _run_once(assembly.plan_once(read_settings(EX_ERROR))).forecast
-    click.echo(as_text(forecast) if output == "text" else json.dumps(as_json(forecast), indent=2))
+    match output:
+        case "svg":
+            click.echo(draw_forecast(as_json(forecast), file_width="960"))
+        case "json":
+            click.echo(json.dumps(as_json(forecast), indent=2))
+        case _:
+            click.echo(as_text(forecast))
     sys.exit(os.EX_OK if forecast.fits else EX_TICKS_LOST)
 
 

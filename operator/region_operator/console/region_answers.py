@@ -24,9 +24,9 @@ from region_operator.console.region_views import (
 )
 from region_operator.console.standing import next_of, parse
 from region_operator.console.tick_queries import FARTHEST_BACK, find_recent, find_tick, find_ticks
-from region_operator.console.words import schedule_in_words
 from region_operator.kube.api import ERRORS
 from region_operator.regions.row_values import printable
+from region_operator.regions.schedule_words import say_schedule
 from region_operator.scheduler import format_time
 from region_tick.contract import State
 
@@ -69,7 +69,7 @@ async def region(sight: Sight, code: str) -> Region:
         **row_values(found, recent.get(region_id, ()), now),
         now=now,
         row={key: None if value is None else str(value) for key, value in found.row.items()},
-        words=schedule_in_words(schedule) if schedule else "",
+        words=say_schedule(schedule) if schedule else "",
         next_ticks=tuple(_next_ticks(found, now)),
         ticks=tuple(ticks),
         creators=creators,

@@ -1,0 +1,192 @@
+"""What a page shows beside its view's values: pictures, commands, orders, totals. Pure, a function for each kind.
+
+Commands are for a shell, so each value in a command is quoted. The console itself changes nothing.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from datetime import datetime, timedelta
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from markupsafe import Markup
+
+from region_operator.console import region_views, views
+from region_operator.console.drawing import Box, draw_boxes
+from region_operator.console.duration_picture import draw_durations, say_durations
+from region_operator.console.forecast_picture import draw_forecast, say_forecast
+from region_operator.console.heat_map import AXIS_PARTS, draw_heat_map
+from region_operator.console.page_links import link, same_page, tick_link
+from region_operator.console.time_words import iso, say_seconds, say_time
+from region_operator.console.views import RegionState
+from region_operator.regions.row_values import printable
+from region_tick.contract import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from region_operator.console.request_views import RequestContext
+
+Parts: TypeAlias = "dict[str, Any]"
+
+SORTS = (
+    ("", "by code"),
+    ("trouble", "what needs a look first"),
+    ("state", "by state"),
+    ("name", "by name"),
+    ("next", "the next tick first"),
+    ("lastSuccess", "the oldest success first"),
+    ("late", "the latest first"),
+)
+_MOST_CHANGES = 500
+_WORST_MINUTES = 20
+_STOPPED = (RegionState.PAUSED, RegionState.SUSPENDED, RegionState.INACTIVE)
+_SPANS = (("3 hours", "3h"), ("24 hours", ""), ("3 days", "3d"), ("7 days", "7d"), ("30 days", "30d"))
+_RARE = ("suspended", "pending")
+_ALARMS = {
+    **dict.fromkeys(("failing", "quarantined"), "alarm"),
+    **dict.fromkeys(("missed", "late", "held", "paused", "suspended"), "warn"),
+}
+
+
+@singledispatch
+def parts_of(_view: object, _context: RequestContext) -> Parts:
+    """Return what the template of a view's kind uses beside the view, by name."""
+    return {}
+
+
+@parts_of.register(views.Overview)
+def _overview(view: views.Overview, _context: RequestContext) -> Parts:
+    total = view.attention_total
+    headline = f"{total:,} region{'s' * (total != 1)} need{'s' * (total == 1)} a look" if total else "All is well"
+    if not total and (view.ready.status != "True" or view.scheduler.suspended):
+        headline = "All regions are suspended" if view.scheduler.suspended else "Not ready"
+    tiles = [("active", "", view.regions.active, "")]
+    for state in ("ticking", "failing", "missed", "late", "quarantined", "held", "paused", *_RARE):
+        count = getattr(view.regions, state)
+        if count or state not in _RARE:
+            tiles.append((state, state, count, _ALARMS.get(state, "") if count else "none"))
+    unfortunate = [each for each in view.ticks.by_reason if each.state not in (State.SUCCEEDED, State.RUNNING)]
+    return {"headline": headline, "tiles": tiles, "reasons": sorted(unfortunate, key=lambda each: -each.ticks)}
+
+
+@parts_of.register(region_views.RegionList)
+def _region_list(view: region_views.RegionList, context: RequestContext) -> Parts:
+    def order(key: str, title: str) -> Markup:
+        """Return a column's title, as a link that orders the list by the column."""
+        mark = Markup(' aria-current="true"') if (context.query.get("sort") or "") == key else ""
+        return Markup('<a href="{}"{}>{}</a>').format(same_page(context, sort=key, page=""), mark, title)
+
+    commands = list(_bulk_commands([item.code for item in view.items if item.code.isprintable()]))
+    return {"sorts": SORTS, "order": order, "stopped": _STOPPED, "commands": commands}
+
+
+@parts_of.register(region_views.Ledger)
+def _ledger(view: region_views.Ledger, context: RequestContext) -> Parts:
+    given = {name: context.query.get(name) for name in ("state", "reason")}
+    start, end = iso(view.from_), iso(view.until)
+    links = [link(context, "regions", row.code, "ticks", since=start, before=end, **given) for row in view.rows]
+    step = (view.until - view.from_) / AXIS_PARTS
+    format_ = "%H:%M" if view.until - view.from_ <= timedelta(days=1) else "%m-%d %H:%M"
+    return {
+        "picture": draw_heat_map([row.buckets for row in view.rows], links, columns=len(view.columns)),
+        "axis": [f"{view.from_ + part * step:{format_}}" for part in range(AXIS_PARTS)],
+        "spans": [(text, ago, {"from": ago, "until": ""}) for text, ago in _SPANS],
+    }
+
+
+@parts_of.register(region_views.Region)
+def _region(view: region_views.Region, context: RequestContext) -> Parts:
+    links = [tick_link(context, view.code, tick.tick_at, tick.manual_uid) for tick in view.ticks]
+    return {
+        "picture": draw_durations(view.ticks, links),
+        "durations": say_durations(view.ticks),
+        "commands": list(_commands_of(view)),
+    }
+
+
+@parts_of.register(region_views.Tick)
+def _tick(view: region_views.Tick, _context: RequestContext) -> Parts:
+    window = f"{_time(view.window_start)} to {_time(view.window_end)}" if view.window_end else ""
+    counts = ", ".join(f"{name}: {value}" for name, value in (view.counts or {}).items())
+    texts = {
+        "Attempt": str(view.attempt),
+        "Started": _time(view.started_at),
+        "Started after": _seconds(view.start_delay_seconds),
+        "Finished": _time(view.finished_at),
+        "Took": _seconds(view.duration_seconds),
+        "Window": window,
+        "Counts": counts,
+        "Handler": view.handler,
+        "Job": view.job_name,
+        "Pod": view.pod,
+        "Node": view.node,
+        "Run by hand as": view.manual_uid,
+    }
+    return {"facts": [(name, printable(text, limit=2000)) for name, text in texts.items() if text]}
+
+
+@parts_of.register(region_views.Plan)
+def _plan(view: region_views.Plan, _context: RequestContext) -> Parts:
+    changes = view.plan["changes"]
+    actions = Counter(change["action"] for change in changes)
+    return {"changes": changes[:_MOST_CHANGES], "actions": actions.most_common()}
+
+
+@parts_of.register(region_views.Forecast)
+def _forecast(view: region_views.Forecast, _context: RequestContext) -> Parts:
+    minutes = [minute for minute in view.forecast["minutes"] if minute["late"] or minute["lost"]]
+    minutes.sort(key=lambda minute: (-minute["lost"], -minute["late"], -minute["due"]))
+    worst = [{**minute, "at": datetime.fromisoformat(minute["at"])} for minute in minutes[:_WORST_MINUTES]]
+    return {
+        "picture": draw_forecast(view.forecast),
+        "said": say_forecast(view.forecast),
+        "worst": worst,
+        "sample": _sample,
+    }
+
+
+def _bulk_commands(codes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the title and the text of what can be done with all regions of a page."""
+    named = " ".join(map(shlex.quote, codes))
+    yield "Pause them", f"kubectl region pause {named} --reason '...'"
+    yield "Let them tick again", f"kubectl region resume {named}"
+    yield (
+        "Run what failed or was missed in the last day",
+        (f'for code in {named}; do kubectl region backfill "$code" --from 24h --state missed,failed --dry-run; done'),
+    )
+
+
+def _commands_of(view: region_views.Region) -> Iterator[tuple[str, str]]:
+    """Yield the title and the text of what can be done with a region: nothing, if its code has invisible characters."""
+    if not view.code.isprintable():
+        return
+    code = shlex.quote(view.code)
+    if view.state is RegionState.PAUSED:
+        yield "Let it tick again", f"kubectl region resume {code}"
+    else:
+        yield "Pause it", f"kubectl region pause {code} --reason '...'"
+    yield "Run it now, and wait for the end", f"kubectl region trigger {code} --wait"
+    yield (
+        "Run again what failed or was missed in the last day",
+        (f"kubectl region backfill {code} --from 24h --state missed,failed"),
+    )
+
+
+def _sample(style: str) -> Markup:
+    """Draw a bar of the forecast, for the legend."""
+    gaps = [Box(0, y, 2, 1) for y in (2, 5, 8)] if style == "late" else []
+    bar = draw_boxes(style, [Box(0, 0, 2, 10)])
+    return Markup(
+        '<svg class="sample" viewBox="0 0 2 10" preserveAspectRatio="none" aria-hidden="true">{}{}</svg>'
+    ).format(bar, draw_boxes("gap", gaps))
+
+
+def _time(time: datetime | None) -> str:
+    return say_time(time) if time else ""
+
+
+def _seconds(seconds: float | None) -> str:
+    return say_seconds(seconds) if seconds is not None else ""

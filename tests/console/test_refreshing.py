@@ -1,0 +1,117 @@
+"""console/static/console.js: a page changes by itself, and a reader is not disturbed. Without it every page works."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.harness import console_regions as regions
+from tests.harness import console_values as made
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.harness.pages_server import Pages
+
+pytestmark = pytest.mark.browser
+
+SOON = 15_000
+"""In milliseconds: longer than the pages wait before they ask again."""
+
+
+def change(pages: Pages) -> None:
+    """Change the overview's message."""
+    view = made.overview()
+    pages.views[""] = replace(view, ready=replace(view.ready, message="changed meanwhile"))
+
+
+def test_a_page_shows_what_changed(page: Page, pages: Pages) -> None:
+    page.goto(pages.url)
+    change(pages)
+    page.get_by_text("changed meanwhile").wait_for(timeout=SOON)
+
+
+def test_focus_scroll_and_opened_details_stay(page: Page, pages: Pages) -> None:
+    page.goto(pages.url)
+    page.locator("#hold-deletion summary").click()
+    link = page.locator("main tbody a", has_text="KE-30")
+    link.focus()
+    page.evaluate("scrollTo(0, 300)")
+    change(pages)
+    page.get_by_text("changed meanwhile").wait_for(timeout=SOON, state="attached")
+    assert page.evaluate("document.activeElement.textContent") == "KE-30"
+    assert page.evaluate("scrollY") == 300
+    assert page.locator("#hold-deletion").evaluate("details => details.open")
+
+
+def test_a_field_that_is_being_filled_stays(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.url}regions")
+    page.locator("input[name=code]").fill("FR-")
+    asked = len(pages.asked)
+    page.wait_for_timeout(7_000)
+    assert page.locator("input[name=code]").input_value() == "FR-"
+    assert len(pages.asked) == asked
+
+
+def test_the_button_pauses_and_resumes(page: Page, pages: Pages) -> None:
+    page.goto(pages.url)
+    button = page.get_by_role("button", name="Pause refreshing")
+    button.click()
+    assert button.get_attribute("aria-pressed") == "true"
+    change(pages)
+    page.wait_for_timeout(7_000)
+    assert page.get_by_text("changed meanwhile").count() == 0
+    button.click()
+    page.get_by_text("changed meanwhile").wait_for(timeout=SOON)
+
+
+def test_a_hidden_tab_asks_nothing(page: Page, pages: Pages) -> None:
+    page.goto(pages.url)
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    asked = len(pages.asked)
+    page.wait_for_timeout(7_000)
+    assert len(pages.asked) == asked
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', {value: false});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    page.wait_for_timeout(1_000)
+    assert len(pages.asked) > asked
+
+
+def test_a_console_that_is_away_leaves_the_page_and_says_so(page: Page, pages: Pages) -> None:
+    page.goto(pages.url)
+    pages.broken = True
+    page.get_by_text("Not refreshed").wait_for(timeout=SOON)
+    assert page.get_by_role("heading", level=1).text_content() == "232 regions need a look"
+    pages.broken = False
+    page.wait_for_function("document.getElementById('refresh-note').textContent === ''", timeout=2 * SOON)
+
+
+def test_a_click_into_the_ledger_leads_to_the_ticks_of_that_time(page: Page, pages: Pages) -> None:
+    pages.views["regions/DE-BE/ticks"] = regions.tick_list()
+    page.goto(f"{pages.url}ledger")
+    plot = page.locator("svg.heat").bounding_box()
+    assert plot
+    page.mouse.click(plot["x"] + plot["width"] * 0.5 + 1, plot["y"] + 10)
+    page.wait_for_url("**/ticks?*")
+    assert "since=2026-11-29T21%3A17%3A42.000Z" in page.url
+    assert "before=2026-11-29T21%3A22%3A42.000Z" in page.url
+
+
+@pytest.mark.tab(java_script_enabled=False)
+def test_without_javascript_every_page_is_reached_by_links(page: Page, pages: Pages) -> None:
+    page.goto(pages.url)
+    for section in ("Regions", "Ledger", "Plan", "Forecast", "Overview"):
+        page.get_by_role("navigation", name="Console").get_by_role("link", name=section).click()
+        assert page.locator("h1").count() == 1
+    assert page.get_by_role("button", name="Pause refreshing").count() == 0
+    page.locator("main tbody a", has_text="FR-IDF").click()
+    assert page.locator("h1").text_content() == "FR-IDF"
+    page.locator("main tbody a").first.click()
+    assert page.locator("ol.chain li").count() == 7

@@ -1,0 +1,47 @@
+"""console/page_parts.py: commands that a shell takes apart as they were meant, and numbers that sum up a view."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+from region_operator.console.page_parts import parts_of
+from tests.harness import console_regions as regions
+from tests.harness import console_values as made
+from tests.harness.console_values import context_of
+
+
+def test_a_code_in_a_command_is_one_word_of_the_shell() -> None:
+    code = 'it\'s $(reboot) `x` "y" ; z'
+    listed = regions.region_list(2)
+    spoiled = replace(listed, items=tuple(replace(item, code=code) for item in listed.items))
+    for _, command in parts_of(spoiled, context_of("regions"))["commands"][:2]:
+        assert shlex.split(command).count(code) == 2
+
+
+def test_a_code_that_looks_like_another_one_is_in_no_command() -> None:
+    assert parts_of(regions.region(code="DE-\u200bBE"), context_of("regions/x"))["commands"] == []
+
+
+def test_the_axis_names_the_beginnings_of_its_parts() -> None:
+    parts = parts_of(regions.ledger(3), context_of("ledger"))
+    assert parts["axis"] == ["09:20", "13:20", "17:20", "21:20", "01:20", "05:20"]
+
+
+def test_the_plan_is_counted_and_cut() -> None:
+    view = made.plan()
+    many = replace(view, plan={**view.plan, "changes": view.plan["changes"] * 300})
+    parts = parts_of(many, context_of("plan"))
+    assert len(parts["changes"]) == 500
+    assert dict(parts["actions"])["hold"] == 300
+
+
+def test_the_worst_minutes_lose_most_ticks() -> None:
+    worst = parts_of(made.forecast(), context_of("forecast"))["worst"]
+    assert [minute["lost"] for minute in worst] == sorted((minute["lost"] for minute in worst), reverse=True)
+    assert worst[0]["lost"] > 0
+
+
+def test_reasons_of_success_are_not_among_those_of_failure() -> None:
+    reasons = parts_of(made.overview(), context_of(""))["reasons"]
+    assert [(each.state, each.reason) for each in reasons][:2] == [("skipped", "capacity"), ("failed", "error")]

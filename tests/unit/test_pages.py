@@ -1,0 +1,215 @@
+"""console/pages.py: a page of every kind: escaped, without script or style of its own, relative links, small."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from dataclasses import fields, is_dataclass, replace
+from datetime import datetime
+from enum import Enum
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lxml import html
+
+from region_operator.console import views as v
+from region_operator.console.pages import STATIC, render
+from region_tick.contract import State
+from tests.harness import console_regions as regions
+from tests.harness import console_values as made
+from tests.harness.console_values import HOSTILE, context_of
+
+if TYPE_CHECKING:
+    from region_operator.console.region_views import View
+
+VIEWS = made.all_views()
+PAGES = [pytest.param(path, view, id=f"{type(view).__name__}") for path, view in VIEWS.items()]
+FEW = {
+    "": made.overview(troubles=False),
+    "regions": replace(regions.region_list(1, total=0), items=()),
+    "ledger": replace(regions.ledger(1), rows=(), total=0),
+    "regions/FR-IDF": regions.region(
+        ticks=(), cron_job=None, creators=None, next_ticks=(), next=None, last_success=None, last_tick=None, why=None,
+        remedy=None, schedule=None, recent=(), row={}, troubles=(), state=v.RegionState.PENDING,
+    ),
+    "regions/FR-IDF/ticks": replace(regions.tick_list(), items=(), next=None),
+    "next": replace(made.next_ticks(), items=()),
+    "plan": made.plan(empty=True),
+    "forecast": made.forecast(crowded=False),
+}  # fmt: skip
+CODES = [pytest.param(path, view, id=f"{type(view).__name__}-with-little") for path, view in FEW.items()]
+
+
+def parse(page: str) -> html.HtmlElement:
+    return html.document_fromstring(page)
+
+
+def text_of(element: html.HtmlElement) -> str:
+    return re.sub(r"\s+", " ", element.text_content())
+
+
+@pytest.mark.parametrize(("path", "view"), [*PAGES, *CODES])
+def test_a_page_has_its_landmarks_and_one_heading(path: str, view: View) -> None:
+    page = parse(render(view, context_of(path)))
+    assert page.get("lang") == "en"
+    for one in ("//main", "//h1", "//body/header", "//body/footer", "/html/head/title"):
+        assert len(page.xpath(one)) == 1, one
+    assert page.xpath("//a[@class='skip']/@href") == ["#content"]
+    levels = [int(heading.tag[1]) for heading in page.xpath("//h1|//h2|//h3|//h4")]
+    assert all(later - earlier <= 1 for earlier, later in pairwise(levels))
+    assert all(table.xpath(".//thead//th[@scope='col']") for table in page.xpath("//table"))
+    ids = page.xpath("//@id")
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(("path", "view"), PAGES)
+def test_a_page_obeys_its_content_security_policy(path: str, view: View) -> None:
+    page = parse(render(view, context_of(path)))
+    assert page.xpath("//style|//@style|//iframe|//object|//base|//script[not(@src)]") == []
+    assert [name for element in page.iter() for name in element.attrib if name.startswith("on")] == []
+
+
+@pytest.mark.parametrize(("path", "view"), PAGES)
+def test_links_are_relative_and_keep_to_the_console(path: str, view: View) -> None:
+    page = parse(render(view, context_of(path)))
+    for address in page.xpath("//@href|//@src|//@action"):
+        assert re.match(r"(\./|\.\./|static/|\?|#)", address), address
+
+
+def spoil(value: Any) -> Any:
+    """Put the hostile text into every text of a view."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: spoil(getattr(value, each.name)) for each in fields(value)})
+    if isinstance(value, dict):
+        return {HOSTILE + key if key in ("id", "items") else key: spoil(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(spoil, value))
+    if isinstance(value, str) and not isinstance(value, Enum) and not re.match(r"\d{4}-\d\d-\d\dT", value):
+        return HOSTILE
+    return value
+
+
+@pytest.mark.parametrize(("path", "view"), PAGES)
+def test_no_text_of_a_table_or_a_server_is_markup(path: str, view: View) -> None:
+    document = render(spoil(view), context_of(path, code=HOSTILE, reason=HOSTILE))
+    page = parse(document)
+    assert len(page.xpath("//script")) == 1
+    assert page.xpath("//script/text()") == []
+    assert [address for address in page.xpath("//@href") if address.lower().startswith("javascript")] == []
+    assert "alert('x')</script>" not in document
+    turned = [text for text in texts_of(page) if "\u202e" in text or "\u200b" in text]
+    assert not turned, turned[:3]
+
+
+def texts_of(page: html.HtmlElement) -> list[str]:
+    """Return every text of a page and of its attributes, but for what the reader wrote into a field."""
+    attributes = [value for element in page.iter() if element.tag != "input" for value in element.attrib.values()]
+    return [*page.itertext(), *attributes]
+
+
+def test_what_turns_text_around_is_isolated_and_visible() -> None:
+    page = parse(render(regions.region(name="abc\u202edef"), context_of("regions/FR-IDF")))
+    (name,) = page.xpath("//p[@class='dim'][1]/bdi")
+    assert name.text == "abc\\u202edef"
+
+
+@pytest.mark.parametrize(("path", "view"), [
+    *PAGES,
+    pytest.param("ledger", regions.ledger(bad=0.3), id="ledger-of-a-bad-day"),
+    pytest.param("regions", regions.region_list(200), id="200-regions"),
+])  # fmt: skip
+def test_a_page_is_small(path: str, view: View) -> None:
+    assert len(gzip.compress(render(view, context_of(path)).encode())) < 100_000
+
+
+def test_the_files_beside_the_pages_are_small_and_load_nothing() -> None:
+    assert {file.name for file in STATIC.iterdir()} == {"console.css", "console.js", "icon.svg"}
+    assert sum(file.stat().st_size for file in STATIC.iterdir()) < 30_000
+    assert "url(" not in (STATIC / "console.css").read_text()
+    assert "http" not in (STATIC / "console.js").read_text()
+
+
+def test_the_overview_begins_with_what_needs_a_look() -> None:
+    page = parse(render(made.overview(), context_of("")))
+    assert text_of(page.xpath("//h1")[0]) == "232 regions need a look"
+    first, *_ = page.xpath("//section//tbody/tr/th")
+    assert text_of(first) == "IS-1"
+    assert page.xpath("//ul[@class='tiles']//a[contains(., 'failing')]/@href") == ["./regions?state=failing"]
+
+
+def test_a_quiet_overview_says_so() -> None:
+    page = parse(render(made.overview(troubles=False), context_of("")))
+    assert text_of(page.xpath("//h1")[0]) == "All is well"
+    assert "Nothing. No region is" in text_of(page)
+
+
+def test_suspended_by_the_spec_is_no_good_news() -> None:
+    view = made.overview(troubles=False)
+    page = parse(render(replace(view, scheduler=replace(view.scheduler, suspended=True)), context_of("")))
+    assert text_of(page.xpath("//h1")[0]) == "All regions are suspended"
+
+
+def test_a_paused_region_does_not_look_like_a_running_one() -> None:
+    page = parse(render(regions.region_list(), context_of("regions")))
+    paused = page.xpath("//tr[.//span[@class='state paused']]")
+    assert paused
+    assert {row.get("class") for row in paused} == {"stopped"}
+    ticking = page.xpath("//tr[.//span[@class='state ticking']]")
+    assert {row.get("class") for row in ticking} == {None}
+
+
+def test_a_filter_stays_in_the_address_of_the_next_page_and_of_the_json() -> None:
+    page = parse(render(regions.region_list(), context_of("regions", state="failing", sort="next")))
+    assert page.xpath("//a[@rel='next']/@href")[0] == "?state=failing&sort=next&page=2"
+    assert page.xpath("//footer//a/@href") == ["?state=failing&sort=next&format=json"]
+    assert page.xpath("//select[@name='state']/option[@selected]/text()") == ["failing"]
+    assert page.xpath("//ul[@aria-label='Filter by state']//a[@aria-current]/text()") == ["failing"]
+
+
+def test_a_region_shows_when_it_ticks_next_and_who_paused_it() -> None:
+    page = text_of(parse(render(regions.region(), context_of("regions/FR-IDF"))))
+    assert "every 15 minutes" in page
+    assert "2026-11-30 09:30Z in 12 min 18 s" in page
+    paused = text_of(parse(render(regions.paused_region(), context_of("regions/FR-IDF"))))
+    assert "Paused by ana@example.com since 2026-11-28 09:17Z 2 d ago, until 2026-11-30 14:17Z in 5 h" in paused
+    assert "kubectl region resume FR-IDF" in paused
+
+
+def test_a_tick_says_why_step_by_step_and_how_to_see_its_logs() -> None:
+    view = VIEWS["regions/FR-IDF/ticks/2026-11-30T09:15:00Z"]
+    page = parse(render(view, context_of("regions/FR-IDF/ticks/2026-11-30T09:15:00Z")))
+    steps = [text_of(step) for step in page.xpath("//ol[@class='chain']/li")]
+    assert "Not as it should be: Failed: Failed to pull image" in steps[4]
+    assert "kubectl logs -n region-tick" in text_of(page)
+
+
+def test_a_hold_has_the_command_that_approves_it() -> None:
+    page = parse(render(made.plan(), context_of("plan")))
+    assert made.hold().command in [command.text for command in page.xpath("//pre[@class='command']")]
+
+
+def test_an_error_names_the_value_and_the_remedy() -> None:
+    page = text_of(parse(render(made.error(), context_of("regions/FR-IDX"))))
+    assert "Not Found" in page
+    assert 'there is no region "FR-IDX"' in page
+    assert "look for its code" in page
+
+
+def test_each_state_has_a_word_beside_its_colour() -> None:
+    page = parse(render(VIEWS["ledger"], context_of("ledger")))
+    assert {text_of(item).strip() for item in page.xpath("//ul[@aria-label='What the bars mean']/li")} == set(State)
+
+
+def test_a_row_of_the_ledger_says_in_words_what_its_bars_show() -> None:
+    page = parse(render(VIEWS["ledger"], context_of("ledger")))
+    names = page.xpath("//ul[@class='names']/li")
+    assert len(names) == 200
+    assert re.search(r"DE-BE: (failed|missed|skipped) in \d+ of 288 spans", text_of(names[0]))
+
+
+def test_times_are_machine_readable_and_in_utc() -> None:
+    page = parse(render(VIEWS["regions/FR-IDF"], context_of("regions/FR-IDF")))
+    for time in page.xpath("//time"):
+        assert datetime.fromisoformat(time.get("datetime")).utcoffset() is not None
+        assert time.text.endswith("Z")
