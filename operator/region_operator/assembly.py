@@ -140,6 +140,8 @@ async def _lead(settings: Settings, health: Health, leader: ElectionThread, regi
         reconciler.watch.on_news = loop.hear_of_change
         nudger = Nudger(last_success=reconciler.watch.cache.last_success, wall_clock=lambda: api.now().timestamp())
         reconciler.ledger.job_watch.on_job = nudger.observe_job
+        heartbeat = Heartbeat(settings.heartbeat_url.get_secret_value())
+        loop.on_full_look = heartbeat.beat
         background = [
             asyncio.create_task(listen(settings.read_direct_url, timer.wake, reconciler.hearing), name="listen"),
             asyncio.create_task(reconciler.watch.run(settings.namespace), name="cronjob_watch"),
@@ -147,11 +149,8 @@ async def _lead(settings: Settings, health: Health, leader: ElectionThread, regi
             asyncio.create_task(reconciler.ledger.run(), name="ledger"),
             asyncio.create_task(reconciler.ledger.job_watch.run(settings.namespace), name="job_watch"),
             asyncio.create_task(reconciler.ledger.job_cleanup.run(settings.namespace), name="job_cleanup"),
+            asyncio.create_task(heartbeat.run(), name="heartbeat"),
         ]
-        if url := settings.heartbeat_url.get_secret_value():
-            heartbeat = Heartbeat(url)
-            loop.on_full_look = heartbeat.beat
-            background.append(asyncio.create_task(heartbeat.run(), name="heartbeat"))
         for task in background:
             task.add_done_callback(_log_early_end)
         try:

@@ -150,8 +150,7 @@ class Reconciler:
         """Read the table and the cluster, and make sure that the table has our trigger, if any of it is ours."""
         source = scheduler.spec.source
         table = Table.parse(source.table, default_schema=database.schema)
-        self._store.triggers.follow(schema=table.schema, table=table.name)
-        self.hearing.begin_reading()
+        self.hearing.begin_reading(schema=table.schema, table=table.name)
         observation = await self.observer.observe(database, scheduler, handover, now=_now())
         make = not database.schema_conflict  # the trigger's function is in the schema that is left alone
         found, version = observation.trigger, observation.table_version

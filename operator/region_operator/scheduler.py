@@ -103,9 +103,7 @@ class DeletionGuard(Model):
 
 
 class Objective(Model):
-    """What is promised of the regions: the `ratio` of them, as a percentage, whose last success is at most
-    `succeed_within_intervals` ticks ago. Alerts are about this promise.
-    """
+    """How many of the regions, a percentage, are to succeed within how many of their ticks. Alerts are about this."""
 
     succeed_within_intervals: int = 2
     ratio: str = "99%"

@@ -72,6 +72,8 @@ def test_rows_that_go_are_seen_as_those_that_change(
         eventually(lambda: operator.logged("listening"), what="it listens")
         sql("DELETE FROM region_index WHERE code = 'R1'")
         eventually(lambda: kubectl.cronjobs().keys() == {"R2", "R3"}, what="DELETE")
+        assert operator.metric("region_operator_edit_latency_seconds_count") == 4, "three came, one went"
+        assert operator.metric("region_operator_edit_latency_seconds_sum") < 60
         sql("TRUNCATE region_index")
         eventually(lambda: operator.logged("changes held"), what="TRUNCATE")
 

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+WITH_ITS_FILES = 'mount --bind "$0" /usr/share && exec "$@"'
+"""A shell command that runs a program in a mount namespace, where /usr/share is that of the program's package: Debian's
+Alertmanager has its templates there, and nothing else.
+"""
+
 TIMEOUT_SECONDS = 120
 ANSWER_SECONDS = 10
 
@@ -103,8 +108,10 @@ def _running(package: str, program: str, folder: Path, configuration: Mapping[st
     address = f"127.0.0.1:{free_port()}"
     file = folder / f"{program}.yaml"
     file.write_text(yaml.safe_dump(dict(configuration)))
+    files = debian.extract(package) / "usr"
     command: Sequence[str | Path] = [
-        debian.extract(package) / "usr/bin" / program,
+        *("unshare", "--mount", "sh", "-c", WITH_ITS_FILES, files / "share"),
+        files / "bin" / program,
         f"--config.file={file}",
         f"--web.listen-address={address}",
         *(

@@ -68,6 +68,37 @@ def test_two_that_need_the_same_install_it_once_and_after_each_other(
     assert (programs / "apt-get.log").read_text().split() == ["update", "install"]
 
 
+FETCHING = """#!/bin/sh
+echo "$1" >> "$0.log"
+if [ "$1" = download ]; then [ -e "$0.updated" ] || exit 100; : > "$3_1.deb"; fi
+if [ "$1" = update ]; then : > "$0.updated"; fi
+"""
+"""Knows no package before its lists were fetched, as on a fresh machine."""
+DPKG_DEB = """#!/bin/sh
+mkdir -p "$3/usr/bin" && : > "$3/usr/bin/wanted"
+"""
+
+
+def test_a_package_is_fetched_once_and_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, text in {"apt-get": FETCHING, "dpkg-deb": DPKG_DEB}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for _ in range(2):
+        assert (debian.extract("wanted") / "usr/bin/wanted").exists()
+    assert (programs / "apt-get.log").read_text().split() == ["download", "update", "download"]
+
+
+def test_who_has_no_debian_is_told_what_the_package_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(ClusterError, match="prometheus comes from Debian's packages"):
+        debian.extract("prometheus")
+
+
 def test_the_folders_for_administration_are_added_behind_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin")
     debian.complete_path()

@@ -73,14 +73,14 @@ def test_an_edit_takes_from_its_first_notification_to_the_write() -> None:
     clock.now += 1
     hearing.hear()  # of another edit, gathered with the first
     clock.now += 1
-    hearing.begin_reading()
+    hearing.begin_reading(schema="geo", table="areas")
     clock.now += 0.5
     hearing.hear()  # of an edit that the reading may have missed: the next reconcile's
     hearing.measure_edit()
     hearing.finish()
     assert measured() == (before[0] + 1, before[1] + 2.5)
     clock.now += 1
-    hearing.begin_reading()
+    hearing.begin_reading(schema="geo", table="areas")
     hearing.measure_edit()
     assert measured() == (before[0] + 2, before[1] + 2.5 + 1)
 
@@ -88,9 +88,9 @@ def test_an_edit_takes_from_its_first_notification_to_the_write() -> None:
 def test_an_edit_that_nothing_told_of_takes_from_its_first_reading_also_if_that_reconcile_failed() -> None:
     clock, before = Clock(), measured()
     hearing = Hearing(Triggers(may_make=False), clock=clock)
-    hearing.begin_reading()
+    hearing.begin_reading(schema="geo", table="areas")
     clock.now += 30
-    hearing.begin_reading()
+    hearing.begin_reading(schema="geo", table="areas")
     clock.now += 1
     hearing.measure_edit()
     assert measured() == (before[0] + 1, before[1] + 31)

@@ -47,11 +47,12 @@ class Hearing:
         if self._heard_at is None:
             self._heard_at = self._clock()
 
-    def begin_reading(self) -> None:
-        """Record that the table is about to be read: the reading has every edit that was told of before.
+    def begin_reading(self, *, schema: str, table: str) -> None:
+        """Hear of a table's edits from now on, because it is about to be read: the reading has all edits before.
 
         An edit counts from its notification, or from its first reading if nothing told of the edit.
         """
+        self.triggers.follow(schema=schema, table=table)
         if self._edited_at is None:
             self._edited_at = self._clock() if self._heard_at is None else self._heard_at
         self._heard_at = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import NoReturn
 
 import aiohttp
 
@@ -20,7 +19,7 @@ TIMEOUT_SECONDS = 10
 
 
 class Heartbeat:
-    """Sends the requests. The URL may hold a secret, so no message has it."""
+    """Sends the requests, none if the URL is empty. The URL may hold a secret, so no message has it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -33,8 +32,10 @@ class Heartbeat:
         """Have a request sent, and wait for nothing."""
         self._due.set()
 
-    async def run(self) -> NoReturn:
+    async def run(self) -> None:
         """Send a request after each `beat`, one at a time, until cancelled."""
+        if not self._url:
+            return
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
             while True:
