@@ -45,11 +45,15 @@ class Polls:
         hour after the other, which is later than whatever the other asked.
         """
         self._number += not again
-        tick_at = self._first + timedelta(hours=self._number)
-        pod = variables(self._ticks.database, tick_at=tick_at, HANDLER="poll", REGION_ID=region_id)
-        settings = {"POLL_ALLOW_NETWORKS": "127.0.0.0/8", **(environment or {})}
-        self._ticks.processes.append(Process(self._ticks.folder, pod | settings, "-m", "region_tick"))
+        pod = self.environment(environment, region_id=region_id)
+        self._ticks.processes.append(Process(self._ticks.folder, pod, "-m", "region_tick"))
         return self._ticks.processes[-1]
+
+    def environment(self, changes: Mapping[str, str] | None = None, *, region_id: str = "42") -> dict[str, str]:
+        """Return the environment of the tick that was started last, or of a first one."""
+        tick_at = self._first + timedelta(hours=max(0, self._number))
+        pod = variables(self._ticks.database, tick_at=tick_at, HANDLER="poll", REGION_ID=region_id)
+        return pod | {"POLL_ALLOW_NETWORKS": "127.0.0.0/8", **(changes or {})}
 
     def write_module(self, name: str, code: str) -> None:
         """Write a module that the ticks can import."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
@@ -68,6 +69,14 @@ def test_a_task_for_each_creator_that_is_due(ticks: Ticks, observer: Observer) -
     ]
     arguments = jobs(observer)[0]["args"]
     assert datetime.fromisoformat(arguments.pop("tick_at")) == TICK_AT
+    assert json.loads(arguments.pop("region")) == {
+        "source": SOURCE,
+        "id": "42",
+        "name": "Zürich",
+        "bbox": ["8.440000", "47.320000", "8.630000", "47.440000"],
+        "cron": "*/5 * * * *",
+        "params": {},
+    }
     assert arguments == {"creator_id": well, "region_code": "ch-zrh", "host": "upstream.test"}
 
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from region_tick import delivery, items, rerun, shared_places, statements, turns, upstreams
+from region_tick import delivery, items, rerun, shared_budgets, shared_places, statements, turns, upstreams
 from region_tick.handlers import enqueue
 
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
-MODULES = (delivery, enqueue, items, rerun, shared_places, statements, turns, upstreams)
+MODULES = (delivery, enqueue, items, rerun, shared_budgets, shared_places, statements, turns, upstreams)
 STATEMENTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": text
     for module in MODULES

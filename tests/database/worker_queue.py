@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ knobs = dict(word.split("=") for word in sys.argv[1:])
 times = WorkerTimes(**{name: float(value) for name, value in knobs.items()})
 asyncio.run(work(WorkerSettings.read(os.environ), times))
 """
+PARAMS = {"lang": "de"}
+BBOX = ["8.44", "47.32", "8.63", "47.44"]
 FAST = ("heartbeat=0.5", "stalled=2", "poll=0.2")
 THE_ONE = ["1-1", "1-2"]
 """The items of creator 1."""
@@ -59,7 +62,8 @@ class Queue:
     def enqueue(self, region: str = "42", *, tick_at: datetime = TICK_AT) -> None:
         """Do as the handler `enqueue` does."""
         about = {"queue": QUEUE, "task": FETCH, "source": SOURCE, "region_id": region, "region_code": "ch-zrh"}
-        self.connection.execute(ENQUEUE, about | {"tick_at": tick_at, "limit": LIMIT})
+        known = {"source": SOURCE, "id": region, "name": "Zürich", "bbox": BBOX, "cron": "* * * * *", "params": PARAMS}
+        self.connection.execute(ENQUEUE, about | {"region": json.dumps(known), "tick_at": tick_at, "limit": LIMIT})
 
     def start(self, *knobs: str, **environment: str) -> Process:
         pod = {"DATABASE_URL": self.database, "POLL_ALLOW_NETWORKS": "127.0.0.0/8", "HEALTH_PORT": "0"} | environment

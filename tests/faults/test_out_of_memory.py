@@ -7,9 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from region_operator.kube.api import CONCURRENT_REQUESTS
-from tests.faults.memory import end_for_want_of_memory
 from tests.faults.site import REGIONS
 from tests.harness.audit import audit_lines, sent_by
+from tests.harness.memory import end_for_want_of_memory
 from tests.harness.regions import numbered
 from tests.harness.waiting import eventually
 

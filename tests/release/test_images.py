@@ -45,6 +45,13 @@ def test_all_that_a_build_adds_has_the_time_of_the_release(tick_image: Layout) -
     assert configuration["created"] == "2026-09-21T14:13:20Z"
 
 
+def test_the_image_is_small(tick_image: Layout) -> None:
+    """A tick starts on any node at any minute, so a node that lacks the image pulls it first."""
+    size = sum(layer["size"] for layer in tick_image.read(tick_image.root)["layers"])
+    print(f"\n{size / 1e6:.1f} MB, compressed")
+    assert size <= 70_000_000
+
+
 def test_an_image_names_its_base(tick_image: Layout) -> None:
     """Whoever makes the release again needs the name, which is part of the image."""
     annotations = tick_image.read(tick_image.root)["annotations"]

@@ -36,7 +36,7 @@ OLDER_KEY_REASONS = [(400, "keyInvalid"), (403, "ipRefererBlocked"), (403, "acce
 
 
 def youtube(key: Secret | None = KEY) -> YouTube:
-    return YouTube(api_url=API, feed_url=FEED, key=key)
+    return YouTube(api_url=API, feed_url=FEED, key=key, daily_units=10_000)
 
 
 PLAYLIST: dict[str, Any] = {

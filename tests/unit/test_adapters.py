@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 CHANNEL = "UC" + "x" * 22
-YOUTUBE = YouTube(api_url="https://api.test", feed_url="https://feed.test", key=None)
+YOUTUBE = YouTube(api_url="https://api.test", feed_url="https://feed.test", key=None, daily_units=1)
 PROJECT = """
 [build-system]
 requires = ["hatchling"]

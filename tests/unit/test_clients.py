@@ -11,7 +11,7 @@ import pytest
 
 from region_tick import clients
 from region_tick.addresses import Addresses
-from region_tick.clients import Clients
+from region_tick.clients import IDLE_LIMIT, Clients
 from region_tick.fetch import Client, Request
 from tests.harness.upstream import Asked, Upstream, replying
 
@@ -76,3 +76,11 @@ def test_a_connection_that_the_server_closed_is_made_again(kept: Clients, server
 
     server.on("/", answer)
     assert ask(kept, server) != ask(kept, server)
+
+
+def test_of_many_hosts_only_the_last_ones_keep_their_connections(kept: Clients, server: Upstream) -> None:
+    server.on("/", replying(200, b"x"))
+    ports = [ask(kept, server, f"host-{number}") for number in range(IDLE_LIMIT + 20)]
+    assert ask(kept, server, f"host-{IDLE_LIMIT + 19}") == ports[-1]
+    assert ask(kept, server, "host-20") == ports[20]
+    assert ask(kept, server, "host-19") != ports[19]

@@ -28,6 +28,8 @@ def test_everything_can_be_set() -> None:
             "YOUTUBE_API_URL": "http://127.0.0.1:1/v3/",
             "YOUTUBE_FEED_URL": "http://127.0.0.1:1/feed",
             "YOUTUBE_API_KEY": f" {NO_KEY}\n",
+            "YOUTUBE_DAILY_UNITS": "1000000",
+            "POLL_FRESH_SECONDS": "0",
             "TIKTOK_API_URL": "http://127.0.0.1:1",
             "TIKTOK_CLIENT_KEY": "a",
             "TIKTOK_CLIENT_SECRET": "b",
@@ -38,6 +40,7 @@ def test_everything_can_be_set() -> None:
     assert settings.deny_networks == (ip_network("2600:1f00::/24"),)
     assert settings.user_agent == "acme/1 (+https://acme.example/bot)"
     assert settings.youtube_api_url == "http://127.0.0.1:1/v3"
+    assert (settings.youtube_daily_units, settings.fresh_seconds) == (1_000_000, 0)
     assert settings.youtube_api_key is not None
     assert settings.youtube_api_key.value == NO_KEY
     assert NO_KEY not in repr(settings)
@@ -49,6 +52,12 @@ def test_everything_can_be_set() -> None:
         ("POLL_CONCURRENCY", "0", "POLL_CONCURRENCY is '0': write a whole number from 1 to 1000, e.g. 4"),
         ("POLL_CONCURRENCY_PER_HOST", "two", "POLL_CONCURRENCY_PER_HOST is 'two'"),
         ("POLL_REQUEST_SECONDS", "1.5", "POLL_REQUEST_SECONDS is '1.5'"),
+        (
+            "POLL_FRESH_SECONDS",
+            "86401",
+            "POLL_FRESH_SECONDS is '86401': write a whole number from 0 to 86400, e.g. 3600",
+        ),
+        ("YOUTUBE_DAILY_UNITS", "0", "YOUTUBE_DAILY_UNITS is '0': write a whole number from 1 to 1000000000"),
         ("POLL_REQUEST_SECONDS", "9999999", "POLL_REQUEST_SECONDS is '9999999'"),
         ("POLL_ALLOW_NETWORKS", "10.0.0.1/8", "POLL_ALLOW_NETWORKS: 10.0.0.1/8 has host bits set: write networks like"),
         ("POLL_ALLOW_NETWORKS", "cluster", "POLL_ALLOW_NETWORKS: 'cluster' does not appear"),

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from region_tick.fetch import FetchError, RefusedError, Request, Response, TransientError
+from region_tick.freshness import fresh_until
 from region_tick.host_places import UNASKED, Outcome, Verdict
 from region_tick.retry import ThrottledError, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
     from logging import Logger
 
     from region_tick.adapters import Adapter, Creator, Found, NotModified
+    from region_tick.daily_budget import Budgets
     from region_tick.fetch import Client
     from region_tick.poll_settings import PollSettings
 
@@ -44,12 +47,21 @@ class Polled:
         """The number of requests."""
         return len(self.statuses)
 
+    def fresh_until(self, tick_at: datetime, *, at_most: int) -> datetime | None:
+        """Return until when the answer counts as fresh; None for one that does not, and for a failure."""
+        seconds = 0 if isinstance(self.result, FetchError) else self.result.fresh_seconds
+        return fresh_until(tick_at, seconds, at_most=at_most)
+
 
 class Asker:
-    """Asks upstreams. Any thread may use the Asker, each with a client of its own."""
+    """Asks upstreams. Any thread may use the Asker, each with a client of its own. Without `budgets`, nothing counts
+    the units of a day.
+    """
 
-    def __init__(self, adapters: Mapping[str, Adapter], settings: PollSettings, *, log: Logger) -> None:
-        self._adapters, self._settings, self._log = adapters, settings, log
+    def __init__(
+        self, adapters: Mapping[str, Adapter], settings: PollSettings, *, log: Logger, budgets: Budgets | None = None
+    ) -> None:
+        self._adapters, self._settings, self._log, self._budgets = adapters, settings, log, budgets
 
     def host(self, creator: Creator) -> str:
         """Return the host to ask. Raises RefusedError for an invalid creator."""
@@ -68,6 +80,8 @@ class Asker:
 
         def send(request: Request, until: float) -> Response:
             nonlocal cost
+            if self._budgets is not None and request.budget is not None:
+                self._budgets.spend(request.budget, request.cost)
             cost += request.cost
             statuses.append(None)
             response = client.send(request, until=until)

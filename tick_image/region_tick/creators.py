@@ -184,4 +184,5 @@ def _creator(row: TupleRow) -> Creator:
         failures=row[9],
         transient_failures=row[10],
         kind=row[11],
+        fresh_seconds=row[12],
     )

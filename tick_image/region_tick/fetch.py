@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection
     from urllib3.util import Url
 
+    from region_tick.daily_budget import DailyBudget
+
 REDIRECTS = 5
 BODY_LIMIT = 5 * 1024 * 1024
 """The largest body in bytes, both compressed and decompressed."""
@@ -94,6 +96,7 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     cost: int = 0
     """What the request takes from the platform's quota, in the platform's units."""
+    budget: DailyBudget | None = None  # what `cost` is taken from before the request is sent
     judge: Callable[[Response], FetchError | None] | None = field(default=None, repr=False, compare=False)
     """Returns the error that an answer of this platform means; None leaves it to region_tick.retry.judge."""
 
@@ -106,7 +109,6 @@ class Response:
     """The URL that answered, against which the document's relative links count."""
     moved_to: str | None = field(default=None, repr=False)
     """Where the requested URL has moved for good: the end of the redirects 301 and 308 at the beginning."""
-
     host: str
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -173,8 +175,7 @@ class Client:
             raise
         if not may_serve_again(connection):
             self.close()
-        host = target.host or ""
-        return Response(url=target.url, host=host, status=answer.status, headers=answer.headers, body=body)
+        return Response(url=target.url, host=target.host or "", status=answer.status, headers=answer.headers, body=body)
 
     def _connection(self, target: Url, until: float) -> HTTPConnection:
         """Return the kept connection if it leads to the target, or a new connection to an allowed address."""

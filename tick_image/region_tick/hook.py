@@ -8,13 +8,12 @@ wait: they come again at the region's next tick.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pkgutil import resolve_name
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 from psycopg.pq import TransactionStatus
 
 from region_tick.effects import MisuseError
-from region_tick.handlers import LeaseLostError, StoppedError, Tick
+from region_tick.handlers import LeaseLostError, StoppedError, Tick, UnknownHandlerError, load_callable
 from region_tick.poll_settings import PollSettingError
 
 if TYPE_CHECKING:
@@ -38,12 +37,9 @@ def load_hook(variables: Mapping[str, str]) -> OnItems | None:
         return None
     remedy = "write module:function, a function of a module that the image holds"
     try:
-        function = resolve_name(name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise PollSettingError(f"{VARIABLE} is {name!r}, which cannot be loaded: {error}; {remedy}") from error
-    if not callable(function):
-        raise PollSettingError(f"{VARIABLE} is {name!r}, which cannot be called; {remedy}")
-    return cast("OnItems", function)
+        return load_callable(name)
+    except UnknownHandlerError as error:
+        raise PollSettingError(f"{VARIABLE} is {name!r}: it {error}; {remedy}") from error.__cause__
 
 
 def call_hook(function: OnItems, tick: Tick, items: Sequence[NewItem]) -> None:

@@ -109,5 +109,7 @@ class LocalPlaces:
             if not self._taken[place.host]:
                 del self._taken[place.host]
             if outcome.verdict is Verdict.THROTTLED:
-                pause = (time.monotonic() + outcome.seconds, outcome.error)
+                now = time.monotonic()
+                pause = (now + outcome.seconds, outcome.error)
+                self._left_alone = {host: one for host, one in self._left_alone.items() if one[0] > now}
                 self._left_alone[place.host] = max(self._left_alone.get(place.host, pause), pause)

@@ -38,6 +38,9 @@ class PollSettings:
     """Private networks to which requests may go. Requests to all other private addresses are refused."""
     deny_networks: tuple[Network, ...] = ()
     """Networks to which no request goes, although their addresses are public: those of pods or nodes, for example."""
+    fresh_seconds: int = 3600
+    """For how long an upstream is left alone at most because it says that its answer is fresh; 0 to ask at each tick.
+    """
     user_agent: str = ""
     """The User-Agent of every request, instead of our name and version. Name yourself and a way to reach you: many
     sites turn away who does not, e.g. acme-news/1.0 (+https://acme.example/bot).
@@ -48,6 +51,8 @@ class PollSettings:
     """The URL of YouTube's feeds. Set another URL to test against a server of your own."""
     youtube_api_key: Secret | None = None
     """A key of YouTube's Data API. Without a key, the channel's feed is asked."""
+    youtube_daily_units: int = 10_000
+    """How many units of the key's quota may be spent in a day. Google gives 10,000, and more to those who ask."""
     tiktok_api_url: str = "https://open.tiktokapis.com"
     """The URL of TikTok's Research API. Set another URL to test against a server of your own."""
     tiktok_client_key: Secret | None = None
@@ -65,22 +70,32 @@ class PollSettings:
             request_seconds=_whole_number(variables, "POLL_REQUEST_SECONDS", default.request_seconds),
             allow_networks=_networks(variables, "POLL_ALLOW_NETWORKS"),
             deny_networks=_networks(variables, "POLL_DENY_NETWORKS"),
+            fresh_seconds=_whole_number(
+                variables, "POLL_FRESH_SECONDS", default.fresh_seconds, smallest=0, largest=86_400
+            ),
             user_agent=_header(variables, "POLL_USER_AGENT", default.user_agent),
             youtube_api_url=_url(variables, "YOUTUBE_API_URL", default.youtube_api_url),
             youtube_feed_url=_url(variables, "YOUTUBE_FEED_URL", default.youtube_feed_url),
             youtube_api_key=_secret(variables, "YOUTUBE_API_KEY"),
+            youtube_daily_units=_whole_number(
+                variables, "YOUTUBE_DAILY_UNITS", default.youtube_daily_units, largest=1_000_000_000
+            ),
             tiktok_api_url=_url(variables, "TIKTOK_API_URL", default.tiktok_api_url),
             tiktok_client_key=_secret(variables, "TIKTOK_CLIENT_KEY"),
             tiktok_client_secret=_secret(variables, "TIKTOK_CLIENT_SECRET"),
         )
 
 
-def _whole_number(variables: Mapping[str, str], name: str, default: int) -> int:
+def _whole_number(
+    variables: Mapping[str, str], name: str, default: int, *, smallest: int = 1, largest: int = 1000
+) -> int:
     text = variables.get(name, "").strip()
     if not text:
         return default
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 1000):
-        raise PollSettingError(f"{name} is {text!r}: write a whole number from 1 to 1000, e.g. {default}")
+    if not (text.isascii() and text.isdigit() and smallest <= int(text[:12]) <= largest):
+        raise PollSettingError(
+            f"{name} is {text[:40]!r}: write a whole number from {smallest} to {largest}, e.g. {default}"
+        )
     return int(text)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from region_tick.adapters import Adapter, Creator
+    from region_tick.daily_budget import Budgets
     from region_tick.poll_settings import PollSettings
 
 _CHECK_SECONDS = 0.25
@@ -59,9 +60,10 @@ class Poller:
         log: Logger,
         addresses: Addresses | None = None,
         places: Places | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self._settings, self._until, self._stopping = settings, until, stopping
-        self._asker = Asker(adapters, settings, log=log)
+        self._asker = Asker(adapters, settings, log=log, budgets=budgets)
         addresses = addresses or Addresses(allowed=settings.allow_networks, denied=settings.deny_networks)
         self._clients = Clients(lambda: Client(addresses, user_agent=settings.user_agent))
         self._places: Places = places or LocalPlaces(settings.concurrency_per_host)

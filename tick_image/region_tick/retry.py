@@ -114,18 +114,19 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def server_time(headers: Mapping[str, str]) -> datetime:
     """Return the time by the upstream's clock, or by this machine's clock without a Date header; in UTC."""
-    return _parse_date(headers.get("date", "")) or datetime.now(UTC)
+    return read_date(headers.get("date", "")) or datetime.now(UTC)
 
 
 def _pause(text: str, now: datetime) -> float | None:
     """Read one value of a Retry-After. A date's weekday, which a comma cuts off, is no value."""
     if number := _SECONDS.fullmatch(text):
         return float(number[1])
-    until = _parse_date(text)
+    until = read_date(text)
     return None if until is None else max(0.0, (until - now).total_seconds())
 
 
-def _parse_date(text: str) -> datetime | None:
+def read_date(text: str) -> datetime | None:
+    """Read a header's date, in HTTP's form or in ISO 8601; None for what is none. Without a zone it is UTC."""
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             moment = read(text)

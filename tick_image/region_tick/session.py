@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow, tuple_row
 
 from region_tick.adaptation import adapt_to_encoding, server_encoding
@@ -39,9 +40,19 @@ def connect(database: DatabaseUrl, *, within: float | None = None) -> psycopg.Co
     during a handler's transaction would be a serialization failure. Dates come in ISO's form, whatever the database's
     DateStyle: psycopg reads no other form. Raises psycopg.OperationalError.
     """
+    return _connect(database.conninfo, within=within)
+
+
+def connect_again(connection: psycopg.Connection) -> psycopg.Connection:
+    """Connect once more, to the server and the database of `connection`. Raises psycopg.OperationalError."""
+    known = connection.info
+    return _connect(make_conninfo(**known.get_parameters(), password=known.password or None))
+
+
+def _connect(conninfo: str, *, within: float | None = None) -> psycopg.Connection:
     os.environ["PGDATESTYLE"] = "ISO"  # libpq has no other way to say so, and every pooler understands it
     connection = psycopg.connect(
-        database.conninfo,
+        conninfo,
         autocommit=True,
         prepare_threshold=None,
         connect_timeout=None if within is None else max(2, int(within)),

@@ -19,6 +19,8 @@ class Turn(StrEnum):
     """The upstream is to be asked."""
     SHARED = "shared"
     """Another region's tick or worker has asked it since this region's last answer: that answer is to be delivered."""
+    FRESH = "fresh"
+    """The region has the upstream's last answer, which the upstream called fresh until after the tick's time."""
     WAITING = "waiting"
     """The upstream is left alone for now."""
     PAUSED = "paused"
@@ -65,6 +67,7 @@ CASE
     WHEN creator.not_before > clock_timestamp() THEN '{Turn.PAUSED}'
     WHEN upstream.last_polled_at > coalesce(creator.last_polled_at, %(tick_at)s::timestamptz - interval '1 hour')
         THEN '{Turn.SHARED}'
+    WHEN upstream.fresh_until > %(tick_at)s::timestamptz THEN '{Turn.FRESH}'
     WHEN upstream.not_before > clock_timestamp() THEN '{Turn.WAITING}'
     WHEN upstream.asking_until > clock_timestamp() AND upstream.asking_by <> %(owner)s::text THEN '{Turn.ELSEWHERE}'
     ELSE '{Turn.ASK}'
@@ -77,7 +80,7 @@ an answer yet takes one of the last hour: older ones may be of regions that are 
 _COLUMNS = """
 creator.id, upstream.id AS upstream_id, creator.platform, creator.handle, coalesce(upstream.moved_to, creator.url),
     upstream.etag, upstream.last_modified, upstream.platform_id, upstream.last_polled_at, upstream.failures,
-    upstream.transient_failures, upstream.kind
+    upstream.transient_failures, upstream.kind, coalesce(upstream.fresh_seconds, 0)
 """
 
 CREATORS = f"""
@@ -85,7 +88,8 @@ SELECT creator.id, upstream.id, {_TURN} AS turn, coalesce(upstream.last_item > c
 FROM region_tick.creator LEFT JOIN region_tick.upstream ON upstream.id = creator.upstream_id
 WHERE creator.source = %(source)s::text AND creator.region_id = %(region_id)s::text
   AND (creator.last_polled_at IS NULL OR creator.last_polled_at < %(tick_at)s::timestamptz)
-ORDER BY {_TURN} IN ('{Turn.WAITING}', '{Turn.PAUSED}'), greatest(upstream.last_polled_at, upstream.not_before)
+ORDER BY {_TURN} IN ('{Turn.FRESH}', '{Turn.WAITING}', '{Turn.PAUSED}'),
+    greatest(upstream.last_polled_at, upstream.not_before)
     + CASE WHEN upstream.last_error IS NULL THEN interval '0' ELSE interval '1 hour' END NULLS FIRST, creator.id
 LIMIT %(limit)s::bigint
 """  # noqa: S608 - constants

@@ -18,6 +18,7 @@ from region_tick.session import cursor
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
     from psycopg import Connection
 
@@ -44,6 +45,7 @@ UPDATE region_tick.upstream SET
     etag = %(etag)s::text, last_modified = %(last_modified)s::text,
     platform_id = coalesce(%(platform_id)s::text, platform_id), kind = %(kind)s::text,
     moved_to = coalesce(%(moved_to)s::text, moved_to), last_polled_at = clock_timestamp(),
+    fresh_seconds = nullif(%(fresh_seconds)s::integer, 0), fresh_until = %(fresh_until)s::timestamptz,
     last_error = %(problem)s::text, not_before = NULL, failures = 0, transient_failures = 0, asking_until = NULL
 FROM before WHERE upstream.id = before.id
 RETURNING before.last_polled_at IS NULL
@@ -66,8 +68,15 @@ UPDATE region_tick.upstream SET not_before = NULL WHERE id IN (
 """
 
 
-def save(connection: Connection, creator: Creator, result: Found | NotModified | FetchError) -> int:
+def save(
+    connection: Connection,
+    creator: Creator,
+    result: Found | NotModified | FetchError,
+    *,
+    fresh_until: datetime | None = None,
+) -> int:
     """Write what became of asking a creator's upstream, and return how many of the items were never seen before.
+    `fresh_until` is from which tick's time on the upstream is asked again, if it gave a useful answer.
 
     This is the only function that writes a result, for ticks and workers alike. `creator` is as `take` returned it, and
     the lease of `take` ends. In the same transaction, call `deliver` (module items) next, which gives the creator's
@@ -87,6 +96,8 @@ def save(connection: Connection, creator: Creator, result: Found | NotModified |
         "moved_to": text(result.moved_to, connection) if kind == Kind.FEED else None,
         "platform_id": text(found.platform_id if found else None, connection),
         "kind": kind,
+        "fresh_seconds": result.fresh_seconds,
+        "fresh_until": fresh_until,
         "problem": text(found.problem if found else None, connection),
     }
     row = cursor(connection).execute(ANSWERED, parameters).fetchone()

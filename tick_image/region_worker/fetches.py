@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from datetime import datetime
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
@@ -22,26 +24,30 @@ from region_tick.addresses import Addresses
 from region_tick.asking import Asker, Polled, creator_seconds, lease_seconds
 from region_tick.clients import Clients
 from region_tick.creators import Taken, renew, take_creator
-from region_tick.delivery import deliver
+from region_tick.deliveries import Deliveries
 from region_tick.fetch import Client, FetchError, RefusedError, TransientError
 from region_tick.host_places import UNASKED, Outcome, Place, Wait
 from region_tick.items import count_escaped
 from region_tick.retry import ThrottledError
 from region_tick.session import bound, cursor
+from region_tick.shared_budgets import SharedBudgets
 from region_tick.shared_places import SharedPlaces
 from region_tick.turns import Turn
 from region_tick.upstreams import save
 from region_worker.job_statements import PAUSE
 from region_worker.jobs import NotFetchedError, NotNowError
 from region_worker.metrics import TASK_SECONDS, TASKS, count_requests
+from region_worker.task_tick import make_task_tick
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from procrastinate import JobContext
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
 
+    from region_tick.handlers import Tick
+    from region_tick.hook import OnItems
     from region_tick.poll_settings import PollSettings
 
 log = logging.getLogger(__name__)
@@ -54,13 +60,16 @@ _PATIENCE_SECONDS = 5.0
 
 
 class Fetches:
-    """Runs tasks. procrastinate calls `fetch` in a thread per task. `pool` has connections in autocommit mode."""
+    """Runs tasks. procrastinate calls `fetch` in a thread per task. `pool` has connections in autocommit mode, and
+    `hook` is the user's function on_items.
+    """
 
-    def __init__(self, pool: ConnectionPool[Connection], settings: PollSettings) -> None:
-        self._pool, self._settings = pool, settings
+    def __init__(self, pool: ConnectionPool[Connection], settings: PollSettings, hook: OnItems | None) -> None:
+        self._pool, self._settings, self._hook = pool, settings, hook
         self._places = SharedPlaces(
             pool.connection, at_once=settings.concurrency_per_host, lease_seconds=lease_seconds(settings), log=log
         )
+        self._budgets = SharedBudgets(pool.connection, log=log)
         addresses = Addresses(allowed=settings.allow_networks, denied=settings.deny_networks)
         self._clients = Clients(lambda: Client(addresses, user_agent=settings.user_agent))
         self._adapters: tuple[datetime, Mapping[str, Adapter]] | None = None
@@ -73,6 +82,7 @@ class Fetches:
         creator_id: int,
         tick_at: str,
         region_code: str,
+        region: str = "",
         host: str = "",  # noqa: ARG002 - for the choice of the next task
         error: str = "",  # noqa: ARG002 - for people: what became of the last attempt
     ) -> None:
@@ -80,13 +90,9 @@ class Fetches:
 
         Raises NotFetchedError, NotNowError, JobAborted when told to stop, psycopg.Error, and psycopg_pool.PoolTimeout.
         """
-        fields = {
-            "region.code": region_code,
-            "tick_at": tick_at,
-            "creator": creator_id,
-            "attempt": context.job.attempts + 1,
-        }
-        owner = f"task {context.job.id}"
+        owner, attempt = f"task {context.job.id}", context.job.attempts + 1
+        fields = {"region.code": region_code, "tick_at": tick_at, "creator": creator_id, "attempt": attempt}
+        make_tick = partial(make_task_tick, region=region, region_code=region_code, tick_at=tick_at, attempt=attempt)
         with self._pool.connection() as connection:
             taken = take_creator(
                 connection,
@@ -99,14 +105,14 @@ class Fetches:
             TASKS.labels("put back").inc()
             raise NotNowError("somebody else asks the creator's upstream right now", seconds=ELSEWHERE_SECONDS)
         if taken.creator is None:
-            items = self._deliver(creator_id, taken)
+            items = self._deliver(creator_id, taken, make_tick)
             TASKS.labels("nothing to fetch").inc()
             log.info("nothing to fetch", extra=fields | {"turn": taken.turn, "items": items})
             return
         began = time.monotonic()
         polled = self._poll(taken.creator, self._adapters_at(taken.now), context, owner=owner)
-        pause = self._save(polled)
-        items = self._deliver(creator_id, taken)
+        pause = self._save(polled, datetime.fromisoformat(tick_at))
+        items = self._deliver(creator_id, taken, make_tick)
         TASK_SECONDS.observe(time.monotonic() - began)
         count_requests(polled.statuses)
         TASKS.labels(_kind(polled.result)).inc()
@@ -118,30 +124,31 @@ class Fetches:
         """Close the open connections to upstreams."""
         self._clients.close()
 
-    def _save(self, polled: Polled) -> float:
+    def _save(self, polled: Polled, tick_at: datetime) -> float:
         """Write a result; return for how many seconds the upstream is left alone. Raises psycopg.Error."""
+        until = polled.fresh_until(tick_at, at_most=self._settings.fresh_seconds)
         with self._pool.connection() as connection, connection.transaction():
             bound(connection)
-            save(connection, polled.creator, polled.result)
+            save(connection, polled.creator, polled.result, fresh_until=until)
             if isinstance(polled.result, Found) and (escaped := count_escaped(connection, polled.result.items)):
                 log.info("texts escaped", extra={"creator": polled.creator.id, "escaped": escaped})
             row = cursor(connection).execute(PAUSE, {"id": polled.creator.upstream_id}).fetchone()
         return row[0] if row else 0.0
 
-    def _deliver(self, creator_id: int, taken: Taken) -> int:
-        """Give the creator's region what it has not got; return how many items these are. Raises psycopg.Error."""
-        items, more = 0, True
-        while more and taken.upstream_id and taken.turn is not Turn.PAUSED:
-            with self._pool.connection() as connection, connection.transaction():
-                bound(connection)
-                delivered = deliver(connection, creator_id, taken.upstream_id, on_items=None)
-            items += delivered.items if delivered else 0
-            more = delivered is not None and delivered.more
-        return items
+    def _deliver(self, creator_id: int, taken: Taken, make_tick: Callable[..., Tick]) -> int:
+        """Give the creator's region what it has not got; return how many items these are.
+
+        Raises psycopg.Error and MisuseError.
+        """
+        if not taken.upstream_id or taken.turn is Turn.PAUSED:
+            return 0
+        with self._pool.connection() as connection:
+            tick = make_tick(connection, seconds=creator_seconds(self._settings))
+            return Deliveries(tick, self._hook, Counter()).write({creator_id: taken.upstream_id})
 
     def _poll(self, creator: Creator, adapters: Mapping[str, Adapter], context: JobContext, *, owner: str) -> Polled:
         """Take a place at the creator's host, and ask. Raises NotNowError and JobAborted."""
-        asker = Asker(adapters, self._settings, log=log)
+        asker = Asker(adapters, self._settings, log=log, budgets=self._budgets)
         try:
             host = asker.host(creator)
         except RefusedError as error:

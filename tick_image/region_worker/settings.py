@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from region_tick.contract import SCHEMA
 from region_tick.database_url import DatabaseUrl, DatabaseUrlError
+from region_tick.hook import OnItems, load_hook
 from region_tick.poll_settings import PollSettings
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class WorkerSettings:
     direct: DatabaseUrl
     """The database for the queue, without a pooler: the queue needs LISTEN and a search_path of its own."""
     poll: PollSettings
+    on_items: OnItems | None
+    """The user's function, as for `poll`."""
     health_port: int
     """The port of /healthz and /metrics; 8080 by default. 0: any free port, which the event `working` names."""
 
@@ -56,6 +59,7 @@ class WorkerSettings:
             database=database,
             direct=direct,
             poll=PollSettings.read(variables),
+            on_items=load_hook(variables),
             health_port=_port(variables, "HEALTH_PORT"),
         )
 

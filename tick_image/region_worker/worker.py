@@ -131,7 +131,7 @@ async def _run_worker(settings: WorkerSettings, times: WorkerTimes, *, stop: Cal
         raise WorkerSettingError(message) from error
     beating = asyncio.create_task(health.beat())
     try:
-        with _pool(settings, concurrency) as pool, closing(Fetches(pool, settings.poll)) as fetches:
+        with _pool(settings, concurrency) as pool, closing(Fetches(pool, settings.poll, settings.on_items)) as fetches:
             connector = PsycopgConnector(conninfo=settings.queue_conninfo(), min_size=1, max_size=4, timeout=10.0)
             jobs = _Jobs(connector, at_once=settings.poll.concurrency_per_host, stop=stop, looked=health.looked)
             app = _make_app(fetches, jobs, times)

@@ -18,6 +18,7 @@ from psycopg import sql
 
 from region_operator.database.comments import VIEWS
 from region_operator.database.tables import (
+    budget,
     compatibility,
     creator,
     host,
@@ -83,7 +84,7 @@ _CREATORS = (
     Right(("SELECT", "INSERT"), upstream_item.name),
     Right(("SELECT", "INSERT"), seen.name),
     Right(("SELECT", "INSERT"), item.name),
-    *(Right(("SELECT", "INSERT", "UPDATE", "DELETE"), table.name) for table in (host, host_place)),
+    *(Right(("SELECT", "INSERT", "UPDATE", "DELETE"), table.name) for table in (host, host_place, budget)),
 )
 _READ_BY_CONSOLE = (
     *(table.name for table in (compatibility, creator, installation, job_run, region_cursor, region_schedule)),

@@ -1,8 +1,8 @@
-"""The tables of the limits per host: which hosts are in trouble, and which places are taken. See `tables`."""
+"""The tables of the limits: which hosts are in trouble, which places are taken, and what was spent. See `tables`."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import Column, Date, Integer, PrimaryKeyConstraint, Table, Text
 
 from region_operator.database.columns import TIME, column, metadata, stamp, text_column, time_column
 from region_tick.contract import SCHEMA
@@ -31,4 +31,16 @@ host_place = Table(
     PrimaryKeyConstraint("host", "number"),
     schema=SCHEMA,
     comment="The places at hosts that ticks and workers hold now: one for each request under way.",
+)
+
+budget = Table(
+    "budget",
+    metadata,
+    column("platform", Text, "The platform: youtube."),
+    column("account", Text, "A hash that stands for the key."),
+    column("day", Date, "The day, as the platform counts days: YouTube's begin at midnight, Pacific time."),
+    column("units", Integer, "The units that requests of this day took from the key's quota."),
+    PrimaryKeyConstraint("platform", "account", "day"),
+    schema=SCHEMA,
+    comment="What ticks and workers spent of platforms' daily quotas, for 30 days.",
 )

@@ -52,6 +52,10 @@ upstream = Table(
     time_column("asking_until", "Until when one tick or worker has it to itself, to ask it; null or past: nobody."),
     text_column("asking_by", "Who that is."),
     stamp("created_at", "When the row was made."),
+    Column("fresh_seconds", Integer, comment="For how long its answers are fresh, as it said last."),
+    time_column(
+        "fresh_until", "Before ticks of this time it is not asked. Set it to null to have it asked at the next tick."
+    ),
     schema=SCHEMA,
     comment="Whom the creators of all regions name, each one once, and what the last answer said. Ticks fill it.",
 )

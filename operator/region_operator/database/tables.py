@@ -35,6 +35,7 @@ from region_operator.database.columns import (
     time_column,
 )
 from region_operator.database.columns import metadata as metadata
+from region_operator.database.host_tables import budget as budget
 from region_operator.database.host_tables import host as host
 from region_operator.database.host_tables import host_place as host_place
 from region_operator.database.owner_tables import installation as installation

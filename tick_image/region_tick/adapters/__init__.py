@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from region_tick.fetch import Request, Response
+from region_tick.freshness import seconds_of_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,6 +60,8 @@ class Creator:
     """The number of consecutive failures that may have passed by themselves."""
     kind: str | None = None
     """The Kind of the creator's document; None before the first answer, and on platforms without a choice."""
+    fresh_seconds: int = 0
+    """For how long an answer is fresh, as the last one that said so said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +92,11 @@ class Found:
     """What the document is, for the next poll; None on platforms without a choice."""
     moved_to: str | None = None
     """The URL to which the upstream moved the creator's URL for good (301, 308)."""
+    fresh_seconds: int = 0
+    """For how long the answer is fresh: nobody has to ask again meanwhile."""
     problem: str | None = None
-    """What is wrong with the answer although items could be read. Such an answer has no validators."""
+    """What is wrong with the answer although items could be read. Such an answer has no validators, and is not fresh.
+    """
     counts: Mapping[str, int] = field(default_factory=dict)
     """What else the tick's counts shall hold, e.g. entries that have nothing to know them by."""
 
@@ -102,6 +108,8 @@ class NotModified:
     etag: str | None = None
     last_modified: str | None = None
     moved_to: str | None = None
+    """As in Found."""
+    fresh_seconds: int = 0
     """As in Found."""
 
 
@@ -152,13 +160,14 @@ def make_found(
     platform_id: str | None = None,
     kind: Kind | None = None,
     etag: str | None = None,
+    fresh_seconds: int = 0,
     problem: str | None = None,
     counts: Mapping[str, int] | None = None,
 ) -> Found:
     """Return an answer's items with the answer's validators.
 
-    `etag` is what the body says where the headers have none. An answer with a problem has no validators: a later 304
-    would say that the rest is known.
+    `etag` is what the body says where the headers have none, and `fresh_seconds` counts if it is longer than what the
+    headers say. An answer with a problem has no validators: a later 304 would say that the rest is known.
     """
     found = Found(
         items=items,
@@ -171,15 +180,17 @@ def make_found(
     if problem is not None:
         return found
     etag = _validator(response, "etag") or (etag if etag is not None and _is_sendable(etag) else None)
-    return replace(found, etag=etag, last_modified=_validator(response, "last-modified"))
+    fresh = max(seconds_of_headers(response.headers), fresh_seconds)
+    return replace(found, etag=etag, last_modified=_validator(response, "last-modified"), fresh_seconds=fresh)
 
 
 def make_not_modified(response: Response, creator: Creator) -> NotModified:
-    """Return a 304's validators, and the known validators for those that it lacks (RFC 9111, 4.3.4)."""
+    """Return a 304's validators and how long it is fresh, and what is known for what it lacks (RFC 9111, 4.3.4)."""
     return NotModified(
         etag=_validator(response, "etag") or creator.etag,
         last_modified=_validator(response, "last-modified") or creator.last_modified,
         moved_to=response.moved_to,
+        fresh_seconds=seconds_of_headers(response.headers) or creator.fresh_seconds,
     )
 
 

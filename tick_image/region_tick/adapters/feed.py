@@ -16,6 +16,7 @@ from region_tick.adapters.document_text import CleanText, encoding_of
 from region_tick.adapters.feed_entries import PREFIXES, EnoughError, FeedEntries, NoFeedError
 from region_tick.adapters.feed_items import ItemMaker, by_links
 from region_tick.adapters.json_feed import JsonFeedError, read_json_feed
+from region_tick.freshness import seconds_of_feed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,8 @@ class Feed:
     """Where the document breaks off, for people; None for a whole document."""
     unidentified: int = 0
     """The number of entries that have nothing to know them by: no id and no link."""
+    fresh_seconds: int = 0
+    """For how long the feed wants to be left alone; 0 if it does not say."""
 
 
 def read_feed(response: Response) -> Feed | None:
@@ -61,7 +64,10 @@ def read_feed(response: Response) -> Feed | None:
         problem = _parse(document, encoding_of(document, response.headers.get("content-type")), feed)
     except NoFeedError:
         return Feed(items=(), problem="the document ends before its first element") if _NO_ELEMENT(document) else None
-    return Feed(items=by_links(made.items), problem=problem, unidentified=made.unidentified)
+    fresh_seconds = seconds_of_feed(feed.said)
+    return Feed(
+        items=by_links(made.items), problem=problem, unidentified=made.unidentified, fresh_seconds=fresh_seconds
+    )
 
 
 def _parse(document: bytes, encoding: str, feed: FeedEntries) -> str | None:

@@ -31,6 +31,7 @@ _PREFIXES = {
     "http://search.yahoo.com/mrss/": "media:",
     "http://www.itunes.com/dtds/podcast-1.0.dtd": "itunes:",
     "http://www.youtube.com/xml/schemas/2015": "yt:",
+    "http://purl.org/rss/1.0/modules/syndication/": "sy:",
 }
 """How names of other namespaces than the document's own are written in `raw`."""
 PREFIXES = {prefix.removesuffix(":"): uri for uri, prefix in _PREFIXES.items()}
@@ -41,6 +42,8 @@ _ENTRY_PATHS = {
 }
 _MIXED = frozenset({"title", "summary", "description", "content", "content:encoded"})
 """The elements whose text may have markup that is not escaped."""
+_OF_THE_FEED = frozenset({"ttl", "sy:updatePeriod", "sy:updateFrequency"})
+"""The elements in which a feed says how often it changes."""
 _RDF_ABOUT = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}about"
 
 
@@ -107,6 +110,8 @@ class FeedEntries:
     """How many entries have begun."""
     author: str = ""
     """The author of an Atom feed, who wrote the entries that name no other."""
+    said: dict[str, str] = field(default_factory=dict)
+    """What the feed says in the elements of _OF_THE_FEED."""
     kind: str = ""
     """The name of the root element; empty before the root element."""
     heard: bool = False
@@ -177,6 +182,8 @@ class FeedEntries:
             current.add(text)
         elif self._path == ["feed", "author", "name"]:
             self.author = (self.author + text)[:1000]
+        elif self._entry is None and self._path and (name := self._path[-1]) in _OF_THE_FEED:
+            self.said[name] = (self.said.get(name, "") + text)[:40]
 
     def end(self, _tag: str) -> None:
         self.heard = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import replace
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
@@ -24,6 +25,10 @@ _DOCUMENT_RAW_CHARACTERS = 500_000
 """How much of all entries together is kept as `raw`. The entries beyond have none."""
 _ENTRY_CHARACTERS = 500
 """What an entry takes beside its text."""
+_DOCUMENT_TEXT_BYTES = 4_000_000
+"""How much memory the texts of a document's items may take. The entries beyond are not read. A thousand entries with
+long titles and summaries take a quarter of it; but one wide character makes Python's text four times as large.
+"""
 _IDS = ("id", "guid", "dc:identifier")
 _TIMES = ("published", "issued", "pubDate", "atom:published", "dc:date", "dcterms:issued", "updated", "modified",
           "atom:updated", "dcterms:created", "created")  # fmt: skip
@@ -38,11 +43,15 @@ class ItemMaker:
         self.items: list[Item] = []
         self.unidentified = 0
         self._room = _DOCUMENT_RAW_CHARACTERS
+        self._text_room = _DOCUMENT_TEXT_BYTES
 
     def add(self, entry: Entry, feed: FeedEntries) -> None:
         """Take an entry that has ended."""
+        if self._text_room <= 0:
+            return
         item = _make_item(entry, feed, with_raw=self._room > 0)
         self._room -= _ENTRY_CHARACTERS + sum(one.size + len(one.name) for one in entry.fields)
+        self._text_room -= sum(map(getsizeof, (item.id, item.url, item.title, item.author, item.summary)))
         if item.id:
             self.items.append(item)
         else:

@@ -60,7 +60,14 @@ class Generic:
                 raise RefusedError(f"{response.host}: {feed.problem}", response)
             counts = {"unidentified": feed.unidentified} if feed.unidentified else {}
             problem = f"{response.host}: {feed.problem}" if feed.problem else None
-            return make_found(response, feed.items, kind=Kind.FEED, problem=problem, counts=counts)
+            return make_found(
+                response,
+                feed.items,
+                kind=Kind.FEED,
+                fresh_seconds=feed.fresh_seconds,
+                problem=problem,
+                counts=counts,
+            )
         if creator.kind == Kind.FEED:
             answered = response.headers.get("content-type", "a document of no type")[:80]
             raise RefusedError(f"{response.host} answers {answered} that is no feed, where a feed was", response)

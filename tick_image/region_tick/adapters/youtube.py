@@ -26,6 +26,7 @@ from region_tick.adapters.feed import read_feed
 from region_tick.adapters.json_values import ITEM_ERRORS, make_raw, read_items
 from region_tick.adapters.times import rfc3339
 from region_tick.adapters.youtube_errors import judge_api, judge_feed, reasons_of
+from region_tick.daily_budget import DailyBudget, account_of
 from region_tick.fetch import CredentialsError, RefusedError, Request, host_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 LIST_UNITS = 1
 """What channels.list and playlistItems.list take from a project's 10,000 units a day
 (https://developers.google.com/youtube/v3/determine_quota_cost). YouTube does not say if a 304 is free; a 304 counts."""
+DAY_ZONE = "America/Los_Angeles"
+"""YouTube renews the units at midnight, Pacific time (the same page)."""
 PAGES_LIMIT = 10
 """How many pages of 50 uploads one poll reads. A channel with more uploads since its last poll has a gap."""
 _CHANNEL_ID = re.compile(r"UC[\w-]{22}", re.ASCII)
@@ -47,14 +50,20 @@ _FEED_ID_PREFIX = "yt:video:"
 
 def make(settings: PollSettings, _until: datetime) -> YouTube:
     """Return the adapter."""
-    return YouTube(api_url=settings.youtube_api_url, feed_url=settings.youtube_feed_url, key=settings.youtube_api_key)
+    return YouTube(
+        api_url=settings.youtube_api_url,
+        feed_url=settings.youtube_feed_url,
+        key=settings.youtube_api_key,
+        daily_units=settings.youtube_daily_units,
+    )
 
 
 class YouTube:
     """Requests a channel's uploads. `handle` is the channel's id (UC...) or, with a key, its @handle."""
 
-    def __init__(self, *, api_url: str, feed_url: str, key: Secret | None) -> None:
+    def __init__(self, *, api_url: str, feed_url: str, key: Secret | None, daily_units: int) -> None:
         self._api_url, self._feed_url, self._key = api_url, feed_url, key
+        self._budget = _budget(key, daily_units) if key else None
 
     def host(self, creator: Creator) -> str:  # noqa: ARG002 - all creators have the same host
         """Return the API's or the feed's host."""
@@ -146,9 +155,20 @@ class YouTube:
                 headers=headers,
                 secrets={"X-Goog-Api-Key": key},
                 cost=LIST_UNITS,
+                budget=self._budget,
                 judge=judge_api,
             )
         )
+
+
+def _budget(key: Secret, units: int) -> DailyBudget:
+    return DailyBudget(
+        platform="youtube",
+        account=account_of("youtube", key),
+        units=units,
+        setting="YOUTUBE_DAILY_UNITS",
+        zone=DAY_ZONE,
+    )
 
 
 def _reaches(items: Sequence[Item], since: datetime | None) -> bool:

@@ -13,6 +13,7 @@ every task has its turn.
 
 from __future__ import annotations
 
+import json
 import os
 
 from region_tick.contract import Variable
@@ -20,8 +21,9 @@ from region_tick.handlers import Outcome, Tick
 
 QUEUE = "region_tick"
 FETCH = "region_tick.fetch"
-"""The name of the task. The task's arguments are `creator_id`, `tick_at` (ISO 8601), `region_code` and `host`: workers
-fetch no task whose host has no place. For a platform with an address of its own, a worker corrects the host.
+"""The name of the task. The task's arguments are `creator_id`, `tick_at` (ISO 8601), `region_code`, `region` (what else
+a function on_items sees of the region, as JSON) and `host`: workers fetch no task whose host has no place. For a
+platform with an address of its own, a worker corrects the host.
 """
 TURNS_SINCE = 1_704_067_200
 """The time from which turns are counted (2024), in Unix time: a turn then fits into the priority's four bytes."""
@@ -33,7 +35,8 @@ ENQUEUE = r"""
 WITH creators AS (
     SELECT creator.id, greatest(upstream.last_polled_at, upstream.not_before) AS asked,
         coalesce(creator.not_before > clock_timestamp(), false)
-            OR coalesce(upstream.not_before > clock_timestamp(), false)
+            OR coalesce(upstream.not_before > clock_timestamp()
+                    OR upstream.fresh_until > %(tick_at)s::timestamptz, false)
                 AND upstream.last_item <= creator.delivered_until
                 AND NOT coalesce(upstream.last_polled_at > coalesce(creator.last_polled_at,
                     %(tick_at)s::timestamptz - interval '1 hour'), false) AS waiting,
@@ -56,7 +59,7 @@ WITH creators AS (
     SELECT %(queue)s::text, %(task)s::text, 'creator ' || id,
         -(extract(epoch FROM clock_timestamp()) - 1704067200 + number)::integer,
         jsonb_build_object('creator_id', id, 'tick_at', %(tick_at)s::timestamptz, 'region_code', %(region_code)s::text,
-            'host', host)
+            'host', host, 'region', %(region)s::text)
     FROM chosen
     ORDER BY id
     ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
@@ -84,6 +87,7 @@ def enqueue(tick: Tick) -> None:
         "source": os.environ[Variable.SOURCE],
         "region_id": tick.region.id,
         "region_code": tick.region.code,
+        "region": write_region(tick),
         "tick_at": tick.tick_at,
         "limit": LIMIT,
     }
@@ -99,3 +103,18 @@ def enqueue(tick: Tick) -> None:
             "waiting": waiting,
         }
         tick.finish(Outcome(counts))
+
+
+def write_region(tick: Tick) -> str:
+    """Return the region as JSON in ASCII, which a database with any encoding can hold as text."""
+    bbox = tick.region.bbox
+    return json.dumps(
+        {
+            "source": tick.source,
+            "id": tick.region.id,
+            "name": tick.region.name,
+            "bbox": bbox and [str(side) for side in (bbox.min_lon, bbox.min_lat, bbox.max_lon, bbox.max_lat)],
+            "cron": tick.cron,
+            "params": dict(tick.params),
+        }
+    )

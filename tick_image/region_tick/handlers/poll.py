@@ -32,12 +32,15 @@ from region_tick.items import count_escaped
 from region_tick.poll_counts import counts_of
 from region_tick.poll_settings import PollSettings
 from region_tick.poller import Poller
+from region_tick.shared_budgets import ConnectionBeside, SharedBudgets
 from region_tick.shared_places import SharedPlaces
 from region_tick.turns import Turn
 from region_tick.upstreams import forgive, save
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from psycopg import Connection
 
     from region_tick.adapters import Creator
     from region_tick.asking import Polled
@@ -66,8 +69,9 @@ def poll(tick: Tick) -> Outcome:
     Raises NobodyReachedError, PollSettingError, StoppedError, LeaseLostError and psycopg.Error.
     """
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # urllib3's warnings hold whole URLs
-    polling = _Polling(tick, PollSettings.read(os.environ), load_hook(os.environ))
-    polling.work()
+    with closing(ConnectionBeside(tick.connection)) as beside:
+        polling = _Polling(tick, PollSettings.read(os.environ), load_hook(os.environ), beside)
+        polling.work()
     polling.raise_if_nobody_was_reached()
     return Outcome(counts=polling.counts)
 
@@ -75,7 +79,7 @@ def poll(tick: Tick) -> Outcome:
 class _Polling:
     """The polling of one region by one tick."""
 
-    def __init__(self, tick: Tick, settings: PollSettings, hook: OnItems | None) -> None:
+    def __init__(self, tick: Tick, settings: PollSettings, hook: OnItems | None, beside: ConnectionBeside) -> None:
         self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTS, 0))
         self._tick, self._settings, self._hook = tick, settings, hook
         self._region = {"source": os.environ[Variable.SOURCE], "region_id": tick.region.id}
@@ -87,6 +91,7 @@ class _Polling:
             lease_seconds=lease_seconds(settings),
             log=tick.log,
         )
+        self._budgets = SharedBudgets(beside.lend, log=tick.log)
         self._until = tick.deadline - min(MARGIN_SECONDS, tick.remaining() / 5)
         self._deliveries = Deliveries(tick, hook, self.counts)
         self._done: set[int] = set()  # the ids of the creators that this tick has dealt with
@@ -112,8 +117,9 @@ class _Polling:
                 break
             self._tick.check()
             due = self._read()
-        left = Counter(one.turn in (Turn.WAITING, Turn.PAUSED) for one in due if one.id not in self._done)
-        self.counts.update(waiting=left[True], left=left[False])
+        left = Counter(one.turn for one in due if one.id not in self._done)
+        fresh, waiting = left[Turn.FRESH], left[Turn.WAITING] + left[Turn.PAUSED]
+        self.counts.update(fresh=fresh, waiting=waiting, left=left.total() - fresh - waiting)
 
     def raise_if_nobody_was_reached(self) -> None:
         """Raise NobodyReachedError if the failures are likely our own, and let the upstreams be asked at once then.
@@ -142,7 +148,7 @@ class _Polling:
             with self._tick.transaction() as connection:
                 self.counts["shared"] += keep_up(connection, known)
             self._done.update(known)
-        ready = [one for one in due if one.undelivered and one.turn in (Turn.SHARED, Turn.WAITING)]
+        ready = [one for one in due if one.undelivered and one.turn in (Turn.SHARED, Turn.FRESH, Turn.WAITING)]
         size = 1 if self._hook else DELIVERIES_AT_ONCE
         for first in range(0, len(ready), size):
             if time.monotonic() >= self._until:
@@ -172,6 +178,7 @@ class _Polling:
             stopping=tick.stopping,
             log=tick.log,
             places=self._places,
+            budgets=self._budgets,
         )
         renewed = time.monotonic()
         with closing(poller.poll(creators)) as results:
@@ -191,11 +198,11 @@ class _Polling:
         creator, key = polled.creator, {polled.creator.id: polled.creator.upstream_id}
         self._done.add(creator.id)
         try:
-            items = self._deliveries.write(key, lambda connection: save(connection, creator, polled.result))
+            items = self._deliveries.write(key, lambda connection: self._save_result(connection, polled))
         except psycopg.DataError as error:
             reason = error.diag.message_primary or type(error).__name__
             polled = replace(polled, result=RefusedError(f"the answer cannot be stored: {reason}"))
-            items = self._deliveries.write(key, lambda connection: save(connection, creator, polled.result))
+            items = self._deliveries.write(key, lambda connection: self._save_result(connection, polled))
         result = polled.result
         self.counts.update(counts_of(polled, items=items))
         if isinstance(result, TransientError):
@@ -206,3 +213,7 @@ class _Polling:
         if not isinstance(result, Found | NotModified):
             fields = {"creator": creator.id, "platform": creator.platform, "error": str(result)}
             self._tick.log.warning("creator not polled", extra=fields)
+
+    def _save_result(self, connection: Connection, polled: Polled) -> None:
+        until = polled.fresh_until(self._tick.tick_at, at_most=self._settings.fresh_seconds)
+        save(connection, polled.creator, polled.result, fresh_until=until)

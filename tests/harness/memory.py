@@ -1,11 +1,11 @@
-"""The kernel's own end of a process that wants more memory than it may have."""
+"""The kernel's own end of a process that wants more memory than it may have, and groups of processes that may not."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import signal
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ def end_for_want_of_memory(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
         return
     (group / "cgroup.procs").write_text(str(pid))
-    limit = group / ("memory.limit_in_bytes" if group.parent.name == "memory" else "memory.max")
+    limit = _limit(group)
 
     def is_killed() -> bool:
         for much in _less_and_less(int(_usage(group).read_text())):
@@ -37,6 +37,27 @@ def end_for_want_of_memory(pid: int) -> None:
 
     eventually(is_killed, what="the kernel kills it")
     eventually(lambda: _is_removed(group), what="the cgroup is gone")
+
+
+@contextmanager
+def limited(size: int) -> Iterator[Path | None]:
+    """Make a cgroup whose processes may have `size` bytes together, and remove it when they have ended.
+
+    Yields the cgroup's folder: a process joins by writing its id to `cgroup.procs`. None for who may not make one.
+    """
+    group = _new_group()
+    if group is None:
+        yield None
+        return
+    _limit(group).write_text(str(size))
+    try:
+        yield group
+    finally:
+        eventually(lambda: _is_removed(group), what="the cgroup is gone")
+
+
+def _limit(group: Path) -> Path:
+    return group / ("memory.limit_in_bytes" if group.parent.name == "memory" else "memory.max")
 
 
 def _new_group() -> Path | None:
