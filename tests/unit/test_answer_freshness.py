@@ -10,7 +10,7 @@ from urllib3 import HTTPHeaderDict
 
 from region_tick.adapters import Found, NotModified
 from region_tick.adapters.generic import Generic
-from region_tick.freshness import LONGEST_SECONDS, fresh_until, seconds_of_feed, seconds_of_headers
+from region_tick.answer_freshness import LONGEST_SECONDS, fresh_until, seconds_of_feed, seconds_of_headers
 from tests.unit.asking import URL, Asking, creator, found, response
 
 DATE = "Tue, 24 Nov 2026 09:00:00 GMT"

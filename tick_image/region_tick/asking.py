@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from region_tick.answer_freshness import fresh_until
 from region_tick.fetch import FetchError, RefusedError, Request, Response, TransientError
-from region_tick.freshness import fresh_until
 from region_tick.host_places import UNASKED, Outcome, Verdict
 from region_tick.retry import ThrottledError, ask
 

@@ -14,8 +14,8 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from region_tick.answer_freshness import seconds_of_headers
 from region_tick.fetch import Request, Response
-from region_tick.freshness import seconds_of_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ from region_tick.adapters.document_text import CleanText, encoding_of
 from region_tick.adapters.feed_entries import PREFIXES, EnoughError, FeedEntries, NoFeedError
 from region_tick.adapters.feed_items import ItemMaker, by_links
 from region_tick.adapters.json_feed import JsonFeedError, read_json_feed
-from region_tick.freshness import seconds_of_feed
+from region_tick.answer_freshness import seconds_of_feed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
