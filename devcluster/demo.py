@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString
@@ -95,6 +96,7 @@ def _run() -> tuple[Stage, Server]:
         _show_deactivation(stage, connection)
         _show_quarantine(stage, connection)
         _show_ticks(stage, connection)
+        _show_console(stage, _url_for_pods(server, cluster))
     return stage, server
 
 
@@ -120,9 +122,7 @@ def _url_for_pods(server: Server, cluster: Cluster) -> str:
 def _install(stage: Stage, url: str) -> None:
     stage.step("The operator is installed with kubectl, and told its database by a Secret")
     stage.kubectl("apply", "-f", "manifests")
-    secret = ("create", "secret", "generic", "region-tick-database")
-    stage.say(f"$ kubectl {' '.join(secret)} --from-literal=DATABASE_URL=postgresql://...")
-    stage.ask(*secret, f"--from-literal=DATABASE_URL={url}")
+    _create_secret(stage, "region-tick-database", url)
     with progress.step("waiting for the operator to be ready"):
         stage.ask("rollout", "status", "deployment/region-operator", "--timeout=110s")
     stage.kubectl("get", "regionscheduler", "--output", "wide")
@@ -183,11 +183,29 @@ def _show_ticks(stage: Stage, connection: Connection) -> None:
     stage.table(columns, connection.execute(RUNS, (State.SUCCEEDED,)).fetchall())
 
 
+def _show_console(stage: Stage, url: str) -> None:
+    stage.step("The console shows it all as pages, and kubectl region as text")
+    stage.kubectl("apply", "-f", "manifests/console")
+    _create_secret(stage, "region-tick-console", url)  # of your own cluster: a role that only reads (docs/console.md)
+    with progress.step("waiting for the console to be ready"):
+        stage.ask("rollout", "status", "deployment/region-tick-console", "--timeout=110s")
+    stage.region("status")
+    stage.region("why", "DE-BE")
+
+
+def _create_secret(stage: Stage, name: str, url: str) -> None:
+    secret = ("create", "secret", "generic", name)
+    stage.say(f"$ kubectl {' '.join(secret)} --from-literal=DATABASE_URL=postgresql://...")
+    stage.ask(*secret, f"--from-literal=DATABASE_URL={url}")
+
+
 def _say_how_to_look_around(stage: Stage, server: Server) -> None:
     stage.step("Look around")
     stage.say(f"export KUBECONFIG={stage.kubeconfig}")
     stage.say(f"kubectl -n {NAMESPACE} get cronjobs,jobs,pods,regionschedulers")
     stage.say(f"kubectl -n {NAMESPACE} logs --selector app.kubernetes.io/component=operator --prefix")
+    stage.say(f"kubectl -n {NAMESPACE} port-forward service/region-tick-console 8080    # then http://localhost:8080")
+    stage.say(f"PATH={Path(sys.executable).parent}:$PATH kubectl region list -n {NAMESPACE}")
     stage.say(f"psql {server.url(DATABASE)}")
     stage.say("make down    # stops it all")
 

@@ -62,6 +62,20 @@ class Stage:
             raise ClusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
 
+    def region(self, *arguments: str) -> None:
+        """Run a command of the plugin `kubectl region`, and print the command and its output, whatever its exit code."""
+        self.console.print(f"$ kubectl region {' '.join(arguments)}", style="cyan", markup=False)
+        programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+        done = subprocess.run(
+            [kubectl_binary(), "region", *arguments, "--namespace", self.namespace],
+            env=os.environ | {"KUBECONFIG": str(self.kubeconfig), "PATH": programs},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+        self.console.print((done.stdout + done.stderr).rstrip(), markup=False)
+
     def sql(self, statement: str) -> None:
         """Print an SQL statement. The caller runs the statement."""
         self.console.print(f"postgres> {statement}", style="magenta", markup=False)
