@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_region.backfill_plan import Outcome, Rerun, next_reruns, tally
+from kubectl_region.backfill_plan import Outcome, Rerun, next_reruns, tally, with_free_name
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.kubectl import KubectlError
 from kubectl_region.moments import format_time
@@ -53,7 +53,7 @@ class Backfill:
 
         Return whether all of them succeeded. Raises PluginError. A KeyboardInterrupt leaves the Jobs as they are.
         """
-        waiting = {rerun.job: rerun for rerun in plan if rerun.job not in self._running}
+        waiting = [rerun for rerun in plan if rerun.job not in self._running]
         total, failures = len(waiting) + len(self._running), 0
         while waiting or self._running:
             try:
@@ -71,17 +71,23 @@ class Backfill:
                 time.sleep(pause)
         return all(outcome is Outcome.SUCCEEDED for outcome in self._outcomes.values())
 
-    def _step(self, waiting: dict[str, Rerun]) -> None:
+    def _step(self, waiting: list[Rerun]) -> None:
         """Note which reruns have ended, and begin the next ones. Raises PluginError; then the same step can go on."""
         jobs = self._jobs()
         self._settle(jobs)
-        for name in [name for name in waiting if name in jobs and jobs[name].active]:
-            self._running[name] = waiting.pop(name)
+        ended = {name for name, job in jobs.items() if not job.active}
+        waiting[:] = [with_free_name(rerun, ended) for rerun in waiting]
+        for rerun in [rerun for rerun in waiting if rerun.job in jobs]:
+            self._note_start(rerun, waiting)
         active = [job for job in jobs.values() if job.active]
         busy = {job.cronjob for job in active} | {rerun.cronjob for rerun in self._running.values()}
-        for rerun in next_reruns(list(waiting.values()), busy=busy, free=self._limit - len(active)):
-            self._start(rerun, exists=rerun.job in jobs)
-            self._running[rerun.job] = waiting.pop(rerun.job)
+        for rerun in next_reruns(waiting, busy=busy, free=self._limit - len(active)):
+            self._start(rerun)
+            self._note_start(rerun, waiting)
+
+    def _note_start(self, rerun: Rerun, waiting: list[Rerun]) -> None:
+        self._running[rerun.job] = rerun
+        waiting.remove(rerun)
 
     def adopt(self, codes: Collection[str]) -> int:
         """Take over the reruns of `codes` that are under way, as an earlier backfill left them; return how many."""
@@ -115,10 +121,8 @@ class Backfill:
         except NotFoundError:
             return {}
 
-    def _start(self, rerun: Rerun, *, exists: bool) -> None:
-        """Make the Job of a rerun. A Job of that name that has ended is that of an earlier try, and gives way."""
-        if exists:
-            self._kubectl("delete", "job", rerun.job, "--ignore-not-found", *self._here)
+    def _start(self, rerun: Rerun) -> None:
+        """Make the Job of a rerun."""
         if rerun.cronjob not in self._cronjobs:
             self._cronjobs[rerun.cronjob] = self._kubectl.json("get", "cronjob", rerun.cronjob, *self._here)
         job = make_job(self._cronjobs[rerun.cronjob], rerun, by=self._by)

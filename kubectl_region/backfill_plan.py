@@ -8,7 +8,7 @@ its CronJob does (`concurrencyPolicy: Forbid`); regions run beside each other. T
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -108,6 +108,13 @@ def suspended_ticks(
 def limit_of(concurrency: int, wanted: int | None) -> int:
     """Return how many reruns may run at once: half of the cap by default, and never more than the cap."""
     return max(1, min(concurrency, concurrency // 2 if wanted is None else wanted))
+
+
+def with_free_name(rerun: Rerun, ended: Collection[str]) -> Rerun:
+    """Return a rerun with the next number if the Job of its name has ended: that one came to nothing."""
+    while rerun.job in ended:
+        rerun = replace(rerun, attempt=rerun.attempt + 1)
+    return rerun
 
 
 def next_reruns(waiting: Sequence[Rerun], *, busy: Collection[str], free: int) -> list[Rerun]:

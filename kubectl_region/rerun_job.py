@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from region_tick.contract import RERUN_BY_ANNOTATION, TICK_AT_LABEL, Variable
+from kubectl_region.cluster import CONTAINER
+from region_tick.contract import OF_RERUNS, RERUN_BY_ANNOTATION, TICK_AT_LABEL, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kubectl_region.backfill_plan import Rerun
-
-CONTAINER = "tick"
-_RERUN_VARIABLES = (Variable.RERUN_OF, Variable.RERUN_BY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ def make_job(cronjob: Mapping[str, Any], rerun: Rerun, *, by: str) -> dict[str, 
         metadata.setdefault("annotations", {})[RERUN_BY_ANNOTATION] = by
     for container in spec["template"]["spec"]["containers"]:
         if container["name"] == CONTAINER:
-            others = [item for item in container.get("env", []) if item["name"] not in _RERUN_VARIABLES]
+            others = [item for item in container.get("env", []) if item["name"] not in OF_RERUNS]
             container["env"] = [*others, *_variables(rerun, by)]
     owner = {"apiVersion": "batch/v1", "kind": "CronJob"} | {key: cronjob["metadata"][key] for key in ("name", "uid")}
     return {

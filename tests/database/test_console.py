@@ -210,6 +210,22 @@ async def test_a_tick_of_a_suspension_has_no_row_and_is_shown(browser: Browser, 
     assert set(picture["rows"][0]["buckets"]) == {None, "skipped"}
 
 
+async def test_a_tick_that_was_run_again_says_by_whom_and_was_not_delayed(
+    browser: Browser, filled: Filled
+) -> None:
+    tick_at = filled.last - FIVE
+    before = await get(browser, f"regions/R00001/ticks/{iso(tick_at)}")
+    assert before["rerunBy"] is None
+    assert before["startDelaySeconds"] is not None
+    run(
+        filled.url,
+        "UPDATE region_tick.job_run SET rerun_uid = 'u', rerun_by = 'alice'"
+        f" WHERE region_code = 'R00001' AND tick_at = '{iso(tick_at)}'",
+    )
+    page = await get(browser, f"regions/R00001/ticks/{iso(tick_at)}")
+    assert (page["rerunBy"], page["startDelaySeconds"]) == ("alice", None)
+
+
 async def test_the_ledger_is_a_picture_of_bounded_size(browser: Browser, filled: Filled) -> None:
     whole = {"from": iso(filled.first), "until": iso(filled.last + FIVE)}
     page = await get(browser, "ledger", whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 
 from region_tick.claim import Claimed, Final, Leased, NotDue, claim
-from region_tick.contract import Reason, State, job_name, rerun_job_name
+from region_tick.contract import ExitCode, Reason, State, job_name, rerun_job_name
 from region_tick.database_url import DatabaseUrl
 from region_tick.fence import Ending, finish
 from region_tick.handlers import Window
@@ -32,6 +33,7 @@ from tests.harness.ticks import (
 
 if TYPE_CHECKING:
     from region_tick.claim import ClaimResult
+    from tests.database.tick_process import Ticks
 
 NOT_SUCCEEDED = [state for state in State if state.final and state is not State.SUCCEEDED]
 FAILED = Ending(state=State.FAILED, reason=Reason.ERROR, error=ValueError("no"))
@@ -109,7 +111,7 @@ def test_a_final_tick_that_did_not_succeed_is_opened_again_as_the_next_attempt(
     assert [row[column] for column in told] == [
         "running", None, 2, False, "rerun-1", "alice: after the outage", None, None, None,
     ]  # fmt: skip
-    assert row["lease_until"] - row["started_at"] == timedelta(seconds=LEASE)
+    assert timedelta(seconds=LEASE - 1) < row["lease_until"] - row["started_at"] < timedelta(seconds=LEASE + 1)
     assert row["job_name"] == rerun_job_name(CRONJOB, TICK_AT, attempt=1)
 
 
@@ -285,6 +287,45 @@ def test_a_manual_run_of_the_same_minute_is_another_run(
     observer.connection.execute("UPDATE region_tick.job_run SET tick_at = %s WHERE manual_uid <> ''", (missed,))
     claimed_again(database, connection, tick_at=missed)
     assert sorted((row["manual_uid"], row["rerun_uid"]) for row in observer.rows()) == [("", "rerun-1"), ("6f1c", None)]
+
+
+def rerun_of(tick_at: datetime) -> dict[str, str]:
+    return {"JOB_NAME": "again", "RERUN_OF": f"{tick_at:%Y-%m-%dT%H:%M:00Z}", "RERUN_BY": "alice"}
+
+
+def test_a_process_runs_a_tick_again_and_its_handler_knows(ticks: Ticks, missed: datetime, observer: Observer) -> None:
+    process = ticks.start(handler="seen", **rerun_of(missed))
+    assert process.exit_code() == ExitCode.FINAL
+    claimed = process.event("claimed")
+    assert (claimed["manual"], claimed["rerun_by"], claimed["attempt"]) == (False, "alice", 1)
+    told = process.event("seen")["tick"]
+    assert "rerun=True" in told
+    assert "manual_uid=''" in told
+    row = observer.row()
+    assert (row["state"], row["attempt"], row["rerun_by"], row["tick_at"]) == ("succeeded", 1, "alice", missed)
+    again = ticks.start(handler="seen", **rerun_of(missed))
+    assert again.exit_code() == ExitCode.FINAL
+    assert again.event("final")["state"] == "succeeded"
+
+
+def test_a_process_that_is_told_to_stop_leaves_the_tick_to_the_jobs_next_pod(
+    ticks: Ticks, missed: datetime, observer: Observer
+) -> None:
+    process = ticks.start(handler="until_released", **rerun_of(missed))
+    process.until("working")
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.exit_code() == ExitCode.AGAIN
+    assert (observer.row()["state"], observer.row()["reason"]) == ("interrupted", "terminated")
+    ticks.release()
+    assert ticks.start(handler="until_released", **rerun_of(missed)).exit_code() == ExitCode.FINAL
+    assert (observer.row()["state"], observer.row()["attempt"]) == ("succeeded", 2)
+
+
+def test_a_process_refuses_what_was_never_due_for_good(ticks: Ticks, observer: Observer) -> None:
+    process = ticks.start(handler="seen", **rerun_of(ago(minutes=3)))
+    assert process.exit_code() == ExitCode.CONFIGURATION
+    assert process.event("refused")["reason"].startswith("the ledger has no tick at")
+    assert observer.rows() == []
 
 
 def test_a_role_that_was_granted_before_the_columns_came_is_refused_and_changes_nothing(

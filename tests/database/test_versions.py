@@ -23,13 +23,15 @@ from region_operator.ledger.expected_ticks import ExpectedTick
 from region_operator.ledger.job_run_queries import find_missing, write_final_rows
 from region_operator.ledger.region_schedule_queries import save_versions
 from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion
+from region_tick.claim import Claimed
 from region_tick.contract import Reason
 from region_tick.database_url import DatabaseUrl
 from region_tick.fence import finish
+from region_tick.rerun import claim_again
 from region_tick.session import connect
 from tests.conftest import POSTGRES, version_of
 from tests.database.reading import regions
-from tests.harness.ticks import SOURCE, SUCCESS, TICK_AT, first
+from tests.harness.ticks import SOURCE, SUCCESS, TICK_AT, environment, first
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,10 +58,15 @@ def test_an_empty_database_is_migrated_and_takes_ticks(
         assert asyncio.run(regions(server.url())) == []
         assert asyncio.run(account(url)) == 1
         with psycopg.connect(server.url()) as observer:
-            assert observer.execute("SELECT state, attempt FROM region_tick.runs ORDER BY state").fetchall() == [
-                ("missed", 0),
-                ("succeeded", 1),
-            ]
+            states = "SELECT state, attempt, rerun_by FROM region_tick.runs ORDER BY state"
+            assert observer.execute(states).fetchall() == [("missed", 0, None), ("succeeded", 1, None)]
+            missed = f"{TICK_AT - timedelta(minutes=1):%Y-%m-%dT%H:%M:00Z}"
+            with closing(connect(url)) as connection:
+                rerun = environment(server.url(), RERUN_OF=missed, RERUN_BY="me")
+                again = claim_again(connection, rerun, lease_seconds=9)
+                assert isinstance(again, Claimed)
+                assert finish(connection, again, SUCCESS)
+            assert observer.execute(states).fetchall() == [("succeeded", 1, None), ("succeeded", 1, "me")]
 
 
 async def account(url: DatabaseUrl) -> int:

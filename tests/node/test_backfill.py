@@ -118,6 +118,7 @@ def begun(kubectl: Kubectl) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # perhaps nobody interrupts us
     ) as process:
         try:
             yield process

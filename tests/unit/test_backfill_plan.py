@@ -18,6 +18,7 @@ from kubectl_region.backfill_plan import (
     next_reruns,
     suspended_ticks,
     tally,
+    with_free_name,
 )
 from region_tick.contract import State
 
@@ -99,6 +100,13 @@ def test_the_same_rerun_has_the_same_job_and_the_next_attempt_another() -> None:
     rerun = Rerun(code="a", cronjob="ch-zrh-0123456789ab", tick_at=NOON)
     assert rerun.job == "ch-zrh-0123456789ab-29934000-r1"
     assert Rerun(code="a", cronjob="ch-zrh-0123456789ab", tick_at=NOON, attempt=3).job.endswith("-r4")
+
+
+def test_a_name_whose_job_has_ended_is_not_used_again() -> None:
+    rerun = Rerun(code="a", cronjob="ch-zrh-0123456789ab", tick_at=NOON)
+    assert with_free_name(rerun, set()) is rerun
+    ended = {"ch-zrh-0123456789ab-29934000-r1", "ch-zrh-0123456789ab-29934000-r2"}
+    assert with_free_name(rerun, ended).job == "ch-zrh-0123456789ab-29934000-r3"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from region_operator.cronjobs.labels import DIGEST_ANNOTATION, SuspendedBy, cronjob_name, region_key
 from region_operator.cronjobs.render import render_cronjob
 from region_operator.regions.schedule import parse_schedule
-from region_tick.contract import Variable, job_name
+from region_tick.contract import OF_RERUNS, Variable, job_name
 from tests.harness.examples import PARIS, scheduler
 
 if TYPE_CHECKING:
@@ -116,8 +116,7 @@ def test_the_tick_is_told_its_region_and_where_its_job_name_stands() -> None:
         "containers"
     ][0]
     environment = {item["name"]: item for item in container["env"]}
-    of_reruns = {Variable.RERUN_OF, Variable.RERUN_BY}
-    assert environment.keys() == {str(variable) for variable in Variable if variable not in of_reruns}
+    assert environment.keys() == {str(variable) for variable in Variable if variable not in OF_RERUNS}
     assert environment[Variable.MAX_WINDOW_SECONDS]["value"] == "5400"
     assert environment[Variable.REGION_PARAMS]["value"] == '{"price": "$$5"}'
     assert environment[Variable.REGION_BBOX]["value"] == "2.224122,48.815573,2.469921,48.902145"

@@ -83,6 +83,10 @@ class Variable(StrEnum):
     """Who asked for the rerun, in their own words: nobody checks it. Only a rerun's Job has it."""
 
 
+OF_RERUNS = (Variable.RERUN_OF, Variable.RERUN_BY)
+"""The variables that no CronJob has: whoever makes the Job of a rerun adds them."""
+
+
 class ExitCode(IntEnum):
     """The exit codes of a tick, after sysexits.h. Kubernetes retries any other code, up to the Job's backoffLimit."""
 
