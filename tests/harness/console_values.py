@@ -183,7 +183,7 @@ def plan(*, empty: bool = False) -> rv.Plan:
 
 def _forecast(*, crowded: bool) -> Forecast:
     schedules = [parse_schedule(SCHEDULES[number % len(SCHEDULES)], code=f"R-{number}") for number in range(10_000)]
-    crowd = [parse_schedule("0 6 * * *")] * (4_000 if crowded else 0)
+    crowd = [parse_schedule("*/5 6 * * *")] * (9_000 if crowded else 0)
     spec = Spec.model_validate({"concurrency": 300, "capacity": {"jobsPerSecond": 300.0}})
     groups = group_regions([*schedules, *crowd], start_deadline=None)
     return make_forecast(groups, spec, tick_time=TickTime(2.1, 1.4), start=NOW.replace(second=0))

@@ -138,6 +138,13 @@ def test_the_overview_begins_with_what_needs_a_look() -> None:
     assert page.xpath("//ul[@class='tiles']//a[contains(., 'failing')]/@href") == ["./regions?state=failing"]
 
 
+def test_many_regions_that_need_a_look_do_not_hide_the_counts() -> None:
+    view = made.overview()
+    page = parse(render(replace(view, attention=view.attention * 8), context_of("")))
+    assert len(page.xpath("//section[@aria-labelledby='attention']/table/tbody/tr")) == 10
+    assert len(page.xpath("//details[@id='more-attention']//tbody/tr")) == 38
+
+
 def test_a_quiet_overview_says_so() -> None:
     page = parse(render(made.overview(troubles=False), context_of("")))
     assert text_of(page.xpath("//h1")[0]) == "All is well"

@@ -40,6 +40,8 @@ SORTS = (
     ("lastSuccess", "the oldest success first"),
     ("late", "the latest first"),
 )
+_SHOWN_AT_ONCE = 10
+"""How many regions that need a look are seen at once. The others are a click away, so that the counts stay in sight."""
 _MOST_CHANGES = 500
 _WORST_MINUTES = 20
 _STOPPED = (RegionState.PAUSED, RegionState.SUSPENDED, RegionState.INACTIVE)
@@ -69,7 +71,12 @@ def _overview(view: views.Overview, _context: RequestContext) -> Parts:
         if count or state not in _RARE:
             tiles.append((state, state, count, _ALARMS.get(state, "") if count else "none"))
     unfortunate = [each for each in view.ticks.by_reason if each.state not in (State.SUCCEEDED, State.RUNNING)]
-    return {"headline": headline, "tiles": tiles, "reasons": sorted(unfortunate, key=lambda each: -each.ticks)}
+    return {
+        "headline": headline,
+        "tiles": tiles,
+        "reasons": sorted(unfortunate, key=lambda each: -each.ticks),
+        "shown_at_once": _SHOWN_AT_ONCE,
+    }
 
 
 @parts_of.register(region_views.RegionList)
