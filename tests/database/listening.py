@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from region_operator.database.triggers import Triggers
 from region_operator.regions.hearing import Hearing
 from region_operator.regions.listen import listen
+from tests.harness.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """What a running `listen` did so far."""
+    """What a running `listen` did so far. Edits are timed by `clock`."""
 
-    def __init__(self, log: pytest.LogCaptureFixture, hearing: Hearing) -> None:
+    def __init__(self, log: pytest.LogCaptureFixture, triggers: Triggers) -> None:
         self.wakes = 0
-        self.hearing = hearing
+        self.clock = Clock()
+        self.hearing = Hearing(triggers, clock=self.clock)
         self._log = log
 
     def wake(self) -> None:
@@ -45,7 +47,7 @@ async def listening(
     url: str, log: pytest.LogCaptureFixture, triggers: Triggers | None = None
 ) -> AsyncIterator[Listener]:
     log.set_level(logging.INFO)
-    listener = Listener(log, Hearing(triggers or Triggers(may_make=False)))
+    listener = Listener(log, triggers or Triggers(may_make=False))
     task = asyncio.create_task(listen(lambda: url, listener.wake, listener.hearing))
     try:
         yield listener

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
@@ -52,6 +53,23 @@ async def test_every_way_to_change_the_table_wakes(
         await listener.until(lambda: listener.wakes == 1, what="a new connection wakes")
         await connection.execute(statement.encode())
         await listener.until(lambda: listener.wakes == 2, what="the change wakes")
+
+
+async def test_an_edit_is_timed_from_its_notification(database: str, caplog: pytest.LogCaptureFixture) -> None:
+    add_regions(database, 1)
+    name = "region_operator_edit_latency_seconds_sum"
+    before = REGISTRY.get_sample_value(name) or 0.0
+    async with (
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as connection,
+        listening(database, caplog) as listener,
+    ):
+        await listener.until(lambda: listener.wakes == 1, what="a new connection wakes")
+        await connection.execute(b"UPDATE region_index SET name = 'x'")
+        await listener.until(lambda: listener.wakes == 2, what="the change wakes")
+        listener.clock.now += 7
+        listener.hearing.begin_reading(schema="public", table="region_index")
+        listener.hearing.measure_edit()
+    assert REGISTRY.get_sample_value(name) == before + 7
 
 
 async def followed(engine: AsyncEngine, table: str) -> Triggers:
