@@ -106,8 +106,7 @@ def quota(pod: str, **said: Any) -> Event:
         (f'Operation cannot be fulfilled on resourcequotas "region-tick": {CHANGED}', Reason.CAPACITY),
         (f'Operation cannot be fulfilled on serviceaccounts "default": {CHANGED}', Reason.REFUSED),
         (
-            '(combined from similar events): pods "a-x7z2k" is forbidden: exceeded quota: region-tick-theirs, requested: '
-            "limits.memory=128Mi, used: limits.memory=1Gi, limited: limits.memory=128Mi",
+            'pods "a-x7z2k" is forbidden: exceeded quota: region-tick-theirs, requested: limits.memory=1Gi',
             Reason.REFUSED,
         ),
         ('pods "a-x7z2k" is forbidden: status unknown for quota: theirs, resources: pods', Reason.REFUSED),
