@@ -105,6 +105,12 @@ def quota(pod: str, **said: Any) -> Event:
         ('pods "a-x7z2k" is forbidden: status unknown for quota: region-tick, resources: pods', Reason.CAPACITY),
         (f'Operation cannot be fulfilled on resourcequotas "region-tick": {CHANGED}', Reason.CAPACITY),
         (f'Operation cannot be fulfilled on serviceaccounts "default": {CHANGED}', Reason.REFUSED),
+        (
+            'pods "a-x7z2k" is forbidden: exceeded quota: region-tick-theirs, requested: limits.memory=1Gi',
+            Reason.REFUSED,
+        ),
+        ('pods "a-x7z2k" is forbidden: status unknown for quota: theirs, resources: pods', Reason.REFUSED),
+        (f'Operation cannot be fulfilled on resourcequotas "theirs": {CHANGED}', Reason.REFUSED),
         ('pods "a-x7z2k" is forbidden: failed quota: theirs: must specify cpu for: tick', Reason.REFUSED),
         ('pods "a-x7z2k" is forbidden: no PriorityClass with name region-tick was found', Reason.REFUSED),
         (WEBHOOK, Reason.REFUSED),

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from region_operator.cronjobs.labels import CONTAINER
+from region_operator.cronjobs.labels import CONTAINER, QUOTA_NAME
 from region_tick.contract import ExitCode, Reason
 
 if TYPE_CHECKING:
@@ -23,9 +23,14 @@ _FAILED_SCHEDULING = "FailedScheduling"
 POD_EVENT_REASONS = ("Failed", _FAILED_SCHEDULING)
 """The reasons of Events about pods that did not start. A deleted pod no longer says why, or is gone at once."""
 _STAYS_PENDING = "its pod stays pending"
-_QUOTA = ("exceeded quota", "status unknown for quota", "cannot be fulfilled on resourcequotas")
-"""The refusals of the quota: the quota is full, is not counted yet, or got many requests at once
-(k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go, CheckRequest, checkQuotas)."""
+_QUOTA = (
+    f"exceeded quota: {QUOTA_NAME},",
+    f"status unknown for quota: {QUOTA_NAME},",
+    f'cannot be fulfilled on resourcequotas "{QUOTA_NAME}"',
+)
+"""The refusals of our quota: the quota is full, is not counted yet, or got many requests at once
+(k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go, CheckRequest, checkQuotas). Another quota refuses
+pods for reasons of its own, and more slots of ours would not help."""
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
 
 
