@@ -63,7 +63,7 @@ class Stage:
         return done.stdout
 
     def region(self, *arguments: str) -> None:
-        """Run a command of the plugin `kubectl region`, and print the command and its output, whatever its exit code."""
+        """Run a command of the plugin `kubectl region`. Print the command and its output, whatever its exit code."""
         self.console.print(f"$ kubectl region {' '.join(arguments)}", style="cyan", markup=False)
         programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
         done = subprocess.run(

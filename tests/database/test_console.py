@@ -210,9 +210,7 @@ async def test_a_tick_of_a_suspension_has_no_row_and_is_shown(browser: Browser, 
     assert set(picture["rows"][0]["buckets"]) == {None, "skipped"}
 
 
-async def test_a_tick_that_was_run_again_says_by_whom_and_was_not_delayed(
-    browser: Browser, filled: Filled
-) -> None:
+async def test_a_tick_that_was_run_again_says_by_whom_and_was_not_delayed(browser: Browser, filled: Filled) -> None:
     tick_at = filled.last - FIVE
     before = await get(browser, f"regions/R00001/ticks/{iso(tick_at)}")
     assert before["rerunBy"] is None
