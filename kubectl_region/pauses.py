@@ -75,9 +75,9 @@ def pause(
     chosen = choose(cluster, codes, all_matching)
     for cronjob in chosen:
         if cronjob.paused:
-            warn(f"{cronjob.code} is {cronjob.pause}; it stays so")
+            warn(f"{_title(cluster, cronjob)} is {cronjob.pause}; it stays so")
     new = [cronjob for cronjob in chosen if not cronjob.paused]
-    _ask("Pause", new, yes=yes or dry_run or not all_matching)
+    _ask(cluster, "Pause", new, yes=yes or dry_run or not (all_matching or cluster.everywhere))
     annotations = {
         PAUSED_ANNOTATION: "true",
         PAUSED_BY_ANNOTATION: who_am_i(cluster.kubectl),
@@ -105,10 +105,10 @@ def resume(cluster: Cluster, codes: tuple[str, ...], all_matching: str | None, y
         raise NotFoundError(f'no region that matches "{all_matching}" is paused')
     for cronjob in chosen:
         if cronjob.paused:
-            click.echo(f"{cronjob.code} was {cronjob.pause}")
+            click.echo(f"{_title(cluster, cronjob)} was {cronjob.pause}")
         elif not all_matching:
-            warn(f"{cronjob.code} is not paused{_what_else(cronjob)}")
-    _ask("Resume", paused, yes=yes or dry_run or not all_matching)
+            warn(f"{_title(cluster, cronjob)} is not paused{_what_else(cronjob)}")
+    _ask(cluster, "Resume", paused, yes=yes or dry_run or not (all_matching or cluster.everywhere))
     _annotate(cluster, paused, [f"{name}-" for name in PAUSE_ANNOTATIONS], dry_run=dry_run)
     _report(cluster, paused, "resumed", done=lambda cronjob: cronjob.suspended_by != PAUSED, dry_run=dry_run)
 
@@ -125,10 +125,16 @@ def choose(cluster: Cluster, codes: Sequence[str], glob: str | None) -> list[Cro
     return chosen
 
 
-def _ask(verb: str, cronjobs: Sequence[CronJob], *, yes: bool) -> None:
+def _title(cluster: Cluster, cronjob: CronJob) -> str:
+    """Name a region for people: with its namespace, if the command is about several."""
+    return f"{cronjob.namespace}/{cronjob.code}" if cluster.everywhere else cronjob.code
+
+
+def _ask(cluster: Cluster, verb: str, cronjobs: Sequence[CronJob], *, yes: bool) -> None:
+    """Ask before many regions are changed, or regions of namespaces that the command line does not name."""
     if yes or not cronjobs:
         return
-    named = ", ".join(cronjob.code for cronjob in cronjobs[:SHOWN])
+    named = ", ".join(_title(cluster, cronjob) for cronjob in cronjobs[:SHOWN])
     more = len(cronjobs) - SHOWN
     click.echo(f"{len(cronjobs)} regions: {named}" + (f" and {more} more" if more > 0 else ""))
     click.confirm(f"{verb} these?", abort=True)
@@ -148,13 +154,14 @@ def _report(
     if cronjobs and not dry_run:
         waiting = poll(lambda: [one for one in cluster.named(cronjobs) if not done(one)], seconds=HEARD_SECONDS)
     left = {(cronjob.namespace, cronjob.name) for cronjob in waiting}
-    now = {} if dry_run or verb == "paused" else {one.name: one for one in cluster.named(cronjobs)}
+    seen = [] if dry_run or verb == "paused" else cluster.named(cronjobs)
+    now = {(one.namespace, one.name): one for one in seen}
     for cronjob in cronjobs:
-        if (cronjob.namespace, cronjob.name) not in left:
-            still = _what_else(now[cronjob.name]) if cronjob.name in now else ""
-            click.echo(f"{cronjob.code} {verb}{still}" + " (server dry run)" * dry_run)
+        if (key := (cronjob.namespace, cronjob.name)) not in left:
+            still = _what_else(now[key]) if key in now else ""
+            click.echo(f"{_title(cluster, cronjob)} {verb}{still}" + " (server dry run)" * dry_run)
     if left:
-        codes = ", ".join(cronjob.code for cronjob in waiting[:SHOWN])
+        codes = ", ".join(_title(cluster, cronjob) for cronjob in waiting[:SHOWN])
         raise PluginError(
             f"the annotations are set, and after {HEARD_SECONDS} s the operator has not {verb}: {codes}",
             "see whether the operator runs: kubectl region doctor",

@@ -46,7 +46,8 @@ def console_page() -> str:
             f" application/json`. Every answer has `apiVersion`, which is `{views.API_VERSION}`, and `kind`. Within v1"
             " fields are added, and none is renamed or taken away. Times are ISO 8601 in UTC, what is unknown is null,"
             " and no key is missing. A region's code in a path is percent-encoded. Times in parameters are ISO 8601, or"
-            " how long ago, such as `90m`, `6h`, `7d`."
+            " how long ago, such as `90m`, `6h`, `7d`. With `errors=body` an error has the status 200, and its kind"
+            " `Error` alone tells: `kubectl get --raw` drops the body of any other status."
         ),
         table(("path", "kind", "parameters"), pages),
         table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 import psycopg
@@ -32,13 +32,32 @@ if TYPE_CHECKING:
     Browser = TestClient[web.Request, web.Application]
 
 REGIONS = 120
-LAST = datetime.now(UTC).replace(second=0, microsecond=0)
-LAST -= timedelta(minutes=LAST.minute % 5)
-FIRST = LAST - timedelta(hours=3)
+FIVE = timedelta(minutes=5)
+
+
+class Filled(NamedTuple):
+    """A database with a tick of each region every five minutes from `first` to `last`, which was minutes ago."""
+
+    url: str
+    first: datetime
+    last: datetime
+
+
+def fill_now(url: str, regions: int) -> Filled:
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    last = now - timedelta(minutes=now.minute % 5)
+    fill(url, regions, first=last - timedelta(hours=3), last=last)
+    return Filled(url, last - timedelta(hours=3), last)
 
 
 def iso(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
+
+
+def next_five(page: dict[str, Any]) -> datetime:
+    """Return the next full five minutes after the time of an answer."""
+    now = datetime.fromisoformat(page["now"]).replace(second=0, microsecond=0)
+    return now + timedelta(minutes=5 - now.minute % 5)
 
 
 @pytest.fixture
@@ -48,16 +67,15 @@ def cluster() -> KnownCluster:
 
 
 @pytest.fixture(scope="module")
-def filled(postgres: Server, migrated_template: str) -> Iterator[str]:
+def filled(postgres: Server, migrated_template: str) -> Iterator[Filled]:
     """One database for all that only read it."""
     with new_database(postgres, template=migrated_template) as name:
-        fill(postgres.url(name), REGIONS, first=FIRST, last=LAST)
-        yield postgres.url(name)
+        yield fill_now(postgres.url(name), REGIONS)
 
 
 @pytest.fixture
-async def browser(filled: str, cluster: KnownCluster) -> AsyncIterator[Browser]:
-    async with console(filled, cluster) as browser:
+async def browser(filled: Filled, cluster: KnownCluster) -> AsyncIterator[Browser]:
+    async with console(filled.url, cluster) as browser:
         yield browser
 
 
@@ -103,14 +121,14 @@ async def test_the_overview_counts_and_names_the_worst(browser: Browser) -> None
     assert page["forecast"]["fits"] is True
 
 
-async def test_a_list_is_filtered_sorted_and_paged(browser: Browser) -> None:
+async def test_a_list_is_filtered_sorted_and_paged(browser: Browser, filled: Filled) -> None:
     page = await get(browser, "regions")
     assert (page["total"], page["pages"], len(page["items"])) == (120, 1, 120)
     assert set(page["items"][0]) == {camel_case(name) for name in RegionRow.__dataclass_fields__}
     first = page["items"][0]
     assert (first["code"], first["state"], first["troubles"]) == ("R00001", "ticking", ["failing", "late"])
     assert first["recent"] == ["failed"] * 10
-    assert first["lastTick"] == {"tickAt": iso(LAST), "state": "failed", "reason": "error"}
+    assert first["lastTick"] == {"tickAt": iso(filled.last), "state": "failed", "reason": "error"}
     assert "ValueError: <b>no</b>" in first["why"]
 
     async def codes(**query: str) -> list[str]:
@@ -127,14 +145,13 @@ async def test_a_list_is_filtered_sorted_and_paged(browser: Browser) -> None:
     assert await codes(code="[") == []
 
 
-async def test_a_region_and_its_ticks(browser: Browser) -> None:
+async def test_a_region_and_its_ticks(browser: Browser, filled: Filled) -> None:
     page = await get(browser, "regions/R00003")
     assert page["kind"] == "Region"
     assert page["words"] == "every 5 minutes"
     assert page["row"]["cron_schedule"] == "*/5 * * * *"
-    assert page["nextTicks"][0] == iso(LAST + timedelta(minutes=5))
-    assert len(page["nextTicks"]) == 5
-    assert page["ticks"][0]["tickAt"] == iso(LAST)
+    assert page["nextTicks"] == [iso(next_five(page) + number * FIVE) for number in range(5)]
+    assert page["ticks"][0]["tickAt"] == iso(filled.last)
     assert set(page["ticks"][0]) == {camel_case(name) for name in TickRow.__dataclass_fields__}
     assert (page["ticks"][0]["durationSeconds"], page["ticks"][0]["startDelaySeconds"]) == (10.0, 2.0)
     assert (page["pause"], page["remedy"], page["creators"]) == (None, None, None)
@@ -143,9 +160,9 @@ async def test_a_region_and_its_ticks(browser: Browser) -> None:
     assert (paused["next"], paused["nextTicks"]) == (None, [])
 
 
-async def test_ticks_are_filtered_and_paged_without_a_gap(browser: Browser) -> None:
+async def test_ticks_are_filtered_and_paged_without_a_gap(browser: Browser, filled: Filled) -> None:
     every = (await get(browser, "regions/R00001/ticks", {"limit": "500"}))["items"]
-    assert [tick["tickAt"] for tick in every] == [iso(LAST - number * timedelta(minutes=5)) for number in range(37)]
+    assert [tick["tickAt"] for tick in every] == [iso(filled.last - number * FIVE) for number in range(37)]
     found: list[str] = []
     before: dict[str, str] = {}
     while True:
@@ -158,47 +175,48 @@ async def test_ticks_are_filtered_and_paged_without_a_gap(browser: Browser) -> N
     failed = await get(browser, "regions/R00001/ticks", {"state": "failed", "reason": "error", "limit": "500"})
     assert len(failed["items"]) == 12
     assert (await get(browser, "regions/R00001/ticks", {"reason": "image"}))["items"] == []
-    recent = await get(browser, "regions/R00001/ticks", {"since": iso(LAST - timedelta(minutes=10))})
+    recent = await get(browser, "regions/R00001/ticks", {"since": iso(filled.last - timedelta(minutes=10))})
     assert len(recent["items"]) == 3
 
 
-async def test_a_tick_says_why(browser: Browser, cluster: KnownCluster) -> None:
-    page = await get(browser, f"regions/R00001/ticks/{iso(LAST)}")
+async def test_a_tick_says_why(browser: Browser, filled: Filled, cluster: KnownCluster) -> None:
+    page = await get(browser, f"regions/R00001/ticks/{iso(filled.last)}")
     assert page["kind"] == "Tick"
     assert [step["source"] for step in page["chain"]] == ["schedule", "cronjob", "claim", "attempt", "ledger"]
-    assert page["summary"].startswith(f"the tick of R00001 at {iso(LAST)} failed: error. ")
+    assert page["summary"].startswith(f"the tick of R00001 at {iso(filled.last)} failed: error. ")
     assert "mended" in page["remedy"]
     assert page["logs"] is None
-    missing = await get(browser, f"regions/R00001/ticks/{iso(LAST + timedelta(minutes=2))}", status=404)
+    missing = await get(browser, f"regions/R00001/ticks/{iso(filled.last + timedelta(minutes=2))}", status=404)
     assert missing["reason"] == "NotFound"
     assert "still to come" in missing["remedy"] or "no tick at that time" in missing["remedy"]
     cluster.error = OSError("away")
-    again = await get(browser, f"regions/R00003/ticks/{iso(LAST)}", status=503)
+    again = await get(browser, f"regions/R00003/ticks/{iso(filled.last)}", status=503)
     assert again["kind"] == "Error"
 
 
-async def test_a_tick_of_a_suspension_has_no_row_and_is_shown(browser: Browser, filled: str) -> None:
+async def test_a_tick_of_a_suspension_has_no_row_and_is_shown(browser: Browser, filled: Filled) -> None:
     run(
-        filled,
+        filled.url,
         "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, suspended_by,"
-        f" first_tick_at, last_tick_at, ticks, counted_until) SELECT '{SOURCE}', id::text, '{FIRST}', code, '',"
-        f" 'paused by kubectl', '{FIRST + timedelta(minutes=5)}', '{LAST}', 36, '{LAST}' FROM region_index"
+        f" first_tick_at, last_tick_at, ticks, counted_until) SELECT '{SOURCE}', id::text, '{filled.first}', code, '',"
+        f" 'paused by kubectl', '{filled.first + FIVE}', '{filled.last}', 36, '{filled.last}' FROM region_index"
         " WHERE code = 'R00100'",
     )
-    page = await get(browser, f"regions/R00100/ticks/{iso(LAST)}")
+    page = await get(browser, f"regions/R00100/ticks/{iso(filled.last)}")
     assert (page["state"], page["reason"], page["attempt"]) == ("skipped", "suspended", 0)
     assert "paused by kubectl" in page["summary"]
-    picture = await get(browser, "ledger", {"code": "R00100", "from": "2h"})
+    whole = {"from": iso(filled.first), "until": iso(filled.last + FIVE)}
+    picture = await get(browser, "ledger", {"code": "R00100", **whole})
     assert set(picture["rows"][0]["buckets"]) == {None, "skipped"}
 
 
-async def test_a_tick_that_was_run_again_says_by_whom_and_was_not_delayed(browser: Browser, filled: str) -> None:
-    tick_at = LAST - timedelta(minutes=5)
+async def test_a_tick_that_was_run_again_says_by_whom_and_was_not_delayed(browser: Browser, filled: Filled) -> None:
+    tick_at = filled.last - FIVE
     before = await get(browser, f"regions/R00001/ticks/{iso(tick_at)}")
     assert before["rerunBy"] is None
     assert before["startDelaySeconds"] is not None
     run(
-        filled,
+        filled.url,
         "UPDATE region_tick.job_run SET rerun_uid = 'u', rerun_by = 'alice'"
         f" WHERE region_code = 'R00001' AND tick_at = '{iso(tick_at)}'",
     )
@@ -206,15 +224,16 @@ async def test_a_tick_that_was_run_again_says_by_whom_and_was_not_delayed(browse
     assert (page["rerunBy"], page["startDelaySeconds"]) == ("alice", None)
 
 
-async def test_the_ledger_is_a_picture_of_bounded_size(browser: Browser) -> None:
-    page = await get(browser, "ledger", {"from": "3h"})
+async def test_the_ledger_is_a_picture_of_bounded_size(browser: Browser, filled: Filled) -> None:
+    whole = {"from": iso(filled.first), "until": iso(filled.last + FIVE)}
+    page = await get(browser, "ledger", whole)
     assert page["kind"] == "Ledger"
     assert page["bucketSeconds"] == 60
     assert 180 <= len(page["columns"]) <= 288
     rows = {row["code"]: row for row in page["rows"]}
     assert len(rows) == 120
     assert set(rows["R00001"]["buckets"]) == {None, "succeeded", "failed"}
-    assert sum(rows["R00001"]["ticks"]) in (36, 37)
+    assert sum(rows["R00001"]["ticks"]) == 37
     assert set(rows["R00050"]["buckets"]) == {None}
     day = await get(browser, "ledger")
     assert len(day["columns"]) <= 288
@@ -234,7 +253,7 @@ async def test_the_ledger_shows_the_regions_that_have_such_ticks(browser: Browse
 
 async def test_the_next_ticks(browser: Browser) -> None:
     page = await get(browser, "next", {"limit": "3"})
-    assert [item["at"] for item in page["items"]] == [iso(LAST + timedelta(minutes=5))] * 3
+    assert [item["at"] for item in page["items"]] == [iso(next_five(page))] * 3
 
 
 BAD = {
@@ -311,13 +330,13 @@ async def test_the_form_is_chosen_by_accept_or_by_the_parameter(browser: Browser
 async def test_a_role_that_only_reads_is_enough_and_may_write_nothing(
     roles: Roles, database: str, cluster: KnownCluster
 ) -> None:
-    fill(database, 10, first=FIRST, last=LAST)
+    filled = fill_now(database, 10)
     roles.close_public_schema(database)
     assert roles.grant(database) == []
     url = roles.url(Kind.CONSOLE, database)
     async with console(url, cluster) as browser:
         paths = ("", "regions", "ledger", "ledger?state=failed", "next", "regions/R00001", "regions/R00001/ticks")
-        for path in (*paths, f"regions/R00001/ticks/{iso(LAST)}"):
+        for path in (*paths, f"regions/R00001/ticks/{iso(filled.last)}"):
             async with browser.get(f"/{path}", headers={"Accept": "application/json"}) as answer:
                 assert answer.status == 200, await answer.text()
     with psycopg.connect(url, autocommit=True) as connection:
@@ -332,8 +351,8 @@ async def test_a_role_that_only_reads_is_enough_and_may_write_nothing(
                 connection.execute(statement)
 
 
-async def test_the_consoles_transactions_can_write_nothing_even_as_the_owner(filled: str) -> None:
-    reader = Reader(lambda: filled)
+async def test_the_consoles_transactions_can_write_nothing_even_as_the_owner(filled: Filled) -> None:
+    reader = Reader(lambda: filled.url)
     with pytest.raises(DBAPIError, match="read-only"):
         async with reader.reading() as connection:
             await connection.execute(text("UPDATE region_index SET active = false"))
@@ -353,8 +372,8 @@ async def test_a_database_that_is_away_is_said_with_a_remedy_and_without_its_add
             assert answer.status == 200
 
 
-async def test_a_namespace_without_a_regionscheduler_says_so(filled: str) -> None:
-    async with console(filled, KnownCluster(None)) as browser:
+async def test_a_namespace_without_a_regionscheduler_says_so(filled: Filled) -> None:
+    async with console(filled.url, KnownCluster(None)) as browser:
         error = await get(browser, "", status=503)
     assert error["reason"] == "NoRegionScheduler"
     assert "create it" in error["remedy"]

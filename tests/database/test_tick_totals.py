@@ -79,6 +79,25 @@ async def test_an_open_run_is_counted_when_it_has_ended_and_again_after_it_was_o
     }
 
 
+async def test_each_hour_counts_the_ticks_of_its_minutes(engine: AsyncEngine) -> None:
+    hour = NOW.replace(minute=0) - timedelta(hours=2)
+    for minute in (0, 59, 60):
+        await end_ticks(engine, 2, tick_at=hour + timedelta(minutes=minute))
+    await end_ticks(engine, state="missed", reason="image", tick_at=hour + timedelta(minutes=30))
+    await count_ended(engine, installation=OURS)
+    async with engine.begin() as connection:
+        await add_suspended(connection, SOURCE, 7, installation=OURS)
+    await count_ended(engine, installation=OURS)
+    counted = "SELECT hour, state, reason, ticks FROM region_tick.tick_hour ORDER BY hour, state"
+    found = [(at.astimezone(UTC), *rest) for at, *rest in await execute(engine, counted)]
+    assert found[:3] == [
+        (hour, "missed", "image", 1),
+        (hour, "succeeded", "ok", 4),
+        (hour + timedelta(hours=1), "succeeded", "ok", 2),
+    ]
+    assert found[3][1:] == ("skipped", "suspended", 7)
+
+
 async def test_a_manual_run_has_no_delay_and_a_tick_that_never_ran_has_no_duration(engine: AsyncEngine) -> None:
     await end_ticks(engine, manual_uid="by-hand")
     await end_ticks(engine, state="missed", reason="not created", delay=None, duration=None)

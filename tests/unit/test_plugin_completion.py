@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kubectl_region import completion
 from kubectl_region.commands import COMMANDS
 from kubectl_region.completion import PROGRAM, answer, cluster_of
 from tests.unit.plugin import console_server
@@ -34,7 +35,8 @@ def test_options_and_their_values() -> None:
     assert words("pause", "--reason", "") == []
 
 
-def test_codes_of_the_cluster_that_the_line_names(tmp_path: Path) -> None:
+def test_codes_of_the_cluster_that_the_line_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completion, "LIMIT_SECONDS", 60)  # a shell waits for less than a busy machine needs
     with console_server(tmp_path, namespace="a") as console:
         console.answer("regions", region_list(region_row("FR-69"), region_row("FR-75")), namespace="b")
         where = ["-n", "b", f"--kubeconfig={console.kubeconfig}"]

@@ -63,7 +63,7 @@ def select(regions: Sequence[KnownRegion], *, code: str, filters: Collection[Fil
     the same. Of `filters`, one must be a region's state or trouble.
     """
     wanted = code.casefold()
-    pattern = wanted if any(mark in wanted for mark in "*?") else f"{_escaped(wanted)}*"
+    pattern = _escaped(wanted if any(mark in wanted for mark in "*?") else f"{wanted}*")
     named = regions if not code else [region for region in regions if fnmatchcase(region.code.casefold(), pattern)]
     values = {str(each) for each in filters}
     return [

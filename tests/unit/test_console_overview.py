@@ -1,0 +1,79 @@
+"""console.overview: the overview says what the RegionScheduler's status says, in the same words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from region_operator.console.overview import (
+    conditions_of,
+    holds_of,
+    ready_of,
+    summarize_forecast,
+    tick_counts,
+)
+from region_operator.console.snapshot import Snapshot
+from region_operator.console.views import ReasonCount
+from region_operator.cronjobs.labels import region_key
+from region_operator.plan.changes import Guarded
+from region_operator.plan.guard_memory import GuardState, Hold
+from region_tick.contract import State
+from tests.harness.examples import scheduler
+from tests.unit.test_console_lists import known
+
+if TYPE_CHECKING:
+    from region_operator.scheduler import Scheduler
+
+NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+READY = {
+    "type": "Ready",
+    "status": "False",
+    "reason": "DeletionsHeld",
+    "message": "held",
+    "lastTransitionTime": "2026-11-30T12:00:00Z",
+}
+
+
+def with_status(*conditions: dict[str, Any], **status: Any) -> Scheduler:
+    return scheduler(status={"observedGeneration": 3, "conditions": [*conditions], **status})
+
+
+def test_the_conditions_as_they_are() -> None:
+    [condition] = conditions_of(with_status(READY))
+    assert (condition.type, condition.status, condition.since) == ("Ready", "False", NOW)
+    assert conditions_of(scheduler()) == ()
+
+
+def test_ready_is_unknown_before_a_reconcile_and_after_an_edit() -> None:
+    assert ready_of(with_status(READY)).reason == "DeletionsHeld"
+    assert ready_of(scheduler()).status == "Unknown"
+    assert ready_of(with_status(READY, observedGeneration=2)).status == "Unknown"
+    assert "held" in ready_of(with_status(READY, observedGeneration=2)).message
+
+
+def test_a_hold_has_its_text_its_regions_and_the_command() -> None:
+    hold = Hold(NOW, frozenset({region_key("id of DE"), region_key("unknown")}), Guarded.DELETION)
+    state = GuardState(holds={Guarded.DELETION: hold}).to_status()
+    held = {"type": "DeletionsHeld", "status": "True", "reason": "TooMany", "message": "deletions held: DE"}
+    [found] = holds_of(with_status(READY, held, **state), Snapshot(NOW, "s", [known("DE")]))
+    assert (found.kind, found.count, found.approval, found.text) == ("deletion", 2, hold.approval, "deletions held: DE")
+    assert found.regions == (region_key("unknown"), "DE") or found.regions == ("DE", region_key("unknown"))
+    assert found.command.endswith(f"region-tick.dev/approve-deletions={hold.approval}")
+
+
+def test_every_state_has_its_count() -> None:
+    counts = (
+        ReasonCount(state=State.FAILED, reason="error", ticks=2),
+        ReasonCount(state=State.FAILED, reason="timeout", ticks=1),
+    )
+    found = tick_counts(counts)
+    assert found.by_state[State.FAILED] == 3
+    assert set(found.by_state) == set(State)
+    assert (found.window, found.by_reason) == ("24h", counts)
+
+
+def test_the_forecast_is_the_operators() -> None:
+    lost = {"type": "Overcommitted", "status": "True", "reason": "TicksLost", "message": "12 will be lost"}
+    assert summarize_forecast(with_status(READY, lost), None).text == "12 will be lost"
+    assert summarize_forecast(with_status(READY), None).fits is True
+    assert summarize_forecast(scheduler(), None).fits is None
