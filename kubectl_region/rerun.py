@@ -202,7 +202,8 @@ def _who(kubectl: Kubectl, by: str | None, reason: str | None) -> str:
 
 
 def _wanted(text: str) -> set[Wanted]:
-    try:
-        return {Wanted(word.strip()) for word in text.split(",")}
-    except ValueError as error:
-        raise PluginError(f"--state {text}: {error}", f"write one or several of {','.join(Wanted)}") from None
+    """Read which states are wanted. Raises PluginError."""
+    words = {word.strip() for word in text.split(",")}
+    if unknown := words - set(Wanted):
+        raise PluginError(f'--state "{min(unknown)}" is none of {",".join(Wanted)}', "write one of them, or several")
+    return {Wanted(word) for word in words}

@@ -1,0 +1,96 @@
+"""kubectl_region/rerun.py: which ticks the commands find in what the console tells."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from kubectl_region import rerun
+from kubectl_region.backfill_plan import Wanted
+from kubectl_region.cluster import CronJob
+from kubectl_region.errors import NotFoundError, PluginError
+from kubectl_region.moments import format_time
+
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
+FIVE = timedelta(minutes=5)
+REGION = CronJob("ticks", "a-0123456789ab", "a", "0123456789ab", suspended=False, suspended_by="", annotations={})
+
+
+def tick(tick_at: datetime, state: str, reason: str = "", *, manual: str = "", attempt: int = 0) -> dict[str, Any]:
+    return {
+        "tickAt": format_time(tick_at),
+        "manualUid": manual,
+        "state": state,
+        "reason": reason or None,
+        "attempt": attempt,
+    }
+
+
+class Told:
+    """Answers as a console does, two ticks a page."""
+
+    def __init__(self, *ticks: dict[str, Any], suspended: tuple[datetime, ...] = ()) -> None:
+        self._ticks = list(ticks)
+        self._suspended = {format_time(at) for at in suspended}
+
+    def get(self, *path: str, before: str | None = None, **_query: object) -> dict[str, Any]:
+        if len(path) == 2:
+            return {"schedule": "*/5 * * * *"}
+        if len(path) == 3:
+            first = int(before or 0)
+            more = str(first + 2) if first + 2 < len(self._ticks) else None
+            return {"items": self._ticks[first : first + 2], "next": more}
+        for known in self._ticks:
+            if known["tickAt"] == path[3]:
+                return known
+        if path[3] in self._suspended:
+            return tick(datetime.fromisoformat(path[3]), "skipped", "suspended")
+        raise NotFoundError("no such tick")
+
+
+def found(told: Told, *wanted: Wanted, until: datetime = NOON) -> list[tuple[datetime, int]]:
+    ticks = rerun._ticks(told, REGION, NOON - 6 * FIVE, until, set(wanted))  # type: ignore[arg-type]
+    return [(each.tick_at, each.attempt) for each in ticks]
+
+
+def test_a_tick_that_did_not_succeed_is_planned_a_success_is_refused_and_one_at_work_is_waited_for() -> None:
+    console = Told(
+        tick(NOON, "failed", "error", attempt=3),
+        tick(NOON - FIVE, "succeeded", "ok", attempt=1),
+        tick(NOON - 2 * FIVE, "running", attempt=1),
+    )
+    [planned] = rerun._one(console, REGION, NOON)  # type: ignore[arg-type]
+    assert (planned.job, planned.state, planned.reason) == ("a-0123456789ab-29934000-r4", "failed", "error")
+    assert rerun._one(console, REGION, NOON - 2 * FIVE) == []  # type: ignore[arg-type]
+    with pytest.raises(PluginError, match="a success is never run again") as caught:
+        rerun._one(console, REGION, NOON - FIVE)  # type: ignore[arg-type]
+    assert "kubectl region trigger a" in caught.value.remedy
+    with pytest.raises(NotFoundError):
+        rerun._one(console, REGION, NOON - 3 * FIVE)  # type: ignore[arg-type]
+
+
+def test_ticks_of_all_pages_are_taken_that_are_wanted_and_no_manual_runs() -> None:
+    console = Told(
+        tick(NOON, "missed", "image"),
+        tick(NOON - FIVE, "missed", manual="by-hand"),
+        tick(NOON - 2 * FIVE, "failed", attempt=2),
+        tick(NOON - 3 * FIVE, "skipped", "late"),
+        tick(NOON - 4 * FIVE, "succeeded"),
+    )
+    assert found(console, Wanted.MISSED, Wanted.FAILED) == [(NOON, 0), (NOON - 2 * FIVE, 2)]
+    assert found(console, Wanted.SKIPPED, Wanted.FAILED) == [(NOON - 2 * FIVE, 2), (NOON - 3 * FIVE, 0)]
+    assert found(console, Wanted.MISSED, until=NOON - FIVE) == []
+
+
+def test_suspended_ticks_are_those_without_a_row_that_the_console_knows() -> None:
+    console = Told(tick(NOON, "missed"), tick(NOON - FIVE, "succeeded"), suspended=(NOON - 2 * FIVE, NOON - 3 * FIVE))
+    assert found(console, Wanted.SUSPENDED) == [(NOON - 2 * FIVE, 0), (NOON - 3 * FIVE, 0)]
+    assert found(console, Wanted.MISSED) == [(NOON, 0)]
+
+
+def test_a_state_that_is_none_is_named_with_those_that_are() -> None:
+    assert rerun._wanted("missed, suspended") == {Wanted.MISSED, Wanted.SUSPENDED}
+    with pytest.raises(PluginError, match='--state "broken" is none of missed,failed,skipped,suspended'):
+        rerun._wanted("missed,broken")
