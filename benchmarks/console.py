@@ -91,18 +91,18 @@ async def fill(url: str, now: datetime) -> int:
         await ensure_partitions(connection, (now - timedelta(days=22)).date())
     await engine.dispose()
     last = now.replace(minute=0, second=0, microsecond=0)
-    connection = psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor)
-    with connection:
-        connection.execute(FILL, {"regions": REGIONS})
+    session = psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor)
+    with session:
+        session.execute(FILL, {"regions": REGIONS})
         for day in range(0, HOURS, 24):
             until = last - timedelta(hours=day)
             first = max(until - timedelta(hours=23), last - timedelta(hours=HOURS - 1))
-            connection.execute(RUNS, {"first": first, "last": until})
+            session.execute(RUNS, {"first": first, "last": until})
             print(f"{min(HOURS, day + 24) * REGIONS / 1e6:.1f} million ticks", file=sys.stderr)
-        connection.execute(CURSORS)
+        session.execute(CURSORS)
         for statement in ("VACUUM (ANALYZE) region_tick.job_run", "ANALYZE"):
-            connection.execute(statement)
-        row = connection.execute("SELECT count(*) FROM region_tick.job_run").fetchone()
+            session.execute(statement.encode())
+        row = session.execute("SELECT count(*) FROM region_tick.job_run").fetchone()
     return row[0] if row else 0
 
 

@@ -68,7 +68,7 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _reads_a_day(node: dict[str, Any]) -> bool:
-    return node.get("Relation Name", "").startswith("job_run")
+    return str(node.get("Relation Name")).startswith("job_run")
 
 
 def _is_by_region(node: dict[str, Any]) -> bool:

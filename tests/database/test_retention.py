@@ -153,9 +153,10 @@ async def test_what_else_is_old_stays_as_long_as_the_days_of_its_time(engine: As
             "INSERT INTO region_tick.region_schedule VALUES"
             f" ('s', '{number}', '@daily', '', '2020-01-01', {last}, 'c', 100)",
         )
+        await run(engine, f"INSERT INTO region_tick.tick_hour VALUES ('s', 'ours', {last}, 'missed', '{number}', 1)")
     await forget(engine, before=CUTOFF)
-    for table in ("suspension", "region_schedule"):
-        left = await value(engine, f"SELECT string_agg(region_id, '' ORDER BY region_id) FROM region_tick.{table}")
+    for table, name in (("suspension", "region_id"), ("region_schedule", "region_id"), ("tick_hour", "reason")):
+        left = await value(engine, f"SELECT string_agg({name}, '' ORDER BY {name}) FROM region_tick.{table}")
         assert left == "12", table
 
 

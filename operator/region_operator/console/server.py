@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from region_operator.console import answers, region_answers
 from region_operator.console.as_json import as_json
+from region_operator.console.cached import Cached
 from region_operator.console.metrics import REQUESTS
 from region_operator.console.pages import forecast_svg, render
 from region_operator.console.parameters import BadParameterError, Parameters
@@ -47,6 +48,9 @@ HEADERS = {
 }
 """What every answer has. With no-referrer, no code of a region reaches another server by a link in an error's text."""
 
+OVERVIEW_SECONDS = 1.0
+"""How old the overview may be: everybody has it open, and refreshes it."""
+
 FOR_EVER = "public, max-age=31536000, immutable"
 STATIC = Path(__file__).with_name("static")
 LONG_PATH = 2000
@@ -65,6 +69,7 @@ def make_app(sight: Sight) -> web.Application:
 class _Console:
     def __init__(self, sight: Sight) -> None:
         self._sight = sight
+        self._overview = Cached(lambda: answers.overview(sight), fresh_seconds=OVERVIEW_SECONDS)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer any request. Every answer has HEADERS, and its time is counted."""
@@ -108,7 +113,7 @@ class _Console:
         sight = self._sight
         match place.page:
             case Page.OVERVIEW:
-                return await answers.overview(sight)
+                return await self._overview.get()
             case Page.REGIONS:
                 return await answers.regions(sight, parameters)
             case Page.LEDGER:

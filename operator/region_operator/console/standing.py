@@ -184,21 +184,24 @@ def _of_ticks(facts: Facts, late: float) -> list[Finding]:
     """Return what is wrong with the ticks of a region that should tick."""
     findings: list[Finding] = []
     last, success = facts.last, facts.last_success
-    since_success = f"its last success was {format_time(success)}" if success else "no tick has succeeded yet"
     if last and (success is None or last.tick_at > success) and last.state in (State.FAILED, State.MISSED):
         kind = Trouble.FAILING if last.state is State.FAILED else Trouble.MISSED
         explanation = explain_reason(last.reason)
         verb = "failed" if last.state is State.FAILED else "was missed"
         cause = f"{last.reason}: {last.error}" if last.error else f"{last.reason}: {explanation.meaning.rstrip('.')}"
-        text = f"the tick of {format_time(last.tick_at)} {verb}: {cause}; {since_success}"
+        text = f"the tick of {format_time(last.tick_at)} {verb}: {cause}; {_since_success(success)}"
         findings.append(_finding(kind, text, success, explanation.remedy or "look at the tick"))
     if late >= 1:
-        text = f"late by {late:.1f} of its intervals: {since_success}"
+        text = f"late by {late:.1f} of its intervals: {_since_success(success)}"
         if last and last.state is State.SKIPPED:
             text += f"; the tick of {format_time(last.tick_at)} was skipped: {last.reason}"
         remedy = explain_reason(last.reason).remedy if last and last.reason else None
         findings.append(_finding(Trouble.LATE, text, success, remedy or "look at its latest ticks: they say why"))
     return findings
+
+
+def _since_success(success: datetime | None) -> str:
+    return f"its last success was {format_time(success)}" if success else "no tick has succeeded yet"
 
 
 def _lateness(facts: Facts, now: datetime) -> float | None:
