@@ -75,7 +75,7 @@ test-signing: $(STAMP) ## Run the tests of signatures of images with cosign, whi
 	@$(BIN)/python -m tests.harness.go_program flux/cosign
 	@$(PYTEST) -m signing tests/release
 
-test-console: $(STAMP) ## Run the tests of the console in a real Chromium, which is installed first (two minutes)
+test-console: $(STAMP) ## Run the tests of the console in a real Chromium, which is installed first (minutes)
 	@$(PYTEST) -m browser -n 2 --dist loadgroup tests/console
 
 check: $(STAMP) ## Lint, check types and the direction of imports
