@@ -1,6 +1,6 @@
 """The panels of the Grafana dashboard, as values: three rows, each for one question.
 
-`$namespace` is a variable of the dashboard, and `$__rate_interval` is Grafana's.
+`$namespace` is the dashboard's variable, and `$__rate_interval` is Grafana's.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A question, and the panels that answer it."""
+    """A question (the title), and the panels that answer it."""
 
     title: str
     panels: tuple[Panel, ...]
@@ -247,5 +247,4 @@ FITS = Row(
         ),
     ),
 )
-
 ROWS = (TICKING, WRONG, FITS)
