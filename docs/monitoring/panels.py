@@ -1,6 +1,6 @@
 """The panels of the Grafana dashboard, as values: three rows, each for one question.
 
-`$namespace` is a variable of the dashboard, and `$__rate_interval` is Grafana's.
+`$namespace` is the dashboard's variable, and `$__rate_interval` is Grafana's.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A question, and the panels that answer it."""
+    """A question (the title), and the panels that answer it."""
 
     title: str
     panels: tuple[Panel, ...]
@@ -58,6 +58,10 @@ def _greatest(metric: str, labels: str = "", *matchers: str) -> str:
 def _quantile(share: float, histogram: str, labels: str = "") -> str:
     by = f"le, {labels}" if labels else "le"
     return f"histogram_quantile({share}, sum by ({by}) (rate({histogram}_bucket{{{_IN}}}[$__rate_interval])))"
+
+
+def _each(counter: str, by: str, *matchers: str) -> str:
+    return f"sum by ({by}) (rate({counter}{{{', '.join((_IN, *matchers))}}}[$__rate_interval]))"
 
 
 def _ticks(by: str, state: str) -> str:
@@ -107,11 +111,7 @@ TICKING = Row(
         Panel(
             title="The ledger is behind",
             about="Up to how long ago every tick has its row. A tick that still runs holds this up, not the ledger.",
-            queries=(
-                Query(
-                    "time() - (max(region_operator_ledger_accounted_until_timestamp_seconds{" + _IN + "}) > 0)",
-                ),
-            ),
+            queries=(Query(f"time() - ({_greatest('region_operator_ledger_accounted_until_timestamp_seconds')} > 0)"),),
             kind=Kind.STAT,
             unit="s",
             width=4,
@@ -169,36 +169,24 @@ WRONG = Row(
             about="What waits for a person.",
             queries=(
                 Query(_greatest("region_operator_held_changes", "kind"), "held: {{kind}}"),
-                Query(
-                    _greatest("region_operator_regions", "state", 'state=~"quarantined|paused"'),
-                    "{{state}}",
-                ),
+                Query(_greatest("region_operator_regions", "state", 'state=~"quarantined|paused"'), "{{state}}"),
             ),
             warn_at=1,
         ),
         Panel(
             title="Reconciles by result",
-            about="How often the operator compared the table with the cluster, and how that ended.",
-            queries=(
-                Query(
-                    f"sum by (reason) (increase(region_operator_reconciles_total{{{_IN}}}[$__rate_interval]))",
-                    "{{reason}}",
-                ),
-            ),
+            about="How often in a second the operator compared the table with the cluster, and how that ended.",
+            queries=(Query(_each("region_operator_reconciles_total", "reason"), "{{reason}}"),),
+            unit="reqps",
         ),
         Panel(
             title="Errors of API server and database",
             about="Requests that were refused or had no answer, and transactions that failed.",
             queries=(
                 Query(
-                    "sum by (method, code) (rate(region_operator_api_requests_total"
-                    f'{{{_IN}, code!~"2.."}}[$__rate_interval]))',
-                    "{{method}} {{code}}",
+                    _each("region_operator_api_requests_total", "method, code", 'code!~"2.."'), "{{method}} {{code}}"
                 ),
-                Query(
-                    f"sum by (kind) (rate(region_operator_database_errors_total{{{_IN}}}[$__rate_interval]))",
-                    "database: {{kind}}",
-                ),
+                Query(_each("region_operator_database_errors_total", "kind"), "database: {{kind}}"),
             ),
             unit="reqps",
         ),
@@ -259,5 +247,4 @@ FITS = Row(
         ),
     ),
 )
-
 ROWS = (TICKING, WRONG, FITS)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 
 from devcluster.postgres import Postgres, StopMode
-from region_operator.database.engine import MIN_POOL_SIZE, POOL_SIZE, make_engine, show_pool, transaction
+from region_operator.database.engine import MIN_POOL_SIZE, POOL_SIZE, Failure, make_engine, show_pool, transaction
 from region_operator.database.migrate import SchemaState, find_schema, migrate
 from region_tick.database_url import DatabaseUrl
 
@@ -139,7 +139,7 @@ async def test_through_pgbouncer(pooled: str, empty_database: str) -> None:
         assert connection.execute("SELECT count(*) FROM region_index").fetchone() == (60,)
 
 
-def failed(kind: str) -> float:
+def failed(kind: Failure) -> float:
     return REGISTRY.get_sample_value("region_operator_database_errors_total", {"kind": kind}) or 0.0
 
 
@@ -151,14 +151,14 @@ def connections() -> list[float | None]:
 @pytest.mark.parametrize(
     ("statement", "kind"),
     [
-        ("SELECT pg_sleep(60)", "too slow"),
-        ("SELECT 1 / 0", "refused"),
-        ("SELECT pg_terminate_backend(pg_backend_pid())", "away"),
-        ("LOCK region_index", "locked"),
+        ("SELECT pg_sleep(60)", Failure.TOO_SLOW),
+        ("SELECT 1 / 0", Failure.REFUSED),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", Failure.AWAY),
+        ("LOCK region_index", Failure.LOCKED),
     ],
 )
 async def test_a_transaction_that_fails_is_counted_by_what_is_wrong(
-    engine: AsyncEngine, statement: str, kind: str
+    engine: AsyncEngine, statement: str, kind: Failure
 ) -> None:
     before = failed(kind)
     async with engine.begin() as other:
@@ -173,7 +173,7 @@ async def test_what_the_pool_has_is_served_and_a_pool_without_a_free_connection_
     engine = make_engine(replace(DatabaseUrl.parse(database), connection_limit=MIN_POOL_SIZE))
     show_pool(engine)
     assert connections() == [0, 0]
-    before, engine.pool._timeout = failed("no connection free"), 0.1  # type: ignore[attr-defined]
+    before, engine.pool._timeout = failed(Failure.NO_CONNECTION_FREE), 0.1  # type: ignore[attr-defined]
     async with engine.connect(), engine.connect():
         async with engine.connect():
             assert connections() == [3, 0]
@@ -181,6 +181,6 @@ async def test_what_the_pool_has_is_served_and_a_pool_without_a_free_connection_
                 async with transaction(engine):
                     pass
         assert connections() == [2, 1]
-    assert failed("no connection free") == before + 1
+    assert failed(Failure.NO_CONNECTION_FREE) == before + 1
     await engine.dispose()
     assert connections() == [0, 0]

@@ -81,4 +81,6 @@ def test_metrics_are_served_and_other_paths_are_not() -> None:
     assert b"region_worker_oldest_due_task_seconds 7.5" in body
     assert REGISTRY.get_sample_value("region_worker_requests_total", {"answer": "none"}) == 2
     assert REGISTRY.get_sample_value("region_worker_requests_total", {"answer": "304"}) == 1
+    asked_for = "application/openmetrics-text;version=1.0.0"
+    assert probed.answer("/metrics", asked_for)[1].startswith("application/openmetrics-text")
     assert probed.answer("/elsewhere")[0] is HTTPStatus.NOT_FOUND

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,17 @@ _AWAY = ("08", "28", "3D", "53", "57P", "58", "XX")
 """The beginnings of SQLSTATEs that say that the server cannot work: no connection, no login, no database, no room, a
 shutdown, a broken disk or server (https://www.postgresql.org/docs/18/errcodes-appendix.html).
 """
+
+
+class Failure(StrEnum):
+    """What is wrong with a transaction that failed, for the metrics."""
+
+    AWAY = "away"
+    NO_ANSWER = "no answer"
+    NO_CONNECTION_FREE = "no connection free"
+    TOO_SLOW = "too slow"
+    LOCKED = "locked"
+    REFUSED = "refused"
 
 
 def make_engine(url: DatabaseUrl) -> AsyncEngine:
@@ -95,7 +107,7 @@ async def transaction(
             yield connection
     except TimeoutError as error:
         if whole.expired():
-            metrics.DATABASE_ERRORS.labels("no answer").inc()
+            metrics.DATABASE_ERRORS.labels(Failure.NO_ANSWER).inc()
             raise TimeoutError(f"no answer within {limit:.0f} s") from error
         raise
     except (DBAPIError, NoConnectionFreeError) as error:
@@ -121,16 +133,15 @@ def show_pool(engine: AsyncEngine) -> None:
         metrics.DATABASE_CONNECTIONS.labels(state).set_function(partial(ask, method))
 
 
-def _kind(error: DBAPIError | NoConnectionFreeError) -> str:
-    """Return what a database's error is counted as."""
+def _kind(error: DBAPIError | NoConnectionFreeError) -> Failure:
     if isinstance(error, NoConnectionFreeError):
-        return "no connection free"
+        return Failure.NO_CONNECTION_FREE
     match error.orig:
         case errors.QueryCanceled():
-            return "too slow"
+            return Failure.TOO_SLOW
         case errors.LockNotAvailable():
-            return "locked"
-    return "away" if is_away(error) else "refused"
+            return Failure.LOCKED
+    return Failure.AWAY if is_away(error) else Failure.REFUSED
 
 
 def is_away(error: DBAPIError) -> bool:

@@ -30,6 +30,7 @@ from region_operator.ledger.schedule_saver import ScheduleSaver
 from region_operator.ledger.tick_totals import TickCounter
 from region_operator.runtime import metrics
 from region_operator.runtime.backoff import Backoffs
+from region_operator.runtime.freshness_metrics import FRESHNESS
 from region_operator.runtime.log_limiter import LogLimiter
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS
 
@@ -116,6 +117,7 @@ class LedgerService:
         """
         if database.schema_conflict:
             self._finalizer = self._counter = self._for = None
+            FRESHNESS.show_nothing()
             return
         saving = self._saver.save(database, scheduler, cronjobs, slots=slots, look=look)
         if not await _attempt(saving, self._save_log, seconds=SAVE_LIMIT_SECONDS):

@@ -43,7 +43,7 @@ EDIT_LATENCY = Histogram(
 )
 DATABASE_ERRORS = Counter(
     "region_operator_database_errors_total",
-    "Transactions of the operator that failed in the database, by kind.",
+    "Transactions that failed: away, no answer, no connection free, too slow, locked, refused.",
     ["kind"],
 )
 DATABASE_CONNECTIONS = Gauge(
