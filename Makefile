@@ -13,7 +13,7 @@ SMOKE_PROGRAMS := argocd
 GITOPS_PROGRAMS := argocd flux/source-controller flux/kustomize-controller flux/cosign helm/helm
 FEW := tests/cluster/test_observe.py tests/cluster/test_reconcile.py tests/cluster/test_status.py
 
-.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops test-network test-signing test-console check format reference monitoring chart lock release cluster clean
+.PHONY: help demo down test test-fast test-unit test-database test-cluster test-faults test-scale test-kubernetes test-long test-model test-midnight test-gitops test-network test-signing test-console check format reference monitoring chart lock release cluster clean test-foreign
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ test-gitops: $(STAMP) ## Run the tests under a real Argo CD, Flux and Helm, whic
 test-network: $(STAMP) ## Run the test of the NetworkPolicies with an engine that enforces them, which is built first
 	@$(BIN)/python -m tests.harness.go_program network_policies
 	@$(PYTEST) -m network tests/node
+
+test-foreign: $(STAMP) ## Play quotas, policies and settings of others on a node (twenty minutes)
+	@$(PYTEST) -m foreign -s tests/node
 
 test-signing: $(STAMP) ## Run the tests of signatures of images with cosign, which is built first (four minutes)
 	@$(BIN)/python -m tests.harness.go_program flux/cosign

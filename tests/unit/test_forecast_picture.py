@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from region_operator.console.forecast_picture import draw_forecast, say_forecast, starts_a_minute
+from region_operator.plan.tick_queues import PODS_PER_JOB
 from tests.harness.console_values import forecast
 
 
@@ -50,7 +51,7 @@ def test_the_line_is_there_unless_it_is_far_above(due: int, has_line: bool) -> N
 
 def test_what_can_start_is_the_least_of_three_limits() -> None:
     assert starts_a_minute(forecast_of()) == 60
-    assert starts_a_minute(forecast_of(concurrency=1000)) == pytest.approx(60 * 8 * 0.55)
+    assert starts_a_minute(forecast_of(concurrency=1000)) == pytest.approx(60 * 8 * PODS_PER_JOB)
 
 
 def test_a_day_without_ticks_has_a_picture_too() -> None:
