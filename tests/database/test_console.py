@@ -156,7 +156,7 @@ async def test_a_region_and_its_ticks(browser: Browser, filled: Filled) -> None:
     assert (page["ticks"][0]["durationSeconds"], page["ticks"][0]["startDelaySeconds"]) == (10.0, 2.0)
     assert (page["pause"], page["remedy"], page["creators"]) == (None, None, None)
     paused = await get(browser, "regions/R00050")
-    assert paused["pause"]["by"] == "paused by kubectl"
+    assert paused["pause"]["by"] == "kubectl"
     assert (paused["next"], paused["nextTicks"]) == (None, [])
 
 

@@ -193,10 +193,11 @@ def _pause(found: KnownRegion, cronjob: SeenCronJob | None) -> Pause | None:
     version = found.version
     if version is None or not version.suspended or version.suspended_by in ("spec.suspend", "quarantined"):
         return None
+    named = version.suspended_by.removeprefix("paused by ")
     if cronjob is None:
-        return Pause(by=version.suspended_by, reason=None, since=version.since, until=None)
+        return Pause(by=named, reason=None, since=version.since, until=None)
     return Pause(
-        by=cronjob.paused_by or version.suspended_by,
+        by=cronjob.paused_by or named,
         reason=cronjob.paused_reason,
         since=cronjob.paused_since or version.since,
         until=cronjob.paused_until,
