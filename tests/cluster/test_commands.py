@@ -219,5 +219,5 @@ def test_without_a_scheduler_there_is_no_plan(command: Command, kubectl: Kubectl
 
 def test_a_command_that_is_none_is_not_taken_for_changes(command: Command) -> None:
     assert command("plan", "--output", "yaml").returncode == os.EX_USAGE
-    assert command("forecast", "--output", "svg").returncode == os.EX_USAGE
+    assert command("forecast", "--output", "png").returncode == os.EX_USAGE
     assert command("reconcile").returncode == os.EX_USAGE
