@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from region_operator.cronjobs.job import JobState
+from region_operator.cronjobs.labels import QUOTA_NAME
 from region_operator.kube.api import Api
 from region_operator.kube.connect import connect
 from region_operator.ledger.job_cleanup import JobCleanup
@@ -163,8 +164,8 @@ async def test_the_cause_of_a_failure_outlives_the_job_that_the_next_failure_rep
 
 async def test_what_troubles_a_job_is_seen(kubectl: Kubectl) -> None:
     create(kubectl, "refused", priorityClassName="no-such-class")
-    kubectl("create", "quota", "pods", "--hard=pods=0")
-    eventually(lambda: kubectl.get("quota", "pods")["status"].get("used"), what="the quota counts")
+    kubectl("create", "quota", QUOTA_NAME, "--hard=pods=0")
+    eventually(lambda: kubectl.get("quota", QUOTA_NAME)["status"].get("used"), what="the quota counts")
     create(kubectl, "waiting")
 
     def refused() -> bool:
@@ -185,7 +186,7 @@ async def test_what_troubles_a_job_is_seen(kubectl: Kubectl) -> None:
 
 
 async def test_what_refused_a_jobs_pods_most_often_is_its_trouble(kubectl: Kubectl) -> None:
-    kubectl("create", "quota", "pods", "--hard=pods=0")
+    kubectl("create", "quota", QUOTA_NAME, "--hard=pods=0")
     create(kubectl, "waiting")
     of_events = ("events", "--field-selector", "reason=FailedCreate")
     eventually(lambda: len(kubectl.get(*of_events)["items"]) > 1, what="it was refused a pod twice")
