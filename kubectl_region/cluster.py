@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.kubectl import KubectlError
+from kubectl_region.output import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,7 +85,7 @@ class CronJob:
         parts = (("by", PAUSED_BY_ANNOTATION), ("since", PAUSED_SINCE_ANNOTATION), ("until", PAUSED_UNTIL_ANNOTATION))
         told = [f"{word} {self.annotations[name]}" for word, name in parts if name in self.annotations]
         reason = self.annotations.get(PAUSED_REASON_ANNOTATION)
-        return "paused " + " ".join(told or ["by nobody knows whom"]) + (f": {reason}" if reason else "")
+        return printable("paused " + " ".join(told or ["by nobody knows whom"]) + (f": {reason}" if reason else ""))
 
 
 class Cluster:

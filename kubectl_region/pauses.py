@@ -26,7 +26,7 @@ from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.identity import who_am_i
 from kubectl_region.moments import format_time, parse_future
 from kubectl_region.options import with_cluster
-from kubectl_region.output import warn
+from kubectl_region.output import printable, warn
 from kubectl_region.waiting import poll
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def choose(cluster: Cluster, codes: Sequence[str], glob: str | None) -> list[Cro
 
 def _title(cluster: Cluster, cronjob: CronJob) -> str:
     """Name a region for people: with its namespace, if the command is about several."""
-    return f"{cronjob.namespace}/{cronjob.code}" if cluster.everywhere else cronjob.code
+    return printable(f"{cronjob.namespace}/{cronjob.code}" if cluster.everywhere else cronjob.code)
 
 
 def _ask(cluster: Cluster, verb: str, cronjobs: Sequence[CronJob], *, yes: bool) -> None:
@@ -170,4 +170,4 @@ def _report(
 
 def _what_else(cronjob: CronJob) -> str:
     """Say what suspends a region that is not paused."""
-    return f", and suspended by {cronjob.suspended_by or 'somebody'}" if cronjob.suspended else ""
+    return f", and suspended by {printable(cronjob.suspended_by) or 'somebody'}" if cronjob.suspended else ""

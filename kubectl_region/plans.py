@@ -14,7 +14,7 @@ from kubectl_region.errors import PluginError
 from kubectl_region.holds import Hold, holds_of
 from kubectl_region.kubectl import KubectlError
 from kubectl_region.options import output_option, with_cluster
-from kubectl_region.output import gather, print_data, table, warn
+from kubectl_region.output import gather, print_data, printable, printable_data, table, warn
 from kubectl_region.waiting import poll
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def diff(cluster: Cluster, output: str | None) -> None:
     if output:
         print_data(gather(answers, everywhere=cluster.everywhere), output)
     else:
-        for namespace, answer in answers.items():
+        for namespace, answer in printable_data(answers).items():
             if cluster.everywhere:
                 click.echo(f"{namespace}:")
             click.echo("\n".join(plan_text(answer["plan"])))
@@ -111,11 +111,11 @@ def hold_text(namespace: str, hold: Hold, codes: Mapping[str, str]) -> Iterator[
     yield f"{namespace}: {len(hold.regions)} {hold.kind}s held since {hold.since}, approval {hold.approval}"
     known = sorted(codes[key] for key in hold.regions if key in codes)
     if known:
-        yield f"  {', '.join(known)}"
+        yield printable(f"  {', '.join(known)}")
     if new := len(hold.regions) - len(known):
         yield f"  {new} regions without a CronJob: kubectl region diff -n {namespace} names them"
     if hold.text:
-        yield f"  {hold.text}"
+        yield printable(f"  {hold.text}")
 
 
 def _approve(cluster: Cluster, namespace: str, shown: Sequence[Hold]) -> None:
