@@ -7,6 +7,7 @@ package does not import; a test holds them equal.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,14 @@ class CronJob:
     def paused(self) -> bool:
         """Whether a person paused the region."""
         return self.annotations.get(PAUSED_ANNOTATION) == "true"
+
+    def paused_at(self, now: datetime) -> bool:
+        """Whether the pause has not ended. An end that cannot be read, or has no time zone, ends nothing."""
+        try:
+            end = datetime.fromisoformat(self.annotations.get(PAUSED_UNTIL_ANNOTATION, ""))
+        except ValueError:
+            return self.paused
+        return self.paused and (end.tzinfo is None or end > now)
 
     @property
     def pause(self) -> str:
