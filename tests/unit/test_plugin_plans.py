@@ -69,6 +69,19 @@ def test_the_exit_codes_are_those_of_kubectl_diff(
     assert console.run("diff", *form).exit_code == code
 
 
+@pytest.mark.parametrize(
+    ("made_at", "last"),
+    [
+        ("2026-11-30T00:59:20.5Z", "as of 2026-11-30T00:59:20Z (39s ago)"),
+        ("2026-11-30T00:59:57Z", "48 unchanged, 1 quarantined"),
+    ],
+    ids=["an old plan", "a new one"],
+)
+def test_an_old_plan_says_its_age(console: ConsoleServer, made_at: str, last: str) -> None:
+    console.answer("plan", plan() | {"madeAt": made_at})
+    assert console.run("diff").stdout.splitlines()[-1] == last
+
+
 def scheduler(approval: str = "") -> dict[str, Any]:
     return {
         "metadata": {
