@@ -18,7 +18,7 @@ from kubectl_region.backfill_plan import Outcome, Rerun, next_reruns, tally, wit
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.kubectl import KubectlError
 from kubectl_region.moments import format_time
-from kubectl_region.output import warn
+from kubectl_region.output import printable, warn
 from kubectl_region.rerun_job import Seen, make_job, read_job
 from region_tick.contract import TICK_AT_LABEL, State
 
@@ -113,7 +113,7 @@ class Backfill:
                 words = (tick.get("state"), tick.get("reason"), tick.get("errorMessage"))
                 job = jobs[name].why if name in jobs else "its Job is gone"
                 said = ", ".join(filter(None, (*words, f"Job {name}: {job}" if job else "")))
-                click.echo(f"{rerun.code} {format_time(rerun.tick_at)} did not succeed: {said}", err=True)
+                warn(printable(f"{rerun.code} {format_time(rerun.tick_at)} did not succeed: {said}"))
 
     def _tick(self, rerun: Rerun) -> dict[str, Any]:
         try:

@@ -7,11 +7,13 @@ package does not import; a test holds them equal.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.kubectl import KubectlError
+from kubectl_region.output import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,13 +80,21 @@ class CronJob:
         """Whether a person paused the region."""
         return self.annotations.get(PAUSED_ANNOTATION) == "true"
 
+    def paused_at(self, now: datetime) -> bool:
+        """Whether the pause has not ended. An end that cannot be read, or has no time zone, ends nothing."""
+        try:
+            end = datetime.fromisoformat(self.annotations.get(PAUSED_UNTIL_ANNOTATION, ""))
+        except ValueError:
+            return self.paused
+        return self.paused and (end.tzinfo is None or end > now)
+
     @property
     def pause(self) -> str:
         """Who paused the region, since when, until when and why, as far as known."""
         parts = (("by", PAUSED_BY_ANNOTATION), ("since", PAUSED_SINCE_ANNOTATION), ("until", PAUSED_UNTIL_ANNOTATION))
         told = [f"{word} {self.annotations[name]}" for word, name in parts if name in self.annotations]
         reason = self.annotations.get(PAUSED_REASON_ANNOTATION)
-        return "paused " + " ".join(told or ["by nobody knows whom"]) + (f": {reason}" if reason else "")
+        return printable("paused " + " ".join(told or ["by nobody knows whom"]) + (f": {reason}" if reason else ""))
 
 
 class Cluster:

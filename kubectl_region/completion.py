@@ -18,6 +18,7 @@ from kubectl_region.console import Console
 from kubectl_region.errors import PluginError
 from kubectl_region.holds import KINDS
 from kubectl_region.kubectl import Kubectl
+from kubectl_region.output import printable
 from region_tick.contract import State
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def answer(words: Sequence[str]) -> Iterator[str]:
         found = list(_complete(before, last))
     except PluginError:
         found = []
-    yield from (f"{word}\t{text}".rstrip() for word, text in found if word.startswith(last))
+    yield from (f"{printable(word)}\t{printable(text)}".rstrip() for word, text in found if word.startswith(last))
     yield NO_FILES
 
 

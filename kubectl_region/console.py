@@ -80,13 +80,18 @@ class Console:
                 f" {PROXIED}; then: kubectl create rolebinding region-tick-view --clusterrole=region-tick-view"
                 f" --user=YOU -n {self._namespace}",
             )
-        away = f'"{SERVICE}" not found' in error.message or "no endpoints available" in error.message
-        if away or error.reason == "ServiceUnavailable":
+        install = "kubectl apply -f manifests/console; if it is elsewhere, name its namespace by -n"
+        if f'"{SERVICE}" not found' in error.message:
+            return ConsoleAwayError(
+                f"no console answers {where}: {error.message}", f"it is not installed there: {install}"
+            )
+        if error.reason == "ServiceUnavailable" or "no endpoints available" in error.message:
             return ConsoleAwayError(
                 f"no console answers {where}: {error.message}",
-                "if it is not installed, kubectl apply -f manifests/console; if it is, look at its pods: kubectl get"
-                f" pods -n {self._namespace} -l app.kubernetes.io/component=console; if it is elsewhere, name its"
-                " namespace by -n",
+                f"see whether it is installed: kubectl get deployment {SERVICE} -n {self._namespace}. If there is none,"
+                f" {install}. If no pod of it is ready, the database or the Secret {SERVICE} may be away: kubectl get"
+                f" pods -n {self._namespace} -l app.kubernetes.io/component=console; kubectl logs -n"
+                f" {self._namespace} deployment/{SERVICE}",
             )
         if error.reason == "NotFound":
             return NotFoundError(error.message)

@@ -16,7 +16,7 @@ from kubectl_region.console import Console
 from kubectl_region.errors import PluginError
 from kubectl_region.kubectl import KubectlError
 from kubectl_region.options import output_option, with_cluster
-from kubectl_region.output import paint, print_data
+from kubectl_region.output import paint, print_data, printable
 from region_tick.contract import VERSION
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def doctor(cluster: Cluster, output: str | None) -> None:
     else:
         for namespace, check in found:
             where = f"{namespace}: " if cluster.everywhere else ""
-            click.echo(f"{paint(check.result.ljust(7))} {where}{check.name}: {check.text}")
+            click.echo(f"{paint(check.result.ljust(7))} {where}{printable(f'{check.name}: {check.text}')}")
             if check.remedy and check.result is not Result.OK:
-                click.echo(f"        what to do: {check.remedy}")
+                click.echo(f"        what to do: {printable(check.remedy)}")
     sys.exit(any(check.result is Result.FAIL for _, check in found))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from kubectl_region.output import warn
+
 
 class PluginError(click.ClickException):
     """A command could not do what it should. `remedy` says what to do; "" if the message says all."""
@@ -15,9 +17,9 @@ class PluginError(click.ClickException):
     def show(self, file: object = None) -> None:
         """Print message and remedy, as kubectl prints its errors. `file` is click's, and not used."""
         del file
-        click.echo(f"error: {self.message}", err=True)
+        warn(f"error: {self.message}")
         if self.remedy:
-            click.echo(f"what to do: {self.remedy}", err=True)
+            warn(f"what to do: {self.remedy}")
 
 
 class NotFoundError(PluginError):

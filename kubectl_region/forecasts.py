@@ -8,7 +8,7 @@ import click
 
 from kubectl_region.console import consoles
 from kubectl_region.options import output_option, with_cluster
-from kubectl_region.output import gather, print_data, table
+from kubectl_region.output import gather, print_data, printable_data, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ def forecast(cluster: Cluster, output: str | None) -> None:
     if output:
         print_data(gather(answers, everywhere=cluster.everywhere), output)
         return
-    for namespace, answer in answers.items():
+    for namespace, answer in printable_data(answers).items():
         if cluster.everywhere:
             click.echo(f"{namespace}:")
         click.echo("\n".join(forecast_text(answer)))

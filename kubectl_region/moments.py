@@ -25,13 +25,17 @@ _STEPS = (
 )
 """Below how many seconds which units are written."""
 EXAMPLES = "2026-11-30T01:05:00Z, 01:05 or 2h"
+_TOO_FAR = "is too long: times are of the years 1 to 9999"
 
 
 def parse_duration(text: str) -> timedelta:
     """Read a duration such as 24h, 1d12h or 90m. Raises ValueError."""
     if not _DURATION.fullmatch(text):
         raise ValueError(f'"{text}" is no duration such as 24h, 90m or 7d')
-    return sum((int(number) * _UNITS[unit] for number, unit in _PART.findall(text)), timedelta())
+    try:
+        return sum((int(number) * _UNITS[unit] for number, unit in _PART.findall(text)), timedelta())
+    except OverflowError:
+        raise ValueError(f'"{text}" {_TOO_FAR}') from None
 
 
 def parse_past(text: str, *, now: datetime) -> datetime:
@@ -42,7 +46,7 @@ def parse_past(text: str, *, now: datetime) -> datetime:
     if match := _CLOCK.fullmatch(text):
         at = _at_time_of_day(now, match)
         return at if at <= now else at - timedelta(days=1)
-    return now - parse_duration(text) if _DURATION.fullmatch(text) else _parse(text)
+    return _moved(now, text, -1) if _DURATION.fullmatch(text) else _parse(text)
 
 
 def parse_future(text: str, *, now: datetime) -> datetime:
@@ -50,10 +54,15 @@ def parse_future(text: str, *, now: datetime) -> datetime:
     if match := _CLOCK.fullmatch(text):
         at = _at_time_of_day(now, match)
         return at if at > now else at + timedelta(days=1)
-    at = now + parse_duration(text) if _DURATION.fullmatch(text) else _parse(text)
+    at = _moved(now, text, 1) if _DURATION.fullmatch(text) else _parse(text)
     if at <= now:
         raise ValueError(f"{format_time(at)} is past: it is {format_time(now)} now")
     return at
+
+
+def is_time_of_day(text: str) -> bool:
+    """Whether a text names a time of any day, such as 01:05."""
+    return _CLOCK.fullmatch(text) is not None
 
 
 def format_time(moment: datetime) -> str:
@@ -95,6 +104,13 @@ def ago(text: str | None, now: datetime) -> str:
     return f"{short(seconds)} ago" if seconds >= 0 else f"in {short(-seconds)}"
 
 
+def _moved(now: datetime, duration: str, sign: int) -> datetime:
+    try:
+        return now + sign * parse_duration(duration)
+    except OverflowError:
+        raise ValueError(f'"{duration}" {_TOO_FAR}') from None
+
+
 def _at_time_of_day(now: datetime, match: re.Match[str]) -> datetime:
     try:
         return now.replace(hour=int(match[1]), minute=int(match[2]), second=0, microsecond=0)
@@ -105,6 +121,6 @@ def _at_time_of_day(now: datetime, match: re.Match[str]) -> datetime:
 def _parse(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f'"{text}" is no time such as {EXAMPLES}') from None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

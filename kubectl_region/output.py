@@ -1,5 +1,8 @@
 """How answers look: tables as kubectl's, JSON, YAML, and colours where a person looks on.
 
+A text that is not the plugin's own goes through `printable` before it is shown: upstreams, rows and annotations have
+words that would steer a terminal. JSON and YAML have them exactly.
+
 A colour never says what the words do not. There is none if the output is no terminal, or NO_COLOR is set
 to anything (no-color.org).
 """
@@ -27,6 +30,27 @@ _COLOURS = {
 }
 
 
+def printable(text: str, *, lines: bool = False) -> str:
+    """Return a text as one line that a terminal shows and does not obey: what cannot be seen is an escape.
+
+    `lines`: the text keeps its lines. Those below the first are indented, so that none looks like the plugin's own.
+    """
+    if lines:
+        return "\n  ".join(map(printable, text.splitlines()))
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def printable_data(data: Any) -> Any:
+    """Return a value of JSON with each text in it, keys too, as `printable` has it."""
+    if isinstance(data, dict):
+        return {printable_data(key): printable_data(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [printable_data(item) for item in data]
+    return printable(data) if isinstance(data, str) else data
+
+
 def paint(text: str) -> str:
     """Colour a word by what it means. The text may have blanks around it."""
     colour = _COLOURS.get(text.strip())
@@ -34,7 +58,8 @@ def paint(text: str) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, painted: Collection[str] = ()) -> str:
-    """Return columns below their headers. The columns of the headers in `painted` are coloured."""
+    """Return columns below their headers, each cell printable. Columns of the headers in `painted` are coloured."""
+    rows = [list(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
     return "\n".join(
         "".join(_pieces(line, widths, [header in painted and line is not headers for header in headers])).rstrip()
@@ -98,8 +123,8 @@ def gather(answers: Mapping[str, Any], *, everywhere: bool) -> Any:
 
 
 def warn(text: str) -> None:
-    """Print a line on stderr."""
-    click.echo(text, err=True)
+    """Print a message on stderr."""
+    click.echo(printable(text, lines=True), err=True)
 
 
 def _in_colours() -> bool:

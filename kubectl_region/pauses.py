@@ -24,9 +24,9 @@ from kubectl_region.cluster import (
 )
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.identity import who_am_i
-from kubectl_region.moments import format_time, parse_future
+from kubectl_region.moments import ago, format_time, is_time_of_day, parse_future
 from kubectl_region.options import with_cluster
-from kubectl_region.output import warn
+from kubectl_region.output import printable, warn
 from kubectl_region.waiting import poll
 
 if TYPE_CHECKING:
@@ -39,14 +39,18 @@ HEARD_SECONDS = 15
 PAUSED = "paused"
 """What the operator writes beside a CronJob that it has suspended because of a pause."""
 SHOWN = 20
-"""How many regions are named before a question."""
+"""How many regions are named in one line."""
+_UNTIL_HELP = (
+    "The end: a time in UTC (2026-11-30T01:05:00Z, or 01:05 for the next one), or a duration such as 2h."
+    " Default: until `resume`."
+)
 
 
 @click.command()
 @click.argument("codes", nargs=-1)
 @click.option("--all-matching", metavar="GLOB", help="All regions whose codes match, e.g. 'FR-*'.")
 @click.option("--reason", required=True, help="Why, for whoever finds the region paused.")
-@click.option("--until", help="The end: a time, or a duration such as 2h. Default: until `resume`.")
+@click.option("--until", help=_UNTIL_HELP)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Have the API server check it, and change nothing.")
 @with_cluster
@@ -65,27 +69,34 @@ def pause(
     `kubectl auth whoami` tells, or else as your local user; nobody checks that. To stop all regions at once, set
     spec.suspend of the RegionScheduler.
     """
-    now = datetime.now(UTC)
+    now = datetime.now(UTC).replace(microsecond=0)
     if not reason.strip():
         raise PluginError("the reason is empty", "say why, for whoever finds the region paused")
     try:
-        end = format_time(parse_future(until, now=now)) if until else ""
+        end = parse_future(until, now=now) if until else None
     except ValueError as error:
         raise PluginError(f"--until: {error}") from None
     chosen = choose(cluster, codes, all_matching)
     for cronjob in chosen:
-        if cronjob.paused:
+        if cronjob.paused_at(now):
             warn(f"{_title(cluster, cronjob)} is {cronjob.pause}; it stays so")
-    new = [cronjob for cronjob in chosen if not cronjob.paused]
-    _ask(cluster, "Pause", new, yes=yes or dry_run or not (all_matching or cluster.everywhere))
+    new = [cronjob for cronjob in chosen if not cronjob.paused_at(now)]
+    told = f" until {format_time(end)} ({ago(format_time(end), now)})" if end else ""
+    tomorrow = bool(until and end and is_time_of_day(until) and end.date() > now.date())
+    if tomorrow:
+        warn(f"--until {until}: it is {now:%H:%M} in UTC now, so the end is tomorrow")
+    is_asked = all_matching or cluster.everywhere or tomorrow
+    _ask(cluster, "Pause", new, told, yes=yes or dry_run or not is_asked)
     annotations = {
         PAUSED_ANNOTATION: "true",
         PAUSED_BY_ANNOTATION: who_am_i(cluster.kubectl),
         PAUSED_REASON_ANNOTATION: reason.strip(),
         PAUSED_SINCE_ANNOTATION: format_time(now),
-    } | ({PAUSED_UNTIL_ANNOTATION: end} if end else {})
-    _annotate(cluster, new, [f"{name}={text}" for name, text in annotations.items()], dry_run=dry_run)
-    _report(cluster, new, "paused", done=lambda cronjob: cronjob.suspended, dry_run=dry_run)
+    }
+    until_change = f"{PAUSED_UNTIL_ANNOTATION}={format_time(end)}" if end else f"{PAUSED_UNTIL_ANNOTATION}-"
+    changes = [*(f"{name}={text}" for name, text in annotations.items()), until_change]
+    _annotate(cluster, new, changes, "paused", done=lambda cronjob: cronjob.paused_at(now), dry_run=dry_run)
+    _report(cluster, new, "paused", told, done=lambda cronjob: cronjob.suspended, dry_run=dry_run)
 
 
 @click.command()
@@ -109,7 +120,8 @@ def resume(cluster: Cluster, codes: tuple[str, ...], all_matching: str | None, y
         elif not all_matching:
             warn(f"{_title(cluster, cronjob)} is not paused{_what_else(cronjob)}")
     _ask(cluster, "Resume", paused, yes=yes or dry_run or not (all_matching or cluster.everywhere))
-    _annotate(cluster, paused, [f"{name}-" for name in PAUSE_ANNOTATIONS], dry_run=dry_run)
+    changes = [f"{name}-" for name in PAUSE_ANNOTATIONS]
+    _annotate(cluster, paused, changes, "resumed", done=lambda cronjob: not cronjob.paused, dry_run=dry_run)
     _report(cluster, paused, "resumed", done=lambda cronjob: cronjob.suspended_by != PAUSED, dry_run=dry_run)
 
 
@@ -127,27 +139,58 @@ def choose(cluster: Cluster, codes: Sequence[str], glob: str | None) -> list[Cro
 
 def _title(cluster: Cluster, cronjob: CronJob) -> str:
     """Name a region for people: with its namespace, if the command is about several."""
-    return f"{cronjob.namespace}/{cronjob.code}" if cluster.everywhere else cronjob.code
+    return printable(f"{cronjob.namespace}/{cronjob.code}" if cluster.everywhere else cronjob.code)
 
 
-def _ask(cluster: Cluster, verb: str, cronjobs: Sequence[CronJob], *, yes: bool) -> None:
-    """Ask before many regions are changed, or regions of namespaces that the command line does not name."""
-    if yes or not cronjobs:
-        return
+def _named(cluster: Cluster, cronjobs: Sequence[CronJob]) -> str:
+    """Name regions in one line, as many as a person reads."""
     named = ", ".join(_title(cluster, cronjob) for cronjob in cronjobs[:SHOWN])
     more = len(cronjobs) - SHOWN
-    click.echo(f"{len(cronjobs)} regions: {named}" + (f" and {more} more" if more > 0 else ""))
-    click.confirm(f"{verb} these?", abort=True)
+    return f"{named} and {more} more" if more > 0 else named or "none"
 
 
-def _annotate(cluster: Cluster, cronjobs: Sequence[CronJob], changes: Sequence[str], *, dry_run: bool) -> None:
+def _ask(cluster: Cluster, verb: str, cronjobs: Sequence[CronJob], told: str = "", *, yes: bool) -> None:
+    """Ask before regions are changed that the command line does not name, or to an end that it does not name."""
+    if yes or not cronjobs:
+        return
+    click.echo(f"{len(cronjobs)} regions: {_named(cluster, cronjobs)}")
+    click.confirm(f"{verb} these{told}?", abort=True)
+
+
+def _annotate(
+    cluster: Cluster,
+    cronjobs: Sequence[CronJob],
+    changes: Sequence[str],
+    verb: str,
+    *,
+    done: Callable[[CronJob], bool],
+    dry_run: bool,
+) -> None:
+    """Change the annotations of CronJobs. Raises PluginError, which says of which ones they were changed."""
     how = ["--overwrite", f"--field-manager={FIELD_MANAGER}", *["--dry-run=server"] * dry_run]
-    for namespace, names in by_namespace(cronjobs):
-        cluster.kubectl("annotate", "cronjobs", "-n", namespace, *names, *changes, *how)
+    try:
+        for namespace, names in by_namespace(cronjobs):
+            cluster.kubectl("annotate", "cronjobs", "-n", namespace, *names, *changes, *how)
+    except PluginError as error:
+        if dry_run or len(cronjobs) == 1:
+            raise
+        warn(f"error: {error.message}")
+        now = {(one.namespace, one.name) for one in cluster.named(cronjobs) if done(one)}
+        were = [one for one in cronjobs if (one.namespace, one.name) in now]
+        others = [one for one in cronjobs if (one.namespace, one.name) not in now]
+        text = f"{len(were)} of {len(cronjobs)} regions were {verb}: {_named(cluster, were)}"
+        remedy = error.remedy or "mend what the first error says; the same command does the rest"
+        raise PluginError(f"{text}; not {verb}: {_named(cluster, others)}", remedy) from error
 
 
 def _report(
-    cluster: Cluster, cronjobs: Sequence[CronJob], verb: str, *, done: Callable[[CronJob], bool], dry_run: bool
+    cluster: Cluster,
+    cronjobs: Sequence[CronJob],
+    verb: str,
+    told: str = "",
+    *,
+    done: Callable[[CronJob], bool],
+    dry_run: bool,
 ) -> None:
     """Say what was done, when the operator has done it. Raises PluginError if the operator does not."""
     waiting: Sequence[CronJob] = []
@@ -159,15 +202,15 @@ def _report(
     for cronjob in cronjobs:
         if (key := (cronjob.namespace, cronjob.name)) not in left:
             still = _what_else(now[key]) if key in now else ""
-            click.echo(f"{_title(cluster, cronjob)} {verb}{still}" + " (server dry run)" * dry_run)
+            click.echo(f"{_title(cluster, cronjob)} {verb}{told}{still}" + " (server dry run)" * dry_run)
     if left:
-        codes = ", ".join(_title(cluster, cronjob) for cronjob in waiting[:SHOWN])
+        named = _named(cluster, waiting)
         raise PluginError(
-            f"the annotations are set, and after {HEARD_SECONDS} s the operator has not {verb}: {codes}",
+            f"the annotations are set, and after {HEARD_SECONDS} s the operator has not {verb}: {named}",
             "see whether the operator runs: kubectl region doctor",
         )
 
 
 def _what_else(cronjob: CronJob) -> str:
     """Say what suspends a region that is not paused."""
-    return f", and suspended by {cronjob.suspended_by or 'somebody'}" if cronjob.suspended else ""
+    return f", and suspended by {printable(cronjob.suspended_by) or 'somebody'}" if cronjob.suspended else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,17 +14,20 @@ from kubectl_region.console import consoles
 from kubectl_region.errors import PluginError
 from kubectl_region.holds import Hold, holds_of
 from kubectl_region.kubectl import KubectlError
+from kubectl_region.moments import ago, brief, now_of
 from kubectl_region.options import output_option, with_cluster
-from kubectl_region.output import gather, print_data, table, warn
+from kubectl_region.output import gather, print_data, printable, printable_data, table, warn
 from kubectl_region.waiting import poll
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from kubectl_region.cluster import Cluster
 
 SAME, DIFFERENT, ERROR = 0, 1, 2
 """The exit codes of `diff`, which are those of kubectl diff."""
+FRESH_SECONDS = 5
+"""Up to which age a plan is shown as what would happen now."""
 ATTEMPTS = 3
 """How often to write an approval if somebody changes the RegionScheduler in between."""
 HEARD_SECONDS = 15
@@ -51,10 +55,12 @@ def diff(cluster: Cluster, output: str | None) -> None:
     if output:
         print_data(gather(answers, everywhere=cluster.everywhere), output)
     else:
-        for namespace, answer in answers.items():
+        for namespace, answer in printable_data(answers).items():
             if cluster.everywhere:
                 click.echo(f"{namespace}:")
             click.echo("\n".join(plan_text(answer["plan"])))
+            if (now_of(answer) - datetime.fromisoformat(answer["madeAt"])).total_seconds() > FRESH_SECONDS:
+                click.echo(f"as of {brief(answer['madeAt'])} ({ago(answer['madeAt'], now_of(answer))})")
     plans = [answer["plan"] for answer in answers.values()]
     sys.exit(DIFFERENT if any(plan["changes"] or plan["quota"] is not None for plan in plans) else SAME)
 
@@ -87,7 +93,8 @@ def approve(cluster: Cluster, kind: str | None, yes: bool, dry_run: bool) -> Non
     """Approve what a guard holds.
 
     KIND is deletion, quarantine, slowdown, speedup or creation; without it, all that is held. An approval is of exactly
-    the regions that are shown: what comes later is held anew.
+    the regions that are shown: what comes later is held anew, and nothing is approved if the hold changes before you
+    have answered.
     """
     held = [(scheduler, hold) for scheduler in cluster.schedulers() for hold in holds_of(scheduler)]
     asked = [(scheduler, hold) for scheduler, hold in held if kind in (None, hold.kind)]
@@ -110,37 +117,56 @@ def hold_text(namespace: str, hold: Hold, codes: Mapping[str, str]) -> Iterator[
     yield f"{namespace}: {len(hold.regions)} {hold.kind}s held since {hold.since}, approval {hold.approval}"
     known = sorted(codes[key] for key in hold.regions if key in codes)
     if known:
-        yield f"  {', '.join(known)}"
+        yield printable(f"  {', '.join(known)}")
     if new := len(hold.regions) - len(known):
         yield f"  {new} regions without a CronJob: kubectl region diff -n {namespace} names them"
     if hold.text:
-        yield f"  {hold.text}"
+        yield printable(f"  {hold.text}")
 
 
-def _approve(cluster: Cluster, namespace: str, holds: Sequence[Hold]) -> None:
-    """Write the approvals of holds, and wait until the operator has heard them."""
-    approvals = [hold.approval for hold in holds]
+def _approve(cluster: Cluster, namespace: str, shown: Sequence[Hold]) -> None:
+    """Write the approvals of the holds that were shown, and wait until the operator has heard them.
+
+    Raises PluginError if other changes are held than were shown.
+    """
+    _write(cluster, namespace, shown)
+    kinds = {hold.kind for hold in shown}
+    still = poll(lambda: _held(cluster, namespace, kinds), seconds=HEARD_SECONDS)
+    for hold in shown:
+        if still.get(hold.kind) == hold.approval:
+            warn(f"{namespace}: the {hold.kind}s are approved, and the operator has not taken that up yet")
+        elif hold.kind not in still:
+            click.echo(f"{namespace}: {len(hold.regions)} {hold.kind}s approved")
+    if changed := [hold.kind for hold in shown if still.get(hold.kind, hold.approval) != hold.approval]:
+        raise _changed(namespace, changed, "others are held now than those that you approved")
+    if still:
+        raise PluginError(
+            f"{namespace}: still held after {HEARD_SECONDS} s", "see whether the operator runs: kubectl region doctor"
+        )
+
+
+def _write(cluster: Cluster, namespace: str, shown: Sequence[Hold]) -> None:
+    """Write the approvals of holds, if all of them stand. Raises PluginError."""
     for left in reversed(range(ATTEMPTS)):
         scheduler = _scheduler(cluster, namespace)
-        value = approvals_with(scheduler, approvals)
+        standing = {hold.approval for hold in holds_of(scheduler)}
+        if changed := [hold.kind for hold in shown if hold.approval not in standing]:
+            raise _changed(namespace, changed, "nothing was approved there")
+        value = approvals_with(scheduler, [hold.approval for hold in shown])
         version = f"--resource-version={scheduler['metadata']['resourceVersion']}"
         words = (f"{APPROVAL_ANNOTATION}={value}", "--overwrite", version, f"--field-manager={FIELD_MANAGER}")
         try:
             cluster.kubectl("annotate", "regionscheduler", SCHEDULER, "-n", namespace, *words)
-            break
+            return
         except KubectlError as error:
             if error.reason != "Conflict" or not left:
                 raise
-    waiting = poll(lambda: _still_held(cluster, namespace, approvals), seconds=HEARD_SECONDS)
-    for hold in holds:
-        if hold.approval in waiting:
-            warn(f"{namespace}: the {hold.kind}s are approved, and the operator has not taken that up yet")
-        else:
-            click.echo(f"{namespace}: {len(hold.regions)} {hold.kind}s approved")
-    if waiting:
-        raise PluginError(
-            f"{namespace}: still held after {HEARD_SECONDS} s", "see whether the operator runs: kubectl region doctor"
-        )
+
+
+def _changed(namespace: str, kinds: Sequence[str], what: str) -> PluginError:
+    """Return the error that says that a hold is not the one that was shown."""
+    text = f"{namespace}: the hold of {', '.join(f'{kind}s' for kind in kinds)} has changed: {what}"
+    return PluginError(text, f"look again: kubectl region approve --dry-run -n {namespace}")
 
 
 def approvals_with(scheduler: Mapping[str, Any], approvals: Sequence[str]) -> str:
@@ -151,9 +177,9 @@ def approvals_with(scheduler: Mapping[str, Any], approvals: Sequence[str]) -> st
     return ",".join(dict.fromkeys([*kept, *approvals]))
 
 
-def _still_held(cluster: Cluster, namespace: str, approvals: Sequence[str]) -> set[str]:
-    """Return the approvals whose hold stands."""
-    return {hold.approval for hold in holds_of(_scheduler(cluster, namespace))} & set(approvals)
+def _held(cluster: Cluster, namespace: str, kinds: Collection[str]) -> dict[str, str]:
+    """Return the approvals of what is held now, by kind, of these kinds."""
+    return {hold.kind: hold.approval for hold in holds_of(_scheduler(cluster, namespace)) if hold.kind in kinds}
 
 
 def _scheduler(cluster: Cluster, namespace: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import click
 from kubectl_region.console import Console, consoles, find_region
 from kubectl_region.moments import ago, now_of
 from kubectl_region.options import output_option, with_cluster
-from kubectl_region.output import gather, paint, print_data, table, warn
+from kubectl_region.output import gather, paint, print_data, printable, printable_data, table, warn
 from kubectl_region.tick_text import recent, tick_table
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def list_regions(cluster: Cluster, state: str | None, code: str | None, sort: st
     elif not any(answer["items"] for answer in answers.values()):
         warn(NONE_FOUND)
     elif output == "name":
-        click.echo("\n".join(region["code"] for answer in answers.values() for region in answer["items"]))
+        click.echo("\n".join(printable(region["code"]) for answer in answers.values() for region in answer["items"]))
     else:
         click.echo(list_text(answers, everywhere=cluster.everywhere, wide=output == "wide"))
 
@@ -88,7 +88,8 @@ def get(cluster: Cluster, code: str, output: str | None) -> None:
 
 def region_text(region: Mapping[str, Any], namespace: str = "") -> Iterator[str]:
     """Yield the lines that describe a region."""
-    now = now_of(region)
+    now, ticks = now_of(region), region["ticks"]
+    region = printable_data(region)
     facts = {
         "Namespace": namespace,
         "Code": region["code"],
@@ -108,9 +109,9 @@ def region_text(region: Mapping[str, Any], namespace: str = "") -> Iterator[str]
     facts |= {f"Row.{column}": text for column, text in region["row"].items()}
     width = max(map(len, facts)) + 1
     yield from (f"{name + ':':<{width}} {text}" for name, text in facts.items() if text)
-    if region["ticks"]:
+    if ticks:
         yield ""
-        yield tick_table(region["ticks"], now)
+        yield tick_table(ticks, now)
 
 
 def _schedule(region: Mapping[str, Any]) -> str:

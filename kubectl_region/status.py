@@ -14,7 +14,7 @@ from kubectl_region.console import Console, ConsoleAwayError
 from kubectl_region.holds import holds_of
 from kubectl_region.moments import ago, brief, now_of, short
 from kubectl_region.options import output_option, with_cluster
-from kubectl_region.output import gather, paint, print_data, warn
+from kubectl_region.output import gather, paint, print_data, printable_data, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -54,6 +54,7 @@ def _schedulers(cluster: Cluster, answers: Mapping[str, object]) -> Sequence[dic
 
 def overview_text(namespace: str, overview: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines about one console's overview."""
+    overview = printable_data(overview)
     now, ready, regions, scheduler = now_of(overview), overview["ready"], overview["regions"], overview["scheduler"]
     yield f"{namespace}/{scheduler['name']} of {scheduler['table']}: {_ready(ready)}"
     yield ""
@@ -113,6 +114,7 @@ def scheduler_answer(scheduler: Mapping[str, Any]) -> dict[str, Any]:
 
 def scheduler_text(scheduler: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines about a RegionScheduler, which are what Kubernetes alone knows."""
+    scheduler = printable_data(scheduler)
     meta, found = scheduler["metadata"], scheduler.get("status", {})
     conditions = found.get("conditions", [])
     ready = next((condition for condition in conditions if condition["type"] == "Ready"), None)

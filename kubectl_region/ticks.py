@@ -11,7 +11,7 @@ from kubectl_region.console import Console, find_region
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.moments import brief, format_time, now_of, parse_past
 from kubectl_region.options import output_option, with_cluster
-from kubectl_region.output import gather, paint, print_data, warn
+from kubectl_region.output import gather, paint, print_data, printable, printable_data, warn
 from kubectl_region.tick_text import tick_table
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def _telling(region: Mapping[str, Any]) -> tuple[str, str | None]:
 
 def why_text(tick: Mapping[str, Any], region: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines that explain a tick, and what is wrong with its region."""
+    message = printable(tick["errorMessage"] or "", lines=True)
+    tick, region = printable_data(tick), printable_data(region)
     reason = f" ({tick['reason']})" if tick["reason"] else ""
     yield f"{tick['code']} {tick['tickAt']}: {paint(tick['state'])}{reason}, attempt {tick['attempt']}"
     yield f"  {tick['summary']}"
@@ -113,7 +115,7 @@ def why_text(tick: Mapping[str, Any], region: Mapping[str, Any]) -> Iterator[str
         yield f"{mark}{brief(step['at']):<21} {step['source']:<9} {step['text']}"
     if tick["errorMessage"] and not any(tick["errorMessage"] in step["text"] for step in tick["chain"]):
         yield ""
-        yield f"{tick['errorClass'] or 'error'}: {tick['errorMessage']}"
+        yield f"{tick['errorClass'] or 'error'}: {message}"
     if tick["logs"]:
         yield ""
         yield f"logs: {tick['logs']}"

@@ -28,12 +28,14 @@ def version(cluster: Cluster, client: bool, output: str | None) -> None:
         told = {namespace: {"plugin": VERSION} | answer for namespace, answer in answers.items()}
         print_data(gather(told, everywhere=cluster.everywhere and not client), output)
         return
+    from kubectl_region.output import printable
+
     click.echo(f"plugin: {VERSION}")
     for namespace, answer in answers.items():
         if cluster.everywhere and not client:
             click.echo(f"{namespace}:")
         for part, found in answer.items():
-            click.echo(f"{part}: {found or 'unknown'}")
+            click.echo(f"{part}: {printable(found or 'unknown')}")
 
 
 def _ask(cluster: Cluster) -> dict[str, dict[str, Any]]:

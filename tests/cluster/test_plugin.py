@@ -45,14 +45,13 @@ def test_pause_and_resume(standing: Standing, kubectl: Kubectl, plugin: Plugin) 
         assert checked == "R1 paused (server dry run)\n"
         assert pause_of(kubectl, "R1") == {}
 
-        assert (
-            plugin.succeeds("pause", "R1", "R2", "--reason", "moving house", "--until", "2h")
-            == "R1 paused\nR2 paused\n"
-        )
+        paused = plugin.succeeds("pause", "R1", "R2", "--reason", "moving house", "--until", "2h")
         assert suspended(kubectl) == {"R1", "R2"}
         told = pause_of(kubectl, "R1")
         assert told.keys() == {"paused", "paused-by", "paused-reason", "paused-since", "paused-until"}
         assert told["paused-reason"] == "moving house"
+        end = f"paused until {told['paused-until']} (in 120m)"
+        assert paused == f"R1 {end}\nR2 {end}\n"
         whoami = json.loads(kubectl("auth", "whoami", "-o", "json"))["status"]["userInfo"]["username"]
         assert told["paused-by"] == whoami
 

@@ -103,3 +103,11 @@ def status(code: HTTPStatus, reason: str, message: str) -> tuple[HTTPStatus, dic
     """Return an answer of the API server that refuses."""
     body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message}
     return code, body | {"code": int(code)}
+
+
+def write_kubectl(folder: Path, script: str) -> str:
+    """Write a kubectl of the test's own, for what no real one does at a test's wish. Return the PATH that has it."""
+    path = folder / "kubectl"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.defpath}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -31,6 +32,24 @@ def cronjob(name: str = "fr-75-0123456789ab", *, namespace: str = "ns", **annota
 def test_a_pause(annotations: dict[str, str], paused: bool, text: str) -> None:
     found = cronjob(**annotations)
     assert (found.paused, found.pause) == (paused, text)
+
+
+@pytest.mark.parametrize(
+    ("until", "paused"),
+    [
+        ("2026-11-30T01:00:00Z", False),
+        ("2026-11-30T01:00:01Z", True),
+        ("2026-11-30T00:59:00", True),
+        ("soon", True),
+        ("", True),
+    ],
+    ids=["past", "to come", "without a zone", "no time", "none"],
+)
+def test_a_pause_counts_until_its_end(until: str, paused: bool) -> None:
+    found = cronjob(paused="true", paused_until=until)
+    now = datetime(2026, 11, 30, 1, 0, tzinfo=UTC)
+    assert found.paused_at(now) is paused
+    assert not cronjob(paused_until=until).paused_at(now)
 
 
 def test_without_its_annotation_a_cronjob_has_its_name_for_a_code() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kubectl_region.errors import PluginError
 from kubectl_region.kubectl import Kubectl, KubectlError
+from tests.unit.plugin import write_kubectl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Put a program of the test's on PATH as kubectl: faults that no real one has at a test's wish."""
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.defpath}")
-
-    def write(text: str) -> None:
-        path = tmp_path / "kubectl"
-        path.write_text(f"#!/bin/sh\n{text}\n")
-        path.chmod(0o755)
-
-    return write
+    return lambda text: monkeypatch.setenv("PATH", write_kubectl(tmp_path, text))
 
 
 def test_the_flags_come_last(script: Callable[[str], None]) -> None:

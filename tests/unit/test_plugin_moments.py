@@ -54,6 +54,18 @@ def test_a_moment_to_come(text: str, expected: str) -> None:
     assert format_time(parse_future(text, now=NOW)) == expected
 
 
+@pytest.mark.parametrize("text", ["99999999999d", "3000000d", "9999999999999999999999s"])
+def test_a_duration_that_no_calendar_has(text: str) -> None:
+    for parse in (parse_past, parse_future):
+        with pytest.raises(ValueError, match=f'"{text}" is too long: times are of the years 1 to 9999'):
+            parse(text, now=NOW)
+
+
+def test_a_time_whose_zone_leaves_the_calendar() -> None:
+    with pytest.raises(ValueError, match="is no time such as"):
+        parse_future("9999-12-31T23:59:59-01:00", now=NOW)
+
+
 def test_a_moment_to_come_is_not_past() -> None:
     with pytest.raises(ValueError, match="2026-11-29T00:00:00Z is past: it is 2026-11-30T01:00:00Z now"):
         parse_future("2026-11-29", now=NOW)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from kubectl_region import plans
+from kubectl_region.commands import group
 from kubectl_region.holds import Hold, holds_of
 from kubectl_region.plans import approvals_with, hold_text
-from tests.unit.plugin import ConsoleServer, console_server, status
+from tests.unit.plugin import ConsoleServer, console_server, status, write_kubectl
 from tests.unit.plugin_answers import plan
 
 if TYPE_CHECKING:
@@ -65,6 +69,19 @@ def test_the_exit_codes_are_those_of_kubectl_diff(
     assert console.run("diff", *form).exit_code == code
 
 
+@pytest.mark.parametrize(
+    ("made_at", "last"),
+    [
+        ("2026-11-30T00:59:20.5Z", "as of 2026-11-30T00:59:20Z (39s ago)"),
+        ("2026-11-30T00:59:57Z", "48 unchanged, 1 quarantined"),
+    ],
+    ids=["an old plan", "a new one"],
+)
+def test_an_old_plan_says_its_age(console: ConsoleServer, made_at: str, last: str) -> None:
+    console.answer("plan", plan() | {"madeAt": made_at})
+    assert console.run("diff").stdout.splitlines()[-1] == last
+
+
 def scheduler(approval: str = "") -> dict[str, Any]:
     return {
         "metadata": {
@@ -113,3 +130,84 @@ def test_a_hold_is_shown_with_its_regions() -> None:
 )
 def test_approvals_of_other_holds_stay(before: str, after: str) -> None:
     assert approvals_with(scheduler(before), ["aaa"]) == after
+
+
+KUBECTL = """
+cd "$(dirname "$0")"
+case "$1 $2" in
+"get cronjobs") echo '{"items": []}' ;;
+get*) cat "$(ls answer-* | head -1)"; [ $(ls answer-* | wc -l) = 1 ] || rm "$(ls answer-* | head -1)" ;;
+annotate*) echo "$@" >> written
+  [ ! -f conflict ] || { rm conflict; echo 'Error from server (Conflict): changed' >&2; exit 1; } ;;
+esac
+"""
+
+
+class Approval:
+    """Approves on a kubectl that answers with one RegionScheduler after the other, and with the last one again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *answers: dict[str, Any], kind: str = "deletion") -> Result:
+        for number, answer in enumerate(answers):
+            (self.folder / f"answer-{number}").write_text(json.dumps(answer))
+        path = write_kubectl(self.folder, KUBECTL)
+        return CliRunner().invoke(group, ["approve", kind, "-n", "region-tick", "--yes"], env={"PATH": path})
+
+    @property
+    def written(self) -> int:
+        """How often an approval was written."""
+        path = self.folder / "written"
+        return path.read_text().count("annotate regionscheduler") if path.exists() else 0
+
+
+@pytest.fixture
+def approval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Approval:
+    monkeypatch.setattr(plans, "HEARD_SECONDS", 0)
+    return Approval(tmp_path)
+
+
+def held(approval: str = "") -> dict[str, Any]:
+    """Return a RegionScheduler that holds deletions, or nothing."""
+    found = scheduler()
+    found["metadata"]["resourceVersion"] = "1"
+    deletions = {"since": "2026-11-30T00:00:00Z", "approval": approval, "regions": "k1 k2"}
+    return found | {"status": {"heldDeletions": deletions} if approval else {}}
+
+
+def test_an_approval_that_is_heard(approval: Approval) -> None:
+    done = approval(held("aaa"), held("aaa"), held())
+    assert (done.exit_code, approval.written, done.stderr) == (0, 1, "")
+    assert done.stdout.endswith("region-tick: 2 deletions approved\n")
+
+
+@pytest.mark.parametrize("now", ["bbb", ""], ids=["another hold", "no hold"])
+def test_a_hold_that_changes_during_the_question_is_not_approved(approval: Approval, now: str) -> None:
+    done = approval(held("aaa"), held(now))
+    assert (done.exit_code, approval.written) == (1, 0)
+    assert "approved\n" not in done.stdout
+    assert done.stderr == (
+        "error: region-tick: the hold of deletions has changed: nothing was approved there\n"
+        "what to do: look again: kubectl region approve --dry-run -n region-tick\n"
+    )
+
+
+def test_a_hold_that_changes_between_two_attempts_is_not_approved(approval: Approval) -> None:
+    (approval.folder / "conflict").touch()
+    done = approval(held("aaa"), held("aaa"), held("bbb"))
+    assert (done.exit_code, approval.written) == (1, 1)
+    assert "nothing was approved" in done.stderr
+
+
+def test_a_hold_that_changes_after_the_approval_is_no_success(approval: Approval) -> None:
+    done = approval(held("aaa"), held("aaa"), held("bbb"))
+    assert (done.exit_code, approval.written) == (1, 1)
+    assert "approved\n" not in done.stdout
+    assert "others are held now than those that you approved" in done.stderr
+
+
+def test_an_approval_that_no_operator_hears(approval: Approval) -> None:
+    done = approval(held("aaa"))
+    assert (done.exit_code, approval.written) == (1, 1)
+    assert "still held after 0 s" in done.stderr

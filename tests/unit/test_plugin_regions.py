@@ -136,6 +136,17 @@ def test_what_is_missing_is_named_with_what_to_apply(
     assert remedy in done.stderr
 
 
+def test_a_console_that_is_not_ready_is_not_said_to_be_missing(console: ConsoleServer) -> None:
+    answer = status(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", "no endpoints available for service")
+    console.answer("regions", answer)
+    told = console.run("list").stderr
+    assert "kubectl get deployment region-tick-console -n region-tick" in told
+    assert "the database or the Secret region-tick-console may be away" in told
+    assert "kubectl logs -n region-tick deployment/region-tick-console" in told
+    console.answer("regions", status(HTTPStatus.NOT_FOUND, "NotFound", 'services "region-tick-console" not found'))
+    assert "may be away" not in console.run("list").stderr
+
+
 def test_an_error_of_the_console_is_passed_on_in_its_words(console: ConsoleServer) -> None:
     error = {"kind": "Error", "reason": "NotFound", "message": "no region FR-7", "remedy": "look in the list"}
     console.answer("regions/FR-7", error)
