@@ -21,7 +21,7 @@ from tests.harness.console import KnownCluster, console, fill, scheduler_body
 from tests.harness.ticks import SOURCE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from aiohttp import web
     from aiohttp.test_utils import TestClient
@@ -67,9 +67,9 @@ def cluster() -> KnownCluster:
 
 
 @pytest.fixture(scope="module")
-def filled(postgres: Server, migrated_template: str) -> Iterator[Filled]:
+def filled(postgres: Server, migrated_templates: Callable[[], str]) -> Iterator[Filled]:
     """One database for all that only read it."""
-    with new_database(postgres, template=migrated_template) as name:
+    with new_database(postgres, template=migrated_templates()) as name:
         yield fill_now(postgres.url(name), REGIONS)
 
 
