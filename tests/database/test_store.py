@@ -50,9 +50,11 @@ async def test_a_backup_of_an_older_schema_is_migrated_when_it_is_brought_back(
 ) -> None:
     async def bring_back() -> None:
         async with engine.begin() as connection:
-            await connection.execute(text("DROP TABLE region_tick.tick_total"))
-            await connection.execute(text("ALTER TABLE region_tick.job_run DROP COLUMN counted"))
-            await connection.execute(text("UPDATE region_tick.alembic_version SET version_num = '0013'"))
+            await connection.execute(text("DROP TABLE region_tick.budget"))
+            await connection.execute(
+                text("ALTER TABLE region_tick.upstream DROP COLUMN fresh_seconds, DROP COLUMN fresh_until")
+            )
+            await connection.execute(text("UPDATE region_tick.alembic_version SET version_num = '0016'"))
 
     async with Store(lambda: database, may_migrate=True) as store:
         await store.open()
@@ -60,7 +62,7 @@ async def test_a_backup_of_an_older_schema_is_migrated_when_it_is_brought_back(
         await bring_back()
         again = await store.open()
         async with again.engine.connect() as connection:
-            assert (await connection.execute(text("SELECT count(*) FROM region_tick.tick_total"))).scalar_one() == 0
+            assert (await connection.execute(text("SELECT count(*) FROM region_tick.budget"))).scalar_one() == 0
     async with Store(lambda: database, may_migrate=False) as store:
         await store.open()
         await bring_back()
