@@ -42,7 +42,7 @@ ALERTS = (
     Alert(
         name="RegionTickOperatorGone",
         severity=Severity.CRITICAL,
-        expr=f"absent(last_over_time(region_operator_build_info[55m]))\nor ({gone('region_operator_build_info')})",
+        expr=f"absent(last_over_time(region_operator_build_info[6d23h55m]))\nor ({gone('region_operator_build_info')})",
         lasts="5m",
         summary="No operator of Region tick can be scraped",
         description="CronJobs go on ticking as they are, but edits of the table show no more, and no tick is accounted"
@@ -217,7 +217,7 @@ ALERTS = (
         expr=gone("region_worker_queue_tasks"),
         lasts="5m",
         summary="No worker of {{ $labels.namespace }} can be scraped",
-        description="There were workers within the last hour. Tasks of the queue are not done.",
+        description="There were workers within the last week. Tasks of the queue are not done.",
     ),
     Alert(
         name="RegionTickHeartbeatFails",

@@ -47,8 +47,11 @@ def condition(*matchers: str) -> str:
 
 
 def gone(metric: str) -> str:
-    """Return the namespaces that served a metric within the last hour and serve it no more."""
-    return f"group by (namespace) (last_over_time({metric}[1h]))\nunless group by (namespace) ({metric})"
+    """Return the namespaces that served a metric within the last week and serve it no more.
+
+    A shorter time would end the alert while the trouble lasts, as at the end of a night.
+    """
+    return f"group by (namespace) (last_over_time({metric}[7d]))\nunless group by (namespace) ({metric})"
 
 
 def burns(factor: float, long: str, short: str) -> str:

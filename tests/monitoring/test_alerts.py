@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -123,6 +124,12 @@ def test_nothing_fires_in_good_times_and_while_the_leader_changes(tmp_path: Path
         promtool_test(World(), [firing(minute) for minute in range(0, 120, 7)]),
         promtool_test(World(pods=RESTARTED), [firing(minute) for minute in range(55, 120)]),
     )
+
+
+@pytest.mark.parametrize("name", ["RegionTickOperatorGone", "RegionTickWorkersGone"])
+def test_who_is_gone_is_not_forgotten_in_a_night(name: str, tmp_path: Path) -> None:
+    world = replace(TROUBLES[name], minutes=12 * 60)
+    run(tmp_path, promtool_test(world, [firing(world.minutes - 1, name)]))
 
 
 SPANNING = ("RegionTickMissed", "RegionTickHeld", "RegionTickFreshnessBurnsFast", "RegionTickQuarantined")
