@@ -132,6 +132,43 @@ def test_who_is_gone_is_not_forgotten_in_a_night(name: str, tmp_path: Path) -> N
     run(tmp_path, promtool_test(world, [firing(world.minutes - 1, name)]))
 
 
+MODEST = {"region_operator_objective_ratio": constant(0.8)}
+BURNING: dict[str, tuple[World, tuple[str, ...]]] = {
+    "nearly all of a modest objective": (
+        World(changes=MODEST | {"region_operator_regions_behind_objective": constant(45)}),
+        ("RegionTickFreshnessBurnsFast",),
+    ),
+    "half of a modest objective": (
+        World(changes=MODEST | {"region_operator_regions_behind_objective": constant(25)}),
+        ("RegionTickFreshnessBurnsSlowly",),
+    ),
+    "no objective": (
+        World(
+            changes={
+                "region_operator_objective_ratio": constant(0),
+                "region_operator_regions_behind_objective": constant(50),
+            }
+        ),
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BURNING)
+def test_an_objective_of_any_size_can_be_missed_but_none(what: str, tmp_path: Path) -> None:
+    world, names = BURNING[what]
+    run(tmp_path, promtool_test(world, [firing(world.minutes - 1, *names)]))
+
+
+@pytest.mark.parametrize(("ticks", "names"), [(2, ()), (3, ("RegionTickFailing",))])
+def test_a_failed_tick_or_two_of_few_are_no_alert(ticks: int, names: tuple[str, ...], tmp_path: Path) -> None:
+    changes = {
+        "region_operator_ticks_total{state='succeeded', reason='ok'}": growing(0.1),
+        "region_operator_ticks_total{state='failed', reason='error'}": lambda minute: ticks * (minute >= 100),
+    }
+    run(tmp_path, promtool_test(World(changes=changes), [firing(119, *names)]))
+
+
 SPANNING = ("RegionTickMissed", "RegionTickHeld", "RegionTickFreshnessBurnsFast", "RegionTickQuarantined")
 
 
