@@ -188,6 +188,18 @@ ALERTS = (
         " shows nowhere, neither in the other alerts.",
     ),
     Alert(
+        name="RegionTickLedgerFails",
+        severity=Severity.WARNING,
+        expr="sum by (namespace) (increase(region_operator_ledger_failures_total[10m])) > 0\n"
+        f"or ({greatest('region_operator_leader')} == 1\n"
+        f"""and {greatest('region_operator_regions{state="active"}')} > 0\n"""
+        f"unless {greatest('region_operator_objective_ratio')})",
+        lasts="30m",
+        summary="The ledger of {{ $labels.namespace }} fails again and again",
+        description="What the metrics say of late regions and of ended ticks stands still, so the alerts about them"
+        " stay silent.",
+    ),
+    Alert(
         name="RegionTickEditsUnheard",
         severity=Severity.WARNING,
         expr=condition('type="EditsUnheard"'),

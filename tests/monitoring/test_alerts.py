@@ -58,6 +58,7 @@ TROUBLES: dict[str, World] = {
     "RegionTickLedgerStands": World(
         changes={"region_operator_ledger_looked_until_timestamp_seconds": lambda minute: 60.0 * min(minute, 60)}
     ),
+    "RegionTickLedgerFails": World(changes={"region_operator_ledger_failures_total": growing(0.2)}),
     "RegionTickEditsUnheard": World(changes=condition("EditsUnheard", "NoNotifications")),
     "RegionTickClockSkew": World(changes=condition("ClockSkew", "ClocksDiffer")),
     "RegionTickQueueStuck": World(changes={"region_worker_oldest_due_task_seconds": constant(1000)}),
@@ -130,6 +131,11 @@ def test_nothing_fires_in_good_times_and_while_the_leader_changes(tmp_path: Path
 def test_who_is_gone_is_not_forgotten_in_a_night(name: str, tmp_path: Path) -> None:
     world = replace(TROUBLES[name], minutes=12 * 60)
     run(tmp_path, promtool_test(world, [firing(world.minutes - 1, name)]))
+
+
+def test_a_leader_that_says_nothing_of_late_regions_is_told_of(tmp_path: Path) -> None:
+    world = World(changes={"region_operator_objective_ratio": lambda _: None})
+    run(tmp_path, promtool_test(world, [firing(25), firing(119, "RegionTickLedgerFails")]))
 
 
 MODEST = {"region_operator_objective_ratio": constant(0.8)}
