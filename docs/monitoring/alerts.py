@@ -42,7 +42,7 @@ ALERTS = (
     Alert(
         name="RegionTickOperatorGone",
         severity=Severity.CRITICAL,
-        expr=f"absent(last_over_time(region_operator_build_info[55m]))\nor ({gone('region_operator_build_info')})",
+        expr=f"absent(last_over_time(region_operator_build_info[6d23h55m]))\nor ({gone('region_operator_build_info')})",
         lasts="5m",
         summary="No operator of Region tick can be scraped",
         description="CronJobs go on ticking as they are, but edits of the table show no more, and no tick is accounted"
@@ -188,6 +188,18 @@ ALERTS = (
         " shows nowhere, neither in the other alerts.",
     ),
     Alert(
+        name="RegionTickLedgerFails",
+        severity=Severity.WARNING,
+        expr="sum by (namespace) (increase(region_operator_ledger_failures_total[10m])) > 0\n"
+        f"or ({greatest('region_operator_leader')} == 1\n"
+        f"""and {greatest('region_operator_regions{state="active"}')} > 0\n"""
+        f"unless {greatest('region_operator_objective_ratio')})",
+        lasts="30m",
+        summary="The ledger of {{ $labels.namespace }} fails again and again",
+        description="What the metrics say of late regions and of ended ticks stands still, so the alerts about them"
+        " stay silent.",
+    ),
+    Alert(
         name="RegionTickEditsUnheard",
         severity=Severity.WARNING,
         expr=condition('type="EditsUnheard"'),
@@ -217,7 +229,7 @@ ALERTS = (
         expr=gone("region_worker_queue_tasks"),
         lasts="5m",
         summary="No worker of {{ $labels.namespace }} can be scraped",
-        description="There were workers within the last hour. Tasks of the queue are not done.",
+        description="There were workers within the last week. Tasks of the queue are not done.",
     ),
     Alert(
         name="RegionTickHeartbeatFails",

@@ -35,6 +35,9 @@ RECORDS = (
 than spec.objective allows. BUDGET is the share that may be.
 """
 
+FEWEST_TICKS = 3
+"""How many ticks must end with one reason within half an hour, so that an alert tells of them."""
+
 
 def greatest(metric: str, *labels: str) -> str:
     """Return the greatest value of a namespace, by further labels."""
@@ -47,22 +50,36 @@ def condition(*matchers: str) -> str:
 
 
 def gone(metric: str) -> str:
-    """Return the namespaces that served a metric within the last hour and serve it no more."""
-    return f"group by (namespace) (last_over_time({metric}[1h]))\nunless group by (namespace) ({metric})"
+    """Return the namespaces that served a metric within the last week and serve it no more.
+
+    A shorter time would end the alert while the trouble lasts, as at the end of a night.
+    """
+    return f"group by (namespace) (last_over_time({metric}[7d]))\nunless group by (namespace) ({metric})"
 
 
 def burns(factor: float, long: str, short: str) -> str:
     """Return whether the objective's budget is used up `factor` times too fast, in a long window and still in a short
     one (Google's SRE workbook, "Alerting on SLOs", multiwindow, multi-burn-rate).
+
+    A large budget times `factor` may be more than all regions. Half of the regions beyond the budget are always enough.
     """
-    return " and ".join(f"avg_over_time({BEHIND}[{window}]) > {factor:g} * {BUDGET}" for window in (long, short))
+    return " and ".join(
+        f"({share} > {factor:g} * {BUDGET} or {share} > 0.5 + 0.5 * {BUDGET})"
+        for share in (f"avg_over_time({BEHIND}[{window}])" for window in (long, short))
+    )
 
 
 def share_of_ticks(state: str) -> str:
-    """Return which percentage of the ticks of half an hour ended in a state, by reason, beyond the budget."""
+    """Return which percentage of the ticks of half an hour ended in a state, by reason, beyond the budget.
+
+    One or two ticks are no share: where few ticks are due, each of them is beyond every budget.
+    """
     ended = f'sum by (namespace, reason) (increase({TICKS}{{state="{state}"}}[30m]))'
     every = f'sum by (namespace) (increase({TICKS}{{reason!="suspended"}}[30m]))'
-    return f"100 * {ended}\n/ on (namespace) group_left () {every}\n> on (namespace) group_left () (100 * {BUDGET})"
+    return (
+        f"100 * {ended}\n/ on (namespace) group_left () {every}\n> on (namespace) group_left () (100 * {BUDGET})\n"
+        f"and {ended} >= {FEWEST_TICKS}"
+    )
 
 
 def failed_lately(metric: str, bad: str, good: str, window: str) -> str:

@@ -19,7 +19,6 @@ from region_operator.plan.conditions import ReadyReason
 from region_operator.reconcile import RECONCILE_LIMIT_SECONDS
 from region_operator.runtime import metrics
 from region_operator.runtime.condition_metrics import CONDITIONS
-from region_operator.runtime.freshness_metrics import FRESHNESS
 from region_operator.runtime.health import NOT_RECONCILED
 from region_operator.runtime.log_limiter import LogLimiter
 from region_operator.scheduler import DEFAULT_NAME
@@ -155,7 +154,7 @@ class ReconcileLoop:
         """Say by readiness, metrics and log that there is no RegionScheduler."""
         self.health.mark_unready(self.presence.loss)
         metrics.show_nothing()
-        FRESHNESS.show_nothing()
+        self.reconciler.ledger.show_no_freshness()
         CONDITIONS.show(())
         if not self._told_of_loss:
             log.warning("scheduler gone", extra={"reason": self.presence.loss})

@@ -145,7 +145,7 @@ async def test_what_was_read_is_served(engine: AsyncEngine) -> None:
     await succeed(engine, ago(minutes=0), last=7)
     await succeed(engine, ago(minutes=20), first=8, last=9)
     objective = Objective(succeed_within_intervals=3, ratio="99.5%")
-    await report_freshness(engine, installation=OURS, objective=objective)
+    await report_freshness(engine, installation=OURS, objective=objective, is_wanted=lambda: True)
     found = served()
     assert found["region_operator_ticking_regions",] == 10
     assert found["region_operator_regions_behind_objective",] == 3

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from region_operator.database.store import Database
@@ -88,6 +90,35 @@ async def test_a_settling_that_fails_is_told_once_and_tried_again_later_each_tim
     assert all(before / 2 <= after <= LAST_RETRY_SECONDS for before, after in pairwise(delays))
     assert delays[-1] >= LAST_RETRY_SECONDS / 2
     assert [record.message for record in caplog.records] == ["not accounted"]
+
+
+def ticking_regions() -> float | None:
+    return REGISTRY.get_sample_value("region_operator_ticking_regions")
+
+
+async def test_without_a_scheduler_no_pass_shows_freshness_again(
+    engine: AsyncEngine, ledger: LedgerService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was shown of regions that tick no more would be an alert that stays."""
+
+    async def fail_at_once(_namespace: str) -> NoReturn:
+        raise TimeoutError("waiting for the API server of nobody takes ten seconds")
+
+    monkeypatch.setattr(ledger.job_watch, "catch_up", fail_at_once)
+    database = Database(engine, "public")
+    await ledger.save_schedules(database, scheduler(), [], slots=ALL_SLOTS, look=1)
+    await ledger.finalize()
+    assert ticking_regions() == 0
+    under_way = asyncio.ensure_future(ledger.finalize())
+    await asyncio.sleep(0)
+    ledger.show_no_freshness()
+    await under_way
+    assert ticking_regions() is None
+    await ledger.finalize()
+    assert ticking_regions() is None
+    await ledger.save_schedules(database, scheduler(), [], slots=ALL_SLOTS, look=2)
+    await ledger.finalize()
+    assert ticking_regions() == 0
 
 
 async def execute(engine: AsyncEngine, statement: str) -> None:

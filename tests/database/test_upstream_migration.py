@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from contextlib import closing
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -13,7 +11,7 @@ import pytest
 
 from region_operator.database.migrate import migrate
 from region_tick.database_url import DatabaseUrl
-from tests.database.schema import run
+from tests.database.schema import migrate_before, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,14 +41,7 @@ INSERT INTO region_tick.item (creator_id, item_id, title, first_seen_at) VALUES
 @pytest.fixture
 def at_0010(empty_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """The URL of a database as the release before 0011 left it."""
-    older = tmp_path / "older"
-    shutil.copytree(files("region_operator.database") / "migrations", older)  # type: ignore[arg-type]
-    for revision in (older / "versions").glob("[0-9]*.py"):
-        if revision.name > "0011":
-            revision.unlink()
-    with monkeypatch.context() as patch:
-        patch.setattr("region_operator.database.migrate.MIGRATIONS", older)
-        asyncio.run(migrate(DatabaseUrl.parse(empty_database)))
+    migrate_before("0011", empty_database, monkeypatch, tmp_path)
     return empty_database
 
 

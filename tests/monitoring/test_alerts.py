@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,6 +58,7 @@ TROUBLES: dict[str, World] = {
     "RegionTickLedgerStands": World(
         changes={"region_operator_ledger_looked_until_timestamp_seconds": lambda minute: 60.0 * min(minute, 60)}
     ),
+    "RegionTickLedgerFails": World(changes={"region_operator_ledger_failures_total": growing(0.2)}),
     "RegionTickEditsUnheard": World(changes=condition("EditsUnheard", "NoNotifications")),
     "RegionTickClockSkew": World(changes=condition("ClockSkew", "ClocksDiffer")),
     "RegionTickQueueStuck": World(changes={"region_worker_oldest_due_task_seconds": constant(1000)}),
@@ -123,6 +125,54 @@ def test_nothing_fires_in_good_times_and_while_the_leader_changes(tmp_path: Path
         promtool_test(World(), [firing(minute) for minute in range(0, 120, 7)]),
         promtool_test(World(pods=RESTARTED), [firing(minute) for minute in range(55, 120)]),
     )
+
+
+@pytest.mark.parametrize("name", ["RegionTickOperatorGone", "RegionTickWorkersGone"])
+def test_who_is_gone_is_not_forgotten_in_a_night(name: str, tmp_path: Path) -> None:
+    world = replace(TROUBLES[name], minutes=12 * 60)
+    run(tmp_path, promtool_test(world, [firing(world.minutes - 1, name)]))
+
+
+def test_a_leader_that_says_nothing_of_late_regions_is_told_of(tmp_path: Path) -> None:
+    world = World(changes={"region_operator_objective_ratio": lambda _: None})
+    run(tmp_path, promtool_test(world, [firing(25), firing(119, "RegionTickLedgerFails")]))
+
+
+MODEST = {"region_operator_objective_ratio": constant(0.8)}
+BURNING: dict[str, tuple[World, tuple[str, ...]]] = {
+    "nearly all of a modest objective": (
+        World(changes=MODEST | {"region_operator_regions_behind_objective": constant(45)}),
+        ("RegionTickFreshnessBurnsFast",),
+    ),
+    "half of a modest objective": (
+        World(changes=MODEST | {"region_operator_regions_behind_objective": constant(25)}),
+        ("RegionTickFreshnessBurnsSlowly",),
+    ),
+    "no objective": (
+        World(
+            changes={
+                "region_operator_objective_ratio": constant(0),
+                "region_operator_regions_behind_objective": constant(50),
+            }
+        ),
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BURNING)
+def test_an_objective_of_any_size_can_be_missed_but_none(what: str, tmp_path: Path) -> None:
+    world, names = BURNING[what]
+    run(tmp_path, promtool_test(world, [firing(world.minutes - 1, *names)]))
+
+
+@pytest.mark.parametrize(("ticks", "names"), [(2, ()), (3, ("RegionTickFailing",))])
+def test_a_failed_tick_or_two_of_few_are_no_alert(ticks: int, names: tuple[str, ...], tmp_path: Path) -> None:
+    changes = {
+        "region_operator_ticks_total{state='succeeded', reason='ok'}": growing(0.1),
+        "region_operator_ticks_total{state='failed', reason='error'}": lambda minute: ticks * (minute >= 100),
+    }
+    run(tmp_path, promtool_test(World(changes=changes), [firing(119, *names)]))
 
 
 SPANNING = ("RegionTickMissed", "RegionTickHeld", "RegionTickFreshnessBurnsFast", "RegionTickQuarantined")

@@ -54,6 +54,7 @@ OPERATORS: Mapping[str, Value] = {
     "region_operator_api_requests_total{method='PATCH', code='403'}": constant(3),
     "region_operator_reconciles_total{reason='Succeeded'}": growing(1),
     "region_operator_reconciles_total{reason='ApiUnavailable'}": constant(2),
+    "region_operator_ledger_failures_total": constant(4),
     "region_operator_heartbeats_total{result='sent'}": growing(0.2),
     "region_operator_heartbeats_total{result='failed'}": constant(1),
 }

@@ -96,8 +96,15 @@ def test_the_sum_counts_by_bounds_and_names_the_latest() -> None:
 
 
 def test_nobody_is_named_while_all_are_fresh() -> None:
-    assert sum_up([known("* * * * *", ago(minutes=1))], now=NOON, within=2).latest == ()
+    for late, within in ((1, 0), (2, 2), (3, 3)):
+        assert sum_up([known("* * * * *", ago(minutes=late))], now=NOON, within=within).latest == ()
     assert sum_up([], now=NOON, within=2).regions == 0
+
+
+def test_of_equals_the_same_are_named_in_whatever_order_they_were_read() -> None:
+    regions = [known("* * * * *", ago(minutes=9), code=f"R{number}") for number in range(2 * LATEST_REGIONS)]
+    found = [sum_up(each, now=NOON, within=2).latest for each in (regions, regions[::-1])]
+    assert found[0] == found[1]
 
 
 MOMENTS = st.integers(0, 75 * 86_400).map(
@@ -113,6 +120,7 @@ CRONS = st.sampled_from(
         "0 0 31 * *",
         "5,50 0,23 1 * 1",
         "0 12 * * 0",
+        "0 12 * * 1-5",
         "1 1 1 1 *",
     ]
 )

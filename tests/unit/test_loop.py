@@ -137,6 +137,15 @@ async def test_a_scheduler_that_is_gone_is_told_of_once_and_a_new_one_makes_read
     assert told_of_loss(loop, caplog) == 3
 
 
+async def test_without_a_scheduler_the_ledger_serves_no_freshness(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, told = make_loop(Clock(), succeed), []
+    monkeypatch.setattr(loop.reconciler.ledger, "show_no_freshness", lambda: told.append(True))
+    await loop.attempt("n", "default", "u")
+    assert not told
+    loop.forget("u")
+    assert told
+
+
 @pytest.mark.usefixtures("_busy_metrics")
 @pytest.mark.parametrize("act", [succeed, leave_some, fail, crash, gone])
 async def test_a_reconcile_that_ends_after_the_deletion_changes_nothing_of_it(

@@ -57,7 +57,8 @@ class Freshness:
 
     `late` has the number of regions that are late by more than each of LATE_BOUNDS ticks. `behind` is the number of
     those that are late by more ticks than the objective allows. `latest` has the code and the ticks of the latest
-    regions, worst first, of those that are late by more than one tick.
+    regions, worst first, of those that are behind and late by more than one tick. Of equals always the same are named,
+    so that no name comes and goes.
     """
 
     regions: int
@@ -84,9 +85,10 @@ def intervals_late(region: KnownRegion, *, now: datetime) -> int:
 def sum_up(regions: Iterable[KnownRegion], *, now: datetime, within: int) -> Freshness:
     """Return how late the regions are at `now` (UTC). `within` is the objective's number of ticks."""
     ticks = [(region.code, intervals_late(region, now=now)) for region in regions]
+    worth_a_name = ((code, late) for code, late in ticks if late > max(within, 1))
     return Freshness(
         regions=len(ticks),
         late={bound: sum(late > bound for _, late in ticks) for bound in LATE_BOUNDS},
         behind=sum(late > within for _, late in ticks),
-        latest=tuple(nlargest(LATEST_REGIONS, ((code, late) for code, late in ticks if late > 1), key=itemgetter(1))),
+        latest=tuple(nlargest(LATEST_REGIONS, worth_a_name, key=itemgetter(1, 0))),
     )

@@ -92,6 +92,11 @@ class LedgerService:
         if self._stale_since is None:
             self._stale_since = self._clock()
 
+    def show_no_freshness(self) -> None:
+        """Serve no freshness until the next `save_schedules`: nobody wants ticks now. Past ticks are still judged."""
+        self._for = None
+        FRESHNESS.show_nothing()
+
     def remember_deletion(self, cronjob: str, deleted_at: datetime) -> None:
         """Record when a CronJob without a successor was deleted (the API server's clock), for `save_schedules`."""
         self._saver.remember_deletion(cronjob, deleted_at)
@@ -116,8 +121,8 @@ class LedgerService:
         alone, nothing is saved and nothing is finalized.
         """
         if database.schema_conflict:
-            self._finalizer = self._counter = self._for = None
-            FRESHNESS.show_nothing()
+            self._finalizer = self._counter = None
+            self.show_no_freshness()
             return
         saving = self._saver.save(database, scheduler, cronjobs, slots=slots, look=look)
         if not await _attempt(saving, self._save_log, seconds=SAVE_LIMIT_SECONDS):
@@ -175,7 +180,10 @@ class LedgerService:
         if served is not None:
             engine, scheduler = served
             reporting = report_freshness(
-                engine, installation=scheduler.installation, objective=scheduler.spec.objective
+                engine,
+                installation=scheduler.installation,
+                objective=scheduler.spec.objective,
+                is_wanted=lambda: self._for is not None,
             )
             await _attempt(reporting, self._report_log, seconds=FINALIZE_LIMIT_SECONDS)
         if not finalized:

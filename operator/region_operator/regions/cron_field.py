@@ -41,8 +41,8 @@ _MONTHS = "january february march april may june july august september october n
 _WEEKDAYS = "sunday monday tuesday wednesday thursday friday saturday"
 DAY = Field("day of month", 1, 31)
 WEEKDAY = Field("day of week", 0, 6, tuple(_WEEKDAYS.split()))
-_MONTH = Field("month", 1, 12, tuple(_MONTHS.split()))
-FIELDS = (Field("minute", 0, 59), Field("hour", 0, 23), DAY, _MONTH, WEEKDAY)
+MONTH = Field("month", 1, 12, tuple(_MONTHS.split()))
+FIELDS = (Field("minute", 0, 59), Field("hour", 0, 23), DAY, MONTH, WEEKDAY)
 _SUNDAY_IN_OTHER_CRONS = 7
 _STARS = ("*", "?")
 

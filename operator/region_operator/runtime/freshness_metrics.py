@@ -68,7 +68,7 @@ def _families() -> tuple[GaugeMetricFamily, ...]:
         ),
         GaugeMetricFamily(
             "region_operator_region_intervals_late",
-            "How many ticks were due to a region since its last success; of the 20 latest regions with two or more.",
+            "How many ticks were due to a region since its last success; of the 20 latest behind spec.objective.",
             labels=["region"],
         ),
         GaugeMetricFamily(

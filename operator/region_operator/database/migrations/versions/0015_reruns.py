@@ -7,7 +7,7 @@ down_revision = "0014"
 
 
 def upgrade() -> None:
-    """Add the columns, and show them in the view.
+    """Add the columns, let whoever may end a tick's row set them too, and show them in the view.
 
     Adding columns without a default rewrites nothing, but waits for the transactions that have job_run in hand, and all
     ticks wait behind. So this revision gives up after a second, and the operator migrates again later.
@@ -15,10 +15,28 @@ def upgrade() -> None:
     for statement in (
         "SET LOCAL lock_timeout = '1s'",
         "ALTER TABLE region_tick.job_run ADD rerun_uid text, ADD rerun_by text",
+        RIGHTS,
         RUNS,
     ):
         op.execute(statement)
 
+
+RIGHTS = """
+DO $$
+DECLARE
+    grantee text;
+BEGIN
+    FOR grantee IN
+        SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(acl.grantee)) END
+        FROM pg_attribute CROSS JOIN LATERAL aclexplode(attacl) AS acl
+        WHERE attrelid = CAST('region_tick.job_run' AS regclass) AND attname = 'state' AND privilege_type = 'UPDATE'
+    LOOP
+        EXECUTE 'GRANT UPDATE (counted, rerun_uid, rerun_by) ON region_tick.job_run TO ' || grantee;
+    END LOOP;
+END
+$$
+"""
+"""Ticks with a role of their own may update job_run by column only. A rerun sets `counted` too."""
 
 RUNS = """
 CREATE OR REPLACE VIEW region_tick.runs AS

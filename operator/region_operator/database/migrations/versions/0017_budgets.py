@@ -7,12 +7,13 @@ down_revision = "0016"
 
 
 def upgrade() -> None:
-    """Make budget, which is empty, and two columns of upstream without a default, which rewrites nothing.
+    """Make budget, which is empty, and two columns of upstream without a default, which rewrites nothing. Whoever may
+    poll may use them too.
 
     Ticks read upstream all the time, and all of them wait behind an ALTER TABLE that waits. So this revision gives up
     after a second, and the operator migrates again later.
     """
-    for statement in ("SET LOCAL lock_timeout = '1s'", UPSTREAM_FRESH, BUDGET):
+    for statement in ("SET LOCAL lock_timeout = '1s'", UPSTREAM_FRESH, BUDGET, RIGHTS):
         op.execute(statement)
 
 
@@ -29,3 +30,28 @@ CREATE TABLE region_tick.budget (
     PRIMARY KEY (platform, account, day)
 )
 """
+
+RIGHTS = """
+DO $$
+DECLARE
+    grantee text;
+BEGIN
+    FOR grantee IN
+        SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(acl.grantee)) END
+        FROM pg_attribute CROSS JOIN LATERAL aclexplode(attacl) AS acl
+        WHERE attrelid = CAST('region_tick.upstream' AS regclass) AND attname = 'etag' AND privilege_type = 'UPDATE'
+    LOOP
+        EXECUTE 'GRANT UPDATE (fresh_seconds, fresh_until) ON region_tick.upstream TO ' || grantee;
+    END LOOP;
+    FOR grantee IN
+        SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(acl.grantee)) END
+        FROM pg_class CROSS JOIN LATERAL aclexplode(relacl) AS acl
+        WHERE pg_class.oid = CAST('region_tick.upstream' AS regclass) AND privilege_type = 'INSERT'
+            AND acl.grantee <> relowner
+    LOOP
+        EXECUTE 'GRANT SELECT, INSERT, UPDATE, DELETE ON region_tick.budget TO ' || grantee;
+    END LOOP;
+END
+$$
+"""
+"""Ticks and workers with a role of their own may update upstream by column only. Each answer sets the new columns."""
