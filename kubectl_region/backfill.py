@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_region.backfill_plan import Outcome, Rerun, next_reruns, tally, with_free_name
+from kubectl_region.backfill_plan import Outcome, Rerun, free_places, next_reruns, tally, with_free_name
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.kubectl import KubectlError
 from kubectl_region.moments import format_time
@@ -38,10 +38,16 @@ TELL_SECONDS = 5.0
 
 
 class Backfill:
-    """Runs ticks of one namespace again, at most `limit` at once. `by` says who wants it."""
+    """Runs ticks of one namespace again, at most `limit` at once, and no more than `concurrency` with those of others.
 
-    def __init__(self, kubectl: Kubectl, console: Console, namespace: str, *, limit: int, by: str) -> None:
-        self._kubectl, self._console, self._limit, self._by = kubectl, console, limit, by
+    `by` says who wants it.
+    """
+
+    def __init__(
+        self, kubectl: Kubectl, console: Console, namespace: str, *, limit: int, concurrency: int, by: str
+    ) -> None:
+        self._kubectl, self._console, self._by = kubectl, console, by
+        self._limit, self._concurrency = limit, concurrency
         self._here = ("--namespace", namespace)
         self._cronjobs: dict[str, Any] = {}
         self._outcomes: dict[str, Outcome] = {}
@@ -81,7 +87,8 @@ class Backfill:
             self._note_start(rerun, waiting)
         active = [job for job in jobs.values() if job.active]
         busy = {job.cronjob for job in active} | {rerun.cronjob for rerun in self._running.values()}
-        for rerun in next_reruns(waiting, busy=busy, free=self._limit - len(active)):
+        free = free_places(self._limit, self._concurrency, ours=len(self._running), all_reruns=len(active))
+        for rerun in next_reruns(waiting, busy=busy, free=free):
             self._start(rerun)
             self._note_start(rerun, waiting)
 

@@ -110,6 +110,15 @@ def limit_of(concurrency: int, wanted: int | None) -> int:
     return max(1, min(concurrency, concurrency // 2 if wanted is None else wanted))
 
 
+def free_places(limit: int, concurrency: int, *, ours: int, all_reruns: int) -> int:
+    """Return how many reruns may begin now; perhaps fewer than none.
+
+    `limit` is for our own ones. Those of everybody fit into the cap together: so a single rerun need not wait for a
+    long backfill.
+    """
+    return min(limit - ours, concurrency - all_reruns)
+
+
 def with_free_name(rerun: Rerun, ended: Collection[str]) -> Rerun:
     """Return a rerun with the next number if the Job of its name has ended: that one came to nothing."""
     while rerun.job in ended:

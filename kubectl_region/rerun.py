@@ -46,7 +46,9 @@ def rerun(cluster: Cluster, code: str, tick: str, reason: str | None, by: str | 
     namespace, cronjobs = _regions(cluster, [code])
     console = Console(cluster, namespace)
     plan = _one(console, cronjobs[0], moment(tick))
-    _run(cluster, console, namespace, plan, [code], limit=1, by=_who(cluster.kubectl, by, reason))
+    concurrency, who = _concurrency(cluster), _who(cluster.kubectl, by, reason)
+    work = Backfill(cluster.kubectl, console, namespace, limit=1, concurrency=concurrency, by=who)
+    _run(work, plan, [code])
 
 
 @click.command()
@@ -84,27 +86,21 @@ def backfill(
     plan = [tick for cronjob in cronjobs for tick in _ticks(console, cronjob, *span, wanted)]
     if plan:
         click.echo(_plan_table(plan))
-    limit = _limit(cluster.kubectl, namespace, max_parallel)
+    limit = limit_of(concurrency := _concurrency(cluster), max_parallel)
+    if max_parallel and max_parallel > limit:
+        warn(f"at most {limit} at once, not {max_parallel}: spec.concurrency is {concurrency}")
     if dry_run:
         warn(f"{len(plan)} ticks would be run again, at most {limit} at once")
         return
     if plan and not yes:
         click.confirm(f"Run these {len(plan)} ticks again, at most {limit} at once?", abort=True)
-    _run(cluster, console, namespace, plan, codes, limit=limit, by=_who(cluster.kubectl, by, reason))
+    who = _who(cluster.kubectl, by, reason)
+    work = Backfill(cluster.kubectl, console, namespace, limit=limit, concurrency=concurrency, by=who)
+    _run(work, plan, codes)
 
 
-def _run(
-    cluster: Cluster,
-    console: Console,
-    namespace: str,
-    plan: Sequence[Rerun],
-    codes: Sequence[str],
-    *,
-    limit: int,
-    by: str,
-) -> None:
-    """Run a plan, and end the process if not all of it succeeded."""
-    work = Backfill(cluster.kubectl, console, namespace, limit=limit, by=by)
+def _run(work: Backfill, plan: Sequence[Rerun], codes: Sequence[str]) -> None:
+    """Run a plan, and end the process: with exit code 0 if all of it succeeded."""
     try:
         if under_way := work.adopt(codes):
             warn(f"{under_way} of them are under way already")
@@ -186,13 +182,11 @@ def _plan_table(plan: Sequence[Rerun]) -> str:
     return table(["REGION", "TICK", "STATE", "REASON", "ATTEMPTS"], rows, painted=("STATE",))
 
 
-def _limit(kubectl: Kubectl, namespace: str, wanted: int | None) -> int:
-    """Return how many reruns may run at once, by the RegionScheduler."""
-    scheduler = kubectl.json("get", "regionscheduler", "default", "--namespace", namespace)
-    limit = limit_of(concurrency := scheduler["spec"]["concurrency"], wanted)
-    if wanted and wanted > limit:
-        warn(f"at most {limit} at once, not {wanted}: spec.concurrency is {concurrency}")
-    return limit
+def _concurrency(cluster: Cluster) -> int:
+    """Return spec.concurrency of the namespace. Raises PluginError."""
+    [scheduler] = cluster.schedulers()
+    concurrency: int = scheduler["spec"]["concurrency"]
+    return concurrency
 
 
 def _who(kubectl: Kubectl, by: str | None, reason: str | None) -> str:

@@ -122,7 +122,7 @@ def test_what_stands_is_found_and_what_has_ended_is_done_under_another_name(
     end(kubectl, A.job, "Failed", 75)
     second = replace(A, attempt=1)
     told = Told()
-    work = Backfill(plugins_kubectl, told, kubectl.namespace, limit=1, by="me")  # type: ignore[arg-type]
+    work = Backfill(plugins_kubectl, told, kubectl.namespace, limit=1, concurrency=1, by="me")  # type: ignore[arg-type]
     assert work.adopt(["a"]) == 0
     assert work.adopt(["a", "b"]) == 1
     run = Run(work, [A, LATER])
@@ -143,6 +143,19 @@ def test_what_stands_is_found_and_what_has_ended_is_done_under_another_name(
     assert f"a {TICK_AT:%Y-%m-%dT%H:%M:%SZ} did not succeed: missed" in lines.err
 
 
+def test_a_rerun_begins_beside_the_reruns_of_others_below_the_cap(
+    kubectl: Kubectl, cronjobs: dict[str, dict[str, Any]], plugins_kubectl: PluginsKubectl
+) -> None:
+    kubectl("create", "-f", "-", stdin=json.dumps(make_job(cronjobs[B.cronjob], B, by="somebody else")))
+    told = Told()
+    told.succeeded.add("a")
+    run = Run(Backfill(plugins_kubectl, told, kubectl.namespace, limit=1, concurrency=2, by="me"), [A])  # type: ignore[arg-type]
+    eventually(lambda: A.job in names(kubectl), what="its Job")
+    end(kubectl, A.job, "Succeeded", 0)
+    eventually(run.over, what="it is over")
+    assert run.succeeded is True
+
+
 def test_a_cluster_that_is_away_is_asked_again_and_a_refusal_is_not(
     kubectl: Kubectl,
     cronjobs: dict[str, dict[str, Any]],
@@ -155,16 +168,16 @@ def test_a_cluster_that_is_away_is_asked_again_and_a_refusal_is_not(
     told.succeeded.add("b")
     assert cronjobs
     shaky = Shaky(plugins_kubectl, 3)
-    run = Run(Backfill(shaky, told, kubectl.namespace, limit=4, by="me"), [B])  # type: ignore[arg-type]
+    run = Run(Backfill(shaky, told, kubectl.namespace, limit=4, concurrency=4, by="me"), [B])  # type: ignore[arg-type]
     eventually(lambda: B.job in names(kubectl), what="the Job")
     end(kubectl, B.job, "Succeeded", 0)
     eventually(run.over, what="it is over")
     assert run.succeeded is True
     assert capsys.readouterr().err.count("not now, trying again in") == 3
     gone = Rerun(code="b", cronjob="no-such-cronjob-0123456789ab", tick_at=TICK_AT)
-    work = Backfill(plugins_kubectl, told, kubectl.namespace, limit=4, by="me")  # type: ignore[arg-type]
+    work = Backfill(plugins_kubectl, told, kubectl.namespace, limit=4, concurrency=4, by="me")  # type: ignore[arg-type]
     with pytest.raises(KubectlError, match="not found"):
         work.run([gone])
-    never = Backfill(Shaky(plugins_kubectl, 99), told, kubectl.namespace, limit=4, by="me")  # type: ignore[arg-type]
+    never = Backfill(Shaky(plugins_kubectl, 99), told, kubectl.namespace, limit=4, concurrency=4, by="me")  # type: ignore[arg-type]
     with pytest.raises(KubectlError, match="Unable to connect"):
         never.run([A])
