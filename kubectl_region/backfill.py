@@ -24,6 +24,7 @@ from region_tick.contract import TICK_AT_LABEL, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from kubectl_region.console import Console
     from kubectl_region.kubectl import Kubectl
@@ -59,7 +60,8 @@ class Backfill:
 
         Return whether all of them succeeded. Raises PluginError. A KeyboardInterrupt leaves the Jobs as they are.
         """
-        waiting = [rerun for rerun in plan if rerun.job not in self._running]
+        at_work = {rerun.tick for rerun in self._running.values()}
+        waiting = [rerun for rerun in plan if rerun.tick not in at_work]
         total, failures = len(waiting) + len(self._running), 0
         while waiting or self._running:
             try:
@@ -96,10 +98,13 @@ class Backfill:
         self._running[rerun.job] = rerun
         waiting.remove(rerun)
 
-    def adopt(self, codes: Collection[str]) -> int:
-        """Take over the reruns of `codes` that are under way, as an earlier backfill left them; return how many."""
+    def adopt(self, codes: Collection[str], tick_at: datetime | None = None) -> int:
+        """Take over the reruns of `codes` that are under way, as an earlier backfill left them; return how many.
+
+        With `tick_at`: only those of that tick.
+        """
         for name, job in self._jobs().items():
-            if job.active and job.code in codes:
+            if job.active and job.code in codes and tick_at in (None, job.tick_at):
                 self._running[name] = Rerun(code=job.code, cronjob=job.cronjob, tick_at=job.tick_at)
         return len(self._running)
 

@@ -42,6 +42,11 @@ class Rerun:
     reason: str = ""
 
     @property
+    def tick(self) -> tuple[str, datetime]:
+        """What tells the tick from all others of the namespace."""
+        return self.cronjob, self.tick_at
+
+    @property
     def job(self) -> str:
         """The name of the Job. Whoever begins the same backfill again finds the Job by it."""
         return rerun_job_name(self.cronjob, self.tick_at, attempt=self.attempt + 1)

@@ -45,10 +45,11 @@ def rerun(cluster: Cluster, code: str, tick: str, reason: str | None, by: str | 
     """
     namespace, cronjobs = _regions(cluster, [code])
     console = Console(cluster, namespace)
-    plan = _one(console, cronjobs[0], moment(tick))
+    tick_at = moment(tick)
+    plan = _one(console, cronjobs[0], tick_at)
     concurrency, who = _concurrency(cluster), _who(cluster.kubectl, by, reason)
     work = Backfill(cluster.kubectl, console, namespace, limit=1, concurrency=concurrency, by=who)
-    _run(work, plan, [code])
+    _run(work, plan, [code], tick_at)
 
 
 @click.command()
@@ -99,11 +100,19 @@ def backfill(
     _run(work, plan, codes)
 
 
-def _run(work: Backfill, plan: Sequence[Rerun], codes: Sequence[str]) -> None:
-    """Run a plan, and end the process: with exit code 0 if all of it succeeded."""
+def _run(work: Backfill, plan: Sequence[Rerun], codes: Sequence[str], tick_at: datetime | None = None) -> None:
+    """Run a plan, and end the process: with exit code 0 if all of it succeeded.
+
+    Reruns of `codes` that are under way are waited for too; with `tick_at`, only a rerun of that tick. Raises
+    PluginError.
+    """
     try:
-        if under_way := work.adopt(codes):
-            warn(f"{under_way} of them are under way already")
+        if under_way := work.adopt(codes, tick_at):
+            warn(f"under way already: {under_way}")
+        elif tick_at and not plan:
+            raise PluginError(
+                f"{codes[0]} {format_time(tick_at)} is at work", "look again when it has ended: kubectl region why"
+            )
         elif not plan:
             warn("No ticks to run again")
         succeeded = work.run(plan)
@@ -121,7 +130,7 @@ def _regions(cluster: Cluster, codes: Sequence[str]) -> tuple[str, list[CronJob]
 
 
 def _one(console: Console, cronjob: CronJob, tick_at: datetime) -> list[Rerun]:
-    """Return a plan for one tick, an empty one if the tick is being run. Raises PluginError for a success."""
+    """Return a plan for one tick, an empty one if the tick is at work. Raises PluginError for a success."""
     tick = console.get("regions", cronjob.code, "ticks", format_time(tick_at))
     state = State(tick["state"])
     if state is State.SUCCEEDED:

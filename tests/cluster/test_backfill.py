@@ -124,6 +124,7 @@ def test_what_stands_is_found_and_what_has_ended_is_done_under_another_name(
     told = Told()
     work = Backfill(plugins_kubectl, told, kubectl.namespace, limit=1, concurrency=1, by="me")  # type: ignore[arg-type]
     assert work.adopt(["a"]) == 0
+    assert work.adopt(["b"], LATER.tick_at) == 0, "another tick of its region"
     assert work.adopt(["a", "b"]) == 1
     run = Run(work, [A, LATER])
     assert not run.over()

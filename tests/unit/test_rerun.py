@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kubectl_region import rerun
-from kubectl_region.backfill_plan import Wanted
+from kubectl_region.backfill_plan import Rerun, Wanted
 from kubectl_region.cluster import CronJob
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.moments import format_time
@@ -69,6 +69,32 @@ def test_a_tick_that_did_not_succeed_is_planned_a_success_is_refused_and_one_at_
     assert "kubectl region trigger a" in caught.value.remedy
     with pytest.raises(NotFoundError):
         rerun._one(console, REGION, NOON - 3 * FIVE)  # type: ignore[arg-type]
+
+
+class Standing:
+    """A backfill for which `under_way` reruns stand, and whose plan ends as `succeeded` says."""
+
+    def __init__(self, under_way: int, succeeded: bool = True) -> None:
+        self._under_way, self._succeeded = under_way, succeeded
+        self.adopted: tuple[object, ...] = ()
+
+    def adopt(self, *which: object) -> int:
+        self.adopted = which
+        return self._under_way
+
+    def run(self, plan: list[Rerun]) -> bool:
+        assert plan or self._under_way
+        return self._succeeded
+
+
+def test_one_tick_at_work_is_an_error_but_a_rerun_of_it_is_waited_for() -> None:
+    with pytest.raises(PluginError, match="a 2026-11-30T12:00:00Z is at work") as caught:
+        rerun._run(Standing(0), [], ["a"], NOON)  # type: ignore[arg-type]
+    assert caught.value.remedy.startswith("look again")
+    work = Standing(1, succeeded=False)
+    with pytest.raises(SystemExit) as ended:
+        rerun._run(work, [], ["a"], NOON)  # type: ignore[arg-type]
+    assert (ended.value.code, work.adopted) == (1, (["a"], NOON))
 
 
 def test_ticks_of_all_pages_are_taken_that_are_wanted_and_no_manual_runs() -> None:
