@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,10 +13,9 @@ from kubectl_region.backfill_plan import Rerun, Wanted, is_wanted, limit_of, sus
 from kubectl_region.console import Console
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.identity import who_am_i
-from kubectl_region.moments import format_time, read_time
+from kubectl_region.moments import format_time, now_of, parse_past, read_time
 from kubectl_region.options import with_cluster
 from kubectl_region.output import table, warn
-from kubectl_region.ticks import moment
 from region_tick.contract import State
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def rerun(cluster: Cluster, code: str, tick: str, reason: str | None, by: str | 
     """
     namespace, cronjobs = _regions(cluster, [code])
     console = Console(cluster, namespace)
-    tick_at = moment(tick)
+    tick_at = _moment(tick, _now(console, code))
     plan = _one(console, cronjobs[0], tick_at)
     concurrency, who = _concurrency(cluster), _who(cluster.kubectl, by, reason)
     work = Backfill(cluster.kubectl, console, namespace, limit=1, concurrency=concurrency, by=who)
@@ -83,8 +82,9 @@ def backfill(
     wanted = _wanted(state)
     namespace, cronjobs = _regions(cluster, codes)
     console = Console(cluster, namespace)
-    span = moment(since), moment(until) if until else datetime.now(UTC)
-    plan = [tick for cronjob in cronjobs for tick in _ticks(console, cronjob, *span, wanted)]
+    first, last = _span(since, until, now=_now(console, cronjobs[0].code))
+    warn(f"ticks from {format_time(first)} to {format_time(last)}")
+    plan = [tick for cronjob in cronjobs for tick in _ticks(console, cronjob, first, last, wanted)]
     if plan:
         click.echo(_plan_table(plan))
     limit = limit_of(concurrency := _concurrency(cluster), max_parallel)
@@ -127,6 +127,30 @@ def _regions(cluster: Cluster, codes: Sequence[str]) -> tuple[str, list[CronJob]
     if cluster.everywhere:
         raise PluginError("ticks are run again in one namespace at a time", "name it by -n instead of -A")
     return cluster.namespaces[0], cluster.cronjobs_of(codes)
+
+
+def _now(console: Console, code: str) -> datetime:
+    """Return the present by the database's clock, by which ticks are due. Raises PluginError."""
+    return now_of(console.get("regions", code))
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    """Read a moment of the past. Raises PluginError."""
+    try:
+        return parse_past(text, now=now)
+    except ValueError as error:
+        raise PluginError(str(error)) from None
+
+
+def _span(since: str, until: str | None, *, now: datetime) -> tuple[datetime, datetime]:
+    """Return the time from `since` to `until`, or to now. Raises PluginError if it ends before it begins."""
+    first, last = _moment(since, now), _moment(until, now) if until else now
+    if first > last:
+        raise PluginError(
+            f"--from {since} is {format_time(first)}; --to {until or 'now'} is {format_time(last)}, which is before",
+            f"write both with their day; it is {format_time(now)} now",
+        )
+    return first, last
 
 
 def _one(console: Console, cronjob: CronJob, tick_at: datetime) -> list[Rerun]:

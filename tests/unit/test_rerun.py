@@ -116,6 +116,26 @@ def test_suspended_ticks_are_those_without_a_row_that_the_console_knows() -> Non
     assert found(console, Wanted.MISSED) == [(NOON, 0)]
 
 
+@pytest.mark.parametrize(
+    ("since", "until", "first", "last"),
+    [
+        ("2h", None, NOON - timedelta(hours=2), NOON),
+        ("23:00", "01:00", NOON - timedelta(hours=13), NOON - timedelta(hours=11)),
+        ("11:00", "11:00", NOON - timedelta(hours=1), NOON - timedelta(hours=1)),
+    ],
+)
+def test_a_span_is_by_the_consoles_clock(since: str, until: str | None, first: datetime, last: datetime) -> None:
+    assert rerun._span(since, until, now=NOON) == (first, last)
+
+
+@pytest.mark.parametrize(("since", "until"), [("11:00", "13:00"), ("1h", "2h"), ("2026-11-30T13:00Z", None)])
+def test_a_span_that_ends_before_it_begins_is_an_error(since: str, until: str | None) -> None:
+    """At 12:00, 13:00 is that of yesterday."""
+    with pytest.raises(PluginError, match="which is before") as caught:
+        rerun._span(since, until, now=NOON)
+    assert "it is 2026-11-30T12:00:00Z now" in caught.value.remedy
+
+
 def test_a_state_that_is_none_is_named_with_those_that_are() -> None:
     assert rerun._wanted("missed, suspended") == {Wanted.MISSED, Wanted.SUSPENDED}
     with pytest.raises(PluginError, match='--state "broken" is none of missed,failed,skipped,suspended'):
