@@ -50,7 +50,7 @@ class Backfill:
         self._kubectl, self._console, self._by = kubectl, console, by
         self._limit, self._concurrency = limit, concurrency
         self._here = ("--namespace", namespace)
-        self._cronjobs: dict[str, Any] = {}
+        self._uids: dict[str, str] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._running: dict[str, Rerun] = {}
         self._told, self._tell_at = "", 0.0
@@ -91,8 +91,10 @@ class Backfill:
         busy = {job.cronjob for job in active} | {rerun.cronjob for rerun in self._running.values()}
         free = free_places(self._limit, self._concurrency, ours=len(self._running), all_reruns=len(active))
         for rerun in next_reruns(waiting, busy=busy, free=free):
-            self._start(rerun)
-            self._note_start(rerun, waiting)
+            if why := self._start(rerun):
+                self._give_up(rerun, why, waiting)
+            else:
+                self._note_start(rerun, waiting)
 
     def _note_start(self, rerun: Rerun, waiting: list[Rerun]) -> None:
         self._running[rerun.job] = rerun
@@ -133,16 +135,33 @@ class Backfill:
         except NotFoundError:
             return {}
 
-    def _start(self, rerun: Rerun) -> None:
-        """Make the Job of a rerun."""
-        if rerun.cronjob not in self._cronjobs:
-            self._cronjobs[rerun.cronjob] = self._kubectl.json("get", "cronjob", rerun.cronjob, *self._here)
-        job = make_job(self._cronjobs[rerun.cronjob], rerun, by=self._by)
+    def _start(self, rerun: Rerun) -> str:
+        """Make the Job of a rerun, from the CronJob as it is now. Return why none can be made; "" if one is there."""
         try:
-            self._kubectl("create", "--filename", "-", *self._here, stdin=json.dumps(job))
+            cronjob = self._kubectl.json("get", "cronjob", rerun.cronjob, *self._here)
+        except KubectlError as error:
+            if error.reason != "NotFound":
+                raise
+            return f"CronJob {rerun.cronjob} is gone"
+        uid = cronjob["metadata"]["uid"]
+        if self._uids.setdefault(rerun.cronjob, uid) != uid:
+            return f"CronJob {rerun.cronjob} was deleted meanwhile, and made anew"
+        job = json.dumps(make_job(cronjob, rerun, by=self._by))
+        try:
+            self._kubectl("create", "--filename", "-", *self._here, stdin=job)
         except KubectlError as error:
             if error.reason != "AlreadyExists":  # somebody begins the same backfill at this moment
                 raise
+        return ""
+
+    def _give_up(self, rerun: Rerun, why: str, waiting: list[Rerun]) -> None:
+        """Note that a rerun, and all later ones of its region, cannot be run."""
+        rest = [other for other in waiting if other.cronjob == rerun.cronjob]
+        for other in rest:
+            waiting.remove(other)
+            self._outcomes[other.job] = Outcome.FAILED
+        at = format_time(rerun.tick_at)
+        click.echo(f"{rerun.code} {at} and {len(rest) - 1} later ones are not run again: {why}", err=True)
 
     def _tell(self, total: int, *, last: bool) -> None:
         """Print how far the backfill is, if that has changed."""

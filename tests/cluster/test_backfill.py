@@ -157,6 +157,34 @@ def test_a_rerun_begins_beside_the_reruns_of_others_below_the_cap(
     assert run.succeeded is True
 
 
+def test_each_job_is_made_from_the_cronjob_as_it_is_then(
+    kubectl: Kubectl,
+    cronjobs: dict[str, dict[str, Any]],
+    plugins_kubectl: PluginsKubectl,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The template is edited while a backfill runs, and then the region stops."""
+    assert cronjobs
+    told = Told()
+    told.succeeded.add("a")
+    last = replace(LATER, tick_at=LATER.tick_at + timedelta(minutes=5))
+    run = Run(
+        Backfill(plugins_kubectl, told, kubectl.namespace, limit=1, concurrency=1, by="me"),  # type: ignore[arg-type]
+        [A, LATER, last],
+    )
+    eventually(lambda: A.job in names(kubectl), what="the first Job")
+    patch = {"spec": {"jobTemplate": {"metadata": {"annotations": {"edited": "meanwhile"}}}}}
+    kubectl("patch", "cronjob", A.cronjob, "--type=merge", "--patch", json.dumps(patch))
+    end(kubectl, A.job, "Succeeded", 0)
+    eventually(lambda: LATER.job in names(kubectl), what="the second Job")
+    assert kubectl.get("job", LATER.job)["metadata"]["annotations"]["edited"] == "meanwhile"
+    kubectl("delete", "cronjob", A.cronjob)
+    eventually(run.over, what="it is over")
+    assert run.succeeded is False
+    said = f"a {last.tick_at:%Y-%m-%dT%H:%M:%SZ} and 0 later ones are not run again: CronJob {A.cronjob} is gone"
+    assert said in capsys.readouterr().err
+
+
 def test_a_cluster_that_is_away_is_asked_again_and_a_refusal_is_not(
     kubectl: Kubectl,
     cronjobs: dict[str, dict[str, Any]],
@@ -177,8 +205,8 @@ def test_a_cluster_that_is_away_is_asked_again_and_a_refusal_is_not(
     assert capsys.readouterr().err.count("not now, trying again in") == 3
     gone = Rerun(code="b", cronjob="no-such-cronjob-0123456789ab", tick_at=TICK_AT)
     work = Backfill(plugins_kubectl, told, kubectl.namespace, limit=4, concurrency=4, by="me")  # type: ignore[arg-type]
-    with pytest.raises(KubectlError, match="not found"):
-        work.run([gone])
+    assert work.run([gone]) is False
+    assert "0 later ones are not run again: CronJob no-such-cronjob-0123456789ab is gone" in capsys.readouterr().err
     never = Backfill(Shaky(plugins_kubectl, 99), told, kubectl.namespace, limit=4, concurrency=4, by="me")  # type: ignore[arg-type]
     with pytest.raises(KubectlError, match="Unable to connect"):
         never.run([A])
