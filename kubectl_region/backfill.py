@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -23,11 +23,13 @@ from kubectl_region.rerun_job import Seen, make_job, read_job
 from region_tick.contract import TICK_AT_LABEL, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
     from kubectl_region.console import Console
     from kubectl_region.kubectl import Kubectl
+
+T = TypeVar("T")
 
 POLL_SECONDS = 1.0
 MOST_FAILURES = 10
@@ -62,21 +64,12 @@ class Backfill:
         """
         at_work = {rerun.tick for rerun in self._running.values()}
         waiting = [rerun for rerun in plan if rerun.tick not in at_work]
-        total, failures = len(waiting) + len(self._running), 0
+        total = len(waiting) + len(self._running)
         while waiting or self._running:
-            try:
-                self._step(waiting)
-            except PluginError as error:
-                failures += 1
-                if failures > MOST_FAILURES or not _may_pass(error):
-                    raise
-                pause = min(2.0**failures, LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
-                warn(f"not now, trying again in {pause:.0f} s: {error.message}")
-            else:
-                failures, pause = 0, POLL_SECONDS
-                self._tell(total, last=not waiting and not self._running)
+            _patiently(lambda: self._step(waiting))
+            self._tell(total, last=not waiting and not self._running)
             if waiting or self._running:
-                time.sleep(pause)
+                time.sleep(POLL_SECONDS)
         return all(outcome is Outcome.SUCCEEDED for outcome in self._outcomes.values())
 
     def _step(self, waiting: list[Rerun]) -> None:
@@ -103,16 +96,20 @@ class Backfill:
     def adopt(self, codes: Collection[str], tick_at: datetime | None = None) -> int:
         """Take over the reruns of `codes` that are under way, as an earlier backfill left them; return how many.
 
-        With `tick_at`: only those of that tick.
+        With `tick_at`: only those of that tick. Raises PluginError.
         """
-        for name, job in self._jobs().items():
+        for name, job in _patiently(self._jobs).items():
             if job.active and job.code in codes and tick_at in (None, job.tick_at):
                 self._running[name] = Rerun(code=job.code, cronjob=job.cronjob, tick_at=job.tick_at)
         return len(self._running)
 
     def _jobs(self) -> dict[str, Seen]:
-        """Return all Jobs of reruns in the namespace, whoever made them."""
-        items = self._kubectl.json("get", "jobs", "--selector", TICK_AT_LABEL, *self._here)["items"]
+        """Return the Jobs of reruns in the namespace that have no success, whoever made them.
+
+        A long backfill would read more and more successes each second; of those, the ledger tells.
+        """
+        which = ("--selector", TICK_AT_LABEL, "--field-selector", "status.successful=0")
+        items = self._kubectl.json("get", "jobs", *which, *self._here)["items"]
         return {item["metadata"]["name"]: read_job(item) for item in items}
 
     def _settle(self, jobs: dict[str, Seen]) -> None:
@@ -125,7 +122,7 @@ class Backfill:
             self._outcomes[name] = Outcome.SUCCEEDED if succeeded else Outcome.FAILED
             if not succeeded:
                 words = (tick.get("state"), tick.get("reason"), tick.get("errorMessage"))
-                job = jobs[name].why if name in jobs else "its Job is gone"
+                job = jobs[name].why if name in jobs else "it is gone, or has succeeded"
                 said = ", ".join(filter(None, (*words, f"Job {name}: {job}" if job else "")))
                 click.echo(f"{rerun.code} {format_time(rerun.tick_at)} did not succeed: {said}", err=True)
 
@@ -169,6 +166,21 @@ class Backfill:
         if line != self._told and (last or now >= self._tell_at):
             self._told, self._tell_at = line, now + TELL_SECONDS
             click.echo(line)
+
+
+def _patiently(act: Callable[[], T]) -> T:
+    """Return what `act` returns, which is tried again while the cluster or the console is away. Raises PluginError."""
+    failures = 0
+    while True:
+        try:
+            return act()
+        except PluginError as error:
+            failures += 1
+            if failures > MOST_FAILURES or not _may_pass(error):
+                raise
+            pause = min(2.0**failures, LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
+            warn(f"not now, trying again in {pause:.0f} s: {error.message}")
+            time.sleep(pause)
 
 
 def _may_pass(error: PluginError) -> bool:

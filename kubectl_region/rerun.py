@@ -19,7 +19,7 @@ from kubectl_region.output import table, warn
 from region_tick.contract import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from kubectl_region.cluster import Cluster, CronJob
     from kubectl_region.kubectl import Kubectl
@@ -176,14 +176,27 @@ def _ticks(
     if Wanted.SUSPENDED not in wanted:
         return
     have = {at for tick in rows if (at := read_time(tick["tickAt"]))}
-    schedule = console.get("regions", cronjob.code)["schedule"] or ""
-    for tick_at in suspended_ticks(schedule, have, since=since, until=until):
+    for tick_at in _without_rows(console, cronjob.code, have, since, until):
         try:
             tick = console.get("regions", cronjob.code, "ticks", format_time(tick_at))
         except NotFoundError:
             continue
         if is_wanted(tick["state"], tick["reason"], {Wanted.SUSPENDED}):
             yield _rerun(cronjob, tick)
+
+
+def _without_rows(
+    console: Console, code: str, have: Collection[datetime], since: datetime, until: datetime
+) -> list[datetime]:
+    """Return the ticks of a region's schedule that are not in `have`. Raises PluginError."""
+    schedule = console.get("regions", code)["schedule"] or ""
+    try:
+        return list(suspended_ticks(schedule, have, since=since, until=until))
+    except ValueError as error:
+        raise PluginError(
+            f'region {code} has the schedule "{schedule}", by which no suspended tick can be found: {error}',
+            "mend the region's row, or name each tick: kubectl region rerun",
+        ) from None
 
 
 def _rows(console: Console, code: str, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:

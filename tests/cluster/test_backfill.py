@@ -197,7 +197,9 @@ def test_a_cluster_that_is_away_is_asked_again_and_a_refusal_is_not(
     told.succeeded.add("b")
     assert cronjobs
     shaky = Shaky(plugins_kubectl, 3)
-    run = Run(Backfill(shaky, told, kubectl.namespace, limit=4, concurrency=4, by="me"), [B])  # type: ignore[arg-type]
+    work = Backfill(shaky, told, kubectl.namespace, limit=4, concurrency=4, by="me")  # type: ignore[arg-type]
+    assert work.adopt(["b"]) == 0
+    run = Run(work, [B])
     eventually(lambda: B.job in names(kubectl), what="the Job")
     end(kubectl, B.job, "Succeeded", 0)
     eventually(run.over, what="it is over")

@@ -31,13 +31,15 @@ def tick(tick_at: datetime, state: str, reason: str = "", *, manual: str = "", a
 class Told:
     """Answers as a console does, two ticks a page."""
 
-    def __init__(self, *ticks: dict[str, Any], suspended: tuple[datetime, ...] = ()) -> None:
-        self._ticks = list(ticks)
+    def __init__(
+        self, *ticks: dict[str, Any], suspended: tuple[datetime, ...] = (), schedule: str = "*/5 * * * *"
+    ) -> None:
+        self._ticks, self._schedule = list(ticks), schedule
         self._suspended = {format_time(at) for at in suspended}
 
     def get(self, *path: str, before: str | None = None, **_query: object) -> dict[str, Any]:
         if len(path) == 2:
-            return {"schedule": "*/5 * * * *"}
+            return {"schedule": self._schedule}
         if len(path) == 3:
             first = int(before or 0)
             more = str(first + 2) if first + 2 < len(self._ticks) else None
@@ -114,6 +116,13 @@ def test_suspended_ticks_are_those_without_a_row_that_the_console_knows() -> Non
     console = Told(tick(NOON, "missed"), tick(NOON - FIVE, "succeeded"), suspended=(NOON - 2 * FIVE, NOON - 3 * FIVE))
     assert found(console, Wanted.SUSPENDED) == [(NOON - 2 * FIVE, 0), (NOON - 3 * FIVE, 0)]
     assert found(console, Wanted.MISSED) == [(NOON, 0)]
+
+
+@pytest.mark.parametrize("schedule", ["", "every now and then"])
+def test_a_schedule_that_is_none_is_an_error_of_the_region(schedule: str) -> None:
+    with pytest.raises(PluginError, match="region a has the schedule") as caught:
+        found(Told(schedule=schedule), Wanted.SUSPENDED)
+    assert "kubectl region rerun" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
