@@ -12,7 +12,7 @@ Which ticks are due to be judged is left to `finalize`. What is known of Jobs an
 | failed or gone      | a pod failure                                  | missed: the pod failure's reason |
 | failed              | had a pod, ran out of time                     | missed: pod not started          |
 | failed              | had a pod, ran out of retries                  | missed: pod failed               |
-| gone                | never looked at, deleted after the deadline    | missed: pod not started          |
+| gone                | never looked at, gone after its start deadline | missed: pod not started          |
 | gone                |                                                | missed: job deleted              |
 | never existed       | the schedule version is suspended              | skipped: suspended               |
 | never existed       | CronJob deleted within the start deadline      | skipped: schedule changed        |
