@@ -42,6 +42,11 @@ class Rerun:
     reason: str = ""
 
     @property
+    def tick(self) -> tuple[str, datetime]:
+        """What tells the tick from all others of the namespace."""
+        return self.cronjob, self.tick_at
+
+    @property
     def job(self) -> str:
         """The name of the Job. Whoever begins the same backfill again finds the Job by it."""
         return rerun_job_name(self.cronjob, self.tick_at, attempt=self.attempt + 1)
@@ -108,6 +113,15 @@ def suspended_ticks(
 def limit_of(concurrency: int, wanted: int | None) -> int:
     """Return how many reruns may run at once: half of the cap by default, and never more than the cap."""
     return max(1, min(concurrency, concurrency // 2 if wanted is None else wanted))
+
+
+def free_places(limit: int, concurrency: int, *, ours: int, all_reruns: int) -> int:
+    """Return how many reruns may begin now; perhaps fewer than none.
+
+    `limit` is for our own ones. Those of everybody fit into the cap together: so a single rerun need not wait for a
+    long backfill.
+    """
+    return min(limit - ours, concurrency - all_reruns)
 
 
 def with_free_name(rerun: Rerun, ended: Collection[str]) -> Rerun:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,14 +13,13 @@ from kubectl_region.backfill_plan import Rerun, Wanted, is_wanted, limit_of, sus
 from kubectl_region.console import Console
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.identity import who_am_i
-from kubectl_region.moments import format_time, read_time
+from kubectl_region.moments import format_time, now_of, parse_past, read_time
 from kubectl_region.options import with_cluster
 from kubectl_region.output import table, warn
-from kubectl_region.ticks import moment
 from region_tick.contract import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from kubectl_region.cluster import Cluster, CronJob
     from kubectl_region.kubectl import Kubectl
@@ -45,8 +44,11 @@ def rerun(cluster: Cluster, code: str, tick: str, reason: str | None, by: str | 
     """
     namespace, cronjobs = _regions(cluster, [code])
     console = Console(cluster, namespace)
-    plan = _one(console, cronjobs[0], moment(tick))
-    _run(cluster, console, namespace, plan, [code], limit=1, by=_who(cluster.kubectl, by, reason))
+    tick_at = _moment(tick, _now(console, code))
+    plan = _one(console, cronjobs[0], tick_at)
+    concurrency, who = _concurrency(cluster), _who(cluster.kubectl, by, reason)
+    work = Backfill(cluster.kubectl, console, namespace, limit=1, concurrency=concurrency, by=who)
+    _run(work, plan, [code], tick_at)
 
 
 @click.command()
@@ -80,34 +82,37 @@ def backfill(
     wanted = _wanted(state)
     namespace, cronjobs = _regions(cluster, codes)
     console = Console(cluster, namespace)
-    span = moment(since), moment(until) if until else datetime.now(UTC)
-    plan = [tick for cronjob in cronjobs for tick in _ticks(console, cronjob, *span, wanted)]
+    first, last = _span(since, until, now=_now(console, cronjobs[0].code))
+    warn(f"ticks from {format_time(first)} to {format_time(last)}")
+    plan = [tick for cronjob in cronjobs for tick in _ticks(console, cronjob, first, last, wanted)]
     if plan:
         click.echo(_plan_table(plan))
-    limit = _limit(cluster.kubectl, namespace, max_parallel)
+    limit = limit_of(concurrency := _concurrency(cluster), max_parallel)
+    if max_parallel and max_parallel > limit:
+        warn(f"at most {limit} at once, not {max_parallel}: spec.concurrency is {concurrency}")
     if dry_run:
         warn(f"{len(plan)} ticks would be run again, at most {limit} at once")
         return
     if plan and not yes:
         click.confirm(f"Run these {len(plan)} ticks again, at most {limit} at once?", abort=True)
-    _run(cluster, console, namespace, plan, codes, limit=limit, by=_who(cluster.kubectl, by, reason))
+    who = _who(cluster.kubectl, by, reason)
+    work = Backfill(cluster.kubectl, console, namespace, limit=limit, concurrency=concurrency, by=who)
+    _run(work, plan, codes)
 
 
-def _run(
-    cluster: Cluster,
-    console: Console,
-    namespace: str,
-    plan: Sequence[Rerun],
-    codes: Sequence[str],
-    *,
-    limit: int,
-    by: str,
-) -> None:
-    """Run a plan, and end the process if not all of it succeeded."""
-    work = Backfill(cluster.kubectl, console, namespace, limit=limit, by=by)
+def _run(work: Backfill, plan: Sequence[Rerun], codes: Sequence[str], tick_at: datetime | None = None) -> None:
+    """Run a plan, and end the process: with exit code 0 if all of it succeeded.
+
+    Reruns of `codes` that are under way are waited for too; with `tick_at`, only a rerun of that tick. Raises
+    PluginError.
+    """
     try:
-        if under_way := work.adopt(codes):
-            warn(f"{under_way} of them are under way already")
+        if under_way := work.adopt(codes, tick_at):
+            warn(f"under way already: {under_way}")
+        elif tick_at and not plan:
+            raise PluginError(
+                f"{codes[0]} {format_time(tick_at)} is at work", "look again when it has ended: kubectl region why"
+            )
         elif not plan:
             warn("No ticks to run again")
         succeeded = work.run(plan)
@@ -124,8 +129,32 @@ def _regions(cluster: Cluster, codes: Sequence[str]) -> tuple[str, list[CronJob]
     return cluster.namespaces[0], cluster.cronjobs_of(codes)
 
 
+def _now(console: Console, code: str) -> datetime:
+    """Return the present by the database's clock, by which ticks are due. Raises PluginError."""
+    return now_of(console.get("regions", code))
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    """Read a moment of the past. Raises PluginError."""
+    try:
+        return parse_past(text, now=now)
+    except ValueError as error:
+        raise PluginError(str(error)) from None
+
+
+def _span(since: str, until: str | None, *, now: datetime) -> tuple[datetime, datetime]:
+    """Return the time from `since` to `until`, or to now. Raises PluginError if it ends before it begins."""
+    first, last = _moment(since, now), _moment(until, now) if until else now
+    if first > last:
+        raise PluginError(
+            f"--from {since} is {format_time(first)}; --to {until or 'now'} is {format_time(last)}, which is before",
+            f"write both with their day; it is {format_time(now)} now",
+        )
+    return first, last
+
+
 def _one(console: Console, cronjob: CronJob, tick_at: datetime) -> list[Rerun]:
-    """Return a plan for one tick, an empty one if the tick is being run. Raises PluginError for a success."""
+    """Return a plan for one tick, an empty one if the tick is at work. Raises PluginError for a success."""
     tick = console.get("regions", cronjob.code, "ticks", format_time(tick_at))
     state = State(tick["state"])
     if state is State.SUCCEEDED:
@@ -147,14 +176,27 @@ def _ticks(
     if Wanted.SUSPENDED not in wanted:
         return
     have = {at for tick in rows if (at := read_time(tick["tickAt"]))}
-    schedule = console.get("regions", cronjob.code)["schedule"] or ""
-    for tick_at in suspended_ticks(schedule, have, since=since, until=until):
+    for tick_at in _without_rows(console, cronjob.code, have, since, until):
         try:
             tick = console.get("regions", cronjob.code, "ticks", format_time(tick_at))
         except NotFoundError:
             continue
         if is_wanted(tick["state"], tick["reason"], {Wanted.SUSPENDED}):
             yield _rerun(cronjob, tick)
+
+
+def _without_rows(
+    console: Console, code: str, have: Collection[datetime], since: datetime, until: datetime
+) -> list[datetime]:
+    """Return the ticks of a region's schedule that are not in `have`. Raises PluginError."""
+    schedule = console.get("regions", code)["schedule"] or ""
+    try:
+        return list(suspended_ticks(schedule, have, since=since, until=until))
+    except ValueError as error:
+        raise PluginError(
+            f'region {code} has the schedule "{schedule}", by which no suspended tick can be found: {error}',
+            "mend the region's row, or name each tick: kubectl region rerun",
+        ) from None
 
 
 def _rows(console: Console, code: str, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
@@ -186,13 +228,11 @@ def _plan_table(plan: Sequence[Rerun]) -> str:
     return table(["REGION", "TICK", "STATE", "REASON", "ATTEMPTS"], rows, painted=("STATE",))
 
 
-def _limit(kubectl: Kubectl, namespace: str, wanted: int | None) -> int:
-    """Return how many reruns may run at once, by the RegionScheduler."""
-    scheduler = kubectl.json("get", "regionscheduler", "default", "--namespace", namespace)
-    limit = limit_of(concurrency := scheduler["spec"]["concurrency"], wanted)
-    if wanted and wanted > limit:
-        warn(f"at most {limit} at once, not {wanted}: spec.concurrency is {concurrency}")
-    return limit
+def _concurrency(cluster: Cluster) -> int:
+    """Return spec.concurrency of the namespace. Raises PluginError."""
+    [scheduler] = cluster.schedulers()
+    concurrency: int = scheduler["spec"]["concurrency"]
+    return concurrency
 
 
 def _who(kubectl: Kubectl, by: str | None, reason: str | None) -> str:

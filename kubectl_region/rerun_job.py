@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from kubectl_region.backfill_plan import Rerun
 
+KEPT_SECONDS = 600
+"""How long the Job of a rerun stays at most when it has ended: a backfill makes many, and no history limit counts them.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -38,6 +42,7 @@ def make_job(cronjob: Mapping[str, Any], rerun: Rerun, *, by: str) -> dict[str, 
     for metadata in (job_template.setdefault("metadata", {}), spec["template"].setdefault("metadata", {})):
         metadata.setdefault("labels", {})[TICK_AT_LABEL] = minute
         metadata.setdefault("annotations", {})[RERUN_BY_ANNOTATION] = by
+    spec["ttlSecondsAfterFinished"] = min(spec.get("ttlSecondsAfterFinished", KEPT_SECONDS), KEPT_SECONDS)
     for container in spec["template"]["spec"]["containers"]:
         if container["name"] == CONTAINER:
             others = [item for item in container.get("env", []) if item["name"] not in OF_RERUNS]

@@ -67,6 +67,14 @@ def create_job(
     kubectl("create", "-f", "-", stdin=json.dumps(job))
 
 
+def create_pod(kubectl: Kubectl, job: str) -> None:
+    """Create a pod of a Job, as the Job controller does before it writes anything into the Job."""
+    spec = {"restartPolicy": "Never", "containers": [{"name": "tick", "image": "none"}]}
+    metadata = {"name": f"{job}-abcde", "labels": {"batch.kubernetes.io/job-name": job}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    kubectl("create", "-f", "-", stdin=json.dumps(pod))
+
+
 def pod_of(kubectl: Kubectl, name: str) -> str:
     pods = eventually(
         lambda: kubectl.get("pods", "--selector", f"batch.kubernetes.io/job-name={name}")["items"], what="its pod"

@@ -122,8 +122,9 @@ def test_what_stands_is_found_and_what_has_ended_is_done_under_another_name(
     end(kubectl, A.job, "Failed", 75)
     second = replace(A, attempt=1)
     told = Told()
-    work = Backfill(plugins_kubectl, told, kubectl.namespace, limit=1, by="me")  # type: ignore[arg-type]
+    work = Backfill(plugins_kubectl, told, kubectl.namespace, limit=1, concurrency=1, by="me")  # type: ignore[arg-type]
     assert work.adopt(["a"]) == 0
+    assert work.adopt(["b"], LATER.tick_at) == 0, "another tick of its region"
     assert work.adopt(["a", "b"]) == 1
     run = Run(work, [A, LATER])
     assert not run.over()
@@ -143,6 +144,47 @@ def test_what_stands_is_found_and_what_has_ended_is_done_under_another_name(
     assert f"a {TICK_AT:%Y-%m-%dT%H:%M:%SZ} did not succeed: missed" in lines.err
 
 
+def test_a_rerun_begins_beside_the_reruns_of_others_below_the_cap(
+    kubectl: Kubectl, cronjobs: dict[str, dict[str, Any]], plugins_kubectl: PluginsKubectl
+) -> None:
+    kubectl("create", "-f", "-", stdin=json.dumps(make_job(cronjobs[B.cronjob], B, by="somebody else")))
+    told = Told()
+    told.succeeded.add("a")
+    run = Run(Backfill(plugins_kubectl, told, kubectl.namespace, limit=1, concurrency=2, by="me"), [A])  # type: ignore[arg-type]
+    eventually(lambda: A.job in names(kubectl), what="its Job")
+    end(kubectl, A.job, "Succeeded", 0)
+    eventually(run.over, what="it is over")
+    assert run.succeeded is True
+
+
+def test_each_job_is_made_from_the_cronjob_as_it_is_then(
+    kubectl: Kubectl,
+    cronjobs: dict[str, dict[str, Any]],
+    plugins_kubectl: PluginsKubectl,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The template is edited while a backfill runs, and then the region stops."""
+    assert cronjobs
+    told = Told()
+    told.succeeded.add("a")
+    last = replace(LATER, tick_at=LATER.tick_at + timedelta(minutes=5))
+    run = Run(
+        Backfill(plugins_kubectl, told, kubectl.namespace, limit=1, concurrency=1, by="me"),  # type: ignore[arg-type]
+        [A, LATER, last],
+    )
+    eventually(lambda: A.job in names(kubectl), what="the first Job")
+    patch = {"spec": {"jobTemplate": {"metadata": {"annotations": {"edited": "meanwhile"}}}}}
+    kubectl("patch", "cronjob", A.cronjob, "--type=merge", "--patch", json.dumps(patch))
+    end(kubectl, A.job, "Succeeded", 0)
+    eventually(lambda: LATER.job in names(kubectl), what="the second Job")
+    assert kubectl.get("job", LATER.job)["metadata"]["annotations"]["edited"] == "meanwhile"
+    kubectl("delete", "cronjob", A.cronjob)
+    eventually(run.over, what="it is over")
+    assert run.succeeded is False
+    said = f"a {last.tick_at:%Y-%m-%dT%H:%M:%SZ} and 0 later ones are not run again: CronJob {A.cronjob} is gone"
+    assert said in capsys.readouterr().err
+
+
 def test_a_cluster_that_is_away_is_asked_again_and_a_refusal_is_not(
     kubectl: Kubectl,
     cronjobs: dict[str, dict[str, Any]],
@@ -155,16 +197,18 @@ def test_a_cluster_that_is_away_is_asked_again_and_a_refusal_is_not(
     told.succeeded.add("b")
     assert cronjobs
     shaky = Shaky(plugins_kubectl, 3)
-    run = Run(Backfill(shaky, told, kubectl.namespace, limit=4, by="me"), [B])  # type: ignore[arg-type]
+    work = Backfill(shaky, told, kubectl.namespace, limit=4, concurrency=4, by="me")  # type: ignore[arg-type]
+    assert work.adopt(["b"]) == 0
+    run = Run(work, [B])
     eventually(lambda: B.job in names(kubectl), what="the Job")
     end(kubectl, B.job, "Succeeded", 0)
     eventually(run.over, what="it is over")
     assert run.succeeded is True
     assert capsys.readouterr().err.count("not now, trying again in") == 3
     gone = Rerun(code="b", cronjob="no-such-cronjob-0123456789ab", tick_at=TICK_AT)
-    work = Backfill(plugins_kubectl, told, kubectl.namespace, limit=4, by="me")  # type: ignore[arg-type]
-    with pytest.raises(KubectlError, match="not found"):
-        work.run([gone])
-    never = Backfill(Shaky(plugins_kubectl, 99), told, kubectl.namespace, limit=4, by="me")  # type: ignore[arg-type]
+    work = Backfill(plugins_kubectl, told, kubectl.namespace, limit=4, concurrency=4, by="me")  # type: ignore[arg-type]
+    assert work.run([gone]) is False
+    assert "0 later ones are not run again: CronJob no-such-cronjob-0123456789ab is gone" in capsys.readouterr().err
+    never = Backfill(Shaky(plugins_kubectl, 99), told, kubectl.namespace, limit=4, concurrency=4, by="me")  # type: ignore[arg-type]
     with pytest.raises(KubectlError, match="Unable to connect"):
         never.run([A])

@@ -12,7 +12,7 @@ from region_operator.kube.connect import connect
 from region_operator.ledger.job_cleanup import OVERDUE, JobCleanup
 from region_operator.ledger.job_watch import JobWatch
 from region_tick.contract import Reason
-from tests.cluster.jobs import create, create_unseen, end, pod_of
+from tests.cluster.jobs import create, create_pod, create_unseen, end, pod_of
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -101,6 +101,22 @@ async def test_a_job_that_its_controller_did_not_come_to_in_time_is_deleted_and_
         await cleanup.delete_expired(kubectl.namespace)
     eventually(lambda: tick not in kubectl("get", "jobs", "--output", "name"), what="it is gone")
     assert len(kubectl.get("jobs")["items"]) == 2
+
+
+async def test_a_job_stays_that_has_a_pod_although_its_controller_did_not_write_so_yet(kubectl: Kubectl) -> None:
+    """The Job controller makes the pod before it writes startTime."""
+    minute = int(datetime.now(UTC).timestamp()) // 60
+    with_pod, without = f"r1-{minute}", f"r2-{minute}"
+    for name in (with_pod, without):
+        create_unseen(kubectl, name, start_deadline=600)
+    create_pod(kubectl, with_pod)
+    async with connect("test") as api:
+        job_watch = JobWatch(api)
+        await job_watch.catch_up(kubectl.namespace)
+        set_clock(api, datetime.now(UTC) + timedelta(minutes=11))
+        await JobCleanup(api, job_watch).delete_expired(kubectl.namespace)
+    eventually(lambda: without not in kubectl("get", "jobs", "--output", "name"), what="the other is gone")
+    assert "deletionTimestamp" not in kubectl.get("job", with_pod)["metadata"]
 
 
 async def test_a_job_that_changed_since_it_was_seen_is_looked_at_again_first(kubectl: Kubectl) -> None:

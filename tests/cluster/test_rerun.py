@@ -19,7 +19,7 @@ from region_operator.ledger.job_cleanup import JobCleanup
 from region_operator.ledger.job_watch import JobWatch
 from region_operator.ledger.region_schedule_queries import save_versions
 from region_operator.ledger.schedule_versions import ScheduleSpec, ScheduleVersion
-from region_tick.contract import TICK_AT_LABEL
+from region_tick.contract import TICK_AT_LABEL, job_name
 from tests.cluster.jobs import create_cronjob
 from tests.harness.examples import scheduler
 from tests.harness.waiting import eventually
@@ -52,13 +52,14 @@ def cronjob(kubectl: Kubectl) -> dict[str, Any]:
     return found
 
 
-def begin(kubectl: Kubectl, cronjob: dict[str, Any], rerun: Rerun = RERUN, **pod: Any) -> str:
+def begin(kubectl: Kubectl, cronjob: dict[str, Any], name: str = RERUN.job, **pod: Any) -> str:
     """Make the Job of a rerun as the plugin does; return its name when its controller has seen it."""
-    job = make_job(cronjob, rerun, by="alice")
+    job = make_job(cronjob, RERUN, by="alice")
+    job["metadata"]["name"] = name
     job["spec"]["template"]["spec"] |= pod
     kubectl("create", "-f", "-", stdin=json.dumps(job))
-    eventually(lambda: "startTime" in kubectl.get("job", rerun.job)["status"], what="its controller has seen it")
-    return rerun.job
+    eventually(lambda: "startTime" in kubectl.get("job", name)["status"], what="its controller has seen it")
+    return name
 
 
 async def execute(engine: AsyncEngine, statement: str, **values: Any) -> list[Any]:
@@ -141,6 +142,7 @@ async def test_a_job_that_waits_for_a_slot_although_its_tick_is_final_stays_and_
         source=SOURCE, at=TICK_AT,
     )  # fmt: skip
     name = begin(kubectl, cronjob, priorityClassName="no-such-class")
+    by_hand = begin(kubectl, cronjob, job_name(CRONJOB, TICK_AT), priorityClassName="no-such-class")
     async with connect("test") as api:
         watch, nudger = JobWatch(api), Nudger()
         watch.on_job = nudger.observe_job
@@ -149,7 +151,8 @@ async def test_a_job_that_waits_for_a_slot_although_its_tick_is_final_stays_and_
         await Finalizer(engine, of, job_watch=watch, job_cleanup=cleanup, retention=timedelta(days=30)).finalize(
             NOTHING
         )
-        assert [job.rerun for job in watch.jobs.waiting()] == [True]
+        assert {job.name: job.rerun for job in watch.jobs.waiting()} == {name: True, by_hand: True}
+        assert "deletionTimestamp" not in kubectl.get("job", by_hand)["metadata"]
         quota = {"metadata": {"name": "region-tick"}, "status": {"hard": {"pods": "1"}, "used": {"pods": "0"}}}
         nudger.observe_quota(quota, deleted=False)
         nudging = asyncio.ensure_future(nudger.run(api, kubectl.namespace))

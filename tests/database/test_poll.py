@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from region_tick.contract import ExitCode, Variable
 from tests.database.polls import FEED, Polls, polls, some
+from tests.harness.ticks import SOURCE
 from tests.harness.upstream import NO_KEY, Asked, Upstream, conditional, http_date, replying, upstream
 from tests.harness.waiting import eventually
 
@@ -227,6 +229,24 @@ def test_platforms_are_asked_with_their_keys_and_the_quota_is_counted(polls: Pol
     assert second == {"fetched": 2, "not_modified": 1, "requests": 4, "quota_youtube": 1, "quota_tiktok": 2}
     assert polls.items(youtube) == ["abc"]
     assert [polls.items(creator) for creator in tiktok] == [["7"], ["7"]]
+
+
+def test_a_tick_that_is_run_again_days_later_asks_up_to_now(polls: Polls, server: Upstream) -> None:
+    """The upstream counts as asked now. A query up to the tick's own day would leave out the days since for good."""
+    server.on("/v2/oauth/token/", lambda asked: asked.json({"access_token": TIKTOK_TOKEN, "expires_in": 7200}))
+    server.on("/v2/research/video/query/", videos)
+    polls.add(platform="tiktok", handle="one")
+    tick_at = (datetime.now(UTC) - timedelta(days=9)).replace(minute=0, second=0, microsecond=0)
+    polls.connection.execute(
+        "INSERT INTO region_tick.job_run (source, region_id, tick_at, region_code, cron, state, reason, finished_at)"
+        " VALUES (%s, '42', %s, 'ch-zrh', '0 * * * *', 'missed', 'not created', now())",
+        (SOURCE, tick_at),
+    )
+    named = {Variable.RERUN_OF: f"{tick_at:%Y-%m-%dT%H:%M:00Z}", Variable.JOB_UID: "rerun-1"}
+    days = {f"{datetime.now(UTC):%Y%m%d}"}
+    assert polls.counts(platforms(server) | KEYED | named)["items"] == 1
+    days |= {f"{datetime.now(UTC):%Y%m%d}"}
+    assert json.loads(server.asked[-1].body)["end_date"] in days
 
 
 def test_without_keys_youtube_is_read_from_its_feed(polls: Polls, server: Upstream) -> None:

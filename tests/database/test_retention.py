@@ -91,6 +91,16 @@ async def test_a_day_with_a_row_that_was_made_within_the_retention_stays(
     assert await value(engine, "SELECT count(*) FROM region_tick.job_run") == 1
 
 
+async def test_a_suspended_tick_that_was_run_again_within_the_retention_keeps_no_day(engine: AsyncEngine) -> None:
+    """Its row is made by its rerun."""
+    day = CUTOFF - timedelta(days=1)
+    await partition(engine, day, 0)
+    await add_rows(engine, day, made=datetime.now(UTC))
+    assert [each.day for each in (await forget(engine, before=CUTOFF)).kept] == [day]
+    await run(engine, "UPDATE region_tick.job_run SET rerun_uid = 'rerun-1'")
+    assert [each.day for each in (await forget(engine, before=CUTOFF)).dropped] == [day]
+
+
 async def test_the_last_moment_of_the_day_before_the_retention_is_old(engine: AsyncEngine) -> None:
     await partition(engine, CUTOFF - timedelta(days=2), 1)
     midnight = datetime(CUTOFF.year, CUTOFF.month, CUTOFF.day, tzinfo=UTC)

@@ -13,6 +13,7 @@ from kubectl_region.backfill_plan import (
     Rerun,
     Tally,
     Wanted,
+    free_places,
     is_wanted,
     limit_of,
     next_reruns,
@@ -66,6 +67,17 @@ def test_a_success_and_an_open_tick_are_never_taken(state: State, reason: str | 
 )
 def test_half_of_the_cap_is_used_and_never_more_than_the_cap(concurrency: int, wanted: int | None, limit: int) -> None:
     assert limit_of(concurrency, wanted) == limit
+
+
+@pytest.mark.parametrize(
+    ("limit", "ours", "others", "free"),
+    [(1, 0, 2, 1), (1, 1, 0, 0), (2, 1, 2, 1), (2, 0, 3, 1), (2, 0, 4, 0), (4, 2, 0, 2), (1, 0, 9, -5)],
+)
+def test_a_backfill_of_others_takes_no_place_of_ours_below_the_cap(
+    limit: int, ours: int, others: int, free: int
+) -> None:
+    """The cap is 4."""
+    assert free_places(limit, 4, ours=ours, all_reruns=ours + others) == free
 
 
 @given(plans, st.sets(st.sampled_from("abcdef").map("{}-key".format)), st.integers(-2, 8))

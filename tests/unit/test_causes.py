@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -118,13 +119,29 @@ def test_a_long_run_is_in_the_way_of_later_ticks_until_it_ends(
     assert run.was_in_the_way_of(TICK) is was
 
 
-@pytest.mark.parametrize(("seconds", "reason"), [(20, Reason.DELETED), (21, Reason.NOT_STARTED)])
-def test_a_job_that_nobody_looked_at_and_that_was_deleted(seconds: int, reason: Reason) -> None:
-    """After the start deadline the operator itself deletes such a Job."""
+LENGTHENED = replace(EDITED, next_spec=replace(SPEC, start_deadline_seconds=600))
+
+
+@pytest.mark.parametrize("tick", [TICK, LENGTHENED])
+@pytest.mark.parametrize(
+    ("told", "seconds", "reason"),
+    [
+        (20.0, 20, Reason.DELETED),
+        (20.0, 21, Reason.NOT_STARTED),
+        (600.0, 21, Reason.DELETED),
+        (math.inf, 601, Reason.DELETED),
+    ],
+)
+def test_a_job_that_nobody_looked_at_and_that_was_deleted(
+    tick: ExpectedTick, told: float, seconds: int, reason: Reason
+) -> None:
+    """After the start deadline, as the Job was told it, the operator itself deletes such a Job. An edit since, or one
+    within the start deadline, changes no Job.
+    """
     seen = JobCache()
-    seen.remove(job(startTime=None), AT + timedelta(seconds=seconds))
-    evidence = Evidence(job=seen.get(TICK.job), failure=None, overlapped=False, watched_since=AT)
-    verdict = judge(TICK, evidence)
+    seen.remove(replace(job(startTime=None), start_deadline_seconds=told), AT + timedelta(seconds=seconds))
+    evidence = Evidence(job=seen.get(tick.job), failure=None, overlapped=False, watched_since=AT)
+    verdict = judge(tick, evidence)
     assert verdict is not None
     assert verdict.reason is reason
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kubectl_region import rerun
-from kubectl_region.backfill_plan import Wanted
+from kubectl_region.backfill_plan import Rerun, Wanted
 from kubectl_region.cluster import CronJob
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.moments import format_time
@@ -31,13 +31,15 @@ def tick(tick_at: datetime, state: str, reason: str = "", *, manual: str = "", a
 class Told:
     """Answers as a console does, two ticks a page."""
 
-    def __init__(self, *ticks: dict[str, Any], suspended: tuple[datetime, ...] = ()) -> None:
-        self._ticks = list(ticks)
+    def __init__(
+        self, *ticks: dict[str, Any], suspended: tuple[datetime, ...] = (), schedule: str = "*/5 * * * *"
+    ) -> None:
+        self._ticks, self._schedule = list(ticks), schedule
         self._suspended = {format_time(at) for at in suspended}
 
     def get(self, *path: str, before: str | None = None, **_query: object) -> dict[str, Any]:
         if len(path) == 2:
-            return {"schedule": "*/5 * * * *"}
+            return {"schedule": self._schedule}
         if len(path) == 3:
             first = int(before or 0)
             more = str(first + 2) if first + 2 < len(self._ticks) else None
@@ -71,6 +73,32 @@ def test_a_tick_that_did_not_succeed_is_planned_a_success_is_refused_and_one_at_
         rerun._one(console, REGION, NOON - 3 * FIVE)  # type: ignore[arg-type]
 
 
+class Standing:
+    """A backfill for which `under_way` reruns stand, and whose plan ends as `succeeded` says."""
+
+    def __init__(self, under_way: int, succeeded: bool = True) -> None:
+        self._under_way, self._succeeded = under_way, succeeded
+        self.adopted: tuple[object, ...] = ()
+
+    def adopt(self, *which: object) -> int:
+        self.adopted = which
+        return self._under_way
+
+    def run(self, plan: list[Rerun]) -> bool:
+        assert plan or self._under_way
+        return self._succeeded
+
+
+def test_one_tick_at_work_is_an_error_but_a_rerun_of_it_is_waited_for() -> None:
+    with pytest.raises(PluginError, match="a 2026-11-30T12:00:00Z is at work") as caught:
+        rerun._run(Standing(0), [], ["a"], NOON)  # type: ignore[arg-type]
+    assert caught.value.remedy.startswith("look again")
+    work = Standing(1, succeeded=False)
+    with pytest.raises(SystemExit) as ended:
+        rerun._run(work, [], ["a"], NOON)  # type: ignore[arg-type]
+    assert (ended.value.code, work.adopted) == (1, (["a"], NOON))
+
+
 def test_ticks_of_all_pages_are_taken_that_are_wanted_and_no_manual_runs() -> None:
     console = Told(
         tick(NOON, "missed", "image"),
@@ -88,6 +116,33 @@ def test_suspended_ticks_are_those_without_a_row_that_the_console_knows() -> Non
     console = Told(tick(NOON, "missed"), tick(NOON - FIVE, "succeeded"), suspended=(NOON - 2 * FIVE, NOON - 3 * FIVE))
     assert found(console, Wanted.SUSPENDED) == [(NOON - 2 * FIVE, 0), (NOON - 3 * FIVE, 0)]
     assert found(console, Wanted.MISSED) == [(NOON, 0)]
+
+
+@pytest.mark.parametrize("schedule", ["", "every now and then"])
+def test_a_schedule_that_is_none_is_an_error_of_the_region(schedule: str) -> None:
+    with pytest.raises(PluginError, match="region a has the schedule") as caught:
+        found(Told(schedule=schedule), Wanted.SUSPENDED)
+    assert "kubectl region rerun" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "first", "last"),
+    [
+        ("2h", None, NOON - timedelta(hours=2), NOON),
+        ("23:00", "01:00", NOON - timedelta(hours=13), NOON - timedelta(hours=11)),
+        ("11:00", "11:00", NOON - timedelta(hours=1), NOON - timedelta(hours=1)),
+    ],
+)
+def test_a_span_is_by_the_consoles_clock(since: str, until: str | None, first: datetime, last: datetime) -> None:
+    assert rerun._span(since, until, now=NOON) == (first, last)
+
+
+@pytest.mark.parametrize(("since", "until"), [("11:00", "13:00"), ("1h", "2h"), ("2026-11-30T13:00Z", None)])
+def test_a_span_that_ends_before_it_begins_is_an_error(since: str, until: str | None) -> None:
+    """At 12:00, 13:00 is that of yesterday."""
+    with pytest.raises(PluginError, match="which is before") as caught:
+        rerun._span(since, until, now=NOON)
+    assert "it is 2026-11-30T12:00:00Z now" in caught.value.remedy
 
 
 def test_a_state_that_is_none_is_named_with_those_that_are() -> None:

@@ -75,6 +75,14 @@ def test_the_tick_and_the_operator_read_what_was_made() -> None:
     assert Job.from_object(job | {"metadata": job["metadata"] | meta}).rerun
 
 
+@pytest.mark.parametrize(("told", "kept"), [(None, 600), (86_400, 600), (60, 60), (0, 0)])
+def test_a_job_goes_soon_after_its_end(told: int | None, kept: int) -> None:
+    cronjob = copy.deepcopy(CRONJOB)
+    if told is not None:
+        cronjob["spec"]["jobTemplate"]["spec"]["ttlSecondsAfterFinished"] = told
+    assert make_job(cronjob, RERUN, by="alice")["spec"]["ttlSecondsAfterFinished"] == kept
+
+
 @pytest.mark.parametrize(
     ("status", "active", "why"),
     [

@@ -111,13 +111,14 @@ async def find_old_days(engine: AsyncEngine, *, before: date) -> list[OldDay]:
 
 
 async def has_young_rows(engine: AsyncEngine, day: OldDay, *, before: date) -> bool:
-    """Tell whether a row of an old day was made on or after `before`.
+    """Tell whether a row of an old day was made on or after `before`: a sign of a wrong clock.
 
-    Raises sqlalchemy.exc.DBAPIError, and TimeoutError after READ_TIMEOUT_SECONDS.
+    The row of a suspended tick is made by its rerun, which may be long after. Raises sqlalchemy.exc.DBAPIError, and
+    TimeoutError after READ_TIMEOUT_SECONDS.
     """
     statement = text(
         f"SELECT EXISTS (SELECT FROM {SCHEMA}.{day.partition}"  # noqa: S608 - constants
-        f" WHERE {_OF_THE_DAY} AND created_at >= CAST(:young AS timestamptz))"
+        f" WHERE {_OF_THE_DAY} AND created_at >= CAST(:young AS timestamptz) AND rerun_uid IS NULL)"
     )
     async with transaction(engine, timeout_seconds=READ_TIMEOUT_SECONDS) as connection:
         found: bool = (await connection.execute(statement, _limits(day) | {"young": _midnight(before)})).scalar_one()

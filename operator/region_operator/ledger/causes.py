@@ -12,7 +12,7 @@ Which ticks are due to be judged is left to `finalize`. What is known of Jobs an
 | failed or gone      | a pod failure                                  | missed: the pod failure's reason |
 | failed              | had a pod, ran out of time                     | missed: pod not started          |
 | failed              | had a pod, ran out of retries                  | missed: pod failed               |
-| gone                | never looked at, deleted after the deadline    | missed: pod not started          |
+| gone                | never looked at, gone after its start deadline | missed: pod not started          |
 | gone                |                                                | missed: job deleted              |
 | never existed       | the schedule version is suspended              | skipped: suspended               |
 | never existed       | CronJob deleted within the start deadline      | skipped: schedule changed        |
@@ -26,6 +26,7 @@ Which ticks are due to be judged is left to `finalize`. What is known of Jobs an
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -103,7 +104,7 @@ def judge(tick: ExpectedTick, evidence: Evidence) -> Verdict | None:
         return Verdict(Reason.NOT_RECORDED)
     if job.state is JobState.ACTIVE and not job.waits:
         return None
-    if job.state is JobState.GONE and not job.started and job.ended and job.ended > tick.latest_start:
+    if job.state is JobState.GONE and not job.started and _ended_after_its_start_deadline(job, tick):
         return Verdict(Reason.NOT_STARTED, NOT_LOOKED_AT)
     return _with_job(job, evidence.failure)
 
@@ -136,6 +137,13 @@ def _without_job(tick: ExpectedTick, evidence: Evidence) -> Reason:
     if evidence.taken_over_at and tick.tick_at <= evidence.taken_over_at:
         return Reason.UNOBSERVED
     return Reason.NOT_CREATED if tick.latest_start >= evidence.watched_since else Reason.UNOBSERVED
+
+
+def _ended_after_its_start_deadline(job: Job, tick: ExpectedTick) -> bool:
+    """Whether the Job was gone after its start deadline, by what the Job itself was told: an edit changes no Job."""
+    if job.ended is None or math.isinf(job.start_deadline_seconds):
+        return False
+    return job.ended > tick.tick_at + timedelta(seconds=job.start_deadline_seconds)
 
 
 def _with_job(job: Job, failure: PodFailure | None) -> Verdict:

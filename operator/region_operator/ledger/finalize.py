@@ -215,13 +215,15 @@ class Finalizer:
     async def _delete_waiting(self, periods: Sequence[Period]) -> None:
         """Delete the Jobs that wait for their first pod although their ticks are final, whoever wrote the final rows.
 
+        A rerun is none of these, whatever its name: its tick is final before it begins.
+
         No period has the schedule version of a CronJob that is gone and final to the end. The CronJob's Jobs stay, and
         block no region.
         """
         waiting: defaultdict[str, list[tuple[datetime, Job]]] = defaultdict(list)
         for job in self._job_watch.jobs.waiting():
             cronjob = job.name.rpartition("-")[0]
-            if tick_at := tick_at_of(job.name, cronjob=cronjob):
+            if not job.rerun and (tick_at := tick_at_of(job.name, cronjob=cronjob)):
                 waiting[cronjob].append((tick_at, job))
         jobs = {
             (*version.key, tick_at): job

@@ -7,7 +7,8 @@ deadline is over: if the controller served these Jobs too, each pod would come l
 starts in time (docs/decisions/0045-a-job-that-nobody-looked-at-gives-way.md).
 
 A Job is deleted only if unchanged since the last look. A Job that has changed, or is gone, is read anew: so a Job of
-which the watch missed an event is known as it is, before its region has waited for long. A Job that cannot be deleted
+which the watch missed an event is known as it is, before its region has waited for long. A Job of the third kind stays
+if it has a pod: the Job controller makes the pod, and then changes the Job. A Job that cannot be deleted
 now is tried again by the next pass of the ledger, and holds up nothing else.
 """
 
@@ -23,7 +24,7 @@ from kubernetes.aio.client import ApiException
 
 from region_operator.kube.api import CONCURRENT_REQUESTS, ERRORS, Api, ApiUnavailableError, Propagation
 from region_operator.kube.api_errors import describe
-from region_operator.ledger.job_watch import jobs_path
+from region_operator.ledger.job_watch import NAMES_PER_SELECTOR, jobs_path
 from region_operator.runtime import metrics
 from region_operator.runtime.log_limiter import LogLimiter
 
@@ -63,12 +64,20 @@ class JobCleanup:
     async def delete_expired(self, namespace: str) -> None:
         """Delete the Jobs that the Job controller has not looked at by the end of the start deadline.
 
-        The API server's clock decides. The ledger sees that such a Job is gone, and gives its tick the final row.
+        The API server's clock decides. The ledger sees that such a Job is gone, and gives its tick the final row. The
+        controller makes a Job's pod before it writes that it looked at the Job, so the pods are asked for too.
         """
-        if now := self._api.clock.now():
-            reason = "its start deadline was over before the Job controller came to it"
-            for job in await self._delete(self._job_watch.jobs.expired_unseen(now), namespace):
-                log.info("waiting job deleted", extra={"job": job.name, "reason": reason})
+        now = self._api.clock.now()
+        expired = self._job_watch.jobs.expired_unseen(now) if now else []
+        reason = "its start deadline was over before the Job controller came to it"
+        try:
+            for first in range(0, len(expired), NAMES_PER_SELECTOR):
+                jobs = expired[first : first + NAMES_PER_SELECTOR]
+                with_pod = await self._job_watch.names_with_pod([job.name for job in jobs], namespace)
+                for job in await self._delete([job for job in jobs if job.name not in with_pod], namespace):
+                    log.info("waiting job deleted", extra={"job": job.name, "reason": reason})
+        except ERRORS as error:
+            self._log_refusal(error, len(expired))
 
     async def delete_overdue(self, namespace: str) -> None:
         """Delete the Jobs that are active long after their deadline. Raises what `api.ERRORS` lists.

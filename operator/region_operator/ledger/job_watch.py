@@ -179,6 +179,14 @@ class JobWatch:
                 if failure := failure_of_pod(pod):
                     self.jobs.remember_failure(pod.metadata.labels.get(JOB_NAME_LABEL, ""), failure)
 
+    async def names_with_pod(self, names: Collection[str], namespace: str) -> set[str]:
+        """Return the names of those Jobs that have a pod, as the API server has it now. `names` are NAMES_PER_SELECTOR
+        at most. Raises what `api.ERRORS` lists.
+        """
+        selector = quote(f"{JOB_NAME_LABEL} in ({','.join(names)})")
+        pods = self._items(f"/api/v1/namespaces/{namespace}/pods?labelSelector={selector}", decode_pod)
+        return {pod.metadata.labels[JOB_NAME_LABEL] async for pod in pods}
+
     def _events(self, namespace: str, kind: str, reason: str) -> AsyncIterator[Event]:
         selector = quote(f"reason={reason},involvedObject.kind={kind}")
         return self._items(f"/api/v1/namespaces/{namespace}/events?fieldSelector={selector}", decode_event)

@@ -124,7 +124,7 @@ class Adapter(Protocol):
 
 
 def make_adapters(settings: PollSettings, *, until: datetime) -> Mapping[str, Adapter]:
-    """Return the adapters by platform. `until` is the tick's time: nothing later needs to be found.
+    """Return the adapters by platform. `until` is the tick's time, for a rerun now: nothing later needs to be found.
 
     To ask for an adapter raises KeyError for an unknown platform, RefusedError for an adapter that cannot be made.
     """

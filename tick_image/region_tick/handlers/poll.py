@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -84,7 +85,8 @@ class _Polling:
         self._tick, self._settings, self._hook = tick, settings, hook
         self._region = {"source": os.environ[Variable.SOURCE], "region_id": tick.region.id}
         self._owner = f"tick {tick.key}"
-        self._adapters = make_adapters(settings, until=tick.tick_at)
+        until = datetime.now(UTC) if tick.rerun else tick.tick_at  # an answer counts as one of now, also to a rerun
+        self._adapters = make_adapters(settings, until=until)
         self._places = SharedPlaces(
             lambda: nullcontext(tick.connection),
             at_once=settings.concurrency_per_host,
