@@ -144,6 +144,8 @@ def test_the_words() -> None:
     text = judge(missed, NOW).findings[0].text
     assert text.endswith("was missed: image: The tick image could not be pulled; no tick has succeeded yet")
     assert judge(HELD, NOW).findings[0].text == "a slowdown is held: it ticks on as it last was"
+    stopped = replace(HELD, version=suspended("spec.suspend").version)
+    assert judge(stopped, NOW).findings[0].text == "a slowdown is held: it stays suspended"
     assert APPROVE in judge(HELD, NOW).findings[0].remedy
     bad = judge(replace(FINE, quarantine='cron_schedule "x" is invalid'), NOW).findings[0]
     assert bad.text == 'cron_schedule "x" is invalid; it ticks on as it last was'

@@ -193,7 +193,7 @@ def _pause(found: KnownRegion, cronjob: SeenCronJob | None) -> Pause | None:
     version = found.version
     if version is None or not version.suspended or version.suspended_by in ("spec.suspend", "quarantined"):
         return None
-    named = version.suspended_by.removeprefix("paused by ")
+    named = version.suspended_by.removeprefix("paused by ") if version.suspended_by else None
     if cronjob is None:
         return Pause(by=named, reason=None, since=version.since, until=None)
     return Pause(

@@ -171,7 +171,8 @@ def _of_state(facts: Facts, state: RegionState, now: datetime) -> list[Finding]:
             remedy = "mend the row, as the text says: the operator follows within a second"
             return [_finding(Trouble.QUARANTINED, facts.quarantine + meanwhile, None, remedy)]
         case RegionState.HELD:
-            text = f"a {facts.held} is held: {'it ticks on as it last was' if version else 'it does not tick yet'}"
+            running = "it stays suspended" if version and version.suspended else "it ticks on as it last was"
+            text = f"a {facts.held} is held: {running if version else 'it does not tick yet'}"
             return [_finding(Trouble.HELD, text, facts.held_since, f"if it is meant, approve it: {facts.approve}")]
         case RegionState.PAUSED if version and now - version.since > LONG_PAUSE:
             text = f"{version.suspended_by or _UNKNOWN_HAND}, for {_roughly(now - version.since)}"
