@@ -180,7 +180,7 @@ def test_a_region_shows_when_it_ticks_next_and_who_paused_it() -> None:
     assert "2026-11-30 09:30Z in 12 min 18 s" in page
     paused = text_of(parse(render(regions.paused_region(), context_of("regions/FR-IDF"))))
     assert "Paused by ana@example.com since 2026-11-28 09:17Z 2 d ago, until 2026-11-30 14:17Z in 5 h" in paused
-    assert "kubectl region resume FR-IDF" in paused
+    assert "kubectl region resume -n region-tick -- FR-IDF" in paused
 
 
 def test_a_tick_says_why_step_by_step_and_how_to_see_its_logs() -> None:

@@ -106,7 +106,7 @@ class _Console:
                 log.exception("page failed", extra={"page": place.page.value})
             elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.warning("page failed", extra={"page": place.page.value, "error": str(error)})
-        return _respond(request, view, place, form or Form.HTML, status)
+        return self._respond(request, view, place, form or Form.HTML, status)
 
     async def _answer(self, place: Place, query: dict[str, str]) -> View:
         """Answer a page. Raises what `problems.explain_problem` explains."""
@@ -152,7 +152,7 @@ class _Console:
         view = explain_problem(NotFoundError(f"there is no page {path[:80]!r}", f"there are {known}"))
         place = Place(Page.OVERVIEW, "../" * path.count("/"))
         form = choose_form(Page.OVERVIEW, request.query, request.headers.get("Accept", "")) or Form.HTML
-        return _respond(request, view, place, form, HTTPStatus.NOT_FOUND)
+        return self._respond(request, view, place, form, HTTPStatus.NOT_FOUND)
 
     async def _readiness(self) -> web.Response:
         """Say whether the database answers: without it, no page has anything to show."""
@@ -172,27 +172,29 @@ class _Console:
         )
         accept = request.headers.get("Accept", "")
         form = choose_form(Page.OVERVIEW, request.query, accept) or Form.HTML
-        response = _respond(request, view, place or Place(Page.OVERVIEW, ""), form, HTTPStatus.METHOD_NOT_ALLOWED)
+        response = self._respond(request, view, place or Place(Page.OVERVIEW, ""), form, HTTPStatus.METHOD_NOT_ALLOWED)
         response.headers["Allow"] = "GET, HEAD"
         return response
 
-
-def _respond(request: web.Request, view: View, place: Place, form: Form, status: HTTPStatus) -> web.Response:
-    """Return a view in a form. A picture of an error is none: it is answered as a page."""
-    if form is Form.SVG and isinstance(view, Forecast):
-        text = forecast_svg(view)
-    elif form is Form.JSON:
-        text = json.dumps(as_json(view), ensure_ascii=False, separators=(",", ":"), default=str)
-        if request.query.get("errors") == IN_BODY:
-            status = HTTPStatus.OK
-    else:
-        form = Form.HTML
-        path = "/".join(filter(None, (place.page.value.replace("{code}", place.code),)))
-        context = RequestContext(
-            path=path.replace("{tickAt}", place.tick_at), root=place.root, query=dict(request.query)
-        )
-        text = render(view, context)
-    return _compressed(web.Response(text=text, status=status, content_type=_CONTENT_TYPES[form], charset="utf-8"))
+    def _respond(self, request: web.Request, view: View, place: Place, form: Form, status: HTTPStatus) -> web.Response:
+        """Return a view in a form. A picture of an error is none: it is answered as a page."""
+        if form is Form.SVG and isinstance(view, Forecast):
+            text = forecast_svg(view)
+        elif form is Form.JSON:
+            text = json.dumps(as_json(view), ensure_ascii=False, separators=(",", ":"), default=str)
+            if request.query.get("errors") == IN_BODY:
+                status = HTTPStatus.OK
+        else:
+            form = Form.HTML
+            path = "/".join(filter(None, (place.page.value.replace("{code}", place.code),)))
+            context = RequestContext(
+                namespace=self._sight.cluster.namespace,
+                path=path.replace("{tickAt}", place.tick_at),
+                root=place.root,
+                query=dict(request.query),
+            )
+            text = render(view, context)
+        return _compressed(web.Response(text=text, status=status, content_type=_CONTENT_TYPES[form], charset="utf-8"))
 
 
 def _compressed(response: web.Response) -> web.Response:
