@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from region_operator.console.overview import (
     conditions_of,
     holds_of,
+    judge_progress,
     ready_of,
     summarize_forecast,
     tick_counts,
 )
 from region_operator.console.snapshot import Snapshot
-from region_operator.console.views import ReasonCount
+from region_operator.console.views import LedgerProgress, ReasonCount
 from region_operator.cronjobs.labels import region_key
 from region_operator.plan.changes import Guarded
 from region_operator.plan.guard_memory import GuardState, Hold
@@ -77,3 +78,14 @@ def test_the_forecast_is_the_operators() -> None:
     assert summarize_forecast(with_status(READY, lost), None).text == "12 will be lost"
     assert summarize_forecast(with_status(READY), None).fits is True
     assert summarize_forecast(scheduler(), None).fits is None
+
+
+def test_a_ledger_that_stands_still_is_said_with_what_to_do() -> None:
+    """Where no operator runs, no tick is missed by the ledger, and all regions look well."""
+    fresh = LedgerProgress(accounted_until=NOW, lag_seconds=600.0)
+    assert judge_progress(fresh, "ns") == fresh
+    assert judge_progress(LedgerProgress(accounted_until=None, lag_seconds=None), "ns").standstill is None
+    text = judge_progress(LedgerProgress(accounted_until=NOW, lag_seconds=601.0), "ns").standstill
+    assert text is not None
+    assert text.startswith("not every tick since 2026-11-30 12:00:00Z is accounted for")
+    assert "kubectl get pods -n ns" in text

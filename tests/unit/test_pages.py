@@ -157,6 +157,17 @@ def test_suspended_by_the_spec_is_no_good_news() -> None:
     assert text_of(page.xpath("//h1")[0]) == "All regions are suspended"
 
 
+def test_a_ledger_that_stands_still_is_in_the_headline() -> None:
+    for troubles, headline in (
+        (False, "The ledger stands still"),
+        (True, "232 regions need a look, and the ledger stands still"),
+    ):
+        view = made.overview(troubles=troubles)
+        page = parse(render(replace(view, ledger=replace(view.ledger, standstill="no operator runs")), context_of("")))
+        assert text_of(page.xpath("//h1")[0]) == headline
+        assert "no operator runs" in text_of(page.xpath("//div[@class='banner bad']")[0])
+
+
 def test_a_paused_region_does_not_look_like_a_running_one() -> None:
     page = parse(render(regions.region_list(), context_of("regions")))
     paused = page.xpath("//tr[.//span[@class='state paused']]")

@@ -21,7 +21,14 @@ from region_operator.console.lists import (
     select,
     sort,
 )
-from region_operator.console.overview import conditions_of, holds_of, ready_of, summarize_forecast, tick_counts
+from region_operator.console.overview import (
+    conditions_of,
+    holds_of,
+    judge_progress,
+    ready_of,
+    summarize_forecast,
+    tick_counts,
+)
 from region_operator.console.parameters import BadParameterError, Parameters, count_pages
 from region_operator.console.region_queries import count_ticks, read_progress, read_revision
 from region_operator.console.region_views import Forecast, Ledger, LedgerRow, NextTicks, Plan, RegionList
@@ -72,7 +79,7 @@ async def overview(sight: Sight) -> Overview:
         attention=attention,
         attention_total=total,
         forecast=summarize_forecast(scheduler, sight.last_planned),
-        ledger=progress,
+        ledger=judge_progress(progress, scheduler.namespace),
         holds=holds_of(scheduler, snapshot),
         versions=Versions(console=VERSION, operator=await _operator_release(sight), schema_revision=revision),
     )

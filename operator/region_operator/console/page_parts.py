@@ -65,6 +65,10 @@ def _overview(view: views.Overview, _context: RequestContext) -> Parts:
     headline = f"{total:,} region{'s' * (total != 1)} need{'s' * (total == 1)} a look" if total else "All is well"
     if not total and (view.ready.status != "True" or view.scheduler.suspended):
         headline = "All regions are suspended" if view.scheduler.suspended else "Not ready"
+    if view.ledger.standstill:
+        headline = (
+            f"{headline}, and the ledger stands still" if headline != "All is well" else "The ledger stands still"
+        )
     tiles = [("active", "", view.regions.active, "")]
     for state in ("ticking", "failing", "missed", "late", "quarantined", "held", "paused", *_RARE):
         count = getattr(view.regions, state)
