@@ -9,6 +9,7 @@ import pytest
 
 from tests.database.schema import run
 from tests.harness.console import KnownCluster, console, fill, scheduler_body
+from tests.harness.ticks import SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,3 +47,17 @@ async def test_a_pause_of_which_nobody_knows_the_author_has_a_page(browser: Brow
     page = await get(browser, "regions/R00050")
     assert page["state"] == "paused"
     assert page["pause"]["by"] is None
+
+
+async def test_the_ledger_finds_regions_whose_ticks_a_suspension_counts(browser: Browser, database: str) -> None:
+    run(
+        database,
+        "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, suspended_by,"
+        f" first_tick_at, last_tick_at, ticks, counted_until) SELECT '{SOURCE}', id::text, '{FIRST}', code, '',"
+        f" 'paused by kubectl', '{FIRST}', '{FIRST}', 1, '{FIRST}' FROM region_index WHERE code = 'R00050'",
+    )
+    for query in ({"state": "skipped"}, {"reason": "suspended"}, {"state": "skipped,failed", "reason": "suspended"}):
+        page = await get(browser, "ledger", WHOLE | query)
+        assert [row["code"] for row in page["rows"]] == ["R00050"], query
+        assert "skipped" in page["rows"][0]["buckets"]
+    assert (await get(browser, "ledger", WHOLE | {"state": "skipped", "reason": "capacity"}))["total"] == 0

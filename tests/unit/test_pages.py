@@ -157,6 +157,15 @@ def test_suspended_by_the_spec_is_no_good_news() -> None:
     assert text_of(page.xpath("//h1")[0]) == "All regions are suspended"
 
 
+def test_reasons_that_handlers_made_up_lead_nowhere() -> None:
+    """They are counted as one, and no tick has the reason `other`."""
+    view = made.overview()
+    other = v.ReasonCount(state=State.FAILED, reason="other", ticks=3)
+    page = parse(render(replace(view, ticks=replace(view.ticks, by_reason=(other,))), context_of("")))
+    assert "other (made up by handlers)" in text_of(page)
+    assert page.xpath("//a[contains(@href, 'reason=other')]") == []
+
+
 def test_a_ledger_that_stands_still_is_in_the_headline() -> None:
     for troubles, headline in (
         (False, "The ledger stands still"),
