@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kubernetes.aio.client import ApiException
 
+from region_operator.database.grants import Kind
 from tests.database.schema import run
 from tests.harness.console import KnownCluster, console, fill, scheduler_body
 from tests.harness.ticks import SOURCE
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from aiohttp import web
     from aiohttp.test_utils import TestClient
+
+    from tests.harness.roles import Roles
 
     Browser = TestClient[web.Request, web.Application]
 
@@ -61,3 +65,34 @@ async def test_the_ledger_finds_regions_whose_ticks_a_suspension_counts(browser:
         assert [row["code"] for row in page["rows"]] == ["R00050"], query
         assert "skipped" in page["rows"][0]["buckets"]
     assert (await get(browser, "ledger", WHOLE | {"state": "skipped", "reason": "capacity"}))["total"] == 0
+
+
+@pytest.mark.parametrize("relation", ["region_tick.region_schedule", "public.region_index"])
+async def test_a_missing_grant_is_said_with_the_command_that_gives_it(
+    roles: Roles, database: str, cluster: KnownCluster, relation: str
+) -> None:
+    assert roles.grant(database) == []
+    url = roles.url(Kind.CONSOLE, database)
+    run(database, f"REVOKE SELECT ON {relation} FROM PUBLIC, {roles.name(Kind.CONSOLE)}")
+    async with console(url, cluster) as browser:
+        error = await get(browser, "regions", status=503)
+    assert error["message"].startswith("the console's role in the database lacks a right: permission denied for")
+    assert "--console-role" in error["remedy"]
+
+
+async def test_a_refusal_of_the_api_server_names_the_consoles_manifests(
+    browser: Browser, cluster: KnownCluster
+) -> None:
+    cluster.error = ApiException(status=403, reason="Forbidden")
+    cluster.error.body = '{"message": "the console cannot get resource"}'
+    error = await get(browser, "", status=503)
+    assert "manifests/console" in error["remedy"]
+    assert "30-rbac" not in error["message"]
+    cluster.error = ApiException(status=500, reason="Internal Server Error")
+    assert "manifests/console" not in (await get(browser, "", status=503))["remedy"]
+
+
+async def test_a_nul_in_a_parameter_is_refused_by_name(browser: Browser) -> None:
+    for path, name in (("ledger", "reason"), ("regions/R00001/ticks", "reason"), ("regions", "code")):
+        error = await get(browser, path, {name: "a\0b"}, status=400)
+        assert error["remedy"] == f"{name}: write a text without NUL"
