@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from kubernetes.aio.client import ApiException
 
+from region_operator.console import sight
 from region_operator.database.grants import Kind
 from tests.database.schema import run
 from tests.harness.console import KnownCluster, console, fill, scheduler_body
@@ -96,3 +99,18 @@ async def test_a_nul_in_a_parameter_is_refused_by_name(browser: Browser) -> None
     for path, name in (("ledger", "reason"), ("regions/R00001/ticks", "reason"), ("regions", "code")):
         error = await get(browser, path, {name: "a\0b"}, status=400)
         assert error["remedy"] == f"{name}: write a text without NUL"
+
+
+async def test_people_who_read_the_ledger_leave_connections_to_others(
+    browser: Browser, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sight, "LEDGER_WAIT_SECONDS", 0.5)
+    await get(browser, "ledger")
+    with psycopg.connect(database) as connection:
+        connection.execute("LOCK TABLE region_tick.suspension")
+        readers = [asyncio.create_task(get(browser, "ledger", WHOLE, status=503)) for _ in range(6)]
+        errors = [await reader for reader in asyncio.as_completed(readers[:6])]
+        connection.rollback()
+    busy = [error["message"] for error in errors if error["message"].startswith("others read the ledger")]
+    assert len(busy) == 4
+    assert await get(browser, "regions/R00001/ticks")

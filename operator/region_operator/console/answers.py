@@ -106,7 +106,7 @@ async def regions(sight: Sight, parameters: Parameters) -> RegionList:
 async def ledger(sight: Sight, parameters: Parameters) -> Ledger:
     """Return regions over time. With a filter of ticks: only regions that have such ticks.
 
-    Raises what `Sight.snapshot` raises.
+    Raises what `Sight.snapshot` and `Sight.reading_ledger` raise.
     """
     states, reasons = parameters.choices("state", tuple(State)), parameters.texts("reason")
     snapshot = await sight.snapshot()
@@ -115,7 +115,7 @@ async def ledger(sight: Sight, parameters: Parameters) -> Ledger:
     until = columns[-1] + (columns[-1] - columns[-2])
     seconds = (columns[1] - columns[0]).total_seconds()
     chosen = select(snapshot.regions, code=parameters.text("code"), filters=())
-    async with sight.reader.reading() as connection:
+    async with sight.reading_ledger() as connection:
         if states or reasons:
             found = await find_regions_with(
                 connection,

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from region_operator.console.cluster import RIGHTS, describe_error
 from region_operator.console.parameters import BadParameterError
 from region_operator.console.region_answers import NotFoundError
+from region_operator.console.sight import BusyError
 from region_operator.console.views import Error, ErrorReason
 from region_operator.database.engine import first_line
 from region_operator.errors import explain
@@ -45,6 +46,8 @@ def explain_problem(error: Exception) -> Error:
             return Error(reason=ErrorReason.NO_SCHEDULER, message=message, remedy=remedy)
         case DBAPIError(orig=QueryCanceled()):
             return Error(reason=ErrorReason.TOO_SLOW, message="the database took too long", remedy=_LESS)
+        case BusyError():
+            return Error(reason=ErrorReason.TOO_SLOW, message=str(error), remedy=_LESS)
         case ApiException() | ApiUnavailableError():
             refused = isinstance(error, ApiException) and error.status == HTTPStatus.FORBIDDEN
             remedy = RIGHTS if refused else _LOOK_AT_API_SERVER
