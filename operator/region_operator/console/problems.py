@@ -64,10 +64,9 @@ def explain_problem(error: Exception) -> Error:
     return Error(reason=ErrorReason.DATABASE_UNAVAILABLE, message=problem.public, remedy=remedy)
 
 
-def _missing_grant(error: BaseException | None) -> InsufficientPrivilege | None:
-    """Return Postgres' refusal for want of a right that is behind an error; None if there is none."""
-    while error is not None:
-        if isinstance(error, DBAPIError) and isinstance(error.orig, InsufficientPrivilege):
-            return error.orig
-        error = error.__cause__
+def _missing_grant(error: Exception) -> InsufficientPrivilege | None:
+    """Return Postgres' refusal for want of a right, if that is an error or its cause; else None."""
+    for each in (error, error.__cause__):
+        if isinstance(each, DBAPIError) and isinstance(each.orig, InsufficientPrivilege):
+            return each.orig
     return None
