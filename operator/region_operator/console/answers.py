@@ -65,7 +65,7 @@ async def overview(sight: Sight) -> Overview:
         revision = await read_revision(connection)
     attention, total = need_a_look(snapshot.regions)
     return Overview(
-        now=sight.now(),
+        now=snapshot.now,
         scheduler=Scheduler(
             namespace=scheduler.namespace,
             name=scheduler.name,
@@ -78,7 +78,7 @@ async def overview(sight: Sight) -> Overview:
         ticks=tick_counts(counts),
         attention=attention,
         attention_total=total,
-        forecast=summarize_forecast(scheduler, sight.last_planned),
+        forecast=summarize_forecast(scheduler, sight.last_planned, snapshot.now),
         ledger=judge_progress(progress, scheduler.namespace),
         holds=holds_of(scheduler, snapshot),
         versions=Versions(console=VERSION, operator=await _operator_release(sight), schema_revision=revision),
@@ -89,7 +89,7 @@ async def regions(sight: Sight, parameters: Parameters) -> RegionList:
     """Return a page of regions, with the latest ticks of those on the page. Raises what `Sight.snapshot` raises."""
     by = parameters.choice("sort", Sort, default=Sort.CODE)
     snapshot = await sight.snapshot()
-    now = sight.now()
+    now = snapshot.now
     chosen = _chosen(snapshot, parameters)
     page, shown = _page(sort(chosen, by, now), parameters)
     async with sight.reader.reading() as connection:
@@ -159,13 +159,14 @@ async def coming(sight: Sight, parameters: Parameters) -> NextTicks:
     """Return the next tick of each region, the soonest first. Raises what `Sight.snapshot` raises."""
     limit = parameters.number("limit", default=NEXT_TICKS, most=MOST_NEXT_TICKS)
     snapshot = await sight.snapshot()
-    now = sight.now()
+    now = snapshot.now
     return NextTicks(now=now, items=next_ticks(snapshot.regions, now, limit=limit))
 
 
-async def plan(sight: Sight) -> Plan:
-    """Return what the operator would do. Raises what `Sight.planned` raises."""
-    planned, scheduler, snapshot = await sight.planned(), await sight.scheduler(), await sight.snapshot()
+async def plan(sight: Sight, *, oldest_seconds: float) -> Plan:
+    """Return what the operator would do, by a plan that is not older. Raises what `Sight.planned` raises."""
+    planned = await sight.planned(oldest_seconds=oldest_seconds)
+    scheduler, snapshot = await sight.scheduler(), await sight.snapshot()
     return Plan(
         now=sight.now(),
         made_at=planned.at,

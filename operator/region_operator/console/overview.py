@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from region_operator.console import views
@@ -31,6 +31,9 @@ NAMED_REGIONS = 200
 
 STANDSTILL_SECONDS = 600
 """How far behind the ledger may be before that is said. A tick that starts late keeps the ledger back for minutes."""
+
+RECENT_PLAN = timedelta(minutes=5)
+"""How old a plan may be that still tells whether the ticks fit."""
 
 _NOT_YET = "no operator has reconciled this RegionScheduler yet"
 _ALL_START = "no tick of the next 24 h will be lost, by the operator's last forecast"
@@ -99,8 +102,8 @@ def judge_progress(progress: LedgerProgress, namespace: str) -> LedgerProgress:
     return replace(progress, standstill=text)
 
 
-def summarize_forecast(scheduler: Scheduler, planned: Planned | None) -> ForecastSummary:
-    """Say whether the ticks fit: by the operator's own forecast, in the words of the latest one that is known."""
+def summarize_forecast(scheduler: Scheduler, planned: Planned | None, now: datetime) -> ForecastSummary:
+    """Say whether the ticks fit: by the operator's own forecast, in the words of the latest one, if it is recent."""
     overcommitted = next(
         (
             item
@@ -111,7 +114,7 @@ def summarize_forecast(scheduler: Scheduler, planned: Planned | None) -> Forecas
     )
     if overcommitted:
         return ForecastSummary(fits=False, text=overcommitted.message)
-    if planned:
+    if planned and now - planned.at <= RECENT_PLAN:
         return ForecastSummary(fits=planned.report.forecast.fits, text=summarize(planned.report.forecast))
     known = ready_of(scheduler).status != "Unknown"
     return ForecastSummary(fits=True if known else None, text=_ALL_START if known else _NOT_YET)

@@ -54,7 +54,7 @@ class NotFoundError(Exception):
 async def region(sight: Sight, code: str) -> Region:
     """Return all about one region. Raises NotFoundError and what `Sight.snapshot` raises."""
     snapshot = await sight.snapshot()
-    found, now = _find(snapshot, code), sight.now()
+    found, now = _find(snapshot, code), snapshot.now
     async with sight.reader.reading() as connection:
         source, region_id = snapshot.source, found.region_id
         recent = await find_recent(connection, source, [region_id], now)

@@ -28,6 +28,7 @@ from region_operator.console.region_answers import NotFoundError
 from region_operator.console.region_queries import read_revision
 from region_operator.console.region_views import Forecast
 from region_operator.console.routes import PARAMETERS, Form, Page, Place, choose_form, find_page
+from region_operator.console.sight import FRESH_PLAN_SECONDS, STALE_SECONDS
 from region_operator.console.views import Error, ErrorReason, RequestContext
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class _Console:
             if form is None:
                 allowed = "json or html" + ", or svg" * (place.page is Page.FORECAST)
                 raise BadParameterError("format", query["format"], allowed)
-            view: View = await self._answer(place, query)
+            view: View = await self._answer(place, query, form)
         except Exception as error:
             view = explain_problem(error)
             status = view.reason.status
@@ -108,7 +109,7 @@ class _Console:
                 log.warning("page failed", extra={"page": place.page.value, "error": str(error)})
         return self._respond(request, view, place, form or Form.HTML, status)
 
-    async def _answer(self, place: Place, query: dict[str, str]) -> View:
+    async def _answer(self, place: Place, query: dict[str, str], form: Form) -> View:
         """Answer a page. Raises what `problems.explain_problem` explains."""
         parameters = Parameters(query, self._sight.now())
         parameters.expect(*PARAMETERS[place.page])
@@ -123,7 +124,8 @@ class _Console:
             case Page.NEXT:
                 return await answers.coming(sight, parameters)
             case Page.PLAN:
-                return await answers.plan(sight)
+                oldest = FRESH_PLAN_SECONDS if form is Form.JSON else STALE_SECONDS
+                return await answers.plan(sight, oldest_seconds=oldest)
             case Page.FORECAST:
                 return await answers.forecast(sight)
             case Page.REGION:

@@ -1,7 +1,7 @@
 """What all pages share: the RegionScheduler, the regions and the plan, each asked for once in a while for everybody.
 
-So twenty people who look every second cost as much as one. A reading of the regions is up to REGIONS_SECONDS old, and a
-plan up to PLAN_SECONDS: the pages say of when they are.
+So twenty people who look every second cost as much as one. A reading of the regions is some seconds old, and a plan up
+to some minutes: the pages say of when they are. A program that asks for the plan gets a plan of the last seconds.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ REGIONS_SECONDS = 5.0
 PLAN_SECONDS = 30.0
 IMAGE_SECONDS = 60.0
 
-STALE_SECONDS = 600.0
-"""How old an answer may be that is given while a newer one is under way."""
+STALE_REGIONS_SECONDS, STALE_SECONDS = 30.0, 600.0
+"""How old an answer may be that is given while a newer one is under way: the regions, and all else."""
+
+FRESH_PLAN_SECONDS = 5.0
+"""How old a plan may be that somebody may act on."""
 
 LEDGERS_AT_ONCE = 2
 """How many pages of the ledger are read at once: half of the connections, so that the other pages stay quick."""
@@ -62,7 +65,7 @@ class Sight:
         self.reader = Reader(settings.read_database_url)
         self._snapshots = SnapshotReader(self.reader)
         self._scheduler = Cached(self._read_scheduler, fresh_seconds=SCHEDULER_SECONDS)
-        self._snapshot = Cached(self._read_snapshot, fresh_seconds=REGIONS_SECONDS, stale_seconds=STALE_SECONDS)
+        self._snapshot = Cached(self._read_snapshot, fresh_seconds=REGIONS_SECONDS, stale_seconds=STALE_REGIONS_SECONDS)
         self._planned = Cached(self._plan, fresh_seconds=PLAN_SECONDS, stale_seconds=STALE_SECONDS)
         self._ledgers = asyncio.Semaphore(LEDGERS_AT_ONCE)
         self._image = Cached(cluster.operator_image, fresh_seconds=IMAGE_SECONDS, stale_seconds=STALE_SECONDS)
@@ -78,9 +81,9 @@ class Sight:
         """
         return await self._snapshot.get()
 
-    async def planned(self) -> Planned:
+    async def planned(self, *, oldest_seconds: float = STALE_SECONDS) -> Planned:
         """Return what the operator would do. Raises what `planning.make_plan` raises."""
-        return await self._planned.get()
+        return await self._planned.get(oldest_seconds=oldest_seconds)
 
     @property
     def last_planned(self) -> Planned | None:
