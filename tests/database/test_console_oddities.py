@@ -114,3 +114,17 @@ async def test_people_who_read_the_ledger_leave_connections_to_others(
     busy = [error["message"] for error in errors if error["message"].startswith("others read the ledger")]
     assert len(busy) == 4
     assert await get(browser, "regions/R00001/ticks")
+
+
+async def test_a_queue_that_takes_long_to_count_does_not_hold_up_the_regions_page(
+    browser: Browser, database: str
+) -> None:
+    run(
+        database,
+        f"INSERT INTO region_tick.creator (source, region_id, platform, url) SELECT '{SOURCE}', id::text, 'feed',"
+        " 'https://a.example' FROM region_index WHERE code = 'R00003'",
+    )
+    with psycopg.connect(database) as connection:
+        connection.execute("LOCK TABLE region_tick.procrastinate_jobs")
+        page = await get(browser, "regions/R00003")
+    assert (page["creators"]["total"], page["tasks"]) == (1, None)

@@ -12,7 +12,7 @@ from region_operator.console.cluster import describe_error
 from region_operator.console.lists import row_values
 from region_operator.console.parameters import BadParameterError, Parameters, read_time
 from region_operator.console.reasons import explain_reason
-from region_operator.console.region_queries import count_members, read_version_at
+from region_operator.console.region_queries import TASKS_SECONDS, count_creators, count_tasks, read_version_at
 from region_operator.console.region_views import (
     CronJobView,
     FieldChange,
@@ -61,7 +61,9 @@ async def region(sight: Sight, code: str) -> Region:
         ticks = await find_ticks(
             connection, source, region_id, since=now - FARTHEST_BACK, until=now + _SOON, limit=TICKS_SHOWN
         )
-        creators, tasks = await count_members(connection, source, region_id)
+        creators = await count_creators(connection, source, region_id)
+    counting = sight.reader.reading(statement_seconds=TASKS_SECONDS)
+    tasks = await count_tasks(counting, source, region_id) if creators else None
     cronjob = await _cronjob(sight.cluster, found)
     schedule = parse(found.version.cron) if found.version else None
     findings = found.standing.findings
