@@ -43,7 +43,10 @@ JUST_NOW = timedelta(minutes=1)
 _MENDED = "its row is mended, and its CronJob is not yet: the operator resumes it at its next reconcile"
 _UNKNOWN_HAND = "suspended, and nobody knows by whom"
 
-parse = lru_cache(maxsize=20_000)(parse_schedule)
+_REMEMBERED = 100_000
+"""Two answers for each region of the largest spec.maxRegions: with fewer, a reading forgets what the next one asks."""
+
+parse = lru_cache(maxsize=_REMEMBERED)(parse_schedule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +110,7 @@ class Standing:
     why: str | None
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=_REMEMBERED)
 def two_ticks_after(cron: str, moment: datetime) -> tuple[datetime, datetime]:
     """Return the two next ticks after a moment, of a schedule without `H`. Remembered, because moments change seldom.
 
@@ -232,7 +235,7 @@ def next_of(schedule: Schedule, now: datetime) -> datetime:
     return _next_of(schedule, now.replace(second=0, microsecond=0))
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=_REMEMBERED)
 def _next_of(schedule: Schedule, minute: datetime) -> datetime:
     return schedule.next_after(minute)
 
