@@ -70,6 +70,8 @@ def overview_text(namespace: str, overview: Mapping[str, Any]) -> Iterator[str]:
     yield f"Ledger:     every tick has its row up to {brief(ledger['accountedUntil'])}" + (
         f" ({short(lag)} ago)" if lag is not None else ""
     )
+    if standstill := ledger.get("standstill"):  # a console of an older release does not say it
+        yield f"            {standstill}"
     versions = overview["versions"]
     yield (
         f"Versions:   console {versions['console']}, operator {versions['operator'] or 'unknown'}, schema"

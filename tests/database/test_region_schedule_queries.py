@@ -66,16 +66,21 @@ async def test_rows_follow_what_is_found(engine: AsyncEngine) -> None:
     ]
 
 
-async def test_what_suspended_a_region_is_saved_and_is_no_reason_for_a_new_row(engine: AsyncEngine) -> None:
+async def test_what_suspended_a_region_is_saved_and_changes_with_an_edit_of_the_cronjob(engine: AsyncEngine) -> None:
     paused, all_suspended = (
         {key: replace(row, suspended_by=text) for key, row in found("1", suspended=True).items()}
         for text in ("paused by me", "spec.suspend")
     )
     assert await write(engine, paused) == 1
     assert await write(engine, all_suspended) == 0
+    later = AT + timedelta(minutes=1)
+    edited = {key: replace(row, valid_from=later) for key, row in all_suspended.items()}
+    assert await write(engine, edited) == 2
+    assert await write(engine, edited) == 0
     async with engine.begin() as connection:
-        query = text("SELECT suspended_by FROM region_tick.region_schedule")
-        assert (await connection.execute(query)).scalar_one() == "paused by me"
+        query = text("SELECT suspended_by, valid_from, valid_to FROM region_tick.region_schedule ORDER BY valid_from")
+        versions = [tuple(row) for row in await connection.execute(query)]
+    assert versions == [("paused by me", AT, later), ("spec.suspend", later, None)]
 
 
 async def test_what_is_gone_ends_now(engine: AsyncEngine) -> None:

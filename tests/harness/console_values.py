@@ -219,4 +219,4 @@ def all_views() -> dict[str, rv.View]:
 
 
 def context_of(path: str, **query: str) -> q.RequestContext:
-    return q.RequestContext(path=path, root="../" * path.count("/"), query=query)
+    return q.RequestContext(namespace="region-tick", path=path, root="../" * path.count("/"), query=query)

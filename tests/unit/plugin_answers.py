@@ -160,7 +160,7 @@ def overview(**changes: Any) -> dict[str, Any]:
         ],
         "attentionTotal": 2,
         "forecast": {"fits": True, "text": "the next 24 h have 10 ticks: all start in time"},
-        "ledger": {"accountedUntil": "2026-11-30T00:59:00Z", "lagSeconds": 60.0},
+        "ledger": {"accountedUntil": "2026-11-30T00:59:00Z", "lagSeconds": 60.0, "standstill": None},
         "holds": [
             {
                 "kind": "deletion",

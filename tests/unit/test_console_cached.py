@@ -70,6 +70,34 @@ async def test_an_answer_that_is_too_old_is_not_given() -> None:
     assert await cached.get() == 2
 
 
+async def test_whoever_needs_a_newer_answer_waits_for_one() -> None:
+    asked = Asked()
+    cached = asked.cached(fresh_seconds=30, stale_seconds=600)
+    assert await cached.get() == 1
+    asked.now = 6
+    assert [await cached.get(), await cached.get(oldest_seconds=5), await cached.get(oldest_seconds=5)] == [1, 2, 2]
+    asked.now = 60
+    asked.gate.clear()
+    strict = asyncio.create_task(cached.get(oldest_seconds=5))
+    assert await cached.get() == 2
+    assert not strict.done()
+    asked.gate.set()
+    assert await strict == 3
+
+
+async def test_a_question_that_was_under_way_for_too_long_is_asked_again() -> None:
+    asked = Asked()
+    asked.gate.clear()
+    cached = asked.cached()
+    first = asyncio.create_task(cached.get())
+    await asyncio.sleep(0.01)
+    asked.now = 8
+    strict = asyncio.create_task(cached.get(oldest_seconds=5))
+    await asyncio.sleep(0.01)
+    asked.gate.set()
+    assert [await first, await strict] == [1, 2]
+
+
 async def test_an_error_is_raised_although_there_is_an_old_answer_and_the_next_one_asks_again() -> None:
     asked = Asked()
     cached = asked.cached(stale_seconds=10, patience_seconds=1)

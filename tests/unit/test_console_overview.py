@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from region_operator.console.overview import (
     conditions_of,
     holds_of,
+    judge_progress,
     ready_of,
     summarize_forecast,
     tick_counts,
 )
+from region_operator.console.sight import Planned
 from region_operator.console.snapshot import Snapshot
-from region_operator.console.views import ReasonCount
+from region_operator.console.views import LedgerProgress, ReasonCount
 from region_operator.cronjobs.labels import region_key
 from region_operator.plan.changes import Guarded
+from region_operator.plan.demand import group_regions
+from region_operator.plan.forecast import TickTime, make_forecast
 from region_operator.plan.guard_memory import GuardState, Hold
+from region_operator.plan.report import Report
+from region_operator.regions.schedule import parse_schedule
+from region_operator.scheduler import Spec
 from region_tick.contract import State
 from tests.harness.examples import scheduler
 from tests.unit.test_console_lists import known
@@ -74,6 +81,27 @@ def test_every_state_has_its_count() -> None:
 
 def test_the_forecast_is_the_operators() -> None:
     lost = {"type": "Overcommitted", "status": "True", "reason": "TicksLost", "message": "12 will be lost"}
-    assert summarize_forecast(with_status(READY, lost), None).text == "12 will be lost"
-    assert summarize_forecast(with_status(READY), None).fits is True
-    assert summarize_forecast(scheduler(), None).fits is None
+    assert summarize_forecast(with_status(READY, lost), None, NOW).text == "12 will be lost"
+    assert summarize_forecast(with_status(READY), None, NOW).fits is True
+    assert summarize_forecast(scheduler(), None, NOW).fits is None
+
+
+def test_an_old_plan_tells_no_more_whether_the_ticks_fit() -> None:
+    schedules = [parse_schedule("*/5 * * * *")] * 3
+    forecast = make_forecast(group_regions(schedules, start_deadline=None), Spec(), tick_time=TickTime(1, 1), start=NOW)
+    report = Report(lines=(), unchanged=3, quota=None, quarantined=(), notes=(), forecast=forecast)
+    planned = Planned(report, NOW - timedelta(minutes=5))
+    own = summarize_forecast(with_status(READY), None, NOW)
+    assert summarize_forecast(with_status(READY), planned, NOW) != own
+    assert summarize_forecast(with_status(READY), planned, NOW + timedelta(seconds=1)) == own
+
+
+def test_a_ledger_that_stands_still_is_said_with_what_to_do() -> None:
+    """Where no operator runs, no tick is missed by the ledger, and all regions look well."""
+    fresh = LedgerProgress(accounted_until=NOW, lag_seconds=600.0)
+    assert judge_progress(fresh, "ns") == fresh
+    assert judge_progress(LedgerProgress(accounted_until=None, lag_seconds=None), "ns").standstill is None
+    text = judge_progress(LedgerProgress(accounted_until=NOW, lag_seconds=601.0), "ns").standstill
+    assert text is not None
+    assert text.startswith("not every tick since 2026-11-30 12:00:00Z is accounted for")
+    assert "kubectl get pods -n ns" in text

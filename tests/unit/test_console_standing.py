@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from region_operator.console.standing import Ending, Facts, Version, judge, may_be_troubled, next_tick, two_ticks_after
+from region_operator.console.standing import (
+    Ending,
+    Facts,
+    Version,
+    judge,
+    may_be_troubled,
+    next_tick,
+    parse,
+    two_ticks_after,
+)
 from region_operator.console.views import RegionState, Trouble
 from region_operator.plan.changes import Guarded
 from region_tick.contract import Reason, State
+from tests.harness.operator_process import CHECKOUT
 
 NOW = datetime(2026, 11, 30, 12, 0, 30, tzinfo=UTC)
 HOUR, MINUTE, DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
@@ -144,6 +155,8 @@ def test_the_words() -> None:
     text = judge(missed, NOW).findings[0].text
     assert text.endswith("was missed: image: The tick image could not be pulled; no tick has succeeded yet")
     assert judge(HELD, NOW).findings[0].text == "a slowdown is held: it ticks on as it last was"
+    stopped = replace(HELD, version=suspended("spec.suspend").version)
+    assert judge(stopped, NOW).findings[0].text == "a slowdown is held: it stays suspended"
     assert APPROVE in judge(HELD, NOW).findings[0].remedy
     bad = judge(replace(FINE, quarantine='cron_schedule "x" is invalid'), NOW).findings[0]
     assert bad.text == 'cron_schedule "x" is invalid; it ticks on as it last was'
@@ -171,3 +184,10 @@ def test_next_ticks() -> None:
     assert next_tick(replace(HOURLY, suspended=True), NOW) is None
     assert next_tick(None, NOW) is None
     assert two_ticks_after("*/5 * * * *", NOON) == (NOON + 5 * MINUTE, NOON + 10 * MINUTE)
+
+
+def test_the_answers_about_the_largest_table_are_remembered() -> None:
+    crd = (CHECKOUT / "crds/regionscheduler.yaml").read_text()
+    largest = re.search(r"maxRegions:.*?maximum: (\d+)", crd, re.DOTALL)
+    assert largest is not None
+    assert all(each.cache_info().maxsize == 2 * int(largest[1]) for each in (parse, two_ticks_after))

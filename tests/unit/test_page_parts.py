@@ -5,7 +5,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
+import pytest
+
+from kubectl_region.commands import load
 from region_operator.console.page_parts import parts_of
+from region_operator.console.views import RegionState
 from tests.harness import console_regions as regions
 from tests.harness import console_values as made
 from tests.harness.console_values import context_of
@@ -17,6 +21,24 @@ def test_a_code_in_a_command_is_one_word_of_the_shell() -> None:
     spoiled = replace(listed, items=tuple(replace(item, code=code) for item in listed.items))
     for _, command in parts_of(spoiled, context_of("regions"))["commands"][:2]:
         assert shlex.split(command).count(code) == 2
+
+
+@pytest.mark.parametrize("state", [RegionState.PAUSED, RegionState.TICKING])
+def test_commands_name_the_namespace_and_take_any_code(state: RegionState) -> None:
+    """The plugin itself reads the command lines: a code may begin like an option."""
+    listed = regions.region_list(1)
+    spoiled = replace(listed, items=tuple(replace(item, code="-rf") for item in listed.items))
+    pages = (("regions", spoiled), ("regions/x", regions.region(code="-rf", state=state)))
+    for path, view in pages:
+        for _, command in parts_of(view, context_of(path))["commands"]:
+            words = shlex.split(command)
+            assert words[:2] == ["kubectl", "region"]
+            read = load(words[2]).make_context(words[2], words[3:]).params
+            assert (read["namespace"], read.get("code") or read["codes"]) in (
+                ("region-tick", "-rf"),
+                ("region-tick", ("-rf",)),
+            )
+    assert parts_of(made.plan(), context_of("plan"))["command"] == "kubectl region diff -n region-tick"
 
 
 def test_a_code_that_looks_like_another_one_is_in_no_command() -> None:

@@ -157,6 +157,26 @@ def test_suspended_by_the_spec_is_no_good_news() -> None:
     assert text_of(page.xpath("//h1")[0]) == "All regions are suspended"
 
 
+def test_reasons_that_handlers_made_up_lead_nowhere() -> None:
+    """They are counted as one, and no tick has the reason `other`."""
+    view = made.overview()
+    other = v.ReasonCount(state=State.FAILED, reason="other", ticks=3)
+    page = parse(render(replace(view, ticks=replace(view.ticks, by_reason=(other,))), context_of("")))
+    assert "other (made up by handlers)" in text_of(page)
+    assert page.xpath("//a[contains(@href, 'reason=other')]") == []
+
+
+def test_a_ledger_that_stands_still_is_in_the_headline() -> None:
+    for troubles, headline in (
+        (False, "The ledger stands still"),
+        (True, "232 regions need a look, and the ledger stands still"),
+    ):
+        view = made.overview(troubles=troubles)
+        page = parse(render(replace(view, ledger=replace(view.ledger, standstill="no operator runs")), context_of("")))
+        assert text_of(page.xpath("//h1")[0]) == headline
+        assert "no operator runs" in text_of(page.xpath("//div[@class='banner bad']")[0])
+
+
 def test_a_paused_region_does_not_look_like_a_running_one() -> None:
     page = parse(render(regions.region_list(), context_of("regions")))
     paused = page.xpath("//tr[.//span[@class='state paused']]")
@@ -180,7 +200,7 @@ def test_a_region_shows_when_it_ticks_next_and_who_paused_it() -> None:
     assert "2026-11-30 09:30Z in 12 min 18 s" in page
     paused = text_of(parse(render(regions.paused_region(), context_of("regions/FR-IDF"))))
     assert "Paused by ana@example.com since 2026-11-28 09:17Z 2 d ago, until 2026-11-30 14:17Z in 5 h" in paused
-    assert "kubectl region resume FR-IDF" in paused
+    assert "kubectl region resume -n region-tick -- FR-IDF" in paused
 
 
 def test_a_tick_says_why_step_by_step_and_how_to_see_its_logs() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kubectl_region.status import scheduler_text
+from kubectl_region.status import overview_text, scheduler_text
 from tests.unit.plugin import ConsoleServer, console_server
 from tests.unit.plugin_answers import overview
 
@@ -52,6 +52,13 @@ def test_one_screen(console: ConsoleServer) -> None:
 def test_all_is_well(console: ConsoleServer) -> None:
     console.answer("", overview(attention=[], attentionTotal=0, holds=[], conditions=[]))
     assert console.run("status").stdout.splitlines()[-2:] == ["", "No region needs a look"]
+
+
+def test_a_ledger_that_stands_still_is_said() -> None:
+    ledger = {"accountedUntil": "2026-11-29T20:00:00Z", "lagSeconds": 18_000.0, "standstill": "no operator runs"}
+    assert "            no operator runs" in list(overview_text("region-tick", overview(ledger=ledger)))
+    del ledger["standstill"]  # as a console of an older release answers
+    assert "            no operator runs" not in list(overview_text("region-tick", overview(ledger=ledger)))
 
 
 def test_all_for_a_program(console: ConsoleServer) -> None:

@@ -155,6 +155,21 @@ def test_the_changes(current: list[ScheduleVersion], found: list[ScheduleVersion
     assert diff_versions(current, {row.key: row for row in found}, now=NOW) == expected
 
 
+def test_another_cause_of_a_suspension_begins_a_version_when_the_cronjob_was_edited() -> None:
+    """A pause while spec.suspend holds: else the pause would be spec.suspend's for ever."""
+    stopped = replace(ROW, spec=STOPPED, suspended_by="spec.suspend")
+    paused = replace(stopped, suspended_by="paused by anna", valid_from=LATER)
+    assert diff_versions([stopped], {KEY: paused}, now=NOW) == VersionChanges(
+        (replace(stopped, valid_to=LATER),), (paused,)
+    )
+    for same in (
+        replace(paused, valid_from=AT),
+        replace(paused, suspended_by=None),
+        replace(stopped, valid_from=LATER),
+    ):
+        assert not diff_versions([stopped], {KEY: same}, now=NOW)
+
+
 def test_an_edit_in_the_second_of_the_one_before_is_an_edit_all_the_same() -> None:
     edited = replace(ROW, spec=OTHER)
     done = diff_versions([ROW], {KEY: edited}, now=NOW)

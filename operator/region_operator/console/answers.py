@@ -21,7 +21,14 @@ from region_operator.console.lists import (
     select,
     sort,
 )
-from region_operator.console.overview import conditions_of, holds_of, ready_of, summarize_forecast, tick_counts
+from region_operator.console.overview import (
+    conditions_of,
+    holds_of,
+    judge_progress,
+    ready_of,
+    summarize_forecast,
+    tick_counts,
+)
 from region_operator.console.parameters import BadParameterError, Parameters, count_pages
 from region_operator.console.region_queries import count_ticks, read_progress, read_revision
 from region_operator.console.region_views import Forecast, Ledger, LedgerRow, NextTicks, Plan, RegionList
@@ -58,7 +65,7 @@ async def overview(sight: Sight) -> Overview:
         revision = await read_revision(connection)
     attention, total = need_a_look(snapshot.regions)
     return Overview(
-        now=sight.now(),
+        now=snapshot.now,
         scheduler=Scheduler(
             namespace=scheduler.namespace,
             name=scheduler.name,
@@ -71,8 +78,8 @@ async def overview(sight: Sight) -> Overview:
         ticks=tick_counts(counts),
         attention=attention,
         attention_total=total,
-        forecast=summarize_forecast(scheduler, sight.last_planned),
-        ledger=progress,
+        forecast=summarize_forecast(scheduler, sight.last_planned, snapshot.now),
+        ledger=judge_progress(progress, scheduler.namespace),
         holds=holds_of(scheduler, snapshot),
         versions=Versions(console=VERSION, operator=await _operator_release(sight), schema_revision=revision),
     )
@@ -82,7 +89,7 @@ async def regions(sight: Sight, parameters: Parameters) -> RegionList:
     """Return a page of regions, with the latest ticks of those on the page. Raises what `Sight.snapshot` raises."""
     by = parameters.choice("sort", Sort, default=Sort.CODE)
     snapshot = await sight.snapshot()
-    now = sight.now()
+    now = snapshot.now
     chosen = _chosen(snapshot, parameters)
     page, shown = _page(sort(chosen, by, now), parameters)
     async with sight.reader.reading() as connection:
@@ -99,7 +106,7 @@ async def regions(sight: Sight, parameters: Parameters) -> RegionList:
 async def ledger(sight: Sight, parameters: Parameters) -> Ledger:
     """Return regions over time. With a filter of ticks: only regions that have such ticks.
 
-    Raises what `Sight.snapshot` raises.
+    Raises what `Sight.snapshot` and `Sight.reading_ledger` raise.
     """
     states, reasons = parameters.choices("state", tuple(State)), parameters.texts("reason")
     snapshot = await sight.snapshot()
@@ -108,7 +115,7 @@ async def ledger(sight: Sight, parameters: Parameters) -> Ledger:
     until = columns[-1] + (columns[-1] - columns[-2])
     seconds = (columns[1] - columns[0]).total_seconds()
     chosen = select(snapshot.regions, code=parameters.text("code"), filters=())
-    async with sight.reader.reading() as connection:
+    async with sight.reading_ledger() as connection:
         if states or reasons:
             found = await find_regions_with(
                 connection,
@@ -152,13 +159,14 @@ async def coming(sight: Sight, parameters: Parameters) -> NextTicks:
     """Return the next tick of each region, the soonest first. Raises what `Sight.snapshot` raises."""
     limit = parameters.number("limit", default=NEXT_TICKS, most=MOST_NEXT_TICKS)
     snapshot = await sight.snapshot()
-    now = sight.now()
+    now = snapshot.now
     return NextTicks(now=now, items=next_ticks(snapshot.regions, now, limit=limit))
 
 
-async def plan(sight: Sight) -> Plan:
-    """Return what the operator would do. Raises what `Sight.planned` raises."""
-    planned, scheduler, snapshot = await sight.planned(), await sight.scheduler(), await sight.snapshot()
+async def plan(sight: Sight, *, oldest_seconds: float) -> Plan:
+    """Return what the operator would do, by a plan that is not older. Raises what `Sight.planned` raises."""
+    planned = await sight.planned(oldest_seconds=oldest_seconds)
+    scheduler, snapshot = await sight.scheduler(), await sight.snapshot()
     return Plan(
         now=sight.now(),
         made_at=planned.at,

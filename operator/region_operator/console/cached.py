@@ -7,6 +7,7 @@ waits gets the old answer after a moment, if the old answer is not too old.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -44,19 +45,26 @@ class Cached(Generic[T]):
         """The latest answer, however old; None before the first."""
         return self._answer and self._answer[1]
 
-    async def get(self) -> T:
-        """Return the answer. Raises what `ask` raises, unless an old answer will do."""
-        if self._answer and self._age() <= self._fresh:
+    async def get(self, *, oldest_seconds: float = math.inf) -> T:
+        """Return the answer: never one that was older than `oldest_seconds` when this question began.
+
+        Raises what `ask` raises, unless an old answer will do.
+        """
+        wanted_at = self._clock()
+        if self._answer and self._age() <= min(self._fresh, oldest_seconds):
             return self._answer[1]
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._renew())
             self._asking.add_done_callback(_look_at_error)
         asking = self._asking
-        if self._answer and self._age() <= self._stale:
+        if self._answer and self._age() <= min(self._stale, oldest_seconds):
             await asyncio.wait([asking], timeout=self._patience)
             if not asking.done():
                 return self._answer[1]
-        return await asyncio.shield(asking)
+        answer = await asyncio.shield(asking)
+        if self._answer and wanted_at - self._answer[0] > oldest_seconds:  # it was under way for too long already
+            return await self.get(oldest_seconds=oldest_seconds)
+        return answer
 
     async def close(self) -> None:
         """End a question that is under way."""

@@ -34,6 +34,8 @@ SECONDS = 3.0
 
 PODS_AT_MOST, EVENTS_AT_MOST = 20, 50
 
+RIGHTS = "kubectl apply -f manifests/console gives the console the rights that it needs"
+
 _OPERATORS = "app.kubernetes.io/name=region-tick,app.kubernetes.io/component=operator"
 _FINE_REASONS = ("Completed", "PodCompleted", "ContainerCreating", "PodInitializing")
 
@@ -96,7 +98,7 @@ class Cluster:
 
 def describe_error(error: ApiException | ApiUnavailableError) -> str:
     """Say why the API server gave no answer, without its address."""
-    return describe(error) if isinstance(error, ApiException) else "the API server does not answer"
+    return describe(error, rights=RIGHTS) if isinstance(error, ApiException) else "the API server does not answer"
 
 
 def read_cronjob(body: Body) -> SeenCronJob:

@@ -50,8 +50,8 @@ class Reader:
             await database.engine.dispose()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def reading(self, *, statement_seconds: float = STATEMENT_SECONDS) -> AsyncIterator[AsyncConnection]:
         """Run the body in a transaction that writes nothing. Raises what `open` and `engine.transaction` raise."""
         database = await self.open()
-        async with transaction(database.engine, timeout_seconds=STATEMENT_SECONDS) as connection:
+        async with transaction(database.engine, timeout_seconds=statement_seconds) as connection:
             yield connection

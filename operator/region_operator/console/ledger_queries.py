@@ -52,6 +52,12 @@ WHERE source = :source AND tick_at >= :start AND tick_at < :until
 LIMIT :limit
 """)
 
+_REGIONS_SUSPENDED = text("""
+SELECT DISTINCT region_id FROM region_tick.suspension
+WHERE source = :source AND first_tick_at < :until AND last_tick_at >= :start
+LIMIT :limit
+""")
+
 
 async def find_buckets(
     connection: AsyncConnection,
@@ -75,7 +81,7 @@ async def find_buckets(
         for bucket in row.buckets.split(" "):
             place, worst, ticks = bucket.split(",")
             found[row.region_id][int(place)] = WORST_FIRST[int(worst)], int(ticks)
-    if (not states or State.SKIPPED in states) and (not reasons or Reason.SUSPENDED in reasons):
+    if _wants_suspended(states, reasons):
         for row in await connection.execute(_SUSPENSIONS, about):
             first = max(0, int((row.first_tick_at - start).total_seconds() // seconds))
             last = int((min(row.last_tick_at, until - timedelta(microseconds=1)) - start).total_seconds() // seconds)
@@ -94,7 +100,18 @@ async def find_regions_with(
     reasons: Sequence[str],
     limit: int,
 ) -> set[str]:
-    """Return the ids of the regions that have such ticks. Raises sqlalchemy.exc.DBAPIError."""
+    """Return the ids of the regions that have such ticks, also of those whose ticks a suspension counts.
+
+    Raises sqlalchemy.exc.DBAPIError.
+    """
     about = {"source": source, "start": start, "until": until, "limit": limit}
     rows = await connection.execute(_REGIONS_WITH, about | {"states": list(states), "reasons": list(reasons)})
-    return set(rows.scalars())
+    found = set(rows.scalars())
+    if _wants_suspended(states, reasons):
+        found.update((await connection.execute(_REGIONS_SUSPENDED, about)).scalars())
+    return found
+
+
+def _wants_suspended(states: Sequence[State], reasons: Sequence[str]) -> bool:
+    """Return whether ticks that have no row because a suspension counts them are among those that are asked for."""
+    return (not states or State.SKIPPED in states) and (not reasons or Reason.SUSPENDED in reasons)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from region_operator.console import views
 from region_operator.console.region_queries import HOURS
-from region_operator.console.views import Condition, ForecastSummary, Ready, TickCounts
+from region_operator.console.time_words import say_time
+from region_operator.console.views import Condition, ForecastSummary, LedgerProgress, Ready, TickCounts
 from region_operator.cronjobs.labels import region_key
 from region_operator.plan.conditions import HELD, ConditionType
 from region_operator.plan.forecast_report import summarize
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 
 NAMED_REGIONS = 200
 """How many codes of a hold are listed."""
+
+STANDSTILL_SECONDS = 600
+"""How far behind the ledger may be before that is said. A tick that starts late keeps the ledger back for minutes."""
+
+RECENT_PLAN = timedelta(minutes=5)
+"""How old a plan may be that still tells whether the ticks fit."""
 
 _NOT_YET = "no operator has reconciled this RegionScheduler yet"
 _ALL_START = "no tick of the next 24 h will be lost, by the operator's last forecast"
@@ -82,8 +90,20 @@ def tick_counts(counts: Sequence[ReasonCount]) -> TickCounts:
     return TickCounts(window=f"{HOURS}h", by_state=dict(by_state), by_reason=tuple(counts))
 
 
-def summarize_forecast(scheduler: Scheduler, planned: Planned | None) -> ForecastSummary:
-    """Say whether the ticks fit: by the operator's own forecast, in the words of the latest one that is known."""
+def judge_progress(progress: LedgerProgress, namespace: str) -> LedgerProgress:
+    """Say so if the ledger stands still: then nobody knows of ticks that fail or are missed, and all looks well."""
+    until, lag = progress.accounted_until, progress.lag_seconds
+    if until is None or lag is None or lag <= STANDSTILL_SECONDS:
+        return progress
+    text = (
+        f"not every tick since {say_time(until)} is accounted for: no operator runs, or the Job of such a tick hangs;"
+        f" see whether one runs: kubectl get pods -n {namespace} -l app.kubernetes.io/component=operator"
+    )
+    return replace(progress, standstill=text)
+
+
+def summarize_forecast(scheduler: Scheduler, planned: Planned | None, now: datetime) -> ForecastSummary:
+    """Say whether the ticks fit: by the operator's own forecast, in the words of the latest one, if it is recent."""
     overcommitted = next(
         (
             item
@@ -94,7 +114,7 @@ def summarize_forecast(scheduler: Scheduler, planned: Planned | None) -> Forecas
     )
     if overcommitted:
         return ForecastSummary(fits=False, text=overcommitted.message)
-    if planned:
+    if planned and now - planned.at <= RECENT_PLAN:
         return ForecastSummary(fits=planned.report.forecast.fits, text=summarize(planned.report.forecast))
     known = ready_of(scheduler).status != "Unknown"
     return ForecastSummary(fits=True if known else None, text=_ALL_START if known else _NOT_YET)

@@ -65,6 +65,10 @@ def _overview(view: views.Overview, _context: RequestContext) -> Parts:
     headline = f"{total:,} region{'s' * (total != 1)} need{'s' * (total == 1)} a look" if total else "All is well"
     if not total and (view.ready.status != "True" or view.scheduler.suspended):
         headline = "All regions are suspended" if view.scheduler.suspended else "Not ready"
+    if view.ledger.standstill:
+        headline = (
+            f"{headline}, and the ledger stands still" if headline != "All is well" else "The ledger stands still"
+        )
     tiles = [("active", "", view.regions.active, "")]
     for state in ("ticking", "failing", "missed", "late", "quarantined", "held", "paused", *_RARE):
         count = getattr(view.regions, state)
@@ -86,7 +90,7 @@ def _region_list(view: region_views.RegionList, context: RequestContext) -> Part
         mark = Markup(' aria-current="true"') if (context.query.get("sort") or "") == key else ""
         return Markup('<a href="{}"{}>{}</a>').format(same_page(context, sort=key, page=""), mark, title)
 
-    commands = list(_bulk_commands([item.code for item in view.items if item.code.isprintable()]))
+    commands = list(_bulk_commands([item.code for item in view.items if item.code.isprintable()], context.namespace))
     return {"sorts": SORTS, "order": order, "stopped": _STOPPED, "commands": commands}
 
 
@@ -110,7 +114,7 @@ def _region(view: region_views.Region, context: RequestContext) -> Parts:
     return {
         "picture": draw_durations(view.ticks, links),
         "durations": say_durations(view.ticks),
-        "commands": list(_commands_of(view)),
+        "commands": list(_commands_of(view, context.namespace)),
     }
 
 
@@ -136,10 +140,14 @@ def _tick(view: region_views.Tick, _context: RequestContext) -> Parts:
 
 
 @parts_of.register(region_views.Plan)
-def _plan(view: region_views.Plan, _context: RequestContext) -> Parts:
+def _plan(view: region_views.Plan, context: RequestContext) -> Parts:
     changes = view.plan["changes"]
     actions = Counter(change["action"] for change in changes)
-    return {"changes": changes[:_MOST_CHANGES], "actions": actions.most_common()}
+    return {
+        "changes": changes[:_MOST_CHANGES],
+        "actions": actions.most_common(),
+        "command": _command(context.namespace, "diff"),
+    }
 
 
 @parts_of.register(region_views.Forecast)
@@ -155,31 +163,33 @@ def _forecast(view: region_views.Forecast, _context: RequestContext) -> Parts:
     }
 
 
-def _bulk_commands(codes: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _bulk_commands(codes: Sequence[str], namespace: str) -> Iterator[tuple[str, str]]:
     """Yield the title and the text of what can be done with all regions of a page."""
-    named = " ".join(map(shlex.quote, codes))
-    yield "Pause them", f"kubectl region pause {named} --reason '...'"
-    yield "Let them tick again", f"kubectl region resume {named}"
-    yield (
-        "Run what failed or was missed in the last day",
-        (f'for code in {named}; do kubectl region backfill "$code" --from 24h --state missed,failed --dry-run; done'),
-    )
+    yield "Pause them", _command(namespace, "pause --reason '...'", codes)
+    yield "Let them tick again", _command(namespace, "resume", codes)
+    failed = "backfill --from 24h --state missed,failed --dry-run"
+    yield "Run what failed or was missed in the last day", _command(namespace, failed, codes)
 
 
-def _commands_of(view: region_views.Region) -> Iterator[tuple[str, str]]:
+def _commands_of(view: region_views.Region, namespace: str) -> Iterator[tuple[str, str]]:
     """Yield the title and the text of what can be done with a region: nothing, if its code has invisible characters."""
     if not view.code.isprintable():
         return
-    code = shlex.quote(view.code)
+    codes = [view.code]
     if view.state is RegionState.PAUSED:
-        yield "Let it tick again", f"kubectl region resume {code}"
+        yield "Let it tick again", _command(namespace, "resume", codes)
     else:
-        yield "Pause it", f"kubectl region pause {code} --reason '...'"
-    yield "Run it now, and wait for the end", f"kubectl region trigger {code} --wait"
-    yield (
-        "Run again what failed or was missed in the last day",
-        (f"kubectl region backfill {code} --from 24h --state missed,failed"),
-    )
+        yield "Pause it", _command(namespace, "pause --reason '...'", codes)
+    yield "Run it now, and wait for the end", _command(namespace, "trigger --wait", codes)
+    failed = "backfill --from 24h --state missed,failed"
+    yield "Run again what failed or was missed in the last day", _command(namespace, failed, codes)
+
+
+def _command(namespace: str, words: str, codes: Sequence[str] = ()) -> str:
+    """Return a command of the plugin. The codes stand behind `--`, because a code may begin like an option."""
+    name, _, options = words.partition(" ")
+    behind = ("--", *map(shlex.quote, codes)) if codes else ()
+    return " ".join(filter(None, ("kubectl region", name, "-n", shlex.quote(namespace), options, *behind)))
 
 
 def _sample(style: str) -> Markup:

@@ -44,6 +44,8 @@ class Parameters:
                 raise BadParameterError(printable(name), value, f"one of {', '.join((*names, 'format'))}")
             if len(value) > LONGEST:
                 raise BadParameterError(name, value, f"at most {LONGEST} characters")
+            if "\0" in value:  # no text of Postgres can have it
+                raise BadParameterError(name, value, "a text without NUL")
 
     def text(self, name: str) -> str:
         """Return a text, "" if absent."""

@@ -5,14 +5,18 @@ Whoever may look at the console sees these texts, so they have no address and no
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from kubernetes.aio.client import ApiException
-from psycopg.errors import QueryCanceled
+from psycopg.errors import InsufficientPrivilege, QueryCanceled
 from sqlalchemy.exc import DBAPIError
 
-from region_operator.console.cluster import describe_error
+from region_operator.console.cluster import RIGHTS, describe_error
 from region_operator.console.parameters import BadParameterError
 from region_operator.console.region_answers import NotFoundError
+from region_operator.console.sight import BusyError
 from region_operator.console.views import Error, ErrorReason
+from region_operator.database.engine import first_line
 from region_operator.errors import explain
 from region_operator.kube.api import ApiUnavailableError
 from region_operator.plan.conditions import ReadyReason
@@ -23,7 +27,11 @@ _LOOK_AT_DATABASE = (
     "look at it again in a moment; the console's log says more, and the RegionScheduler's condition Ready"
 )
 _CREATE_SECRET = "create the Secret with a URL of a role that reads: docs/console.md"  # noqa: S105 - a text
-_RIGHTS = "kubectl apply -f manifests/console gives the console the rights that it needs"
+_GRANTS = (
+    "give it the right, and after each upgrade: region-operator grants --tick-role ... --operator-role ..."
+    " --console-role ROLE | psql, as an administrator of the database"
+)
+_LOOK_AT_API_SERVER = "look at it again in a moment; kubectl get --raw /readyz says how the API server is"
 
 
 def explain_problem(error: Exception) -> Error:
@@ -38,8 +46,15 @@ def explain_problem(error: Exception) -> Error:
             return Error(reason=ErrorReason.NO_SCHEDULER, message=message, remedy=remedy)
         case DBAPIError(orig=QueryCanceled()):
             return Error(reason=ErrorReason.TOO_SLOW, message="the database took too long", remedy=_LESS)
+        case BusyError():
+            return Error(reason=ErrorReason.TOO_SLOW, message=str(error), remedy=_LESS)
         case ApiException() | ApiUnavailableError():
-            return Error(reason=ErrorReason.CLUSTER_UNAVAILABLE, message=describe_error(error), remedy=_RIGHTS)
+            refused = isinstance(error, ApiException) and error.status == HTTPStatus.FORBIDDEN
+            remedy = RIGHTS if refused else _LOOK_AT_API_SERVER
+            return Error(reason=ErrorReason.CLUSTER_UNAVAILABLE, message=describe_error(error), remedy=remedy)
+    if refusal := _missing_grant(error):
+        message = f"the console's role in the database lacks a right: {first_line(refusal)}"
+        return Error(reason=ErrorReason.DATABASE_UNAVAILABLE, message=message, remedy=_GRANTS)
     problem = explain(error)
     if problem is None:
         message = "an error of the console itself"
@@ -47,3 +62,11 @@ def explain_problem(error: Exception) -> Error:
     missing = problem.reason is ReadyReason.DATABASE_NOT_CONFIGURED
     remedy = _CREATE_SECRET if missing else _LOOK_AT_DATABASE
     return Error(reason=ErrorReason.DATABASE_UNAVAILABLE, message=problem.public, remedy=remedy)
+
+
+def _missing_grant(error: Exception) -> InsufficientPrivilege | None:
+    """Return Postgres' refusal for want of a right, if that is an error or its cause; else None."""
+    for each in (error, error.__cause__):
+        if isinstance(each, DBAPIError) and isinstance(each.orig, InsufficientPrivilege):
+            return each.orig
+    return None

@@ -12,7 +12,7 @@ from region_operator.console.cluster import describe_error
 from region_operator.console.lists import row_values
 from region_operator.console.parameters import BadParameterError, Parameters, read_time
 from region_operator.console.reasons import explain_reason
-from region_operator.console.region_queries import count_members, read_version_at
+from region_operator.console.region_queries import TASKS_SECONDS, count_creators, count_tasks, read_version_at
 from region_operator.console.region_views import (
     CronJobView,
     FieldChange,
@@ -54,14 +54,16 @@ class NotFoundError(Exception):
 async def region(sight: Sight, code: str) -> Region:
     """Return all about one region. Raises NotFoundError and what `Sight.snapshot` raises."""
     snapshot = await sight.snapshot()
-    found, now = _find(snapshot, code), sight.now()
+    found, now = _find(snapshot, code), snapshot.now
     async with sight.reader.reading() as connection:
         source, region_id = snapshot.source, found.region_id
         recent = await find_recent(connection, source, [region_id], now)
         ticks = await find_ticks(
             connection, source, region_id, since=now - FARTHEST_BACK, until=now + _SOON, limit=TICKS_SHOWN
         )
-        creators, tasks = await count_members(connection, source, region_id)
+        creators = await count_creators(connection, source, region_id)
+    counting = sight.reader.reading(statement_seconds=TASKS_SECONDS)
+    tasks = await count_tasks(counting, source, region_id) if creators else None
     cronjob = await _cronjob(sight.cluster, found)
     schedule = parse(found.version.cron) if found.version else None
     findings = found.standing.findings
@@ -193,7 +195,7 @@ def _pause(found: KnownRegion, cronjob: SeenCronJob | None) -> Pause | None:
     version = found.version
     if version is None or not version.suspended or version.suspended_by in ("spec.suspend", "quarantined"):
         return None
-    named = version.suspended_by.removeprefix("paused by ")
+    named = version.suspended_by.removeprefix("paused by ") if version.suspended_by else None
     if cronjob is None:
         return Pause(by=named, reason=None, since=version.since, until=None)
     return Pause(

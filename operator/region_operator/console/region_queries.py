@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from psycopg.errors import QueryCanceled
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from region_operator.console.region_views import Members
 from region_operator.console.standing import Version
@@ -17,11 +19,16 @@ from region_operator.console.views import LedgerProgress, ReasonCount
 from region_tick.contract import State
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 HOURS = 24
 """How many hours the overview counts ticks of."""
+
+TASKS_SECONDS = 1.0
+"""How long a region's page waits for the number of tasks in the queue, which may be huge."""
 
 _VERSIONS = text("""
 SELECT region_id, code, cron, cronjob, valid_from, start_deadline_seconds, suspended, suspended_by
@@ -117,18 +124,25 @@ async def read_revision(connection: AsyncConnection) -> str | None:
     return revision
 
 
-async def count_members(
-    connection: AsyncConnection, source: str, region_id: str
-) -> tuple[Members | None, Members | None]:
-    """Return a region's creators and its tasks in the queue; None where it has none.
+async def count_creators(connection: AsyncConnection, source: str, region_id: str) -> Members | None:
+    """Return a region's creators; None if it has none. Raises sqlalchemy.exc.DBAPIError."""
+    return _members((await connection.execute(_CREATORS, {"source": source, "region_id": region_id})).one())
 
-    Raises sqlalchemy.exc.DBAPIError.
+
+async def count_tasks(
+    reading: AbstractAsyncContextManager[AsyncConnection], source: str, region_id: str
+) -> Members | None:
+    """Return a region's tasks in the queue; None if it has none, or if to count them takes long: no index has them.
+
+    `reading` is a transaction of its own, of TASKS_SECONDS. Raises what entering `reading` raises.
     """
-    about = {"source": source, "region_id": region_id}
-    creators = (await connection.execute(_CREATORS, about)).one()
-    if not creators.total:
-        return None, None
-    return _members(creators), _members((await connection.execute(_TASKS, about)).one())
+    try:
+        async with reading as connection:
+            return _members((await connection.execute(_TASKS, {"source": source, "region_id": region_id})).one())
+    except DBAPIError as error:
+        if isinstance(error.orig, QueryCanceled):
+            return None
+        raise
 
 
 def _members(row: Row[Any]) -> Members | None:

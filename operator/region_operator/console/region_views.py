@@ -129,7 +129,7 @@ class Region(RegionRow):
     """All about one region.
 
     `row` are the columns of its row, as text. `words` is its schedule in English. `next_ticks` are at most 5, `ticks`
-    at most 50, the newest first. `remedy` says what to do about `why`.
+    at most 50, the newest first. `tasks` is None too if to count them takes long. `remedy` says what to do about `why`.
     """
 
     now: datetime

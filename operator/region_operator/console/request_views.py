@@ -54,9 +54,11 @@ class RequestContext:
     """What a page must know of its request.
 
     `path` has no leading slash, and its codes are decoded. `root` leads from the page to the overview: "" or "../" as
-    often as needed; every link begins with it. `query` are the parameters as they came, each once.
+    often as needed; every link begins with it. `query` are the parameters as they came, each once. `namespace` is the
+    console's, for commands.
     """
 
+    namespace: str
     path: str
     root: str
     query: Mapping[str, str]

@@ -28,6 +28,7 @@ from region_operator.console.region_answers import NotFoundError
 from region_operator.console.region_queries import read_revision
 from region_operator.console.region_views import Forecast
 from region_operator.console.routes import PARAMETERS, Form, Page, Place, choose_form, find_page
+from region_operator.console.sight import FRESH_PLAN_SECONDS, STALE_SECONDS
 from region_operator.console.views import Error, ErrorReason, RequestContext
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class _Console:
             if form is None:
                 allowed = "json or html" + ", or svg" * (place.page is Page.FORECAST)
                 raise BadParameterError("format", query["format"], allowed)
-            view: View = await self._answer(place, query)
+            view: View = await self._answer(place, query, form)
         except Exception as error:
             view = explain_problem(error)
             status = view.reason.status
@@ -106,9 +107,9 @@ class _Console:
                 log.exception("page failed", extra={"page": place.page.value})
             elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.warning("page failed", extra={"page": place.page.value, "error": str(error)})
-        return _respond(request, view, place, form or Form.HTML, status)
+        return self._respond(request, view, place, form or Form.HTML, status)
 
-    async def _answer(self, place: Place, query: dict[str, str]) -> View:
+    async def _answer(self, place: Place, query: dict[str, str], form: Form) -> View:
         """Answer a page. Raises what `problems.explain_problem` explains."""
         parameters = Parameters(query, self._sight.now())
         parameters.expect(*PARAMETERS[place.page])
@@ -123,7 +124,8 @@ class _Console:
             case Page.NEXT:
                 return await answers.coming(sight, parameters)
             case Page.PLAN:
-                return await answers.plan(sight)
+                oldest = FRESH_PLAN_SECONDS if form is Form.JSON else STALE_SECONDS
+                return await answers.plan(sight, oldest_seconds=oldest)
             case Page.FORECAST:
                 return await answers.forecast(sight)
             case Page.REGION:
@@ -152,7 +154,7 @@ class _Console:
         view = explain_problem(NotFoundError(f"there is no page {path[:80]!r}", f"there are {known}"))
         place = Place(Page.OVERVIEW, "../" * path.count("/"))
         form = choose_form(Page.OVERVIEW, request.query, request.headers.get("Accept", "")) or Form.HTML
-        return _respond(request, view, place, form, HTTPStatus.NOT_FOUND)
+        return self._respond(request, view, place, form, HTTPStatus.NOT_FOUND)
 
     async def _readiness(self) -> web.Response:
         """Say whether the database answers: without it, no page has anything to show."""
@@ -172,27 +174,29 @@ class _Console:
         )
         accept = request.headers.get("Accept", "")
         form = choose_form(Page.OVERVIEW, request.query, accept) or Form.HTML
-        response = _respond(request, view, place or Place(Page.OVERVIEW, ""), form, HTTPStatus.METHOD_NOT_ALLOWED)
+        response = self._respond(request, view, place or Place(Page.OVERVIEW, ""), form, HTTPStatus.METHOD_NOT_ALLOWED)
         response.headers["Allow"] = "GET, HEAD"
         return response
 
-
-def _respond(request: web.Request, view: View, place: Place, form: Form, status: HTTPStatus) -> web.Response:
-    """Return a view in a form. A picture of an error is none: it is answered as a page."""
-    if form is Form.SVG and isinstance(view, Forecast):
-        text = forecast_svg(view)
-    elif form is Form.JSON:
-        text = json.dumps(as_json(view), ensure_ascii=False, separators=(",", ":"), default=str)
-        if request.query.get("errors") == IN_BODY:
-            status = HTTPStatus.OK
-    else:
-        form = Form.HTML
-        path = "/".join(filter(None, (place.page.value.replace("{code}", place.code),)))
-        context = RequestContext(
-            path=path.replace("{tickAt}", place.tick_at), root=place.root, query=dict(request.query)
-        )
-        text = render(view, context)
-    return _compressed(web.Response(text=text, status=status, content_type=_CONTENT_TYPES[form], charset="utf-8"))
+    def _respond(self, request: web.Request, view: View, place: Place, form: Form, status: HTTPStatus) -> web.Response:
+        """Return a view in a form. A picture of an error is none: it is answered as a page."""
+        if form is Form.SVG and isinstance(view, Forecast):
+            text = forecast_svg(view)
+        elif form is Form.JSON:
+            text = json.dumps(as_json(view), ensure_ascii=False, separators=(",", ":"), default=str)
+            if request.query.get("errors") == IN_BODY:
+                status = HTTPStatus.OK
+        else:
+            form = Form.HTML
+            path = "/".join(filter(None, (place.page.value.replace("{code}", place.code),)))
+            context = RequestContext(
+                namespace=self._sight.cluster.namespace,
+                path=path.replace("{tickAt}", place.tick_at),
+                root=place.root,
+                query=dict(request.query),
+            )
+            text = render(view, context)
+        return _compressed(web.Response(text=text, status=status, content_type=_CONTENT_TYPES[form], charset="utf-8"))
 
 
 def _compressed(response: web.Response) -> web.Response:

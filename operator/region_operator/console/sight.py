@@ -1,11 +1,13 @@
 """What all pages share: the RegionScheduler, the regions and the plan, each asked for once in a while for everybody.
 
-So twenty people who look every second cost as much as one. A reading of the regions is up to REGIONS_SECONDS old, and a
-plan up to PLAN_SECONDS: the pages say of when they are.
+So twenty people who look every second cost as much as one. A reading of the regions is some seconds old, and a plan up
+to some minutes: the pages say of when they are. A program that asks for the plan gets a plan of the last seconds.
 """
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,6 +19,10 @@ from region_operator.planning import MissingSchedulerError, make_plan
 from region_operator.scheduler import Scheduler
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from region_operator.console.cluster import Cluster
     from region_operator.console.settings import ConsoleSettings
     from region_operator.kube.api import Api
@@ -27,8 +33,19 @@ REGIONS_SECONDS = 5.0
 PLAN_SECONDS = 30.0
 IMAGE_SECONDS = 60.0
 
-STALE_SECONDS = 600.0
-"""How old an answer may be that is given while a newer one is under way."""
+STALE_REGIONS_SECONDS, STALE_SECONDS = 30.0, 600.0
+"""How old an answer may be that is given while a newer one is under way: the regions, and all else."""
+
+FRESH_PLAN_SECONDS = 5.0
+"""How old a plan may be that somebody may act on."""
+
+LEDGERS_AT_ONCE = 2
+"""How many pages of the ledger are read at once: half of the connections, so that the other pages stay quick."""
+LEDGER_WAIT_SECONDS = 10.0
+
+
+class BusyError(Exception):
+    """Too many people read the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +65,9 @@ class Sight:
         self.reader = Reader(settings.read_database_url)
         self._snapshots = SnapshotReader(self.reader)
         self._scheduler = Cached(self._read_scheduler, fresh_seconds=SCHEDULER_SECONDS)
-        self._snapshot = Cached(self._read_snapshot, fresh_seconds=REGIONS_SECONDS, stale_seconds=STALE_SECONDS)
+        self._snapshot = Cached(self._read_snapshot, fresh_seconds=REGIONS_SECONDS, stale_seconds=STALE_REGIONS_SECONDS)
         self._planned = Cached(self._plan, fresh_seconds=PLAN_SECONDS, stale_seconds=STALE_SECONDS)
+        self._ledgers = asyncio.Semaphore(LEDGERS_AT_ONCE)
         self._image = Cached(cluster.operator_image, fresh_seconds=IMAGE_SECONDS, stale_seconds=STALE_SECONDS)
 
     async def scheduler(self) -> Scheduler:
@@ -63,9 +81,9 @@ class Sight:
         """
         return await self._snapshot.get()
 
-    async def planned(self) -> Planned:
+    async def planned(self, *, oldest_seconds: float = STALE_SECONDS) -> Planned:
         """Return what the operator would do. Raises what `planning.make_plan` raises."""
-        return await self._planned.get()
+        return await self._planned.get(oldest_seconds=oldest_seconds)
 
     @property
     def last_planned(self) -> Planned | None:
@@ -75,6 +93,22 @@ class Sight:
     async def operator_image(self) -> str | None:
         """Return the image that the operator runs. Raises what `api.ERRORS` lists."""
         return await self._image.get()
+
+    @asynccontextmanager
+    async def reading_ledger(self) -> AsyncIterator[AsyncConnection]:
+        """Run the body in a transaction for a page of the ledger, which may take long.
+
+        Raises BusyError, and what `Reader.reading` raises.
+        """
+        try:
+            await asyncio.wait_for(self._ledgers.acquire(), LEDGER_WAIT_SECONDS)
+        except TimeoutError:
+            raise BusyError(f"others read the ledger, for more than {LEDGER_WAIT_SECONDS:g} s") from None
+        try:
+            async with self.reader.reading() as connection:
+                yield connection
+        finally:
+            self._ledgers.release()
 
     def now(self) -> datetime:
         """Return the database's time (UTC); before its first answer, this process's."""

@@ -102,11 +102,8 @@ class SnapshotReader:
             if slots != ALL_SLOTS:
                 kept = {key: version for key, version in scheduled.versions.items() if slot_of(key) in slots}
                 scheduled = type(scheduled)(kept, scheduled.codes, scheduled.successes)
-            due = [
-                region_id
-                for region_id, version in scheduled.versions.items()
-                if may_be_troubled(version, scheduled.successes.get(region_id), now)
-            ]
+        due = await run_in_slices(_find_due(scheduled, now))
+        async with self._reader.reading() as connection:
             latest = await find_latest(connection, source, due, now)
         rows = await run_in_slices(
             self._parser.parse(reading.rows, source=source, ticking_ids=partial(_ticking_ids, scheduled))
@@ -122,6 +119,17 @@ def _ticking_ids(scheduled: Scheduled, codes: Collection[str]) -> dict[str, set[
         if (code := scheduled.codes[region_id]) in ids:
             ids[code].add(region_id)
     return ids
+
+
+def _find_due(scheduled: Scheduled, now: datetime) -> Generator[None, None, list[str]]:
+    """Return the regions whose latest tick must be asked for. Yield now and then."""
+    due: list[str] = []
+    for place, (region_id, version) in enumerate(scheduled.versions.items()):
+        if place % REGIONS_AT_ONCE == REGIONS_AT_ONCE - 1:
+            yield
+        if may_be_troubled(version, scheduled.successes.get(region_id), now):
+            due.append(region_id)
+    return due
 
 
 def _judge_all(

@@ -43,7 +43,10 @@ JUST_NOW = timedelta(minutes=1)
 _MENDED = "its row is mended, and its CronJob is not yet: the operator resumes it at its next reconcile"
 _UNKNOWN_HAND = "suspended, and nobody knows by whom"
 
-parse = lru_cache(maxsize=20_000)(parse_schedule)
+_REMEMBERED = 100_000
+"""Two answers for each region of the largest spec.maxRegions: with fewer, a reading forgets what the next one asks."""
+
+parse = lru_cache(maxsize=_REMEMBERED)(parse_schedule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +110,7 @@ class Standing:
     why: str | None
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=_REMEMBERED)
 def two_ticks_after(cron: str, moment: datetime) -> tuple[datetime, datetime]:
     """Return the two next ticks after a moment, of a schedule without `H`. Remembered, because moments change seldom.
 
@@ -171,7 +174,8 @@ def _of_state(facts: Facts, state: RegionState, now: datetime) -> list[Finding]:
             remedy = "mend the row, as the text says: the operator follows within a second"
             return [_finding(Trouble.QUARANTINED, facts.quarantine + meanwhile, None, remedy)]
         case RegionState.HELD:
-            text = f"a {facts.held} is held: {'it ticks on as it last was' if version else 'it does not tick yet'}"
+            running = "it stays suspended" if version and version.suspended else "it ticks on as it last was"
+            text = f"a {facts.held} is held: {running if version else 'it does not tick yet'}"
             return [_finding(Trouble.HELD, text, facts.held_since, f"if it is meant, approve it: {facts.approve}")]
         case RegionState.PAUSED if version and now - version.since > LONG_PAUSE:
             text = f"{version.suspended_by or _UNKNOWN_HAND}, for {_roughly(now - version.since)}"
@@ -231,7 +235,7 @@ def next_of(schedule: Schedule, now: datetime) -> datetime:
     return _next_of(schedule, now.replace(second=0, microsecond=0))
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=_REMEMBERED)
 def _next_of(schedule: Schedule, minute: datetime) -> datetime:
     return schedule.next_after(minute)
 

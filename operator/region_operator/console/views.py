@@ -166,10 +166,13 @@ class ForecastSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerProgress:
-    """Up to when every tick has its row, and how long ago that is."""
+    """Up to when every tick has its row, and how long ago that is. `standstill` says what may be wrong, and what to do,
+    if that is too long ago.
+    """
 
     accounted_until: datetime | None
     lag_seconds: float | None
+    standstill: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

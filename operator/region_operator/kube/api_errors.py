@@ -12,8 +12,8 @@ from kubernetes.aio.client import ApiException
 RIGHTS = "kubectl apply -f manifests/30-rbac.yaml gives the operator the rights that it needs"
 
 
-def describe(error: ApiException) -> str:
-    """Return the answer's HTTP status, reason and message, and the remedy for a missing right.
+def describe(error: ApiException, *, rights: str = RIGHTS) -> str:
+    """Return the answer's HTTP status, reason and message, and for a missing right `rights`, which says what gives it.
 
     The answer's body is a Status (apimachinery, pkg/apis/meta/v1/types.go). If a filter of the API server stopped the
     request, the body is plain text.
@@ -21,7 +21,7 @@ def describe(error: ApiException) -> str:
     message = _message(error.body or "")
     words = f"{error.status} {error.reason}" + (f": {message}" if message else "")
     lacks_right = error.status == HTTPStatus.FORBIDDEN and " cannot " in message  # quotas and policies answer 403 too
-    return f"{words}; {RIGHTS}" if lacks_right else words
+    return f"{words}; {rights}" if lacks_right else words
 
 
 def is_overload(error: Exception) -> bool:

@@ -142,6 +142,9 @@ def diff_versions(
     If a CronJob now ticks for another source, or if a new region has the code, the old version ends when the new
     version begins. Another version without a CronJob ends when the CronJob was deleted: `deleted_at` has some of these
     times by the CronJob's name. `now`, the database's time, stands for an unknown time.
+
+    A suspended region that something else suspends since an edit of its CronJob begins another version, so that each
+    suspension in the ledger has what suspended the region.
     """
     ended: list[ScheduleVersion] = []
     begun: list[ScheduleVersion] = []
@@ -151,7 +154,7 @@ def diff_versions(
     succeeded_at = {(version.source, version.spec.code): version.valid_from for version in new if version.spec.code}
     for key, row in before.items():
         version, cronjob = found.get(key), row.spec.cronjob
-        if version is not None and version.spec == row.spec:
+        if version is not None and version.spec == row.spec and not _suspended_anew(row, version):
             continue
         gone_at = succeeded_at.get((row.source, row.spec.code), deleted_at.get(cronjob, now))
         since = version.valid_from if version else moved_at.get(cronjob, gone_at)
@@ -160,3 +163,13 @@ def diff_versions(
         if version is not None:
             begun.append(replace(version, valid_from=end))
     return VersionChanges(tuple(ended), (*begun, *new))
+
+
+def _suspended_anew(row: ScheduleVersion, version: ScheduleVersion) -> bool:
+    """Return whether a later edit of a suspended CronJob tells another cause, e.g. a pause while spec.suspend holds.
+
+    Without an edit there is no moment at which the cause changed: spec.suspend alone changes no CronJob that a person
+    suspended.
+    """
+    known = version.suspended_by is not None and version.suspended_by != row.suspended_by
+    return version.spec.suspended and known and version.valid_from > row.valid_from

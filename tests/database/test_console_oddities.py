@@ -1,0 +1,130 @@
+"""The console on a database that holds what seldom happens: unknown causes, foreign reasons, missing rights."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from kubernetes.aio.client import ApiException
+
+from region_operator.console import sight
+from region_operator.database.grants import Kind
+from tests.database.schema import run
+from tests.harness.console import KnownCluster, console, fill, scheduler_body
+from tests.harness.ticks import SOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+    from aiohttp.test_utils import TestClient
+
+    from tests.harness.roles import Roles
+
+    Browser = TestClient[web.Request, web.Application]
+
+FIRST = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=3)
+WHOLE = {"from": "2d"}
+
+
+@pytest.fixture
+def cluster() -> KnownCluster:
+    return KnownCluster(scheduler_body())
+
+
+@pytest.fixture
+async def browser(database: str, cluster: KnownCluster) -> AsyncIterator[Browser]:
+    fill(database, 60, first=FIRST, last=FIRST + timedelta(hours=3))
+    async with console(database, cluster) as browser:
+        yield browser
+
+
+async def get(browser: Browser, path: str, query: dict[str, str] | None = None, *, status: int = 200) -> Any:
+    async with browser.get(f"/{path}", params={"format": "json", **(query or {})}) as answer:
+        found = await answer.json()
+        assert answer.status == status, found
+        return found
+
+
+async def test_a_pause_of_which_nobody_knows_the_author_has_a_page(browser: Browser, database: str) -> None:
+    run(database, "UPDATE region_tick.region_schedule SET suspended_by = NULL WHERE code = 'R00050'")
+    page = await get(browser, "regions/R00050")
+    assert page["state"] == "paused"
+    assert page["pause"]["by"] is None
+
+
+async def test_the_ledger_finds_regions_whose_ticks_a_suspension_counts(browser: Browser, database: str) -> None:
+    run(
+        database,
+        "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, suspended_by,"
+        f" first_tick_at, last_tick_at, ticks, counted_until) SELECT '{SOURCE}', id::text, '{FIRST}', code, '',"
+        f" 'paused by kubectl', '{FIRST}', '{FIRST}', 1, '{FIRST}' FROM region_index WHERE code = 'R00050'",
+    )
+    for query in ({"state": "skipped"}, {"reason": "suspended"}, {"state": "skipped,failed", "reason": "suspended"}):
+        page = await get(browser, "ledger", WHOLE | query)
+        assert [row["code"] for row in page["rows"]] == ["R00050"], query
+        assert "skipped" in page["rows"][0]["buckets"]
+    assert (await get(browser, "ledger", WHOLE | {"state": "skipped", "reason": "capacity"}))["total"] == 0
+
+
+@pytest.mark.parametrize("relation", ["region_tick.region_schedule", "public.region_index"])
+async def test_a_missing_grant_is_said_with_the_command_that_gives_it(
+    roles: Roles, database: str, cluster: KnownCluster, relation: str
+) -> None:
+    assert roles.grant(database) == []
+    url = roles.url(Kind.CONSOLE, database)
+    run(database, f"REVOKE SELECT ON {relation} FROM PUBLIC, {roles.name(Kind.CONSOLE)}")
+    async with console(url, cluster) as browser:
+        error = await get(browser, "regions", status=503)
+    assert error["message"].startswith("the console's role in the database lacks a right: permission denied for")
+    assert "--console-role" in error["remedy"]
+
+
+async def test_a_refusal_of_the_api_server_names_the_consoles_manifests(
+    browser: Browser, cluster: KnownCluster
+) -> None:
+    cluster.error = ApiException(status=403, reason="Forbidden")
+    cluster.error.body = '{"message": "the console cannot get resource"}'
+    error = await get(browser, "", status=503)
+    assert "manifests/console" in error["remedy"]
+    assert "30-rbac" not in error["message"]
+    cluster.error = ApiException(status=500, reason="Internal Server Error")
+    assert "manifests/console" not in (await get(browser, "", status=503))["remedy"]
+
+
+async def test_a_nul_in_a_parameter_is_refused_by_name(browser: Browser) -> None:
+    for path, name in (("ledger", "reason"), ("regions/R00001/ticks", "reason"), ("regions", "code")):
+        error = await get(browser, path, {name: "a\0b"}, status=400)
+        assert error["remedy"] == f"{name}: write a text without NUL"
+
+
+async def test_people_who_read_the_ledger_leave_connections_to_others(
+    browser: Browser, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sight, "LEDGER_WAIT_SECONDS", 0.5)
+    await get(browser, "ledger")
+    with psycopg.connect(database) as connection:
+        connection.execute("LOCK TABLE region_tick.suspension")
+        readers = [asyncio.create_task(get(browser, "ledger", WHOLE, status=503)) for _ in range(6)]
+        errors = [await reader for reader in asyncio.as_completed(readers[:6])]
+        connection.rollback()
+    busy = [error["message"] for error in errors if error["message"].startswith("others read the ledger")]
+    assert len(busy) == 4
+    assert await get(browser, "regions/R00001/ticks")
+
+
+async def test_a_queue_that_takes_long_to_count_does_not_hold_up_the_regions_page(
+    browser: Browser, database: str
+) -> None:
+    run(
+        database,
+        f"INSERT INTO region_tick.creator (source, region_id, platform, url) SELECT '{SOURCE}', id::text, 'feed',"
+        " 'https://a.example' FROM region_index WHERE code = 'R00003'",
+    )
+    with psycopg.connect(database) as connection:
+        connection.execute("LOCK TABLE region_tick.procrastinate_jobs")
+        page = await get(browser, "regions/R00003")
+    assert (page["creators"]["total"], page["tasks"]) == (1, None)
