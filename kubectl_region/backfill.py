@@ -158,7 +158,7 @@ class Backfill:
             waiting.remove(other)
             self._outcomes[other.job] = Outcome.FAILED
         at = format_time(rerun.tick_at)
-        click.echo(f"{rerun.code} {at} and {len(rest) - 1} later ones are not run again: {why}", err=True)
+        warn(printable(f"{rerun.code} {at} and {len(rest) - 1} later ones are not run again: {why}"))
 
     def _tell(self, total: int, *, last: bool) -> None:
         """Print how far the backfill is, if that has changed."""
