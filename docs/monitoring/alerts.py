@@ -110,8 +110,9 @@ ALERTS = (
             "15m",
         ),
         lasts="5m",
-        summary="The operator of {{ $labels.namespace }} cannot reach the API server",
-        description="Every reconcile of the last 15 minutes ended so. Edits of the table do not show.",
+        summary="The API server is partly away for the operator of {{ $labels.namespace }}",
+        description="No reconcile of the last 15 minutes got its answers, while the operator keeps its Lease."
+        " Edits of the table do not show. An API server that is wholly away leaves no leader: RegionTickNoLeader.",
     ),
     Alert(
         name="RegionTickForbidden",

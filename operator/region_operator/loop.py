@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 IDLE_INTERVAL = timedelta(minutes=5)
 """How long to wait between attempts after the RegionScheduler is gone, until its kopf timer ends."""
 
+SUCCEEDED, UNFINISHED, API_UNAVAILABLE = "Succeeded", "Unfinished", "ApiUnavailable"
+"""Labels of reconciles, beside those of ReconcileError."""
+
 NONE_YET = f"there is no RegionScheduler {DEFAULT_NAME} yet, so nothing ticks: create it"
 
 
@@ -59,6 +62,8 @@ class ReconcileLoop:
         self._standing: set[str] = set()
         self._told_of_loss = False
         self._log_limiter = LogLimiter()
+        for reason in (SUCCEEDED, UNFINISHED, API_UNAVAILABLE):
+            metrics.RECONCILES.labels(reason)  # served as 0: the first failure counts as an increase
 
     async def begin(self) -> None:
         """Say what a missing RegionScheduler means, before the first attempt. Raises what `api.ERRORS` lists.
@@ -84,7 +89,7 @@ class ReconcileLoop:
             reason = error.reason.value
             delay = self._fail(str(error), public=error.public)
         except ApiUnavailableError as error:
-            reason = "ApiUnavailable"
+            reason = API_UNAVAILABLE
             delay = self._fail(f"the API server cannot be reached: {error}")
         except Exception as error:
             reason = "Error"
@@ -180,5 +185,5 @@ class ReconcileLoop:
 def _reason(result: ReconcileResult | None) -> str:
     """Return the label of a completed reconcile."""
     if result and result.unfinished:
-        return "Unfinished"
-    return ReadyReason.SOURCE_TAKEN.value if result and result.taken else "Succeeded"
+        return UNFINISHED
+    return ReadyReason.SOURCE_TAKEN.value if result and result.taken else SUCCEEDED

@@ -75,6 +75,13 @@ async def test_readiness_tells_the_public_message_and_the_log_the_whole(caplog: 
     assert [record.reason for record in caplog.records] == ["no answer from 10.0.0.1"]  # type: ignore[attr-defined]
 
 
+def test_a_reason_that_alerts_ask_for_is_served_before_it_comes() -> None:
+    metrics.RECONCILES.clear()
+    make_loop(Clock(), succeed)
+    for reason in ("Succeeded", "Unfinished", "ApiUnavailable"):
+        assert REGISTRY.get_sample_value("region_operator_reconciles_total", {"reason": reason}) == 0
+
+
 async def find_taken() -> ReconcileResult:
     return ReconcileResult(timedelta(seconds=7), "", "theirs is the owner")
 
