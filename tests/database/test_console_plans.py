@@ -78,7 +78,7 @@ def _is_by_region(node: dict[str, Any]) -> bool:
 async def test_every_page_reads_job_run_by_an_index_or_by_few_days(database: str, engine: AsyncEngine) -> None:
     async with transaction(engine) as connection:
         await ensure_partitions(connection, (LAST - timedelta(days=DAYS)).date())
-    fill(database, 20, first=LAST - timedelta(hours=30), last=LAST)
+    fill(database, 400, first=LAST - timedelta(hours=30), last=LAST)
     async with console(database, KnownCluster(scheduler_body())) as browser:
         for path in (*BY_REGION, *BY_TIME):
             with caught() as statements:
