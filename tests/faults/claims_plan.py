@@ -127,7 +127,7 @@ class Plan:
         """Return what an attempt does."""
         random = chance(self.seed, tick, attempt)
         usual = attempt > HARMED_ATTEMPTS
-        failing = (0, 0) if usual else (2, 1)
+        failing = (0, 0) if usual else (2, 1) if attempt == 1 else (2, 20)  # most reruns are second attempts
         work = random.choices(list(Work), (70, 14, 13, *failing))[0]
         seconds = random.choices((0.0, random.uniform(0.0, 0.1), random.uniform(0.5, 1.5)), (90, 8, 2))[0]
         harmful = random.random() < _HARMFUL * attempt and not usual
