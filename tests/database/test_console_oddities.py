@@ -74,6 +74,7 @@ async def test_the_ledger_finds_regions_whose_ticks_a_suspension_counts(browser:
 async def test_a_missing_grant_is_said_with_the_command_that_gives_it(
     roles: Roles, database: str, cluster: KnownCluster, relation: str
 ) -> None:
+    roles.close_public_schema(database)
     assert roles.grant(database) == []
     url = roles.url(Kind.CONSOLE, database)
     run(database, f"REVOKE SELECT ON {relation} FROM PUBLIC, {roles.name(Kind.CONSOLE)}")

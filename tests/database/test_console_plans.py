@@ -14,7 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from region_operator.database.engine import transaction
-from region_operator.database.partitions import ensure_partitions
+from region_operator.database.partitions import ensure_partitions, partition_name
 from tests.harness.console import KnownCluster, console, fill, scheduler_body
 
 if TYPE_CHECKING:
@@ -79,12 +79,15 @@ async def test_every_page_reads_job_run_by_an_index_or_by_few_days(database: str
     async with transaction(engine) as connection:
         await ensure_partitions(connection, (LAST - timedelta(days=DAYS)).date())
     fill(database, 400, first=LAST - timedelta(hours=30), last=LAST)
+    filled = {
+        partition_name((LAST - timedelta(hours=hours)).date()) for hours in range(31)
+    }  # of an empty day all cost alike
     async with console(database, KnownCluster(scheduler_body())) as browser:
         for path in (*BY_REGION, *BY_TIME):
             with caught() as statements:
                 async with browser.get(f"/{path}", headers={"Accept": "application/json"}) as answer:
                     assert answer.status == 200, await answer.text()
             read = scans(database, statements)
-            by_time = {node["Relation Name"] for node in read if not _is_by_region(node)}
+            by_time = {node["Relation Name"] for node in read if not _is_by_region(node)} & filled
             assert len(by_time) <= BY_TIME.get(path, 0), (path, by_time)
             assert read or path == "next", path
