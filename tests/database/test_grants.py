@@ -150,7 +150,7 @@ FORBIDDEN = {
     "the revision": "UPDATE region_tick.alembic_version SET version_num = '9999'",
     "to forget what ran": "DELETE FROM region_tick.job_run",
     "whose row it is": "UPDATE region_tick.job_run SET region_id = '43'",
-    "a day of job_run": f"DROP TABLE region_tick.{partition_name(TICK_AT.date())}",
+    "a day of job_run": f"DROP TABLE region_tick.{partition_name(TICK_AT.date() + timedelta(days=1))}",
     "a partition by its name": "SELECT * FROM region_tick.job_run_default",
     "whom a region polls": "UPDATE region_tick.creator SET url = 'https://elsewhere.test'",
     "whom all regions poll": "UPDATE region_tick.upstream SET url = 'https://elsewhere.test'",
