@@ -238,7 +238,7 @@ async def test_a_day_that_the_role_may_not_make_is_told_and_stops_nothing(
     stranger: Callable[[str], str], database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The role of somebody who installed yesterday, with all rights but those of the owner."""
-    run(database, f"DROP TABLE region_tick.{partition_name(datetime.now(UTC).date() + timedelta(days=14))}")
+    run(database, f"DROP TABLE IF EXISTS region_tick.{partition_name(datetime.now(UTC).date() + timedelta(days=14))}")
     url = stranger(database)
     role = url.removeprefix("postgresql://").partition(":")[0]
     run(
