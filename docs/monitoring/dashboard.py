@@ -1,7 +1,7 @@
 """Turns panels into the JSON of a Grafana dashboard, and into a ConfigMap from which Grafana's sidecar takes it. Pure.
 
-The dashboard has no id, so that every Grafana can take it, and a uid of its own, so that a newer one takes its place.
-The datasource is a variable. The format is that of Grafana 10, which later ones read too.
+The dashboard has no id, so every Grafana can import the dashboard. The uid stays the same, so a newer release replaces
+the dashboard. The datasource is a variable. The format is Grafana 10's, which later releases read too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Explains a tick: the chain of what was seen, from the schedule that made it expected to the row that it has. Pure.
 
-Each step says whether it is as it should be, so that the first step that is not shows where to look. What Kubernetes
+Each step says whether all was well. The first step that was not well shows where to look. What Kubernetes
 has forgotten (Jobs, pods and Events go after a while) leaves no step; the row stays.
 """
 

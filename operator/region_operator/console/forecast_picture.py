@@ -1,8 +1,8 @@
 """Draws the ticks of the next 24 hours against what the cluster can start. Pure.
 
-Each bar is the worst minute of ten: the one that loses most ticks, else the one that is fullest. A line shows how many
-ticks a minute can start. The picture stretches to any width while its letters stay as they are. It is a part of a page,
-and a file of its own: without the page's style sheet the colours of the attributes count.
+Each bar is the worst minute of ten: the minute with most lost ticks, or the fullest minute if none is lost. A line
+shows how many ticks a minute can start. The picture stretches to any width while its letters stay as they are. It is a
+part of a page, and a file of its own: without the page's style sheet the colours of the attributes count.
 """
 
 from __future__ import annotations
