@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import mmap
-import os
 import signal
 import struct
 import sys
@@ -229,7 +228,7 @@ class Claimer:
         if self._harm is not None and self._harm[0] is moment:
             number = signal.SIGKILL if self._harm[1] is Harm.KILL else signal.SIGSTOP
             self._harm = None
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)  # to this very thread: kill() may stop another one first
 
     def _write(self, connection: psycopg.Connection, tick: Tick, *, ends: bool) -> None:
         connection.execute(INSERT_EFFECT, (tick.region.id, tick.tick_at, tick.attempt, ends, self._seen))
