@@ -48,6 +48,7 @@ class Announcer:
         self._api = api
         self._quarantined: dict[str, Quarantined] = {}
         self._quota_conflict = ""
+        self._altered = ""
         self._pause_problem = ""
         self._overcommitment = ""
         self._deafness = ""
@@ -103,6 +104,18 @@ class Announcer:
             await events.post_warning(self._api, scheduler, reason=events.EventReason.QUOTA_TAKEN, message=conflict)
         if before and not conflict:
             log.info("quota ours again")
+
+    async def announce_alterations(self, scheduler: Scheduler, altered: str) -> None:
+        """Announce that an admission policy changes the CronJobs, and log that it does so no more.
+
+        `altered` explains which; "" means that none is changed.
+        """
+        before, self._altered = self._altered, altered
+        if altered and not before:
+            log.warning("altered by admission", extra={"reason": altered})
+            await events.post_warning(self._api, scheduler, reason=events.EventReason.ALTERED, message=altered)
+        if before and not altered:
+            log.info("no longer altered by admission")
 
     def _log_pauses(self, problem: str) -> None:
         """Log the pauses whose end cannot be read. `problem` names them; "" means that there are none."""

@@ -28,6 +28,7 @@ from region_operator.ledger.handover import Handover
 from region_operator.ledger.service import LedgerService
 from region_operator.observe import Observation, Observer
 from region_operator.plan import status
+from region_operator.plan.altered import explain_altered
 from region_operator.progress import Progress
 from region_operator.regions.hearing import Hearing
 from region_operator.regions.source import Table
@@ -115,6 +116,9 @@ class Reconciler:
                 await self._announcer.announce_holds(before, scheduler, observation.decision)
                 await self._announcer.announce_findings(scheduler, observation.summary, self.hearing.explain_deafness())
                 stale = await self._apply(scheduler, observation, database, progress)
+                await self._announcer.announce_alterations(
+                    scheduler, altered := explain_altered(self.watch.cache.cronjobs)
+                )
                 overcommitment = await self._forecast(database, scheduler, observation)
                 clock_skew = await self._announcer.announce_server(scheduler, database.history, self._store.skew)
         except ApiUnavailableError:
@@ -134,6 +138,7 @@ class Reconciler:
             schema_conflict=database.schema_conflict,
             overcommitment=overcommitment,
             deafness=self.hearing.explain_deafness(),
+            altered=altered,
             clock_skew=clock_skew,
             refusal=self._trial.refusal,
             offer=offer,

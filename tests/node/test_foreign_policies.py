@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from region_tick.contract import VERSION
+from tests.harness.policies import policy, setting
 from tests.harness.regions import EVERY_MINUTE, add_regions
 from tests.harness.waiting import eventually
-from tests.node.installation import NAMESPACE, create_secret, pod_url, wait_until_ready
+from tests.node.installation import create_secret, pod_url, wait_until_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,33 +53,6 @@ def messages(connection: psycopg.Connection[Any]) -> list[str]:
 
 def patch(kubectl: Kubectl, **spec: Any) -> None:
     kubectl("patch", "regionscheduler", "default", "--type=merge", "--patch", json.dumps({"spec": spec}))
-
-
-@contextmanager
-def policy(
-    kubectl: Kubectl, resource: str, group: str, mutation: dict[str, Any], *, labels: dict[str, str] | None = None
-) -> Iterator[None]:
-    """Have the API server change objects of the namespace as they are written, as somebody's policy does."""
-    rule = {"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": [resource]}
-    spec = {
-        "matchConstraints": {
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
-            "objectSelector": {"matchLabels": labels or {}},
-            "resourceRules": [rule],
-        },
-        "reinvocationPolicy": "Never",
-        "mutations": [mutation],
-    }
-    kind = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": "theirs"}}
-    objects = [
-        kind | {"kind": "MutatingAdmissionPolicy", "spec": spec},
-        kind | {"kind": "MutatingAdmissionPolicyBinding", "spec": {"policyName": "theirs"}},
-    ]
-    kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
-    try:
-        yield
-    finally:
-        kubectl("delete", "mutatingadmissionpolicybinding,mutatingadmissionpolicy", "theirs")
 
 
 @contextmanager
@@ -127,20 +101,17 @@ def test_a_quota_of_jobs_that_is_full_is_named_by_the_cronjobs_events(
     assert any("exceeded quota: theirs, requested: count/jobs.batch=1" in event["message"] for event in events)
 
 
-SUSPENDED = "Object{spec: Object.spec{suspend: true}}"
-
-
 def test_a_policy_that_suspends_cronjobs_shows_in_the_number_of_scheduled_regions(
     running: Kubectl, database: psycopg.Connection[Any]
 ) -> None:
-    suspend = {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": SUSPENDED}}
-    with policy(running, "cronjobs", "batch", suspend):
+    with policy(running, "cronjobs", "batch", setting("suspend: true")):
         eventually(lambda: json.loads(running(*PLAIN_CRONJOB))["spec"]["suspend"], what="the policy is heard")
         add_regions(database, 3, cron=EVERY_MINUTE)
         eventually(lambda: running.scheduler()["status"]["regions"]["active"] == 3, what="three regions")
         assert {item["spec"]["suspend"] for item in running.cronjobs().values()} == {True}
         assert running.scheduler()["status"]["regions"]["scheduled"] == 0
-        assert running.ready()["message"] == "0 of 3 active regions are scheduled"
+        assert running.ready()["reason"] == "CronJobsAltered"
+        assert running.ready()["message"].startswith("0 of 3 active regions are scheduled; 3 CronJobs are not as")
 
 
 def test_a_database_with_another_datestyle_ticks(running: Kubectl, database: psycopg.Connection[Any]) -> None:

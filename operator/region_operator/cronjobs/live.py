@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from sys import intern
 from typing import TYPE_CHECKING, Any, Self
 
+from region_operator.cronjobs.alteration import explain_alteration
 from region_operator.cronjobs.field_sets import FieldSet, parse_field_set
 from region_operator.cronjobs.labels import (
     CODE_ANNOTATION,
@@ -81,6 +82,8 @@ class LiveCronJob:
     told_installation: str
     told_code: str
     rendered: Rendered
+    altered: str = ""
+    """Which values an admission policy changed as we wrote them, in words; "" if none."""
     applied: FieldSet | None = field(repr=False)
     """The fields of our apply entry."""
     fingerprint: int
@@ -106,6 +109,8 @@ class LiveCronJob:
         applied = _applied(meta.managed_fields)
         key = key_in_name(meta.name) or ""
         paused = meta.annotations.get(PAUSED_ANNOTATION) == "true"
+        suspended_by = meta.annotations.get(SUSPENDED_BY_ANNOTATION, "")
+        rendered = read_rendered(cronjob, applied, variables)
         return cls(
             name=meta.name,
             uid=meta.uid,
@@ -120,7 +125,7 @@ class LiveCronJob:
             paused_until=meta.annotations.get(PAUSED_UNTIL_ANNOTATION, ""),
             paused_since=_paused_since(meta),
             suspended=bool(spec.suspend),
-            suspended_by=meta.annotations.get(SUSPENDED_BY_ANNOTATION, ""),
+            suspended_by=suspended_by,
             schedule=intern(spec.schedule),
             start_deadline_seconds=spec.starting_deadline_seconds or 0,
             digest=meta.annotations.get(DIGEST_ANNOTATION, ""),
@@ -129,7 +134,8 @@ class LiveCronJob:
             told_source=intern(unescape_dollars(variables.get(Variable.SOURCE, ""))),
             told_installation=intern(unescape_dollars(variables.get(Variable.INSTALLATION, ""))),
             told_code=unescape_dollars(variables.get(Variable.REGION_CODE, "")),
-            rendered=read_rendered(cronjob, applied, variables),
+            rendered=rendered,
+            altered=intern(explain_alteration(spec, applied, cron=rendered.cron, suspend=bool(suspended_by))),
             applied=applied,
             fingerprint=_fingerprint(meta),
             last_success=cronjob.status.last_successful_time,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from region_operator.cronjobs.alteration import CONCURRENCY_POLICY, TIME_ZONE
 from region_operator.cronjobs.labels import (
     BBOX_ANNOTATION,
     CODE_ANNOTATION,
@@ -65,8 +66,8 @@ def render_cronjob(
         | ownership(scheduler),
         "spec": {
             "schedule": schedule.source,
-            "timeZone": "UTC",
-            "concurrencyPolicy": "Forbid",
+            "timeZone": TIME_ZONE,
+            "concurrencyPolicy": CONCURRENCY_POLICY,
             "startingDeadlineSeconds": int(start_deadline.total_seconds()),
             "suspend": suspended_by is not None,
             "successfulJobsHistoryLimit": 1,

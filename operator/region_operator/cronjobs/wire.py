@@ -98,6 +98,8 @@ class CronJobSpec(Struct, rename="camel"):
     schedule: str
     suspend: bool | None = None
     starting_deadline_seconds: int | None = None
+    time_zone: str = ""
+    concurrency_policy: str = ""
     job_template: JobTemplate = field(default_factory=JobTemplate)
 
 

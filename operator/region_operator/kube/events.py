@@ -48,6 +48,8 @@ class EventReason(StrEnum):
     """Too many new regions came at once. The message says how to approve them."""
     QUOTA_TAKEN = "QuotaTaken"
     """Another ResourceQuota has our name, so the number of ticks at once is not limited."""
+    ALTERED = "CronJobsAltered"
+    """An admission policy or webhook changes the CronJobs as they are written. The message names the first ones."""
     OVERCOMMITTED = "Overcommitted"
     """Ticks of the next 24 hours will be lost. The message names the worst minutes and says what would be enough."""
     DEAF = "EditsUnheard"

@@ -56,6 +56,8 @@ class ReadyReason(StrEnum):
     """Ready is True: some rows cannot be scheduled, and all others are in sync."""
     QUOTA_TAKEN = "QuotaTaken"
     """Ready is True: another ResourceQuota has our name, so the number of ticks at once is not limited."""
+    ALTERED = "CronJobsAltered"
+    """Ready is True: an admission policy or webhook changes the CronJobs as they are written."""
     HELD = "DeletionsHeld"
     """Ready is True: the deletion guard holds deletions, and all else is in sync."""
     WAITING = "RegionsWaiting"

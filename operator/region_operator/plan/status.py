@@ -69,6 +69,9 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
     if summary.quota_conflict:
         reason = ReadyReason.QUOTA_TAKEN
         message += f"; {summary.quota_conflict}"
+    if summary.altered:
+        reason = ReadyReason.ALTERED
+        message += f"; {summary.altered}"
     if summary.quarantined:
         reason = ReadyReason.QUARANTINED
         message += f"; quarantined: {summary.first_reasons}"

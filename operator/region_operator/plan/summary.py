@@ -33,6 +33,8 @@ class ReconcileSummary:
     """Why regions are not created, in words. Empty: there is room."""
     quota_conflict: str = ""
     """Why the number of ticks at once is not limited, in words. Empty: the quota is ours."""
+    altered: str = ""
+    """Which CronJobs an admission policy changed as they were written, in words. Empty: none."""
     schema_conflict: str = ""
     """Why the operator leaves its own tables alone, in words. Empty: the operator uses its tables."""
     overcommitment: str = ""
