@@ -104,6 +104,7 @@ def why_text(tick: Mapping[str, Any], region: Mapping[str, Any]) -> Iterator[str
     """Yield the lines that explain a tick, and what is wrong with its region."""
     message = printable(tick["errorMessage"] or "", lines=True)
     tick, region = printable_data(tick), printable_data(region)
+    kept = tick.get("failedLog")  # a console of the release before has none
     reason = f" ({tick['reason']})" if tick["reason"] else ""
     yield f"{tick['code']} {tick['tickAt']}: {paint(tick['state'])}{reason}, attempt {tick['attempt']}"
     yield f"  {tick['summary']}"
@@ -116,6 +117,10 @@ def why_text(tick: Mapping[str, Any], region: Mapping[str, Any]) -> Iterator[str
     if tick["errorMessage"] and not any(tick["errorMessage"] in step["text"] for step in tick["chain"]):
         yield ""
         yield f"{tick['errorClass'] or 'error'}: {message}"
+    if kept:
+        yield ""
+        yield f"last log lines of attempt {kept['attempt']}, which failed:"
+        yield from (f"  {line}" for line in kept["lines"])
     if tick["logs"]:
         yield ""
         yield f"logs: {tick['logs']}"

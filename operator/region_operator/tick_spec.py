@@ -51,6 +51,7 @@ class TickSpec(Model):
     retries: int = 2
     start_deadline: Duration | None = None
     max_window: Duration | None = None
+    failed_log_lines: int = 0
     failed_jobs_history_limit: int = 1
     ttl: Duration = timedelta(hours=24)
     env: list[dict[str, Any]] = Field(default_factory=list)

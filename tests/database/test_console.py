@@ -225,6 +225,22 @@ async def test_a_tick_that_was_run_again_says_by_whom_and_was_not_delayed(browse
     assert (page["rerunBy"], page["startDelaySeconds"]) == ("alice", None)
 
 
+async def test_a_tick_shows_its_exit_code_and_what_a_failed_attempt_left_of_its_log(
+    browser: Browser, filled: Filled
+) -> None:
+    path = f"regions/R00001/ticks/{iso(filled.last)}"
+    before = await get(browser, path)
+    assert (before["exitCode"], before["failedLog"]) == (None, None)
+    run(
+        filled.url,
+        "UPDATE region_tick.job_run SET exit_code = 65, log_attempt = 1, log_lines = E'asked\\n    OSError: no'"
+        f" WHERE region_code = 'R00001' AND tick_at = '{iso(filled.last)}'",
+    )
+    page = await get(browser, path)
+    assert (page["exitCode"], page["failedLog"]) == (65, {"attempt": 1, "lines": ["asked", "    OSError: no"]})
+    assert any("exit code 65" in step["text"] for step in page["chain"])
+
+
 async def test_the_ledger_is_a_picture_of_bounded_size(browser: Browser, filled: Filled) -> None:
     whole = {"from": iso(filled.first), "until": iso(filled.last + FIVE)}
     page = await get(browser, "ledger", whole)

@@ -156,12 +156,17 @@ def test_what_the_database_cannot_hold_is_escaped_and_counted(encoded: str) -> N
             0 if encoding == "SQL_ASCII" else len(TITLES)
         )
         ending = Ending(
-            state=State.FAILED, reason="東京 🚀", counts={"größe 🚀": 1}, error=ValueError('Łódź 🚀 \\ " \0')
+            state=State.FAILED,
+            reason="東京 🚀",
+            counts={"größe 🚀": 1},
+            error=ValueError('Łódź 🚀 \\ " \0'),
+            log_lines="Łódź\n東京 🚀 \0",
         )
         assert finish(connection, claimed, ending)
-        row = connection.execute("SELECT reason, counts, handler FROM region_tick.job_run").fetchone()
+        row = connection.execute("SELECT reason, counts, handler, log_lines FROM region_tick.job_run").fetchone()
     assert row == (
-        escape("東京 🚀", encoding), {escape("größe 🚀", encoding): 1}, escape("módulo:función🚀", encoding)
+        escape("東京 🚀", encoding), {escape("größe 🚀", encoding): 1}, escape("módulo:función🚀", encoding),
+        escape("Łódź\n東京 🚀 ", encoding),
     )  # fmt: skip
 
 

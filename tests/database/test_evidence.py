@@ -13,12 +13,14 @@ from region_operator.cronjobs.labels import region_key
 from region_operator.cronjobs.wire import ListMeta, Page
 from region_operator.kube.api import Api
 from region_operator.ledger.batches import Batches
-from region_operator.ledger.evidence import judge_ticks
+from region_operator.ledger.evidence import judge_open_runs, judge_ticks
 from region_operator.ledger.expected_ticks import ExpectedTick
 from region_operator.ledger.job_watch import JobWatch
+from region_operator.ledger.open_run_queries import OpenRun
+from region_operator.ledger.pod_failure import PodFailure
 from region_operator.ledger.schedule_versions import ScheduleSpec
 from region_tick.contract import Reason
-from tests.harness.examples import job
+from tests.harness.examples import JOB_AT, job
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -102,3 +104,17 @@ async def test_a_job_is_asked_for_where_it_may_be_and_one_that_may_write_leaves_
     assert api.asked == [TICK.job, RESUMED.job]
     watch.jobs.remember(replace(job(active=1), name=TICK.job, region=region_key("1")))
     assert await reasons(engine, watch, TICK) == {}
+
+
+async def test_an_open_run_has_the_exit_code_of_its_own_pod_alone() -> None:
+    watch = JobWatch(NoJobs())
+    watch.jobs.remember(job(("Failed", "BackoffLimitExceeded"), failed=1))
+    watch.jobs.remember_failure(job().name, PodFailure(Reason.POD_FAILED, "exit code 139", 139, "pod-2"))
+    rows = [OpenRun(SOURCE, "1", AT, "", 1, None, job().name, pod) for pod in ("pod-1", "pod-2", "")]
+    watch.jobs.mark_gone(job().name, "u", JOB_AT)
+    found = await judge_open_runs(rows, job_watch=watch, namespace="n")
+    assert [(verdict.reason, verdict.exit_code) for _, verdict in found] == [
+        (Reason.LOST, None),
+        (Reason.LOST, 139),
+        (Reason.LOST, None),
+    ]

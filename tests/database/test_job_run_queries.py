@@ -208,6 +208,7 @@ async def test_open_rows_are_closed_by_attempt(engine: AsyncEngine, ago: Ago, st
     await run(engine, ago(9), state=state, source="public.other")
     await run(engine, ago(8), state=state, lease_until=ago(0) + timedelta(hours=1))
     await run(engine, ago(7))
+    await execute(engine, "UPDATE region_tick.job_run SET exit_code = 75")
     [row] = await find_open_runs(engine, installation="uid")
     assert (row.source, row.tick_at, row.attempt, row.recorded_reason, row.job) == (
         SOURCE,
@@ -220,8 +221,21 @@ async def test_open_rows_are_closed_by_attempt(engine: AsyncEngine, ago: Ago, st
     assert await close_runs(engine, [(replace(row, attempt=2), verdict)]) == []
     assert await close_runs(engine, [(row, verdict)]) == [WrittenRow("failed", "lost")]
     assert await close_runs(engine, [(row, verdict)]) == []
-    [(finished,)] = await execute(engine, "SELECT finished_at FROM region_tick.job_run WHERE state = 'failed'")
-    assert finished >= ago(9)
+    found = "SELECT finished_at, exit_code FROM region_tick.job_run WHERE state = 'failed'"
+    [(finished, code)] = await execute(engine, found)
+    assert (finished >= ago(9), code) == (True, 75)
+
+
+async def test_a_closed_row_has_the_exit_code_of_its_pod_rather_than_that_which_the_attempt_wrote(
+    engine: AsyncEngine, ago: Ago
+) -> None:
+    await save_version(engine, ago(60))
+    await run(engine, ago(9), state="interrupted", finished_at=None)
+    await execute(engine, "UPDATE region_tick.job_run SET exit_code = 75, pod = 'p'")
+    [row] = await find_open_runs(engine, installation="uid")
+    assert row.pod == "p"
+    await close_runs(engine, [(row, Verdict(Reason.OUT_OF_MEMORY, "killed", 137))])
+    assert await execute(engine, "SELECT exit_code FROM region_tick.job_run") == [(137,)]
 
 
 async def test_a_run_that_began_under_another_owner_is_left_to_its_retries_for_an_hour(

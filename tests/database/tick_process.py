@@ -88,6 +88,14 @@ def leaves_a_thread(tick):
     atexit.register(print, "orderly")
     ThreadPoolExecutor(1).submit(time.sleep, 600)
 
+def talks(tick):
+    """Say its URL in every way, and fail at the first attempt."""
+    url = os.environ["DATABASE_URL"]
+    print("printed", url, flush=True)
+    tick.log.info("asked", extra={"url": url})
+    if tick.attempt == 1:
+        raise ValueError(f"cannot read {url}")
+
 def broken(tick):
     raise ValueError("try again")
 

@@ -144,6 +144,7 @@ def _tick_values(number: int, state: State, random: Random) -> dict[str, Any]:
         "job_name": job if ran else None,
         "pod": f"{job}-z6f9j" if ran else None,
         "node": "node-3" if ran else None,
+        "exit_code": 75 if failed else 0 if ran else None,
         "counts": {"items": 17, "requests": 4} if ran else None,
         "error_class": "UpstreamError" if failed else None,
         "error_message": _ERROR if failed else None,

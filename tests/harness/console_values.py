@@ -149,6 +149,7 @@ def tick(**changes: Any) -> rv.Tick:
         "summary": "The Job made a pod, and the pod never started: its image could not be pulled.",
         "remedy": _IMAGE,
         "logs": f"kubectl logs -n region-tick --prefix --tail=-1 -l batch.kubernetes.io/job-name={job}",
+        "failed_log": None,
     }
     return rv.Tick(**(values | more | changes))
 

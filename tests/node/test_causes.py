@@ -34,13 +34,13 @@ Change = Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], object]
 """Of a Job's spec, its pod's spec and its container."""
 
 PYTHON = "/opt/region-tick/bin/python"
-QUICK = {"image": USERS_IMAGE, "timeout": "10s", "retries": 0, "startDeadline": "10s"}
+QUICK = {"image": USERS_IMAGE, "timeout": "10s", "retries": 0, "startDeadline": "10s", "failedLogLines": 20}
 
 
-def memory(limit: str, handler: str = "poke") -> Change:
+def handler(name: str, *, memory: str = "128Mi") -> Change:
     def change(_job: dict[str, Any], _pod: dict[str, Any], container: dict[str, Any]) -> None:
-        container["resources"] = {"limits": {"memory": limit}}
-        _variable(container, "TICK_HANDLER")["value"] = handler
+        container["resources"] = {"limits": {"memory": memory}}
+        _variable(container, "TICK_HANDLER")["value"] = name
 
     return change
 
@@ -78,8 +78,9 @@ def database_url(url: str) -> Change:
 
 
 CAUSES: dict[str, tuple[Change, tuple[str, str, str]]] = {
-    "hungry": (memory("96Mi", handler="work:hungry"), ("failed", "out of memory", "killed")),
-    "starved": (memory("14Mi"), ("missed", "out of memory", "killed")),
+    "hungry": (handler("work:hungry", memory="96Mi"), ("failed", "out of memory", "killed")),
+    "starved": (handler("poke", memory="14Mi"), ("missed", "out of memory", "killed")),
+    "fails": (handler("work:fails"), ("failed", "error", "no answer")),
     "no-image": (container(image="127.0.0.1:1/nobody/has-this:1"), ("missed", "image", "nobody/has-this:1")),
     "no-secret": (
         container(envFrom=[{"secretRef": {"name": "absent"}}]),
@@ -96,6 +97,8 @@ CAUSES: dict[str, tuple[Change, tuple[str, str, str]]] = {
     "no-database": (database_url("postgresql://127.0.0.1:1/none"), ("missed", "database away", "exit code 75")),
 }
 """What is changed of a tick's Job, and what the row says: state, reason, and a part of its message."""
+EXIT_CODES = {"hungry": 137, "starved": 137, "fails": 75, "breaks": 1, "no-database": 75}
+"""Of the causes whose container ended."""
 
 
 def test_every_tick_that_its_pod_could_not_do_has_one_final_row_that_says_why(
@@ -108,6 +111,13 @@ def test_every_tick_that_its_pod_could_not_do_has_one_final_row_that_says_why(
     assert found == {code: [(minute, state, reason)] for code, (_, (state, reason, _)) in CAUSES.items()}
     said = dict(database.execute("SELECT region_code, error_message FROM region_tick.job_run").fetchall())
     assert {code: said[code] for code, (_, (_, _, part)) in CAUSES.items() if part not in said[code]} == {}
+    codes = dict(database.execute("SELECT region_code, exit_code FROM region_tick.job_run").fetchall())
+    assert {code: number for code, number in codes.items() if number is not None} == EXIT_CODES
+    kept = "SELECT region_code, log_attempt, log_lines FROM region_tick.job_run WHERE log_lines IS NOT NULL"
+    [(code, attempt, lines)] = database.execute(kept).fetchall()
+    assert (code, attempt) == ("fails", 1)
+    assert "info asked url=postgresql://***@" in lines
+    assert lines.endswith("    ValueError: no answer")
 
 
 ON_A_LOST_NODE: dict[str, tuple[Change, tuple[str, str]]] = {

@@ -45,6 +45,7 @@ def tick_row(tick_at: str = "2026-11-30T00:05:00Z", **changes: Any) -> dict[str,
         "jobName": "fr-75-0123456789ab-29402645",
         "pod": "pod-1",
         "node": "node-1",
+        "exitCode": 0,
         "counts": None,
         "errorClass": None,
         "errorMessage": None,
@@ -96,6 +97,7 @@ def tick(**changes: Any) -> dict[str, Any]:
         "startedAt": None,
         "finishedAt": None,
         "durationSeconds": None,
+        "exitCode": None,
     }
     more = {
         "kind": "Tick",
@@ -108,6 +110,7 @@ def tick(**changes: Any) -> dict[str, Any]:
         "summary": "The tick image could not be pulled.",
         "remedy": "push the image",
         "logs": "kubectl logs job/fr-75-0123456789ab-29402645",
+        "failedLog": None,
     }
     return HEAD | tick_row(**missed) | more | changes
 

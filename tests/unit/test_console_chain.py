@@ -64,6 +64,7 @@ MISSED = TickRow(
     error_message="ImagePullBackOff",
     window_start=None,
     window_end=None,
+    exit_code=None,
     rerun_by=None,
 )
 FAILED = replace(
@@ -77,10 +78,13 @@ FAILED = replace(
     finished_at=AT + 30 * SECOND,
     duration_seconds=10.0,
     start_delay_seconds=20.0,
+    exit_code=75,
     error_class="ValueError",
     error_message="no",
 )
-SUCCEEDED = replace(FAILED, state=State.SUCCEEDED, reason=Reason.OK, attempt=1, error_class=None, error_message=None)
+SUCCEEDED = replace(
+    FAILED, state=State.SUCCEEDED, reason=Reason.OK, attempt=1, exit_code=0, error_class=None, error_message=None
+)
 ALL = Evidence(version=VERSION, made=AT + 20 * SECOND, cronjob=CRONJOB, job=JOB, pods=(POD,), events=(EVENT,))
 ROW_ONLY = Evidence(version=VERSION, made=AT + 20 * SECOND, cronjob=CRONJOB)
 
@@ -131,7 +135,7 @@ def test_a_cluster_that_was_not_asked_is_no_cluster_without_a_job() -> None:
 def test_an_attempt_says_how_late_it_was_and_how_it_ended() -> None:
     claim, attempt, ledger = explain(FAILED, ROW_ONLY)[1:]
     assert claim.text == "attempt 2 claimed the tick, 20.0 s after its minute: pod pod-2 on node node-1"
-    assert attempt.text == "attempt 2 ended: failed, error: ValueError: no"
+    assert attempt.text == "attempt 2 ended: failed, error, exit code 75: ValueError: no"
     assert ledger.text == "the ledger says failed, error: The handler raised an error."
 
 

@@ -211,6 +211,22 @@ def test_a_tick_says_why_step_by_step_and_how_to_see_its_logs() -> None:
     assert "kubectl logs -n region-tick" in text_of(page)
 
 
+def test_a_tick_shows_what_a_failed_attempt_left_of_its_log() -> None:
+    path = "regions/FR-IDF/ticks/2026-11-30T09:15:00Z"
+    kept = v.FailedLog(attempt=1, lines=("2026-11-30T09:15:02.000Z info asked page=3", f"    OSError: {HOSTILE}"))
+    document = render(made.tick(failed_log=kept, attempt=2, exit_code=0), context_of(path))
+    page = parse(document)
+    (heading,) = page.xpath("//h2[@id='failed-log']")
+    assert text_of(heading) == "Last log lines of attempt 1, which failed"
+    (lines,) = page.xpath("//section[@aria-labelledby='failed-log']/pre")
+    first, second = lines.text_content().splitlines()
+    assert first == kept.lines[0]
+    assert second.startswith("    OSError: <script>alert('x')</script>\\u202e")
+    assert "alert('x')</script>" not in document
+    assert page.xpath("//dt[text()='Exit code']/following-sibling::dd[1]/text()") == ["0"]
+    assert not parse(render(made.tick(), context_of(path))).xpath("//h2[@id='failed-log']")
+
+
 def test_a_hold_has_the_command_that_approves_it() -> None:
     page = parse(render(made.plan(), context_of("plan")))
     assert made.hold().command in [command.text for command in page.xpath("//pre[@class='command']")]

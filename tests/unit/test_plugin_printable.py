@@ -45,7 +45,9 @@ def hostile(data: Any, key: str = "") -> Any:
 
 
 CHANGE = {"action": "create", "regionId": "9", "code": "FR-75", "schedule": "5 * * * *", "reason": "new"}
-FAILED = tick(errorClass="OSError", errorMessage="no route")
+FAILED = tick(
+    errorClass="OSError", errorMessage="no route", failedLog={"attempt": 1, "lines": ["info asked", "error finished"]}
+)
 PAUSE = {"by": "ana", "reason": "moving", "since": "2026-11-29T01:00:00Z", "until": None}
 ATTENTION = overview()["attention"]
 FORECAST = {

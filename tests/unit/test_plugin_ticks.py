@@ -89,6 +89,18 @@ def test_why_of_a_tick_in_the_words_of_the_console(console: ConsoleServer) -> No
     ]
 
 
+def test_why_shows_what_a_failed_attempt_left_of_its_log(console: ConsoleServer) -> None:
+    console.answer("regions/FR-75", region())
+    left = {"attempt": 1, "lines": ["2026-11-30T00:05:01.000Z info asked page=3", "    OSError: no route"]}
+    succeeded = tick(state="succeeded", reason="ok", attempt=2, failedLog=left, logs=None)
+    console.answer("regions/FR-75/ticks/2026-11-30T00:05:00Z", succeeded)
+    assert console.run("why", "FR-75", "2026-11-30T00:05").stdout.splitlines()[-3:] == [
+        "last log lines of attempt 1, which failed:",
+        "  2026-11-30T00:05:01.000Z info asked page=3",
+        "      OSError: no route",
+    ]
+
+
 @pytest.mark.parametrize(
     ("ticks", "asked"),
     [

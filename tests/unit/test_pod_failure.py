@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -20,7 +21,10 @@ from region_tick.contract import Reason
 
 
 def pod(status: dict[str, Any]) -> Pod:
-    return decode_pod(encode({"status": status}))
+    return decode_pod(encode({"metadata": {"name": "pod-1"}, "status": status}))
+
+
+EVICTED = {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]}
 
 
 def event(body: dict[str, Any]) -> Event:
@@ -36,23 +40,28 @@ def condition(kind: str, status: str, reason: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("status", "reason"),
+    ("status", "reason", "code"),
     [
-        (container(waiting={"reason": "ImagePullBackOff", "message": "m"}), Reason.IMAGE),
-        (container(waiting={"reason": "CreateContainerConfigError"}), Reason.NOT_STARTED),
-        (container(waiting={"reason": "ContainerCreating"}), Reason.NOT_STARTED),
-        (container(terminated={"reason": "OOMKilled", "exitCode": 137}), Reason.OUT_OF_MEMORY),
-        (container(terminated={"reason": "Error", "exitCode": 75}), Reason.DATABASE),
-        (container(terminated={"reason": "Error", "exitCode": 1}), Reason.POD_FAILED),
-        (condition("PodScheduled", "False", "Unschedulable"), Reason.NO_NODE),
-        (condition("DisruptionTarget", "True", "DeletionByTaintManager"), Reason.NODE_LOST),
-        ({"phase": "Failed", "reason": "Evicted", "message": "m"}, Reason.NODE_LOST),
-        ({"phase": "Running"}, None),
+        (container(waiting={"reason": "ImagePullBackOff", "message": "m"}), Reason.IMAGE, None),
+        (container(waiting={"reason": "CreateContainerConfigError"}), Reason.NOT_STARTED, None),
+        (container(waiting={"reason": "ContainerCreating"}), Reason.NOT_STARTED, None),
+        (container(terminated={"reason": "OOMKilled", "exitCode": 137}), Reason.OUT_OF_MEMORY, 137),
+        (container(terminated={"reason": "Error", "exitCode": 75}), Reason.DATABASE, 75),
+        (container(terminated={"reason": "Error", "exitCode": 1}), Reason.POD_FAILED, 1),
+        (condition("PodScheduled", "False", "Unschedulable"), Reason.NO_NODE, None),
+        (condition("DisruptionTarget", "True", "DeletionByTaintManager"), Reason.NODE_LOST, None),
+        (EVICTED | container(terminated={"reason": "Error", "exitCode": 143}), Reason.NODE_LOST, 143),
+        ({"phase": "Failed", "reason": "Evicted", "message": "m"}, Reason.NODE_LOST, None),
     ],
 )
-def test_what_a_pod_says(status: dict[str, Any], reason: Reason | None) -> None:
+def test_what_a_pod_says(status: dict[str, Any], reason: Reason, code: int | None) -> None:
     failure = failure_of_pod(pod(status))
-    assert (failure.reason if failure else None) == reason
+    assert failure is not None
+    assert (failure.reason, failure.exit_code, failure.pod) == (reason, code, "pod-1")
+
+
+def test_a_pod_that_runs_has_no_failure() -> None:
+    assert failure_of_pod(pod({"phase": "Running"})) is None
 
 
 def before_tick(tick: dict[str, Any], **state: Any) -> dict[str, Any]:
@@ -82,7 +91,7 @@ WAITS = {"waiting": {"reason": "PodInitializing"}}
 def test_an_init_container_is_to_blame_only_for_a_tick_that_did_not_start(
     status: dict[str, Any], failure: PodFailure | None
 ) -> None:
-    assert failure_of_pod(pod(status)) == failure
+    assert failure_of_pod(pod(status)) == (failure and replace(failure, pod="pod-1"))
 
 
 CHANGED = "the object has been modified; please apply your changes to the latest version and try again"

@@ -32,6 +32,7 @@ COMPLETE: dict[str, str] = {
     Variable.REGION_BBOX: "8.440000,47.320000,8.630000,47.440000",
     Variable.REGION_CRON: "*/5 * * * *",
     Variable.MAX_WINDOW_SECONDS: "3600",
+    Variable.FAILED_LOG_LINES: "20",
     Variable.REGION_PARAMS: '{"depth": 3, "feeds": ["a"]}',
     Variable.RERUN_OF: "2026-01-05T10:40:00Z",
     Variable.RERUN_BY: "alice",
@@ -41,6 +42,7 @@ OPTIONAL = {
     Variable.REGION_BBOX,
     Variable.INSTALLATION,
     Variable.MAX_WINDOW_SECONDS,
+    Variable.FAILED_LOG_LINES,
     Variable.REGION_PARAMS,
     Variable.RERUN_OF,
     Variable.RERUN_BY,
@@ -55,6 +57,7 @@ def test_complete() -> None:
     assert environment.installation == "cluster-a"
     assert (environment.timeout_seconds, environment.start_deadline_seconds) == (600, 100)
     assert (environment.max_window_seconds, environment.params) == (3600, {"depth": 3, "feeds": ["a"]})
+    assert environment.failed_log_lines == 20
     assert (environment.rerun_of, environment.rerun_by) == (TICK_AT, "alice")
     assert "pa55word" not in repr(environment)
 
@@ -75,11 +78,11 @@ def test_a_missing_or_empty_variable_is_named(variable: Variable, missing: bool)
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_a_tick_may_have_neither_a_longest_window_nor_params(missing: bool) -> None:
-    optional = (Variable.MAX_WINDOW_SECONDS, Variable.REGION_PARAMS)
+def test_a_tick_may_have_neither_a_longest_window_nor_params_and_keep_no_lines(missing: bool) -> None:
+    optional = (Variable.MAX_WINDOW_SECONDS, Variable.REGION_PARAMS, Variable.FAILED_LOG_LINES)
     variables = {name: value for name, value in COMPLETE.items() if name not in optional}
     environment = Environment.read(variables if missing else variables | dict.fromkeys(optional, ""))
-    assert (environment.max_window_seconds, environment.params) == (None, {})
+    assert (environment.max_window_seconds, environment.params, environment.failed_log_lines) == (None, {}, 0)
 
 
 @pytest.mark.parametrize("missing", [True, False])
@@ -112,6 +115,7 @@ def test_a_region_may_have_neither_name_nor_bbox(bbox: dict[str, str]) -> None:
         (Variable.TIMEOUT_SECONDS, "9" * 5000, "at most"),
         (Variable.START_DEADLINE_SECONDS, "1.5", "whole number"),
         (Variable.MAX_WINDOW_SECONDS, "1h", "seconds"),
+        *((Variable.FAILED_LOG_LINES, text, "a number of lines") for text in ("all", "-1", "1000")),
         (Variable.REGION_PARAMS, "[1]", "JSON object"),
         (Variable.REGION_PARAMS, "{", "JSON object"),
         (Variable.REGION_PARAMS, '{"a":' + "[" * 5000, "JSON object"),

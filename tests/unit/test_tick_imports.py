@@ -41,6 +41,16 @@ def test_a_tick_imports_none_of_the_operators_libraries() -> None:
     assert not loaded & FOREIGN
 
 
+def test_a_tick_that_keeps_no_log_lines_pays_for_none() -> None:
+    code = "import region_tick.__main__, region_tick.run, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=_environment(), capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = set(done.stdout.split())
+    assert "region_tick.fence" in loaded
+    assert not loaded & {"region_tick.log_tail", "region_tick.redact"}
+
+
 def test_sigterm_during_the_imports_ends_the_tick_at_once(tmp_path: Path) -> None:
     (tmp_path / "psycopg.py").write_text("import signal\nprint('importing', flush=True)\nwhile True: signal.pause()\n")
     with subprocess.Popen(

@@ -65,6 +65,8 @@ class Variable(StrEnum):
     """How late the tick may start, in whole seconds after the scheduled minute."""
     MAX_WINDOW_SECONDS = "TICK_MAX_WINDOW_SECONDS"
     """How much time a tick's window may cover, in whole seconds. Empty: any time."""
+    FAILED_LOG_LINES = "TICK_FAILED_LOG_LINES"
+    """How many of its last log lines a failed attempt leaves in job_run. Empty: none."""
     REGION_ID = "REGION_ID"
     """The region's id."""
     REGION_CODE = "REGION_CODE"

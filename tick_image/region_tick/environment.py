@@ -49,6 +49,8 @@ class Environment:
     """The CronJob's startingDeadlineSeconds: how late a tick may start."""
     max_window_seconds: int | None = None
     """How much time the window may cover; None: any time."""
+    failed_log_lines: int = 0
+    """How many of its last log lines the attempt leaves in its row, if it fails."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """The region's parameters."""
     rerun_of: datetime | None = None
@@ -82,6 +84,7 @@ class Environment:
             max_window_seconds=(
                 _seconds(variables, Variable.MAX_WINDOW_SECONDS) if variables.get(Variable.MAX_WINDOW_SECONDS) else None
             ),
+            failed_log_lines=_failed_log_lines(variables),
             params=_params(variables),
             rerun_of=_rerun_of(variables),
             rerun_by=variables.get(Variable.RERUN_BY, ""),
@@ -104,6 +107,15 @@ def _seconds(variables: Mapping[str, str], variable: Variable) -> int:
     if re.fullmatch(r"0*[1-9][0-9]{0,6}", text) is None:
         raise EnvironmentVariableError(
             f"{variable} is {text!r}: write a whole number of seconds, at least 1 and at most 9999999, e.g. 600"
+        )
+    return int(text)
+
+
+def _failed_log_lines(variables: Mapping[str, str]) -> int:
+    text = variables.get(Variable.FAILED_LOG_LINES, "") or "0"
+    if re.fullmatch(r"[0-9]{1,3}", text) is None:
+        raise EnvironmentVariableError(
+            f"{Variable.FAILED_LOG_LINES} is {text!r}: write a number of lines, at most 999, or leave it out"
         )
     return int(text)
 

@@ -8,9 +8,12 @@ claim of an attempt that goes on, and gives its number to the next one.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from region_tick.contract import ExitCode
+from region_tick.handlers import PermanentError
 from region_tick.session import bound, cursor, storable
 from region_tick.statements import FINISH, FINISHED, GUARD, RENEW
 
@@ -36,6 +39,15 @@ class Ending:
     fetched_until: datetime | None = None
     """Up to when a success fetched, if not to the end of its window."""
     error: BaseException | None = None
+    log_lines: str | None = None
+    """What a failed attempt leaves of its log; None: nothing."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of the attempt's process."""
+        if isinstance(self.error, PermanentError):
+            return self.error.exit_code
+        return ExitCode.AGAIN if self.error else ExitCode.FINAL
 
 
 def renew(connection: psycopg.Connection, claimed: Claimed, *, lease_seconds: float) -> bool:
@@ -75,8 +87,10 @@ def finish_within(
         "reason": storable(ending.reason, connection),
         "counts": _counts_json(ending.counts, connection) if ending.counts else None,
         "fetched_until": ending.fetched_until,
+        "exit_code": ending.exit_code if ending.exit_code in range(256) else None,  # the user's class may say anything
         "error_class": _class_name(ending.error) if ending.error else None,
         "error_message": _error_message(ending.error, connection) if ending.error else None,
+        "log_lines": storable(ending.log_lines, connection) if ending.log_lines else None,
     }
     return cursor(connection).execute(FINISH, parameters).rowcount == 1
 
@@ -119,4 +133,6 @@ def _counts_json(counts: Mapping[str, int], connection: psycopg.Connection) -> s
 
 
 def _error_message(error: BaseException, connection: psycopg.Connection) -> str:
-    return storable(str(error), connection)[:_ERROR_MESSAGE_LIMIT]
+    from region_tick.redact import redact, secrets_of  # few ticks fail, and only those pay for the import
+
+    return storable(redact(str(error), secrets_of(os.environ)), connection)[:_ERROR_MESSAGE_LIMIT]

@@ -42,6 +42,9 @@ CREATE TABLE region_tick.job_run (
     counted boolean NOT NULL DEFAULT false,
     rerun_uid text,
     rerun_by text,
+    exit_code integer,
+    log_lines text,
+    log_attempt integer,
     PRIMARY KEY (source, region_id, tick_at, manual_uid)
 );
 CREATE TABLE region_tick.region_cursor (

@@ -72,6 +72,18 @@ def iso(moment: datetime) -> str:
     return aware.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+def keys_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the keys that the caller gave to a record in `extra`."""
+    keys = {key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES}
+    keys |= keys.pop(_APART, {})
+    return keys
+
+
+def iso_of(record: logging.LogRecord) -> str:
+    """Return the time of a record."""
+    return iso(datetime.fromtimestamp(record.created, UTC))
+
+
 class JsonFormatter(logging.Formatter):
     """Formats a record as one line of ASCII JSON. An exception becomes the keys `error` and `traceback`."""
 
@@ -81,14 +93,12 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without a line break at the end."""
-        keys = {key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES}
-        keys |= keys.pop(_APART, {})
         line: dict[str, object] = {
-            "ts": iso(datetime.fromtimestamp(record.created, UTC)),
+            "ts": iso_of(record),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             **self._keys,
-            **{f"{key}_" if key in _BASE_KEYS else key: value for key, value in keys.items()},
+            **{f"{key}_" if key in _BASE_KEYS else key: value for key, value in keys_of(record).items()},
         }
         if record.exc_info and record.exc_info[1]:
             line["error"] = f"{type(record.exc_info[1]).__qualname__}: {record.exc_info[1]}"
@@ -96,7 +106,8 @@ class JsonFormatter(logging.Formatter):
         return _encode(line)
 
 
-def _to_json_value(value: object) -> float | str:
+def to_json_value(value: object) -> float | str:
+    """Return what a line has for a value that JSON does not know."""
     match value:
         case Decimal():
             return float(value)
@@ -106,4 +117,4 @@ def _to_json_value(value: object) -> float | str:
             return str(value)
 
 
-_encode = json.JSONEncoder(default=_to_json_value).encode
+_encode = json.JSONEncoder(default=to_json_value).encode

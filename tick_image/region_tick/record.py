@@ -13,7 +13,6 @@ from psycopg.pq import TransactionStatus
 from region_tick.answer_deadline import answer_deadline
 from region_tick.contract import ExitCode
 from region_tick.fence import Ending, finish, is_finished
-from region_tick.handlers import PermanentError
 from region_tick.session import connect
 
 if TYPE_CHECKING:
@@ -40,9 +39,7 @@ def record(
         log.warning("lease lost", extra=fields, exc_info=ending.error)
         return ExitCode.AGAIN
     log.log(logging.ERROR if ending.error else logging.INFO, "finished", extra=fields, exc_info=ending.error)
-    if isinstance(ending.error, PermanentError):
-        return ending.error.exit_code
-    return ExitCode.AGAIN if ending.error else ExitCode.FINAL
+    return ending.exit_code
 
 
 def acknowledge(claimed: Claimed, ending: Ending, *, after: BaseException | None) -> ExitCode:

@@ -66,7 +66,8 @@ WITH known AS (
         attempt = run.attempt + 1, state = 'running', reason = NULL, counted = false,
         lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s::float8),
         handler = %(handler)s::text, job_name = %(job_name)s::text, pod = %(pod)s::text, node = %(node)s::text,
-        started_at = clock_timestamp(), finished_at = NULL, counts = NULL, error_class = NULL, error_message = NULL,
+        started_at = clock_timestamp(), finished_at = NULL, counts = NULL,
+        exit_code = NULL, error_class = NULL, error_message = NULL,
         window_start = %(window_start)s::timestamptz, window_end = run.tick_at,
         rerun_uid = %(rerun_uid)s::text, rerun_by = %(rerun_by)s::text
     WHERE run.source = %(source)s::text AND run.region_id = %(region_id)s::text

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from region_tick.supervise import HandlerHungError, arm_failsafe, listen_for_sig
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
+    from region_tick.log_tail import LogTail
     from region_tick.supervise import Message
 
 LEASE_SECONDS = 30.0
@@ -146,6 +148,7 @@ def _run_handler(
 ) -> ExitCode:
     """Run the handler, write the ending, and return the exit code."""
     logs.configure(keys=_log_keys(environment) | {"tick_at": tick.tick_at, "attempt": tick.attempt})
+    tail = _keep_log_tail(environment.failed_log_lines)
     window = {"window_start": tick.window.start, "window_end": tick.window.end}
     rerun = {"rerun_by": environment.rerun_by} if tick.rerun else {}
     log.info("claimed", extra={"manual": tick.manual, **rerun, **window})
@@ -166,10 +169,23 @@ def _run_handler(
             if tick.stopping.is_set()
             else ANSWER_SECONDS
         )
+        if tail and ending.error:
+            ending = replace(ending, log_lines=tail.text(ending))
         code = record(environment, claimed, ending, connection=None if hung else tick.connection, within=within)
     if hung:
         os._exit(code)  # the hung thread cannot be ended, and still uses the connection that return would close
     return code
+
+
+def _keep_log_tail(lines: int) -> LogTail | None:
+    """Begin to keep the attempt's last log lines, if any are wanted."""
+    if not lines:
+        return None
+    from region_tick.log_tail import LogTail  # who wants none does not pay for the import
+
+    tail = LogTail(lines, os.environ)
+    logging.getLogger().addHandler(tail)
+    return tail
 
 
 def _log_keys(environment: Environment) -> dict[str, object]:

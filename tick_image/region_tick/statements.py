@@ -117,7 +117,8 @@ WITH since AS (
         lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s::float8),
         region_code = excluded.region_code, cron = excluded.cron, handler = excluded.handler,
         job_name = excluded.job_name, pod = excluded.pod, node = excluded.node,
-        started_at = clock_timestamp(), finished_at = NULL, error_class = NULL, error_message = NULL,
+        started_at = clock_timestamp(), finished_at = NULL,
+        exit_code = NULL, error_class = NULL, error_message = NULL,
         window_start = (SELECT window_start FROM since), window_end = (SELECT window_end FROM since)
     WHERE run.state IN ('running', 'interrupted') AND run.lease_until <= clock_timestamp()
     RETURNING run.state, run.reason, run.attempt, run.lease_until, run.window_start, run.window_end
@@ -163,7 +164,10 @@ FINISH = """
 WITH finished AS (
     UPDATE region_tick.job_run SET
         state = %(state)s::text, reason = %(reason)s::text, counts = %(counts)s::jsonb,
+        exit_code = %(exit_code)s::integer,
         error_class = %(error_class)s::text, error_message = %(error_message)s::text,
+        log_lines = coalesce(%(log_lines)s::text, log_lines),
+        log_attempt = CASE WHEN %(log_lines)s::text IS NULL THEN log_attempt ELSE attempt END,
         window_end = coalesce(%(fetched_until)s::timestamptz, window_end),
         finished_at = clock_timestamp(), lease_until = clock_timestamp()
     WHERE source = %(source)s::text AND region_id = %(region_id)s::text
@@ -189,6 +193,7 @@ WITH finished AS (
 )
 SELECT FROM finished
 """
+"""Without lines of its own, an ending leaves those of an earlier attempt, which log_attempt names."""
 
 FINISHED = """
 SELECT FROM region_tick.job_run

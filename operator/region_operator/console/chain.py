@@ -180,7 +180,8 @@ def _of_row(tick: TickRow, evidence: Evidence) -> Iterator[Step]:
         text = f"attempt {tick.attempt} claimed the tick{late}: pod {tick.pod or '?'} on node {tick.node or '?'}"
         yield Step(at=tick.started_at or evidence.made, source=Source.CLAIM, text=text, ok=True)
         if tick.finished_at:
-            said = f": {error}" if (error := _error(tick)) else ""
+            said = f", exit code {tick.exit_code}" if tick.exit_code else ""
+            said += f": {error}" if (error := _error(tick)) else ""
             text = f"attempt {tick.attempt} ended: {tick.state}, {tick.reason or 'no reason yet'}{said}"
             yield Step(at=tick.finished_at, source=Source.ATTEMPT, text=text, ok=tick.state in _FINE)
         elif tick.state is State.RUNNING:

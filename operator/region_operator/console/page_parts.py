@@ -124,6 +124,7 @@ def _tick(view: region_views.Tick, _context: RequestContext) -> Parts:
     counts = ", ".join(f"{name}: {value}" for name, value in (view.counts or {}).items())
     texts = {
         "Attempt": str(view.attempt),
+        "Exit code": "" if view.exit_code is None else str(view.exit_code),
         "Started": _time(view.started_at),
         "Started after": _seconds(view.start_delay_seconds),
         "Finished": _time(view.finished_at),

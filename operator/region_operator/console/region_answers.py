@@ -123,7 +123,7 @@ async def tick(sight: Sight, code: str, tick_at: str, parameters: Parameters) ->
         if row is None:
             raise _no_tick(found, at, now)
         version = await read_version_at(connection, snapshot.source, found.region_id, at)
-    seen, made = row
+    seen, made, failed_log = row
     evidence = await _evidence(sight.cluster, found, seen, Evidence(version=version, made=made))
     explanation = explain_reason(seen.reason)
     fine = seen.state in (State.SUCCEEDED, State.RUNNING)
@@ -137,6 +137,7 @@ async def tick(sight: Sight, code: str, tick_at: str, parameters: Parameters) ->
         summary=summarize(found.code, seen),
         remedy=None if fine else explanation.remedy,
         logs=_logs(sight.cluster, seen, evidence),
+        failed_log=failed_log,
     )
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from region_operator.console.views import Hold, RegionState, Source, Trouble
+    from region_operator.console.views import FailedLog, Hold, RegionState, Source, Trouble
     from region_tick.contract import State
 
 
@@ -77,6 +77,7 @@ class TickRow:
     job_name: str | None
     pod: str | None
     node: str | None
+    exit_code: int | None
     counts: Mapping[str, Any] | None
     error_class: str | None
     error_message: str | None
@@ -179,6 +180,7 @@ class Tick(TickRow):
     summary: str
     remedy: str | None
     logs: str | None
+    failed_log: FailedLog | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

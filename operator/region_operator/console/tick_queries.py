@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from region_operator.console.region_views import LastTick, TickRow
 from region_operator.console.standing import Ending
+from region_operator.console.views import FailedLog
 from region_tick.contract import Reason, State
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ SELECT wanted.region_id, run.* FROM {_IDS} CROSS JOIN LATERAL (
 
 _COLUMNS = """
 tick_at, manual_uid, region_code, cron, state, reason, attempt, started_at, finished_at, handler, job_name, pod, node,
-    counts, error_class, error_message, window_start, window_end, created_at, rerun_uid,
+    exit_code, counts, error_class, error_message, window_start, window_end, created_at, rerun_uid,
     rerun_by
 """
 
@@ -54,7 +55,7 @@ ORDER BY tick_at DESC, manual_uid DESC LIMIT :limit
 """)  # noqa: S608 - constants
 
 _TICK = text(f"""
-SELECT {_COLUMNS} FROM region_tick.job_run
+SELECT {_COLUMNS}, log_attempt, log_lines FROM region_tick.job_run
 WHERE source = :source AND region_id = :region_id AND tick_at = :tick_at AND manual_uid = :manual_uid
 """)  # noqa: S608 - constants
 
@@ -118,17 +119,20 @@ async def find_ticks(
 
 async def find_tick(
     connection: AsyncConnection, source: str, region_id: str, tick_at: datetime, manual_uid: str
-) -> tuple[TickRow, datetime] | None:
-    """Return a tick's row, and when it was made. Of a tick that a suspension counts: what its row would say.
+) -> tuple[TickRow, datetime, FailedLog | None] | None:
+    """Return a tick's row, when it was made, and what a failed attempt left of its log.
+
+    Of a tick that a suspension counts: what its row would say.
 
     Raises sqlalchemy.exc.DBAPIError.
     """
     about = {"source": source, "region_id": region_id, "tick_at": tick_at}
     row = (await connection.execute(_TICK, about | {"manual_uid": manual_uid})).first()
     if row is not None:
-        return _tick_row(row), row.created_at.astimezone(UTC)
+        kept = FailedLog(attempt=row.log_attempt, lines=tuple(row.log_lines.splitlines())) if row.log_lines else None
+        return _tick_row(row), row.created_at.astimezone(UTC), kept
     suspension = (await connection.execute(_SUSPENSION, about)).first() if not manual_uid else None
-    return suspension and (_suspended(suspension, tick_at), suspension.counted_at.astimezone(UTC))
+    return suspension and (_suspended(suspension, tick_at), suspension.counted_at.astimezone(UTC), None)
 
 
 async def _latest(
@@ -170,6 +174,7 @@ def _tick_row(row: Row[Any]) -> TickRow:
         job_name=row.job_name,
         pod=row.pod,
         node=row.node,
+        exit_code=row.exit_code,
         counts=row.counts,
         error_class=row.error_class,
         error_message=row.error_message,
@@ -194,6 +199,7 @@ def _suspended(row: Row[Any], tick_at: datetime) -> TickRow:
         job_name=None,
         pod=None,
         node=None,
+        exit_code=None,
         counts=None,
         error_class=None,
         error_message=row.suspended_by,

@@ -188,6 +188,14 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedLog:
+    """The last log lines that a failed attempt left in the tick's row: the latest attempt, or an earlier one."""
+
+    attempt: int
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
     """Of what runs: the console's release, the operator's image, and the newest migration of the database."""
 

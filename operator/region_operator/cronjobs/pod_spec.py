@@ -97,6 +97,7 @@ def _environment(
         Variable.REGION_BBOX: str(region.bbox) if region.bbox else "",
         Variable.REGION_CRON: schedule.source,
         Variable.MAX_WINDOW_SECONDS: str(int(tick.max_window.total_seconds())) if tick.max_window else "",
+        Variable.FAILED_LOG_LINES: str(tick.failed_log_lines or ""),
         Variable.REGION_PARAMS: region.params or "",
     }
     referred = {

@@ -98,7 +98,7 @@ VIEWS = {
             "ticks": "How many ticks the line stands for: 1, or all that a suspension skipped.",
             "last_tick_at": "The last of these ticks.",
         }
-        | {name: _OF_RUN[name] for name in ("rerun_uid", "rerun_by")},
+        | {name: _OF_RUN[name] for name in ("rerun_uid", "rerun_by", "exit_code", "log_lines", "log_attempt")},
     ),
     "last_success": Description(
         "The last success of each region that has a schedule; manual runs do not count.",

@@ -106,6 +106,16 @@ job_run = Table(
     column("counted", Boolean, "Whether tick_total counts the end of the tick.", default="false"),
     text_column("rerun_uid", "The uid of the Job that ran the tick again, long after its time; null: none did."),
     text_column("rerun_by", "Who asked for that, in their own words: nobody checks it."),
+    Column(
+        "exit_code",
+        Integer,
+        comment="The exit code of the latest attempt's process; null: it has none, or nobody saw it.",
+    ),
+    text_column(
+        "log_lines",
+        "The last log lines of the latest failed attempt that kept some, if spec.tick.failedLogLines is set.",
+    ),
+    Column("log_attempt", Integer, comment="Which attempt log_lines are of; null: there are none."),
     PrimaryKeyConstraint("source", "region_id", "tick_at", "manual_uid"),
     CheckConstraint(text("state IN ({})".format(", ".join(f"'{state}'" for state in State))), name="state"),
     CheckConstraint(text("attempt >= 0"), name="attempt"),

@@ -54,6 +54,8 @@ class Verdict:
 
     reason: Reason
     detail: str | None = None
+    exit_code: int | None = None
+    """The exit code of the tick's pod, if known."""
 
     @property
     def state(self) -> State:
@@ -148,7 +150,7 @@ def _ended_after_its_start_deadline(job: Job, tick: ExpectedTick) -> bool:
 
 def _with_job(job: Job, failure: PodFailure | None) -> Verdict:
     if failure is not None:
-        return Verdict(failure.reason, failure.detail)
+        return Verdict(failure.reason, failure.detail, failure.exit_code)
     if job.waits:
         return Verdict(Reason.CAPACITY) if job.started else Verdict(Reason.NOT_STARTED, NOT_LOOKED_AT)
     if not job.failing:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.labels import region_key
@@ -74,16 +75,21 @@ async def judge_ticks(
 async def judge_open_runs(
     rows: Sequence[OpenRun], *, job_watch: JobWatch, namespace: str
 ) -> list[tuple[OpenRun, Verdict]]:
-    """Judge open runs; leave out the runs whose Job may still try again. Raises what `api.ERRORS` lists."""
+    """Judge open runs; leave out the runs whose Job may still try again. Raises what `api.ERRORS` lists.
+
+    A verdict has the exit code of the attempt's own pod, if that pod was seen to fail.
+    """
     if not rows:
         return []
     jobs = await job_watch.find({row.job for row in rows if row.job}, namespace)
     await job_watch.find_failures_in_pods([job for job in jobs.values() if job.failing], namespace)
-    return [
-        (row, verdict)
-        for row in rows
-        if (verdict := judge_open(jobs.get(row.job), job_watch.jobs.failure_of(row.job), row.recorded_reason))
-    ]
+    verdicts = []
+    for row in rows:
+        failure = job_watch.jobs.failure_of(row.job)
+        if verdict := judge_open(jobs.get(row.job), failure, row.recorded_reason):
+            of_its_pod = failure is not None and failure.pod == row.pod
+            verdicts.append((row, replace(verdict, exit_code=failure.exit_code) if failure and of_its_pod else verdict))
+    return verdicts
 
 
 def _was_blocked(tick: ExpectedTick, region_jobs: Sequence[Job]) -> bool:

@@ -76,11 +76,12 @@ ORDER BY wanted.place
 
 _INSERT_FINAL = text("""
 INSERT INTO region_tick.job_run
-    (source, region_id, tick_at, region_code, cron, job_name, state, reason, error_message, finished_at)
+    (source, region_id, tick_at, region_code, cron, job_name, state, reason, error_message, exit_code, finished_at)
 SELECT :source, given.*, clock_timestamp()
 FROM unnest(
     CAST(:region_id AS text[]), CAST(:tick_at AS timestamptz[]), CAST(:code AS text[]), CAST(:cron AS text[]),
-    CAST(:job AS text[]), CAST(:state AS text[]), CAST(:reason AS text[]), CAST(:detail AS text[])) AS given
+    CAST(:job AS text[]), CAST(:state AS text[]), CAST(:reason AS text[]), CAST(:detail AS text[]),
+    CAST(:exit_code AS integer[])) AS given
 ON CONFLICT DO NOTHING
 RETURNING state, reason
 """)
@@ -181,6 +182,7 @@ def _rows(batch: Sequence[tuple[ExpectedTick, Verdict]]) -> dict[str, list[Any]]
         "state": [verdict.state.value for _, verdict in batch],
         "reason": [verdict.reason.value for _, verdict in batch],
         "detail": [verdict.detail for _, verdict in batch],
+        "exit_code": [verdict.exit_code for _, verdict in batch],
     }
 
 

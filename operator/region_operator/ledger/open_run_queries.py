@@ -33,7 +33,7 @@ waits 10 minutes at most between two attempts (job_controller.go, MaxJobPodFailu
 """
 
 _OPEN = text(f"""
-SELECT run.source, region_id, tick_at, manual_uid, attempt, reason, job_name
+SELECT run.source, region_id, tick_at, manual_uid, attempt, reason, job_name, pod
 FROM region_tick.job_run AS run JOIN region_tick.slot_owner AS owner
     ON owner.source = run.source AND owner.slot = {slot_in_sql("run.region_id")} AND installation = :installation
 WHERE state IN ('running', 'interrupted')
@@ -46,11 +46,12 @@ ORDER BY tick_at LIMIT :batch
 _CLOSE = text("""
 UPDATE region_tick.job_run AS run SET
     state = 'failed', reason = given.reason, error_message = coalesce(run.error_message, given.detail),
+    exit_code = coalesce(given.exit_code, run.exit_code),
     finished_at = coalesce(run.finished_at, clock_timestamp())
 FROM unnest(
     CAST(:source AS text[]), CAST(:region_id AS text[]), CAST(:tick_at AS timestamptz[]), CAST(:manual_uid AS text[]),
-    CAST(:attempt AS integer[]), CAST(:reason AS text[]), CAST(:detail AS text[]))
-    AS given (source, region_id, tick_at, manual_uid, attempt, reason, detail)
+    CAST(:attempt AS integer[]), CAST(:reason AS text[]), CAST(:detail AS text[]), CAST(:exit_code AS integer[]))
+    AS given (source, region_id, tick_at, manual_uid, attempt, reason, detail, exit_code)
 WHERE run.source = given.source AND run.region_id = given.region_id AND run.tick_at = given.tick_at
     AND run.manual_uid = given.manual_uid AND run.attempt = given.attempt
     AND run.state IN ('running', 'interrupted')
@@ -63,7 +64,8 @@ RETURNING run.state, run.reason
 class OpenRun:
     """A row of job_run with an attempt that neither finished nor renewed its lease.
 
-    `recorded_reason` is the reason that the attempt itself wrote, if any. `job` is the Job's name, empty if unknown.
+    `recorded_reason` is the reason that the attempt itself wrote, if any. `job` and `pod` are the names of its Job and
+    its pod, empty if unknown.
     """
 
     source: str
@@ -73,6 +75,7 @@ class OpenRun:
     attempt: int
     recorded_reason: str | None
     job: str
+    pod: str = ""
 
 
 async def find_open_runs(engine: AsyncEngine, *, installation: str) -> list[OpenRun]:
@@ -89,7 +92,10 @@ async def find_open_runs(engine: AsyncEngine, *, installation: str) -> list[Open
     async with transaction(engine) as connection:
         rows = (await connection.execute(_OPEN, parameters)).all()
     return [
-        OpenRun(row.source, row.region_id, row.tick_at, row.manual_uid, row.attempt, row.reason, row.job_name or "")
+        OpenRun(
+            *(row.source, row.region_id, row.tick_at, row.manual_uid, row.attempt, row.reason),
+            *(row.job_name or "", row.pod or ""),
+        )
         for row in rows
     ]
 
@@ -108,6 +114,7 @@ async def close_runs(engine: AsyncEngine, verdicts: Sequence[tuple[OpenRun, Verd
         "attempt": [row.attempt for row, _ in verdicts],
         "reason": [verdict.reason.value for _, verdict in verdicts],
         "detail": [verdict.detail for _, verdict in verdicts],
+        "exit_code": [verdict.exit_code for _, verdict in verdicts],
     }
     async with transaction(engine) as connection:
         return read_written_rows(await connection.execute(_CLOSE, parameters))

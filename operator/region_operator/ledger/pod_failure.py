@@ -6,7 +6,7 @@ Which pods and Events are read is left to `job_watch`.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.labels import CONTAINER, QUOTA_NAME
@@ -40,6 +40,10 @@ class PodFailure:
 
     reason: Reason
     detail: str
+    exit_code: int | None = None
+    """The exit code of the tick's container, if it ended."""
+    pod: str = ""
+    """The pod's name; "" of a failure that an Event tells."""
 
     @property
     def vague(self) -> bool:
@@ -49,11 +53,16 @@ class PodFailure:
 
 def failure_of_pod(pod: Pod) -> PodFailure | None:
     """Return why a pod does not do its tick; None if the pod shows no failure."""
-    status = pod.status
+    failure = _failure_by_status(pod.status)
+    return failure and replace(failure, pod=pod.metadata.name)
+
+
+def _failure_by_status(status: PodStatus) -> PodFailure | None:
+    ticks = [container for container in status.container_statuses if container.name == CONTAINER]
     disrupted = _condition(status, "DisruptionTarget", "True")
     if disrupted or status.reason in ("Evicted", "NodeLost", "Preempting"):
-        return PodFailure(Reason.NODE_LOST, _quote(disrupted or status))
-    ticks = [container for container in status.container_statuses if container.name == CONTAINER]
+        codes = [container.state.terminated.exit_code for container in ticks if container.state.terminated]
+        return PodFailure(Reason.NODE_LOST, _quote(disrupted or status), next(iter(codes), None))
     for container in ticks:
         if failure := _failure_of_container(container):
             return failure
@@ -134,12 +143,12 @@ def _failure_before_tick(name: str, failure: PodFailure) -> PodFailure:
 def _failure_of_end(ended: Terminated) -> PodFailure | None:
     code = ended.exit_code
     if ended.reason == "OOMKilled":
-        return PodFailure(Reason.OUT_OF_MEMORY, "the container was killed")
+        return PodFailure(Reason.OUT_OF_MEMORY, "the container was killed", code)
     if ended.reason in ("StartError", "ContainerCannotRun"):
         return PodFailure(Reason.NOT_STARTED, _quote(ended))
     if code in (ExitCode.AGAIN, ExitCode.NOT_PERMITTED):
-        return PodFailure(Reason.DATABASE, f"exit code {code}")
-    return PodFailure(Reason.POD_FAILED, f"exit code {code}") if code else None
+        return PodFailure(Reason.DATABASE, f"exit code {code}", code)
+    return PodFailure(Reason.POD_FAILED, f"exit code {code}", code) if code else None
 
 
 def _condition(status: PodStatus, kind: str, value: str) -> Condition | None:

@@ -55,6 +55,7 @@ class PodStatus(Struct, rename="camel"):
 class PodMeta(Struct):
     """A pod's metadata."""
 
+    name: str = ""
     labels: dict[str, str] = {}
 
 

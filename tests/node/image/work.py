@@ -33,6 +33,12 @@ def hungry(tick: Tick) -> None:
         taken.append(bytearray(b"x" * 2**24))
 
 
+def fails(tick: Tick) -> None:
+    """Say something, and fail."""
+    tick.log.info("asked", extra={"url": os.environ["DATABASE_URL"]})
+    raise ValueError("no answer")
+
+
 def poll_and_scribble(tick: Tick) -> Outcome:
     """Poll, if there is a place for temporary files and the process is the user that the pod asks for."""
     with tempfile.NamedTemporaryFile() as file:
