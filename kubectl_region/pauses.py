@@ -1,4 +1,4 @@
-"""The commands `pause` and `resume`: annotations of CronJobs, which the operator obeys.
+"""The commands `pause` and `resume`: annotations of CronJobs, which the operator obeys. With --all: `suspensions`.
 
 Who paused is self-declared: anybody who may annotate a CronJob may write another name. The API server's audit log has
 the true one.
@@ -27,6 +27,7 @@ from kubectl_region.identity import who_am_i
 from kubectl_region.moments import ago, format_time, is_time_of_day, parse_future
 from kubectl_region.options import with_cluster
 from kubectl_region.output import printable, warn
+from kubectl_region.suspensions import resume_all, suspend_all
 from kubectl_region.waiting import poll
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ _UNTIL_HELP = (
 @click.command()
 @click.argument("codes", nargs=-1)
 @click.option("--all-matching", metavar="GLOB", help="All regions whose codes match, e.g. 'FR-*'.")
+@click.option("--all", "everything", is_flag=True, help="All regions at once, also those to come: spec.suspend.")
 @click.option("--reason", required=True, help="Why, for whoever finds the region paused.")
 @click.option("--until", help=_UNTIL_HELP)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -58,6 +60,7 @@ def pause(
     cluster: Cluster,
     codes: tuple[str, ...],
     all_matching: str | None,
+    everything: bool,
     reason: str,
     until: str | None,
     yes: bool,
@@ -66,8 +69,8 @@ def pause(
     """Stop regions until they are resumed.
 
     A tick that runs comes to its end. What is paused already stays as whoever paused it said. Who paused is kept as
-    `kubectl auth whoami` tells, or else as your local user; nobody checks that. To stop all regions at once, set
-    spec.suspend of the RegionScheduler.
+    `kubectl auth whoami` tells, or else as your local user; nobody checks that. --all stops all regions at once, by
+    spec.suspend or spec.suspendUntil of the RegionScheduler, and leaves pauses of single regions as they are.
     """
     now = datetime.now(UTC).replace(microsecond=0)
     if not reason.strip():
@@ -76,15 +79,19 @@ def pause(
         end = parse_future(until, now=now) if until else None
     except ValueError as error:
         raise PluginError(f"--until: {error}") from None
+    _check_choice(codes, all_matching, everything=everything)
+    tomorrow = bool(until and end and is_time_of_day(until) and end.date() > now.date())
+    if tomorrow:
+        warn(f"--until {until}: it is {now:%H:%M} in UTC now, so the end is tomorrow")
+    if everything:
+        suspend_all(cluster, reason=reason.strip(), now=now, end=end, yes=yes, dry_run=dry_run)
+        return
     chosen = choose(cluster, codes, all_matching)
     for cronjob in chosen:
         if cronjob.paused_at(now):
             warn(f"{_title(cluster, cronjob)} is {cronjob.pause}; it stays so")
     new = [cronjob for cronjob in chosen if not cronjob.paused_at(now)]
     told = f" until {format_time(end)} ({ago(format_time(end), now)})" if end else ""
-    tomorrow = bool(until and end and is_time_of_day(until) and end.date() > now.date())
-    if tomorrow:
-        warn(f"--until {until}: it is {now:%H:%M} in UTC now, so the end is tomorrow")
     is_asked = all_matching or cluster.everywhere or tomorrow
     _ask(cluster, "Pause", new, told, yes=yes or dry_run or not is_asked)
     annotations = {
@@ -102,14 +109,22 @@ def pause(
 @click.command()
 @click.argument("codes", nargs=-1)
 @click.option("--all-matching", metavar="GLOB", help="All paused regions whose codes match, e.g. 'FR-*'.")
+@click.option("--all", "everything", is_flag=True, help="End a pause of all regions: spec.suspend, spec.suspendUntil.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Have the API server check it, and change nothing.")
 @with_cluster
-def resume(cluster: Cluster, codes: tuple[str, ...], all_matching: str | None, yes: bool, dry_run: bool) -> None:
+def resume(
+    cluster: Cluster, codes: tuple[str, ...], all_matching: str | None, everything: bool, yes: bool, dry_run: bool
+) -> None:
     """Let paused regions tick again.
 
-    A tick that was due within the last minutes may start at once; all earlier ones stay skipped.
+    A tick that was due within the last minutes may start at once; all earlier ones stay skipped. --all ends a pause of
+    all regions, and leaves pauses of single regions as they are.
     """
+    _check_choice(codes, all_matching, everything=everything)
+    if everything:
+        resume_all(cluster, now=datetime.now(UTC), yes=yes, dry_run=dry_run)
+        return
     chosen = choose(cluster, codes, all_matching)
     paused = [cronjob for cronjob in chosen if cronjob.paused]
     if all_matching and not paused:
@@ -125,10 +140,13 @@ def resume(cluster: Cluster, codes: tuple[str, ...], all_matching: str | None, y
     _report(cluster, paused, "resumed", done=lambda cronjob: cronjob.suspended_by != PAUSED, dry_run=dry_run)
 
 
+def _check_choice(codes: Sequence[str], glob: str | None, *, everything: bool) -> None:
+    if [bool(codes), bool(glob), everything].count(True) != 1:
+        raise click.UsageError("give codes, --all-matching with a glob, or --all")
+
+
 def choose(cluster: Cluster, codes: Sequence[str], glob: str | None) -> list[CronJob]:
     """Return the CronJobs of the regions that a command line names. Raises PluginError if it names none."""
-    if bool(codes) == bool(glob):
-        raise click.UsageError("give codes, or --all-matching with a glob")
     if not glob:
         return cluster.cronjobs_of(codes)
     chosen = [cronjob for cronjob in cluster.cronjobs() if fnmatchcase(cronjob.code, glob)]

@@ -77,7 +77,7 @@ def overview_text(namespace: str, overview: Mapping[str, Any]) -> Iterator[str]:
         f"Versions:   console {versions['console']}, operator {versions['operator'] or 'unknown'}, schema"
         f" {versions['schemaRevision'] or 'unknown'}"
     )
-    yield from _conditions(overview["conditions"])
+    yield from _conditions(overview["conditions"], ready["message"])
     for hold in overview["holds"]:
         yield f"\n{hold['count']} {hold['kind']}s held: {', '.join(hold['regions'])}"
         yield f"  {hold['text']}"
@@ -102,10 +102,10 @@ def _counts(regions: Mapping[str, int]) -> str:
     return f"{regions['active']:,} active" + (f": {counts}" if counts else "") + (f"; {trouble}" if trouble else "")
 
 
-def _conditions(conditions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the conditions that say something beside Ready. Those of holds are told with the holds."""
+def _conditions(conditions: Sequence[Mapping[str, Any]], told: str) -> Iterator[str]:
+    """Yield the conditions that say something beside Ready's message. Those of holds are told with the holds."""
     for condition in conditions:
-        if condition["type"] != "Ready" and not condition["type"].endswith("Held"):
+        if condition["message"] not in told and not condition["type"].endswith("Held"):
             yield f"\n{condition['type']} ({condition['reason']}): {condition['message']}"
 
 
@@ -123,7 +123,7 @@ def scheduler_text(scheduler: Mapping[str, Any]) -> Iterator[str]:
     yield f"{meta['namespace']}/{meta['name']}: {_ready(ready) if ready else 'no operator has looked at it yet'}"
     if regions := found.get("regions"):
         yield "\nRegions:    " + ", ".join(f"{count:,} {name}" for name, count in regions.items())
-    yield from _conditions(conditions)
+    yield from _conditions(conditions, ready["message"] if ready else "")
     for hold in holds_of(scheduler):
         yield f"\n{hold.text}"
         yield f"  what to do: kubectl region approve {hold.kind} -n {meta['namespace']}"

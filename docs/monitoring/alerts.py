@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from docs.monitoring.expressions import burns, condition, failed_lately, gone, greatest, share_of_ticks
 
+_SUSPENDED_SINCE = 'region_operator_condition_since_timestamp_seconds{type="Suspended"}'
 _STATUS = "kubectl get rsched -n {{ $labels.namespace }} -o wide shows it, kubectl describe says more."
 
 
@@ -251,9 +252,9 @@ ALERTS = (
     Alert(
         name="RegionTickSuspended",
         severity=Severity.INFO,
-        expr=condition('type="Ready"', 'reason="Suspended"'),
-        lasts="1d",
-        summary="All regions of {{ $labels.namespace }} have been suspended for a day",
-        description="spec.suspend is true, and somebody may have forgotten it.",
+        expr=f"time() - {greatest(_SUSPENDED_SINCE)} > 86400",
+        lasts="",
+        summary="All regions of {{ $labels.namespace }} have been suspended for {{ $value | humanizeDuration }}",
+        description=f"Somebody set spec.suspend or spec.suspendUntil, and may have forgotten it. {_STATUS}",
     ),
 )

@@ -46,6 +46,7 @@ class Announcer:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._suspension = ""
         self._quarantined: dict[str, Quarantined] = {}
         self._quota_conflict = ""
         self._altered = ""
@@ -75,10 +76,24 @@ class Announcer:
 
     async def announce_findings(self, scheduler: Scheduler, summary: ReconcileSummary, deafness: str) -> None:
         """Announce what an observation found of rows and of the quota, and whether edits are heard."""
+        await self.announce_suspension(scheduler, str(summary.suspension or ""))
         await self.announce_quarantines(scheduler, summary.quarantined)
         await self.announce_quota_conflict(scheduler, summary.quota_conflict)
         self._log_pauses(summary.pause_problem)
         await self.announce_deafness(scheduler, deafness)
+
+    async def announce_suspension(self, scheduler: Scheduler, suspension: str) -> None:
+        """Announce that all regions are suspended, and log that they are no longer.
+
+        `suspension` says by whom, since when, until when and why; "" means that they are not suspended.
+        """
+        before, self._suspension = self._suspension, suspension
+        if suspension and suspension != before:
+            message = f"all regions are suspended {suspension}"
+            log.warning("all suspended", extra={"reason": message})
+            await events.post_warning(self._api, scheduler, reason=events.EventReason.SUSPENDED, message=message)
+        if before and not suspension:
+            log.info("all resumed", extra={"reason": f"they were suspended {before}"})
 
     async def announce_quarantines(self, scheduler: Scheduler, quarantined: Sequence[Quarantined]) -> None:
         """Announce every quarantine that begins or changes its reason. Log every quarantine that ends."""

@@ -1,12 +1,12 @@
-"""Durations as Go writes them, which Kubernetes takes: `90s`, `1h30m`. Pure."""
+"""Durations as Go writes them, which Kubernetes takes: `90s`, `1h30m`; and moments (RFC 3339). Pure."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
@@ -31,3 +31,15 @@ def format_duration(value: timedelta) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+def _to_utc(moment: datetime) -> datetime:
+    """Raises ValueError for a moment that is outside of the years 1 to 9999 in UTC."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is not within the years 1 to 9999") from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+"""A time with its zone, in UTC."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from region_operator.kube.api import Api
     from region_operator.kube.cronjob_watch import CronJobWatch
     from region_operator.plan.changes import Render
+    from region_operator.plan.decide import Decided
     from region_operator.plan.deletion_guard import Decision
     from region_operator.regions.handover import SlotHandover
     from region_operator.regions.region import Quarantined, RegionRow
@@ -47,7 +48,7 @@ class Observation:
     `quota_due` says whether the quota must be applied. `render` gives the manifests of the decided writes. `look` is
     the number of the last full look. `rows` are the active rows. `handover` says which slots the plan is for.
     `let_go_in` is when the next CronJob may be deleted that another installation has taken over; None if there is none.
-    `pause_ends_in` is when the next pause ends; None if none does.
+    `pause_ends_in` is when the next pause ends, or the suspension of all regions; None if none does.
     `unmade` says that some active rows get no CronJob yet, because a guard holds them back.
     """
 
@@ -145,6 +146,7 @@ class Observer:
             taken="; ".join(filter(None, (decided.loss or refusal, explain_unrefused(division.unrefused)))),
             quota_conflict=explain_name_conflict(quota) if quota.taken else "",
             excess=explain_room(decided.room, complete=reading.complete),
+            suspension=decided.suspension,
         )
         return Observation(
             summary=summary,
@@ -158,6 +160,12 @@ class Observer:
             rows=regions,
             handover=handover,
             let_go_in=division.wait,
-            pause_ends_in=decided.pauses.next_end_in,
+            pause_ends_in=_next_end_in(decided, now),
             unmade=not reading.complete or bool(held_back),
         )
+
+
+def _next_end_in(decided: Decided, now: datetime) -> timedelta | None:
+    end = decided.suspension.until if decided.suspension else None
+    waits = (decided.pauses.next_end_in, end - now if end else None)
+    return min((wait for wait in waits if wait is not None), default=None)

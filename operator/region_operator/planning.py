@@ -46,7 +46,7 @@ async def make_plan(api: Api, database: Database, settings: Settings) -> Report:
     scheduler, refusal = await SpecTrial(api).look(Scheduler.from_object(body, installation=installation))
     observer = Observer(api, CronJobWatch(api), tick_image=settings.tick_image)
     handover = await look_at_owners(database, scheduler)
-    observation = await observer.observe(database, scheduler, handover, now=datetime.now(UTC))
+    observation = await observer.observe(database, scheduler, handover, now=api.now())
     forecast = await forecast_now(database, scheduler, observation.rows)
     decision = guard_speedups(
         observation.decision, overcommitted=not forecast.fits, approval=scheduler.approval, now=datetime.now(UTC)

@@ -156,14 +156,14 @@ class Reconciler:
         source = scheduler.spec.source
         table = Table.parse(source.table, default_schema=database.schema)
         self.hearing.begin_reading(schema=table.schema, table=table.name)
-        observation = await self.observer.observe(database, scheduler, handover, now=_now())
+        observation = await self.observer.observe(database, scheduler, handover, now=self._api.now())
         make = not database.schema_conflict  # the trigger's function is in the schema that is left alone
         found, version = observation.trigger, observation.table_version
         trigger = await self._store.triggers.keep(
             database.engine, columns=source.columns, found=found, version=version, make=make
         )
         if trigger is Trigger.CREATED:  # a change between the reading and the new trigger caused no notification
-            return await self.observer.observe(database, scheduler, handover, now=_now())
+            return await self.observer.observe(database, scheduler, handover, now=self._api.now())
         return observation
 
     async def _apply(

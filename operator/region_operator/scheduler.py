@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from region_operator.durations import Duration  # noqa: TC001 - pydantic needs the type
+from region_operator.durations import Duration, Moment  # noqa: TC001 - pydantic needs the types
 from region_operator.tick_spec import Model, TickSpec
 
 GROUP = "region-tick.dev"
@@ -129,6 +129,7 @@ class Spec(Model):
     capacity: Capacity = Capacity()
     objective: Objective = Objective()
     suspend: bool = False
+    suspend_until: Moment | None = None
     invalid_schedule: InvalidSchedule = InvalidSchedule.SUSPEND
     max_regions: int = 10_000
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
@@ -149,10 +150,9 @@ def scheduler_path(namespace: str, name: str) -> str:
 class Scheduler(Model):
     """A RegionScheduler as the API server returned it.
 
-    `status` stays unparsed, because the next status is compared with the unparsed status. `tick_as_written` is
-    spec.tick unparsed, to be kept. `approval` is the value of APPROVAL_ANNOTATION, or ""; `take_over` are the names in
-    TAKE_OVER_ANNOTATION. `installation` is who this operator is to others on the same database, and is not the API
-    server's; "" if unknown.
+    `metadata`, `status` and `tick_as_written`, which is spec.tick, stay unparsed. `approval` is the value of
+    APPROVAL_ANNOTATION, or ""; `take_over` are the names in TAKE_OVER_ANNOTATION. `installation` is who this operator
+    is to others on the same database; "" if unknown.
     """
 
     name: str
@@ -160,6 +160,7 @@ class Scheduler(Model):
     uid: str
     generation: int
     resource_version: str
+    metadata: dict[str, Any]
     approval: str
     take_over: frozenset[str] = frozenset()
     installation: str = ""
@@ -170,8 +171,7 @@ class Scheduler(Model):
     @classmethod
     def from_object(cls, body: dict[str, Any], *, installation: str = "") -> Scheduler:
         """Parse the API server's object. Raises pydantic.ValidationError if the spec is invalid for this release."""
-        meta = body["metadata"]
-        annotations = meta.get("annotations", {})
+        meta, annotations = body["metadata"], body["metadata"].get("annotations", {})
         named = annotations.get(TAKE_OVER_ANNOTATION, "").split(",")
         return cls(
             name=meta["name"],
@@ -179,6 +179,7 @@ class Scheduler(Model):
             uid=meta["uid"],
             generation=meta["generation"],
             resource_version=meta["resourceVersion"],
+            metadata=meta,
             approval=annotations.get(APPROVAL_ANNOTATION, ""),
             take_over=frozenset(name.strip() for name in named if name.strip()),
             installation=installation,

@@ -48,6 +48,9 @@ def test_what_can_be_done_is_offered() -> None:
     assert offered(scheduler()) == {"pause"}
     assert offered(scheduler(suspend=True)) == {"resume"}
     assert offered({"metadata": {}, "spec": []}) == {"pause"}
+    ends = scheduler(suspendUntil="2026-11-30T06:00:00Z")
+    ends["status"] = {"conditions": [{"type": "Ready"}, {"type": "Suspended"}]}
+    assert offered(ends) == {"pause", "resume"}, "without an end, or at once"
     for kind in Guarded:
         assert offered(scheduler(kind)) == {"pause", approve(kind)}
 
@@ -66,6 +69,8 @@ def test_pause_and_resume_edit_nothing_but_spec_suspend() -> None:
     [paused] = run(BY_NAME["pause"], scheduler())
     assert paused["spec"] == {"concurrency": 4, "suspend": True}
     [resumed] = run(BY_NAME["resume"], paused)
+    assert resumed["spec"] == {"concurrency": 4, "suspend": False}
+    [resumed] = run(BY_NAME["resume"], scheduler(suspendUntil="2026-11-30T06:00:00Z"))
     assert resumed["spec"] == {"concurrency": 4, "suspend": False}
 
 

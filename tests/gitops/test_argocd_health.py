@@ -10,6 +10,7 @@ from region_operator.plan.changes import Guarded
 from region_operator.plan.conditions import HELD, NOT_FOLLOWED, ReadyReason
 from region_operator.plan.status import status_after_failure, status_after_success, status_while_applying
 from region_operator.plan.summary import ReconcileSummary
+from region_operator.plan.suspension import suspension_of
 from tests.harness.argocd_lua import run, script
 from tests.harness.examples import scheduler
 
@@ -71,8 +72,9 @@ def test_of_what_is_held_that_is_degraded_which_is_not_followed() -> None:
 
 
 def test_what_is_suspended_by_its_spec_is_suspended() -> None:
-    status = status_after_success(scheduler(suspend=True), IN_SYNC, now=NOW)
-    assert health(status) == ("Suspended", "Suspended: all 2 active regions are suspended by spec.suspend")
+    suspension = suspension_of(scheduler(suspend=True), now=NOW)
+    message = f"Suspended: all 2 active regions are suspended {suspension}"
+    assert health(succeeded(suspension=suspension)) == ("Suspended", message)
 
 
 def test_a_refused_spec_is_degraded_also_while_a_plan_is_carried_out() -> None:

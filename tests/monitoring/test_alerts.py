@@ -74,7 +74,8 @@ TROUBLES: dict[str, World] = {
     "RegionTickSuspended": World(
         changes={
             READY: constant(0),
-            "region_operator_condition{type='Ready', status='True', reason='Suspended'}": constant(1),
+            "region_operator_condition{type='Ready', status='True', reason='RegionsQuarantined'}": constant(1),
+            "region_operator_condition_since_timestamp_seconds{type='Suspended'}": constant(60),
         },
         minutes=DAY + 30,
     ),

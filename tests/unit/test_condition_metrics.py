@@ -11,7 +11,7 @@ from tests.harness.examples import scheduler
 
 
 def served(metrics: ConditionMetrics) -> dict[tuple[str, str, str], float]:
-    [family] = metrics.collect()
+    family, _ = metrics.collect()
     return {
         (sample.labels["type"], sample.labels["status"], sample.labels["reason"]): sample.value
         for sample in family.samples
@@ -26,3 +26,11 @@ def test_each_condition_is_served_with_its_reason_and_goes_with_it() -> None:
     assert served(metrics) == {("Ready", "False", "InvalidSpec"): 1, ("Stalled", "True", "InvalidSpec"): 1}
     metrics.show([])
     assert served(metrics) == {}
+
+
+def test_since_when_a_condition_has_its_status_is_served_in_unix_time() -> None:
+    metrics, at = ConditionMetrics(), datetime(2026, 11, 30, 1, 5, tzinfo=UTC)
+    metrics.show(status_after_failure(scheduler(), ReadyReason.INVALID_SPEC, "why", now=at)["conditions"])
+    _, family = metrics.collect()
+    found = {sample.labels["type"]: sample.value for sample in family.samples}
+    assert found == dict.fromkeys(("Ready", "Stalled"), at.timestamp())

@@ -15,9 +15,8 @@ from region_operator.console.standing import (
     judge,
     may_be_troubled,
     next_tick,
-    parse,
-    two_ticks_after,
 )
+from region_operator.console.tick_times import parse, two_ticks_after
 from region_operator.console.views import RegionState, Trouble
 from region_operator.plan.changes import Guarded
 from region_tick.contract import Reason, State
@@ -44,6 +43,10 @@ FINE = Facts(
     last_success=NOON,
     last=None,
     timeout=10 * MINUTE,
+    suspension="",
+    pending_since=None,
+    look_every=5 * MINUTE,
+    not_ready="",
 )
 APPROVE = "kubectl annotate ..."
 HELD = replace(FINE, held=Guarded.SLOWDOWN, held_since=NOW - HOUR, approve=APPROVE)
@@ -51,6 +54,10 @@ HELD = replace(FINE, held=Guarded.SLOWDOWN, held_since=NOW - HOUR, approve=APPRO
 
 def suspended(by: str | None, *, since: datetime = NOW - HOUR) -> Facts:
     return replace(FINE, version=replace(HOURLY, suspended=True, suspended_by=by, since=since))
+
+
+def pending(waits: timedelta, *, not_ready: str = "") -> Facts:
+    return replace(FINE, version=None, last_success=None, pending_since=NOW - waits, not_ready=not_ready)
 
 
 STATES: dict[str, tuple[Facts, RegionState, tuple[Trouble, ...]]] = {
@@ -70,6 +77,8 @@ STATES: dict[str, tuple[Facts, RegionState, tuple[Trouble, ...]]] = {
         (Trouble.QUARANTINED,),
     ),
     "a new row": (replace(FINE, version=None, last_success=None), RegionState.PENDING, ()),
+    "a row that waits for the next look": (pending(6 * MINUTE), RegionState.PENDING, ()),
+    "a row that waits for longer": (pending(7 * MINUTE), RegionState.PENDING, (Trouble.PENDING,)),
     "a row that went": (replace(FINE, has_row=False), RegionState.INACTIVE, ()),
     "an inactive row": (replace(FINE, has_row=False, version=None), RegionState.INACTIVE, ()),
     "all suspended": (suspended("spec.suspend"), RegionState.SUSPENDED, ()),
@@ -89,6 +98,22 @@ def test_states(case: str) -> None:
     assert (standing.state, tuple(finding.kind for finding in standing.findings)) == (state, troubles)
     assert all(finding.text and finding.remedy for finding in standing.findings)
     assert state in (RegionState.TICKING, *map(RegionState, troubles)) or standing.why
+
+
+def test_a_region_without_a_cronjob_says_for_how_long_and_where_to_look() -> None:
+    [finding] = judge(pending(3 * HOUR), NOW).findings
+    assert finding.text == "active, and without a CronJob for 3 hours at least: it does not tick"
+    assert finding.since == NOW - 3 * HOUR
+    assert "whether an operator runs" in finding.remedy
+    told = "the RegionScheduler is not ready, and says why: TooManyRegions"
+    assert judge(pending(3 * HOUR, not_ready=told), NOW).findings[0].remedy == told
+
+
+def test_a_suspended_region_says_what_the_operator_says_of_the_suspension() -> None:
+    facts = suspended("spec.suspend")
+    words = "all 9 active regions are suspended by ana since 2026-11-30T10:00:00Z, until ..."
+    assert judge(replace(facts, suspension=words), NOW).why == words
+    assert "resumes it" in (judge(facts, NOW).why or "")
 
 
 def ended(state: State, reason: str, *, error: str | None = None, at: datetime = NOON) -> Ending:

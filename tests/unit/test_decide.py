@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from region_operator.cronjobs.labels import region_key
-from region_operator.plan.changes import Guarded
+from region_operator.cronjobs.live import LiveCronJob
+from region_operator.plan.changes import ChangeReason, Guarded
 from region_operator.plan.decide import Decided, Decider
 from region_operator.plan.growth_guard import LEAST_GROWTH
 from region_operator.plan.taken_over import TakeOver
 from region_operator.regions.handover import RegionElsewhere
 from region_operator.regions.slots import ALL_SLOTS
 from region_operator.scheduler import Columns
-from tests.harness.examples import finish, live_cronjob, scheduler
+from tests.harness.examples import applied, finish, live_cronjob, scheduler
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 MANY = LEAST_GROWTH + 50
@@ -175,3 +176,28 @@ def test_one_that_begins_beside_no_cronjob_has_no_past_although_its_first_reconc
     assert not decide_anew(decider, 0, {})
     assert not decide_anew(decider, 20, {"observedGeneration": 1})
     assert decide_anew(decider, 20, {"observedGeneration": 1}, uid="u3")
+
+
+def test_a_suspension_ends_at_its_end_although_nothing_was_edited() -> None:
+    """What was rendered before must not be believed: the spec is the same, and the time is another one."""
+    decider = Decider(tick_image="tick")
+    rows, until = rows_of(1), "2026-11-24T11:00:00Z"
+    common: dict[str, Any] = {"source": "s", "take_over": TakeOver(), "complete": True}
+    found = []
+    for now in (NOW, NOW, NOW + timedelta(minutes=20), NOW + timedelta(minutes=21)):
+        decided = finish(decider.decide(rows, [], scheduler(suspendUntil=until), now=now, **common))
+        [write] = decided.plan.writes
+        found.append((decided.render(write.desired, write.name)["spec"]["suspend"], bool(decided.suspension)))
+    assert found == [(True, True), (True, True), (False, False), (False, False)]
+
+
+def test_a_cronjob_in_sync_with_a_suspension_is_resumed_at_its_end() -> None:
+    decider = Decider(tick_image="tick")
+    suspending = scheduler(suspendUntil="2026-11-24T11:00:00Z")
+    common: dict[str, Any] = {"source": "s", "take_over": TakeOver(), "complete": True}
+    made = finish(decider.decide(rows_of(1), [], suspending, now=NOW, **common))
+    [write] = made.plan.writes
+    live = LiveCronJob.from_object(applied(made.render(write.desired, write.name)))
+    assert finish(decider.decide(rows_of(1), [live], suspending, now=NOW, **common)).plan.unchanged == 1
+    ended = finish(decider.decide(rows_of(1), [live], suspending, now=NOW + timedelta(hours=1), **common))
+    assert [write.reason for write in ended.plan.writes] == [ChangeReason.RESUMED]

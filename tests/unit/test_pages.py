@@ -155,6 +155,21 @@ def test_suspended_by_the_spec_is_no_good_news() -> None:
     view = made.overview(troubles=False)
     page = parse(render(replace(view, scheduler=replace(view.scheduler, suspended=True)), context_of("")))
     assert text_of(page.xpath("//h1")[0]) == "All regions are suspended"
+    assert "Suspended: the operator suspends all regions at its next reconcile." in text_of(page)
+
+
+def test_a_suspension_is_told_once_in_the_operators_words() -> None:
+    """By Ready, or beside Ready where that says something else."""
+    words = "all 9 active regions are suspended by ana since 2026-11-30T01:00:00Z, until spec.suspend is set to false"
+    view = made.overview(troubles=False)
+    told = v.Condition(type="Suspended", status="True", reason="Suspend", message=words, since=view.now)
+    view = replace(view, scheduler=replace(view.scheduler, suspended=True), conditions=(told,))
+    for ready in (
+        v.Ready(status="True", reason="Suspended", message=words),
+        v.Ready(status="False", reason="DatabaseUnavailable", message="no route to host"),
+    ):
+        banner = parse(render(replace(view, ready=ready), context_of(""))).xpath("//div[contains(@class, 'banner')]")[0]
+        assert text_of(banner).count(words) == 1
 
 
 def test_reasons_that_handlers_made_up_lead_nowhere() -> None:

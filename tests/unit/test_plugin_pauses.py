@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     [
         (("pause", "R1"), "Missing option '--reason'"),
         (("pause", "R1", "--reason", " "), "the reason is empty"),
-        (("pause", "--reason", "x"), "give codes, or --all-matching with a glob"),
-        (("pause", "R1", "--all-matching", "*", "--reason", "x"), "give codes, or --all-matching with a glob"),
+        (("pause", "--reason", "x"), "give codes, --all-matching with a glob, or --all"),
+        (("pause", "R1", "--all-matching", "*", "--reason", "x"), "give codes, --all-matching with a glob, or --all"),
         (("pause", "R1", "--reason", "x", "--until", "2020-01-01"), "--until: 2020-01-01T00:00:00Z is past"),
         (("pause", "R1", "--reason", "x", "--until", "soon"), '--until: "soon" is no time such as'),
         (("pause", "R1", "--reason", "x", "--until", "99999999999d"), '--until: "99999999999d" is too long'),
         (("pause", "R1", "--reason", "x", "--request-timeout", "1w"), '"1w" is no duration such as 30s or 2m'),
-        (("resume",), "give codes, or --all-matching with a glob"),
+        (("pause", "R1", "--all", "--reason", "x"), "give codes, --all-matching with a glob, or --all"),
+        (("pause", "--all"), "Missing option '--reason'"),
+        (("resume", "--all", "--all-matching", "*"), "give codes, --all-matching with a glob, or --all"),
+        (("resume",), "give codes, --all-matching with a glob, or --all"),
     ],
 )
 def test_a_wrong_command_line(arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch) -> None:

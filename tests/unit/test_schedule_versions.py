@@ -70,7 +70,7 @@ def read_versions(cronjobs: list[dict[str, Any]]) -> dict[tuple[str, str], Sched
 def test_a_cronjob_says_since_when_its_region_ticks_and_how() -> None:
     assert read_versions([cronjob()]) == {KEY: ROW}
     assert read_versions([cronjob(applied=LATER)]) == {KEY: replace(ROW, valid_from=LATER)}
-    stopped = replace(ROW, spec=STOPPED, valid_from=LATER, suspended_by="edited by somebody")
+    stopped = replace(ROW, spec=STOPPED, valid_from=LATER, suspended_by="spec.suspend")
     assert read_versions([cronjob(applied=LATER, suspend=True)]) == {KEY: stopped}
 
 

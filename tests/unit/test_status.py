@@ -20,6 +20,7 @@ from region_operator.plan.status import (
     status_with_guard,
 )
 from region_operator.plan.summary import ReconcileSummary
+from region_operator.plan.suspension import Suspension
 from region_operator.regions.region import Quarantined
 from region_operator.scheduler import DeletionGuard
 from tests.harness.examples import PARIS, live_cronjob, scheduler
@@ -30,6 +31,15 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
 UNCHANGED = ReconcileSummary(active=2, scheduled=2, quarantined=(), held={}, changed=False)
+
+
+SUSPENSION = Suspension(by="ana", since=NOW - timedelta(hours=1), until=None, reason="x", moot=False)
+
+
+def suspended(status: Status) -> dict[str, str]:
+    """Return the condition Suspended, {} if it is absent."""
+    found = [condition for condition in status["conditions"] if condition["type"] == "Suspended"]
+    return {key: found[0][key] for key in ("reason", "message", "lastTransitionTime")} if found else {}
 
 
 def ready(status: Status) -> dict[str, str]:
@@ -108,7 +118,11 @@ def test_the_message_names_a_few_quarantined_regions_and_counts_the_rest() -> No
 @pytest.mark.parametrize("suspend", [False, True])
 def test_the_message_says_that_the_operators_own_tables_are_left_alone(suspend: bool) -> None:
     condition = ready(
-        status_after_success(scheduler(suspend=suspend), replace(UNCHANGED, schema_conflict="too new: run 9"), now=NOW)
+        status_after_success(
+            scheduler(),
+            replace(UNCHANGED, suspension=SUSPENSION if suspend else None, schema_conflict="too new: run 9"),
+            now=NOW,
+        )
     )
     assert (condition["status"], condition["reason"]) == ("True", "Suspended" if suspend else "InSync")
     assert condition["message"].endswith("; too new: run 9")
@@ -179,7 +193,26 @@ def test_a_hold_and_an_overcommitment_together_are_written_once() -> None:
 
 
 def test_suspension_of_all_is_said() -> None:
-    assert ready(status_after_success(scheduler(suspend=True), UNCHANGED, now=NOW))["reason"] == "Suspended"
+    summary = replace(UNCHANGED, scheduled=0, suspension=SUSPENSION)
+    first = status_after_success(scheduler(), summary, now=NOW)
+    message = (
+        "all 2 active regions are suspended by ana since 2026-11-24T09:40:00Z, until spec.suspend is set to false: x"
+    )
+    assert (ready(first)["reason"], ready(first)["message"]) == ("Suspended", message)
+    assert suspended(first) == {"reason": "Suspend", "message": message, "lastTransitionTime": "2026-11-24T09:40:00Z"}
+    away = status_after_failure(scheduler(status=first), ReadyReason.DATABASE_UNAVAILABLE, "no route", now=LATER)
+    assert suspended(away) == suspended(first), "they stand still, whatever the database does"
+    edited = replace(summary, suspension=replace(SUSPENSION, until=LATER + timedelta(hours=1)))
+    second = suspended(status_after_success(scheduler(status=away), edited, now=LATER))
+    assert (second["reason"], second["lastTransitionTime"]) == ("SuspendUntil", "2026-11-24T09:40:00Z")
+    assert suspended(status_after_success(scheduler(status=first), UNCHANGED, now=LATER)) == {}
+
+
+def test_a_hold_beside_a_suspension_hides_neither() -> None:
+    summary = replace(UNCHANGED, suspension=SUSPENSION, held={Guarded.DELETION: 2})
+    status = status_after_success(scheduler(), summary, now=NOW)
+    assert ready(status)["reason"] == "DeletionsHeld"
+    assert suspended(status)
 
 
 def lost(names: str) -> Decision:

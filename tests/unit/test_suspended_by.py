@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from region_operator.cronjobs.labels import FIELD_MANAGER, PAUSED_ANNOTATION, PAUSED_BY_ANNOTATION
+from region_operator.cronjobs.labels import (
+    FIELD_MANAGER,
+    PAUSED_ANNOTATION,
+    PAUSED_BY_ANNOTATION,
+    SUSPENDED_BY_ANNOTATION,
+    SuspendedBy,
+)
 from region_operator.cronjobs.live import LiveCronJob
 from region_operator.ledger.suspended_by import suspended_by
 
@@ -43,8 +49,10 @@ PAUSE = {
 def test_the_text(entries: list[Any], paused: str | None, all_suspended: bool, text: str) -> None:
     meta = {"name": "a-0123456789ab", "uid": "u", "resourceVersion": "1", "managedFields": entries}
     annotations = {PAUSED_ANNOTATION: paused} if paused else {}
+    if all_suspended:
+        annotations[SUSPENDED_BY_ANNOTATION] = SuspendedBy.SPEC
     body = {"metadata": meta | {"annotations": annotations}, "spec": {"schedule": "@daily", "suspend": True}}
-    assert suspended_by(LiveCronJob.from_object(body), all_suspended=all_suspended) == text
+    assert suspended_by(LiveCronJob.from_object(body)) == text
 
 
 @pytest.mark.parametrize(
@@ -55,5 +63,5 @@ def test_who_paused_is_who_says_so(told: str, text: str | None) -> None:
     meta = {"name": "a-0123456789ab", "uid": "u", "resourceVersion": "1", "managedFields": [OURS, PAUSE]}
     annotations = {PAUSED_ANNOTATION: "true", PAUSED_BY_ANNOTATION: told}
     body = {"metadata": meta | {"annotations": annotations}, "spec": {"schedule": "@daily", "suspend": True}}
-    found = suspended_by(LiveCronJob.from_object(body), all_suspended=False)
+    found = suspended_by(LiveCronJob.from_object(body))
     assert found == text if text else len(found) < 100

@@ -36,6 +36,7 @@ from region_operator.console.tick_queries import find_recent
 from region_operator.console.views import Overview, Scheduler, Versions
 from region_operator.kube.api import ERRORS
 from region_operator.plan.forecast_report import as_json, summarize
+from region_operator.plan.suspension import suspension_told
 from region_tick.contract import VERSION, State
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ async def overview(sight: Sight) -> Overview:
             namespace=scheduler.namespace,
             name=scheduler.name,
             table=snapshot.source,
-            suspended=scheduler.spec.suspend,
+            suspended=scheduler.spec.suspend or bool(suspension_told(scheduler.status)),
         ),
         ready=ready_of(scheduler),
         conditions=conditions_of(scheduler),

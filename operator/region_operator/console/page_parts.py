@@ -21,6 +21,7 @@ from region_operator.console.heat_map import AXIS_PARTS, draw_heat_map
 from region_operator.console.page_links import link, same_page, tick_link
 from region_operator.console.time_words import iso, say_seconds, say_time
 from region_operator.console.views import RegionState
+from region_operator.plan.conditions import ConditionType
 from region_operator.regions.row_values import printable
 from region_tick.contract import State
 
@@ -44,6 +45,7 @@ _SHOWN_AT_ONCE = 10
 """How many regions that need a look are seen at once. The others are a click away, so that the counts stay in sight."""
 _MOST_CHANGES = 500
 _WORST_MINUTES = 20
+_SUSPENDED = "the operator suspends all regions at its next reconcile"
 _STOPPED = (RegionState.PAUSED, RegionState.SUSPENDED, RegionState.INACTIVE)
 _SPANS = (("3 hours", "3h"), ("24 hours", ""), ("3 days", "3d"), ("7 days", "7d"), ("30 days", "30d"))
 _RARE = ("suspended", "pending")
@@ -77,6 +79,9 @@ def _overview(view: views.Overview, _context: RequestContext) -> Parts:
     unfortunate = [each for each in view.ticks.by_reason if each.state not in (State.SUCCEEDED, State.RUNNING)]
     return {
         "headline": headline,
+        "suspended": next(
+            (each.message for each in view.conditions if each.type == ConditionType.SUSPENDED), _SUSPENDED
+        ),
         "tiles": tiles,
         "reasons": sorted(unfortunate, key=lambda each: -each.ticks),
         "shown_at_once": _SHOWN_AT_ONCE,

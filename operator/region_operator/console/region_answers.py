@@ -22,8 +22,8 @@ from region_operator.console.region_views import (
     TickList,
     TickRow,
 )
-from region_operator.console.standing import next_of, parse
 from region_operator.console.tick_queries import FARTHEST_BACK, find_recent, find_tick, find_ticks
+from region_operator.console.tick_times import next_of, parse
 from region_operator.kube.api import ERRORS
 from region_operator.regions.row_values import printable
 from region_operator.regions.schedule_words import say_schedule

@@ -12,13 +12,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from region_operator.console.region_queries import read_scheduled
-from region_operator.console.standing import Facts, Standing, Version, judge, may_be_troubled, parse
+from region_operator.console.standing import Facts, Standing, Version, judge, may_be_troubled
 from region_operator.console.tick_queries import find_latest
+from region_operator.console.tick_times import parse
 from region_operator.cronjobs.labels import region_key
 from region_operator.database.clock import observe_clock
+from region_operator.plan.conditions import ConditionType
 from region_operator.plan.guard_memory import GuardState
 from region_operator.plan.hold_report import approve_command
 from region_operator.plan.plan import quarantine
+from region_operator.plan.suspension import suspension_told
 from region_operator.regions.cron_field import ScheduleError
 from region_operator.regions.region import Quarantined
 from region_operator.regions.row_parser import RowParser
@@ -78,6 +81,8 @@ class SnapshotReader:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._parser = RowParser()
+        self._pending: dict[str, datetime] = {}
+        """Since when regions have been seen without a CronJob."""
         self.clock = RemoteClock()
 
     async def read(self, scheduler: Scheduler) -> Snapshot:
@@ -108,8 +113,12 @@ class SnapshotReader:
         rows = await run_in_slices(
             self._parser.parse(reading.rows, source=source, ticking_ids=partial(_ticking_ids, scheduled))
         )
+        without = [row.id for row in rows if row.id not in scheduled.versions]
+        self._pending = {region_id: self._pending.get(region_id, now) for region_id in without}
         texts = {text_of(row["id"]): row for row in reading.rows}
-        return await run_in_slices(_judge_all(rows, texts, scheduled, latest, scheduler, source=source, now=now))
+        return await run_in_slices(
+            _judge_all(rows, texts, scheduled, latest, self._pending, scheduler, source=source, now=now)
+        )
 
 
 def _ticking_ids(scheduled: Scheduled, codes: Collection[str]) -> dict[str, set[str]]:
@@ -137,6 +146,7 @@ def _judge_all(
     texts: Mapping[str, Mapping[str, Any]],
     scheduled: Scheduled,
     latest: Mapping[str, Ending],
+    pending: Mapping[str, datetime],
     scheduler: Scheduler,
     *,
     source: str,
@@ -144,6 +154,7 @@ def _judge_all(
 ) -> Generator[None, None, Snapshot]:
     """Judge each region, also those that tick without a row. Yield now and then."""
     holds = GuardState.from_status(scheduler.status).holds
+    suspension, not_ready = suspension_told(scheduler.status), _why_not_ready(scheduler)
     held = {key: hold for hold in holds.values() for key in hold.regions}
     by_id: dict[str, RegionRow | Quarantined | None] = dict.fromkeys(scheduled.versions)
     by_id |= {row.id: row for row in rows}
@@ -164,6 +175,10 @@ def _judge_all(
             last_success=success,
             last=last,
             timeout=scheduler.spec.tick.timeout,
+            suspension=suspension,
+            pending_since=pending.get(region_id),
+            look_every=scheduler.spec.refresh_interval,
+            not_ready=not_ready,
         )
         regions.append(
             KnownRegion(
@@ -180,6 +195,12 @@ def _judge_all(
             )
         )
     return Snapshot(now, source, sorted(regions, key=lambda region: (region.code, region.region_id)))
+
+
+def _why_not_ready(scheduler: Scheduler) -> str:
+    conditions = scheduler.status.get("conditions", [])
+    ready = next((each for each in conditions if each["type"] == ConditionType.READY), {"status": "True"})
+    return "" if ready["status"] == "True" else f"the RegionScheduler is not ready, and says why: {ready['reason']}"
 
 
 def _why_quarantined(row: RegionRow | Quarantined | None) -> str:

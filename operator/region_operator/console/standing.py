@@ -7,9 +7,9 @@ and of the conditions, because these words come from the same parser and the sam
 |-------------------------------------------------|-------------|--------------------|
 | the row cannot be scheduled                     | quarantined | quarantined        |
 | a guard holds a change of the region            | held        | held               |
-| no CronJob yet                                  | pending     |                    |
+| no CronJob yet                                  | pending     | pending, after long|
 | no row any more                                 | inactive    |                    |
-| spec.suspend                                    | suspended   |                    |
+| spec.suspend, spec.suspendUntil                 | suspended   |                    |
 | suspended by a person                           | paused      | paused, after long |
 | else                                            | ticking     | see below          |
 
@@ -21,18 +21,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from region_operator.console.reasons import explain_reason
+from region_operator.console.tick_times import next_of, parse, two_ticks_after
 from region_operator.console.views import RegionState, Trouble
-from region_operator.regions.schedule import parse_schedule
 from region_operator.scheduler import format_time
 from region_tick.contract import State
 
 if TYPE_CHECKING:
     from region_operator.plan.changes import Guarded
-    from region_operator.regions.schedule import Schedule
 
 LONG_PAUSE = timedelta(days=1)
 """After so long a pause may be forgotten."""
@@ -41,12 +39,10 @@ JUST_NOW = timedelta(minutes=1)
 """How long after its minute a tick may still be under way without a question."""
 
 _MENDED = "its row is mended, and its CronJob is not yet: the operator resumes it at its next reconcile"
+_UNTOLD = "the RegionScheduler suspends all regions, or did: the operator resumes it at its next reconcile"
 _UNKNOWN_HAND = "suspended, and nobody knows by whom"
 
-_REMEMBERED = 100_000
-"""Two answers for each region of the largest spec.maxRegions: with fewer, a reading forgets what the next one asks."""
-
-parse = lru_cache(maxsize=_REMEMBERED)(parse_schedule)
+_NOBODY_LOOKS = "see whether an operator runs, and what it would do: kubectl region doctor, kubectl region diff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +73,9 @@ class Facts:
 
     `has_row` says whether the table has an active row. `held` is what a guard holds, and `approve` the command that
     approves it. `timeout` is how long an attempt may take. `last` is known only where the last success is not enough.
+    `suspension` says what suspends all regions, in the operator's words; "" if nothing does. `pending_since` is since
+    when at least an active region has had no CronJob; None if it has one. `look_every` is how often the operator looks
+    at everything, `not_ready` why it is not Ready; "" if it is.
     """
 
     has_row: bool
@@ -88,6 +87,10 @@ class Facts:
     last_success: datetime | None
     last: Ending | None
     timeout: timedelta
+    suspension: str
+    pending_since: datetime | None
+    look_every: timedelta
+    not_ready: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,17 +111,6 @@ class Standing:
     findings: tuple[Finding, ...]
     late_by_intervals: float | None
     why: str | None
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def two_ticks_after(cron: str, moment: datetime) -> tuple[datetime, datetime]:
-    """Return the two next ticks after a moment, of a schedule without `H`. Remembered, because moments change seldom.
-
-    Raises ScheduleError.
-    """
-    schedule = parse(cron)
-    first = schedule.next_after(moment)
-    return first, schedule.next_after(first)
 
 
 def may_be_troubled(version: Version | None, last_success: datetime | None, now: datetime) -> bool:
@@ -157,7 +149,7 @@ def _state(facts: Facts) -> tuple[RegionState, str | None]:
         return RegionState.TICKING, None
     match version.suspended_by:
         case "spec.suspend":
-            return RegionState.SUSPENDED, "spec.suspend suspends all regions"
+            return RegionState.SUSPENDED, facts.suspension or _UNTOLD
         case "quarantined":
             return RegionState.SUSPENDED, _MENDED
         case hand:
@@ -177,6 +169,9 @@ def _of_state(facts: Facts, state: RegionState, now: datetime) -> list[Finding]:
             running = "it stays suspended" if version and version.suspended else "it ticks on as it last was"
             text = f"a {facts.held} is held: {running if version else 'it does not tick yet'}"
             return [_finding(Trouble.HELD, text, facts.held_since, f"if it is meant, approve it: {facts.approve}")]
+        case RegionState.PENDING if (since := facts.pending_since) and now - since > facts.look_every + JUST_NOW:
+            text = f"active, and without a CronJob for {_roughly(now - since)} at least: it does not tick"
+            return [_finding(Trouble.PENDING, text, since, facts.not_ready or _NOBODY_LOOKS)]
         case RegionState.PAUSED if version and now - version.since > LONG_PAUSE:
             text = f"{version.suspended_by or _UNKNOWN_HAND}, for {_roughly(now - version.since)}"
             remedy = "resume it, if it was forgotten: take the annotation region-tick.dev/paused off its CronJob"
@@ -230,21 +225,13 @@ def next_tick(version: Version | None, now: datetime) -> datetime | None:
     return next_of(parse(version.cron), now)
 
 
-def next_of(schedule: Schedule, now: datetime) -> datetime:
-    """Return the next tick of a schedule, remembered for the minute."""
-    return _next_of(schedule, now.replace(second=0, microsecond=0))
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _next_of(schedule: Schedule, minute: datetime) -> datetime:
-    return schedule.next_after(minute)
-
-
 def _finding(kind: Trouble, text: str, since: datetime | None, remedy: str) -> Finding:
     return Finding(kind=kind, text=text, since=since, remedy=remedy)
 
 
 def _roughly(time: timedelta) -> str:
-    """Write a long time in whole days or hours."""
-    hours = time // timedelta(hours=1)
-    return f"{hours // 24} days" if hours >= 48 else f"{hours} hours"
+    """Write a long time in whole days, hours or minutes."""
+    minutes = time // timedelta(minutes=1)
+    if minutes < 120:
+        return f"{minutes} minutes"
+    return f"{minutes // 1440} days" if minutes >= 2880 else f"{minutes // 60} hours"

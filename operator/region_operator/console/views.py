@@ -31,7 +31,7 @@ class RegionState(StrEnum):
     PAUSED = "paused"
     """A person paused this one region, by an annotation of its CronJob or by hand."""
     SUSPENDED = "suspended"
-    """spec.suspend stops all regions."""
+    """spec.suspend or spec.suspendUntil stops all regions."""
     QUARANTINED = "quarantined"
     """Its row cannot be scheduled as it is."""
     HELD = "held"
@@ -49,6 +49,8 @@ class Trouble(StrEnum):
     """Its row cannot be scheduled as it is."""
     HELD = "held"
     """A guard holds what the table asks for this region."""
+    PENDING = "pending"
+    """It is active, and has had no CronJob for longer than the operator takes from one look to the next."""
     FAILING = "failing"
     """Its last ticks failed."""
     MISSED = "missed"
@@ -102,7 +104,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheduler:
-    """Whom the console shows: the RegionScheduler and its table. `suspended` is its spec.suspend."""
+    """Whom the console shows: the RegionScheduler and its table. `suspended`: all its regions are, or are to be."""
 
     namespace: str
     name: str

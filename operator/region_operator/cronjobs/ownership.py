@@ -20,7 +20,7 @@ from region_operator.cronjobs.field_sets import PARSED_SETS, FieldSet, Positions
 from region_operator.cronjobs.labels import DIGEST_ANNOTATION, FIELD_MANAGER, OUR_LABELS, OUR_PREFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from region_operator.cronjobs.wire import ManagedFields
 
@@ -156,6 +156,22 @@ def applied_fields(live: Mapping[str, Any]) -> FieldSet | None:
         if entry["manager"] == FIELD_MANAGER and entry["operation"] == "Apply" and not entry.get("subresource"):
             return parse_field_set(msgspec.json.encode(entry["fieldsV1"]))
     return None
+
+
+def last_entry(entries: Iterable[Mapping[str, Any]], *path: str) -> Mapping[str, Any] | None:
+    """Return the entry of managedFields whose manager last wrote a field, by a path of FieldsV1; None if none did."""
+    owners = [entry for entry in entries if has_field(entry, *path)]
+    return max(owners, key=lambda entry: (entry.get("time", ""), entry["manager"]), default=None)
+
+
+def has_field(entry: Mapping[str, Any], *path: str) -> bool:
+    """Whether an entry of managedFields has a field, by a path of FieldsV1."""
+    fields = entry.get("fieldsV1", {})
+    for key in path:
+        if key not in fields:
+            return False
+        fields = fields[key]
+    return True
 
 
 def _foreign_entries(live: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -46,6 +46,8 @@ class EventReason(StrEnum):
     that."""
     CREATIONS_HELD = "CreationsHeld"
     """Too many new regions came at once. The message says how to approve them."""
+    SUSPENDED = "Suspended"
+    """All regions are suspended. The message says by whom, until when and why."""
     QUOTA_TAKEN = "QuotaTaken"
     """Another ResourceQuota has our name, so the number of ticks at once is not limited."""
     ALTERED = "CronJobsAltered"

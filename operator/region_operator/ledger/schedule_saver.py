@@ -56,7 +56,7 @@ class ScheduleSaver:
         Raises sqlalchemy.exc.DBAPIError.
         """
         source = str(Table.parse(scheduler.spec.source.table, default_schema=database.schema))
-        found = self._reader.read(cronjobs, all_suspended=scheduler.spec.suspend)
+        found = self._reader.read(cronjobs)
         saved_for = database.engine, scheduler.installation, source, slots, look
         before, known_for = self._saved, self._saved_for
         changed = []

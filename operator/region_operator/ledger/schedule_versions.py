@@ -81,10 +81,8 @@ class VersionReader:
         self._read: dict[str, tuple[LiveCronJob, ScheduleVersion | None]] = {}
         self._versions: dict[RegionKey, ScheduleVersion] = {}
 
-    def read(
-        self, cronjobs: Collection[LiveCronJob], *, all_suspended: bool = False
-    ) -> dict[RegionKey, ScheduleVersion]:
-        """Return the schedule versions of all CronJobs of ours. `all_suspended` is `spec.suspend`.
+    def read(self, cronjobs: Collection[LiveCronJob]) -> dict[RegionKey, ScheduleVersion]:
+        """Return the schedule versions of all CronJobs of ours.
 
         If a region has two CronJobs for a moment, the older CronJob counts, because the other CronJob is about to go.
         Terminating CronJobs count no more.
@@ -98,7 +96,7 @@ class VersionReader:
         for live in cronjobs:
             known = before.get(live.name)
             same = known is not None and (known[0] is live or known[0] == live)  # to compare every field takes longest
-            version = known[1] if known is not None and same else _version_of(live, all_suspended)
+            version = known[1] if known is not None and same else _version_of(live)
             self._read[live.name] = live, version
             if version is None:
                 continue
@@ -109,7 +107,7 @@ class VersionReader:
         return versions
 
 
-def _version_of(live: LiveCronJob, all_suspended: bool) -> ScheduleVersion | None:
+def _version_of(live: LiveCronJob) -> ScheduleVersion | None:
     """Return the schedule version of a CronJob, None if no region ticks by the CronJob."""
     if not live.ours or not live.region_id or not live.told_source or live.terminating:
         return None
@@ -126,7 +124,7 @@ def _version_of(live: LiveCronJob, all_suspended: bool) -> ScheduleVersion | Non
         region_id=live.region_id,
         spec=spec,
         valid_from=since,
-        suspended_by=suspended_by(live, all_suspended=all_suspended) if live.suspended else None,
+        suspended_by=suspended_by(live) if live.suspended else None,
     )
 
 

@@ -27,6 +27,9 @@ class ConditionType(StrEnum):
     """Present while regions wait to tick far more often, because ticks would be lost. The reason is `TooMany`."""
     CREATIONS_HELD = "CreationsHeld"
     """Present while too many new regions wait for an approval. The reason is `TooMany`."""
+    SUSPENDED = "Suspended"
+    """Present while all regions are suspended, since lastTransitionTime. The reason is the field of the spec that
+    suspends them, `Suspend` or `SuspendUntil`; the message says by whom, until when and why."""
     OVERCOMMITTED = "Overcommitted"
     """Present while ticks of the next 24 hours will be lost, by the forecast. The reason is `TicksLost`; the message
     names the worst minutes and says what would be enough."""
@@ -73,7 +76,7 @@ class ReadyReason(StrEnum):
     TOO_MANY_REGIONS = "TooManyRegions"
     """Ready is False: regions are not created, because there would be more than spec.maxRegions."""
     SUSPENDED = "Suspended"
-    """Ready is True: spec.suspend suspends all regions."""
+    """Ready is True: spec.suspend or spec.suspendUntil suspends all regions."""
     INVALID_SPEC = "InvalidSpec"
     """The spec cannot be followed, and only an edit of the RegionScheduler helps. If the API server refuses a CronJob
     with spec.tick, rows go on with the last good spec.tick."""

@@ -19,6 +19,7 @@ from region_operator.plan.guard_memory import NONE, GuardState, is_remembered
 from region_operator.plan.pauses import Pauses, end_pauses
 from region_operator.plan.plan import ticking_ids_by_code
 from region_operator.plan.planner import Planner
+from region_operator.plan.suspension import Suspension, suspension_of
 from region_operator.plan.taken_over import TakeOver, explain_loss, guard_reschedules, without_creations
 from region_operator.regions.row_parser import RowParser
 from region_operator.scheduler import InvalidSchedule, Scheduler
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 class Decided:
     """What a reconcile does. `plan` is the plan before the guards, `regions` are the active rows.
 
-    `loss` says why nothing is taken over, although it is asked for; "" if nothing is in the way. `pauses` are
-    those that stand.
+    `loss` says why nothing is taken over, although it is asked for; "" if nothing is in the way. `pauses` and
+    `suspension` are those that stand.
     """
 
     decision: Decision
@@ -48,6 +49,7 @@ class Decided:
     render: Render
     loss: str
     pauses: Pauses
+    suspension: Suspension | None
 
 
 class Decider:
@@ -79,8 +81,9 @@ class Decider:
         spec = scheduler.spec
         pauses = end_pauses([live for live in cronjobs if live.ours], now=now)
         current = pauses.cronjobs
+        suspension = suspension_of(scheduler, now=now)
         regions = yield from self._parser.parse(rows, source=source, ticking_ids=partial(ticking_ids_by_code, current))
-        render = partial(_render, scheduler, self._tick_image)
+        render = partial(_render, scheduler, self._tick_image, SuspendedBy.SPEC if suspension else None)
         plan = yield from self._planner.plan(
             regions,
             current,
@@ -89,7 +92,7 @@ class Decider:
             foreign_names={live.name for live in cronjobs if not live.ours},
             common=(
                 *(scheduler.uid, scheduler.name, scheduler.namespace, scheduler.installation),
-                *(spec.model_dump_json(), self._tick_image),
+                *(spec.model_dump_json(), self._tick_image, suspension is not None),
             ),
         )
         plan = yield from guard_reschedules(plan, take_over)
@@ -119,7 +122,7 @@ class Decider:
         created = {write.key for write in decision.plan.writes if write.creates}
         created |= {delete.successor.key for delete in decision.plan.deletes if delete.successor}
         self._known = {live.key for live in current} | created
-        return Decided(decision, plan, room, regions, render, loss, pauses)
+        return Decided(decision, plan, room, regions, render, loss, pauses, suspension)
 
     def _remember(self, scheduler: Scheduler, current: Sequence[LiveCronJob], now: datetime) -> GuardState:
         """Return what the guards remember. Whose CronJobs stand before the guards' first decision, nobody remembers."""
@@ -139,12 +142,14 @@ def _with_deletions_of(state: GuardState, before: GuardState) -> GuardState:
     return replace(state, holds=holds, approved=approved)
 
 
-def _render(scheduler: Scheduler, tick_image: str, desired: Desired, name: str) -> Manifest:
+def _render(
+    scheduler: Scheduler, tick_image: str, all_suspended_by: SuspendedBy | None, desired: Desired, name: str
+) -> Manifest:
     return render_cronjob(
         desired.region,
         desired.schedule,
         scheduler,
         name=name,
         tick_image=tick_image,
-        suspended_by=desired.suspended_by or (SuspendedBy.SPEC if scheduler.spec.suspend else None),
+        suspended_by=desired.suspended_by or all_suspended_by,
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from region_operator.plan.changes import Guarded
     from region_operator.plan.deletion_guard import Decision
     from region_operator.plan.summary import ReconcileSummary
+    from region_operator.plan.suspension import Suspension
     from region_operator.regions.region import Quarantined, RegionRow
     from region_operator.scheduler import Scheduler
 
@@ -64,7 +65,7 @@ def status_with_guard(scheduler: Scheduler, decision: Decision, *, now: datetime
 
 def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now: datetime) -> Status:
     """Return the status after a reconcile that was completed. `now` is in UTC."""
-    reason = ReadyReason.IN_SYNC
+    reason, suspended = ReadyReason.IN_SYNC, ""
     message = f"{summary.scheduled} of {summary.active} active regions are scheduled"
     if summary.quota_conflict:
         reason = ReadyReason.QUOTA_TAKEN
@@ -79,9 +80,9 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
         message += f"; {summary.paused} paused by annotation"
     if summary.pause_problem:
         message += f"; {summary.pause_problem}"
-    if scheduler.spec.suspend:
+    if summary.suspension:
         reason = ReadyReason.SUSPENDED
-        message = f"all {summary.active} active regions are suspended by spec.suspend"
+        message = suspended = f"all {summary.active} active regions are suspended {summary.suspension}"
     for kind, count in summary.held.items():
         reason = ReadyReason(HELD[kind].value)
         message += f"; {count} {kind}s are held"
@@ -111,6 +112,7 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
         },
         "conditions": _conditions(scheduler, ready=reason not in NOT_FOLLOWED, reason=reason, message=message, now=now)
         + _present(scheduler, ConditionType.RECONCILING, "Unfinished", summary.unfinished, now)
+        + _suspended(scheduler, summary.suspension, suspended)
         + _present(scheduler, ConditionType.OVERCOMMITTED, "TicksLost", summary.overcommitment, now)
         + _present(scheduler, ConditionType.DEAF, "NoNotifications", summary.deafness, now)
         + _present(scheduler, ConditionType.CLOCK_SKEW, "ClocksDiffer", summary.clock_skew, now)
@@ -145,6 +147,7 @@ def status_after_failure(scheduler: Scheduler, reason: ReadyReason, message: str
     return scheduler.status | {
         "observedGeneration": scheduler.generation,
         "conditions": _conditions(scheduler, ready=False, reason=reason, message=message, now=now)
+        + _kept(scheduler, ConditionType.SUSPENDED)
         + _kept(scheduler, ConditionType.OVERCOMMITTED)
         + _kept(scheduler, ConditionType.DEAF)
         + _kept(scheduler, ConditionType.CLOCK_SKEW)
@@ -161,6 +164,14 @@ def _conditions(
         _condition(scheduler, kind, state, reason=reason.value, message=message, now=now)
         for kind, state in states.items()
     ]
+
+
+def _suspended(scheduler: Scheduler, suspension: Suspension | None, message: str) -> list[dict[str, Any]]:
+    """Return Suspended, if true: since when all regions are suspended, not since when that was seen."""
+    if suspension is None:
+        return []
+    reason = "SuspendUntil" if suspension.until else "Suspend"
+    return _present(scheduler, ConditionType.SUSPENDED, reason, message, suspension.since)
 
 
 def _kept(scheduler: Scheduler, *kinds: ConditionType) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from region_operator.plan.changes import Guarded
+    from region_operator.plan.suspension import Suspension
     from region_operator.regions.region import Quarantined
 
 
@@ -27,6 +28,8 @@ class ReconcileSummary:
     paused: int = 0
     pause_problem: str = ""
     """Which pauses have an end that cannot be read, in words. Empty: none has."""
+    suspension: Suspension | None = None
+    """What suspends all regions. None: nothing does."""
     waiting: int = 0
     """How many rows wait for the code of a region whose deletion is held."""
     excess: str = ""
