@@ -78,6 +78,13 @@ def test_links_are_relative_and_keep_to_the_console(path: str, view: View) -> No
         assert re.match(r"(\./|\.\./|static/|\?|#)", address), address
 
 
+@pytest.mark.parametrize(("troubles", "green"), [(True, 0), (False, 1)])
+def test_an_overview_is_green_only_if_nothing_needs_a_look(troubles: bool, green: int) -> None:
+    page = parse(render(made.overview(troubles=troubles), context_of("")))
+    assert len(page.xpath("//div[@class='banner good']")) == green
+    assert "Ready: " in text_of(page.xpath("//main")[0])
+
+
 @pytest.mark.parametrize("reason", ErrorReason)
 def test_a_page_without_an_answer_is_called_by_what_is_missing(reason: ErrorReason) -> None:
     page = parse(render(Error(reason=reason, message="why", remedy="do this"), context_of("")))
