@@ -43,7 +43,7 @@ REASONS = {
     ),
     Reason.STILL_RUNNING: Explanation(
         "The region's previous tick still ran, and concurrencyPolicy is Forbid.",
-        "The region ticks more often than it can: write a rarer schedule, or see why its runs take that long.",
+        "See what became of the tick before it, and why that took so long; if that is usual, write a rarer schedule.",
     ),
     Reason.CAPACITY: Explanation(
         "The quota had no room for the tick's pod.",
