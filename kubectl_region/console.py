@@ -25,7 +25,11 @@ PROXIED = f"http:{SERVICE}:{PORT}"
 
 
 class ConsoleAwayError(PluginError):
-    """The console cannot be asked. The message says why."""
+    """The console cannot be asked, or has no database to answer from. The message says why."""
+
+
+_KINDS = {"NotFound": NotFoundError, "DatabaseUnavailable": ConsoleAwayError}
+"""What the console's reasons for an error come to."""
 
 
 class Console:
@@ -47,8 +51,7 @@ class Console:
 
         answer: dict[str, Any] = json.loads(self.text(*path, format="json", errors="body", **query))
         if answer.get("kind") == "Error":
-            kind = NotFoundError if answer["reason"] == "NotFound" else PluginError
-            raise kind(answer["message"], answer["remedy"])
+            raise _KINDS.get(answer["reason"], PluginError)(answer["message"], answer["remedy"])
         return answer
 
     def text(self, *path: str, **query: object) -> str:

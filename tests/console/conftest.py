@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.harness.pages_server import Pages
 
-EXPECTED = re.compile("responded with a status of (400|503)")
+EXPECTED = re.compile("responded with a status of (400|404|503)")
 """What a browser logs of a page that says what is wrong."""
 PICTURES = Path(__file__).parents[2] / "dist" / "screenshots"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from region_operator.console.request_views import Error, ErrorReason
 from tests.harness import console_regions as regions
 from tests.harness import console_values as made
 
@@ -91,6 +92,22 @@ def test_a_console_that_is_away_leaves_the_page_and_says_so(page: Page, pages: P
     assert page.get_by_role("heading", level=1).text_content() == "232 regions need a look"
     pages.broken = False
     page.locator("#refresh-note:empty").wait_for(timeout=2 * SOON, state="attached")
+
+
+def test_a_page_that_is_not_refreshed_says_why(page: Page, pages: Pages) -> None:
+    page.goto(pages.url)
+    away = Error(reason=ErrorReason.DATABASE_UNAVAILABLE, message="the database cannot be reached", remedy="wait")
+    pages.views[""] = away
+    page.get_by_text("Not refreshed: the database cannot be reached. What you see may be old.").wait_for(timeout=SOON)
+    assert page.get_by_role("heading", level=1).text_content() == "232 regions need a look"
+
+
+def test_a_page_of_what_is_away_shows_all_when_it_is_back(page: Page, pages: Pages) -> None:
+    pages.views[""] = Error(reason=ErrorReason.DATABASE_UNAVAILABLE, message="it is away", remedy="wait")
+    page.goto(pages.url)
+    assert page.get_by_role("heading", level=1).text_content() == "No answer from the database"
+    pages.views[""] = made.overview()
+    page.get_by_role("heading", name="232 regions need a look").wait_for(timeout=SOON)
 
 
 def test_a_click_into_the_ledger_leads_to_the_ticks_of_that_time(page: Page, pages: Pages) -> None:

@@ -56,7 +56,7 @@ def _attention() -> tuple[v.Attention, ...]:
         ("BR-RJ", v.Trouble.HELD, "a deletion is held: it ticks on as it last was", 120, "if it is meant, approve it"),
         ("FR-IDF", v.Trouble.FAILING, f"{failed}; its last success was 2026-11-30T05:45:00Z", 212, REMEDY),
         ("KE-30", v.Trouble.MISSED, f"{missed}; its last success was 2026-11-29T21:00:00Z", 737, _IMAGE),
-        ("US-CA", v.Trouble.LATE, late, 62, "`region-operator forecast` says what would be enough."),
+        ("US-CA", v.Trouble.LATE, late, 62, "`kubectl region forecast` says what would be enough."),
         ("PL-MZ", v.Trouble.PAUSED, "paused by ana@example.com, for 9 days", 12_960, "resume it, if it was forgotten"),
     )
     return tuple(

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from region_operator.console.pages import STATIC, forecast_svg, render
 from region_operator.console.region_views import Forecast, View
+from region_operator.console.request_views import Error
 from tests.harness.console_values import context_of
 from tests.harness.in_thread import in_thread
 
@@ -46,7 +47,9 @@ class Pages:
                 text=forecast_svg(view), content_type="image/svg+xml", headers={"Content-Security-Policy": POLICY}
             )
         page = render(view, context_of(path, **request.query))
-        return web.Response(text=page, content_type="text/html", headers={"Content-Security-Policy": POLICY})
+        status = view.reason.status if isinstance(view, Error) else 200
+        headers = {"Content-Security-Policy": POLICY}
+        return web.Response(text=page, status=status, content_type="text/html", headers=headers)
 
 
 def serve_pages(views: dict[str, View]) -> AbstractContextManager[Pages]:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from tests.harness.operator_process import CHECKOUT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -34,6 +38,12 @@ def granted(rules: Iterable[dict[str, Any]]) -> set[Right]:
         for verb in rule["verbs"]
         for name in rule.get("resourceNames") or [""]
     }
+
+
+def granted_by(manifest: str) -> set[Right]:
+    """Return each right of the Roles and ClusterRoles of a file in `manifests`."""
+    documents = yaml.safe_load_all((CHECKOUT / "manifests" / manifest).read_text())
+    return granted(rule for document in documents for rule in document.get("rules", ()))
 
 
 def asked(audit_log: Path, user: str, *, since: int) -> Iterator[tuple[bool, Right]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from devcluster import images, start_local
+from devcluster.postgres import Postgres
 from region_tick.contract import VERSION
 from tests.harness.operator_process import CHECKOUT
 from tests.node.installation import (
@@ -15,7 +16,9 @@ from tests.node.installation import (
     USERS_DOCKERFILE,
     USERS_IMAGE,
     Installation,
-    database_for_pods,
+    connect,
+    console_of,
+    listen_for_pods,
     retagged,
 )
 
@@ -46,18 +49,19 @@ def node() -> Iterator[LocalCluster]:
 
 
 @pytest.fixture(scope="package")
-def shared_database(node: LocalCluster) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection to the database of the shared installation."""
-    with database_for_pods(node) as connection:
-        yield connection
+def server(node: LocalCluster) -> Iterator[Postgres]:
+    """The Postgres of the shared installation. A test that stops it starts it again."""
+    with Postgres.temporary() as server:
+        listen_for_pods(server, node)
+        yield server
 
 
 @pytest.fixture(scope="package")
-def installation(node: LocalCluster, shared_database: psycopg.Connection[tuple[Any, ...]]) -> Installation:
+def installation(node: LocalCluster, server: Postgres) -> Installation:
     """The one that tests share which do not install themselves; it comes with the first of them and ends with the
     cluster, or before a test that installs.
     """
-    return Installation(node, shared_database)
+    return Installation(node, server)
 
 
 @pytest.fixture
@@ -68,6 +72,14 @@ def running(installation: Installation) -> Kubectl:
 
 
 @pytest.fixture
-def database(shared_database: psycopg.Connection[tuple[Any, ...]]) -> psycopg.Connection[tuple[Any, ...]]:
+def database(server: Postgres) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """A connection to a Postgres that pods reach too."""
-    return shared_database
+    with connect(server) as connection:
+        yield connection
+
+
+@pytest.fixture
+def console(running: Kubectl, database: psycopg.Connection[tuple[Any, ...]], node: LocalCluster) -> Iterator[Kubectl]:
+    """The operator and the console, both ready."""
+    with console_of(running, database, node):
+        yield running

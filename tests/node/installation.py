@@ -7,7 +7,7 @@ import io
 import json
 import tarfile
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MANIFESTS = CHECKOUT / "manifests"
 NAMESPACE = "region-tick"
+CONSOLE = "region-tick-console"
 NEXT_VERSION = "0.1.1-next"
 USERS_DOCKERFILE = CHECKOUT / "tests/node/image/Dockerfile"
 USERS_IMAGE = "users/handlers:1"
@@ -44,7 +45,7 @@ class Installation:
     """What a user has installed, for tests that do not do so themselves; `stands` while it does."""
 
     node: LocalCluster
-    connection: psycopg.Connection[Any]
+    server: Postgres
     stands: bool = False
 
     @property
@@ -57,19 +58,20 @@ class Installation:
         A settling that was under way when the tables were emptied may yet have written rows of ticks that it had read:
         those go when the new RegionScheduler is ready, which has no region and so no tick.
         """
-        if self.stands:
-            self.kubectl("delete", "regionscheduler", "default", "--ignore-not-found")
-            self.kubectl("delete", "jobs", "--selector", OURS)  # those of CronJobs that were deleted have no owner
-            eventually(self._nothing_left, what="its CronJobs, Jobs and pods go with it", seconds=60)
-            empty(self.connection)
-            self.kubectl("create", "-f", "-", stdin=json.dumps(SCHEDULER))
-        else:
-            empty(self.connection)
-            self.kubectl("apply", "-f", str(MANIFESTS))
-            create_secret(self.kubectl, self.connection, self.node)
-            self.stands = True
-        wait_until_ready(self.kubectl)
-        self.connection.execute("TRUNCATE region_tick.job_run")
+        with connect(self.server) as connection:
+            if self.stands:
+                self.kubectl("delete", "regionscheduler", "default", "--ignore-not-found")
+                self.kubectl("delete", "jobs", "--selector", OURS)  # those of CronJobs that were deleted have no owner
+                eventually(self._nothing_left, what="its CronJobs, Jobs and pods go with it", seconds=60)
+                empty(connection)
+                self.kubectl("create", "-f", "-", stdin=json.dumps(SCHEDULER))
+            else:
+                empty(connection)
+                self.kubectl("apply", "-f", str(MANIFESTS))
+                create_secret(self.kubectl, connection, self.node)
+                self.stands = True
+            wait_until_ready(self.kubectl)
+            connection.execute("TRUNCATE region_tick.job_run")
 
     def remove(self) -> None:
         """Uninstall, where it stands or half of it does."""
@@ -93,20 +95,43 @@ def empty(connection: psycopg.Connection[Any]) -> None:
     connection.execute("DROP TABLE IF EXISTS public.effects")
 
 
-def create_secret(kubectl: Kubectl, connection: psycopg.Connection[Any], node: LocalCluster) -> None:
-    """Tell the operator of a database, whether it was told before or not."""
+def create_secret(
+    kubectl: Kubectl, connection: psycopg.Connection[Any], node: LocalCluster, name: str = "region-tick-database"
+) -> None:
+    """Tell the operator of a database, whether it was told before or not; by another Secret's name, the console."""
     url = f"--from-literal=DATABASE_URL={pod_url(connection, node)}"
-    create = ("create", "secret", "generic", "region-tick-database", url)
+    create = ("create", "secret", "generic", name, url)
     kubectl("apply", "-f", "-", stdin=kubectl(*create, "--dry-run=client", "--output=yaml"))
+
+
+@contextmanager
+def console_of(kubectl: Kubectl, connection: psycopg.Connection[Any], node: LocalCluster) -> Iterator[None]:
+    """Install the console beside the operator, until the end of the block, and wait for it."""
+    create_secret(kubectl, connection, node, CONSOLE)
+    kubectl("apply", "-f", str(MANIFESTS / "console"))
+    kubectl("rollout", "status", f"deployment/{CONSOLE}", "--timeout=110s")
+    yield
+    kubectl("delete", "-f", str(MANIFESTS / "console"))
+    kubectl("delete", "secret", CONSOLE)
 
 
 @contextmanager
 def database_for_pods(node: LocalCluster) -> Iterator[psycopg.Connection[Any]]:
     """Start a new Postgres that pods reach too, until the end of the block, and connect to it."""
     with Postgres.temporary() as server:
-        server.start(("127.0.0.1", node.host_address))
-        with psycopg.connect(server.url(), autocommit=True) as connection:
+        listen_for_pods(server, node)
+        with connect(server) as connection:
             yield connection
+
+
+def listen_for_pods(server: Postgres, node: LocalCluster) -> None:
+    """Start a Postgres that pods reach too, unless it runs."""
+    server.start(("127.0.0.1", node.host_address))
+
+
+def connect(server: Postgres) -> closing[psycopg.Connection[Any]]:
+    """Connect, until the end of the block. The server may be stopped meanwhile."""
+    return closing(psycopg.connect(server.url(), autocommit=True))
 
 
 def pod_url(connection: psycopg.Connection[Any], node: LocalCluster) -> str:

@@ -18,7 +18,7 @@ from tests.harness.kubectl import kubectl_binary
 from tests.harness.long import rounds
 from tests.harness.regions import add_regions
 from tests.harness.waiting import eventually
-from tests.node.installation import MANIFESTS, NAMESPACE, pod_url, use_handler
+from tests.node.installation import NAMESPACE, use_handler
 from tests.node.test_cap import lifetimes, most_at_once
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from devcluster.local import LocalCluster
     from tests.harness.kubectl import Kubectl
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
@@ -36,19 +35,6 @@ TICKS = rounds(8, long=50)
 CODES = [f"R{number}" for number in range(REGIONS)]
 SLOTS = 4
 PROGRESS = re.compile(r"(\d+) of (\d+): (\d+) succeeded, (\d+) failed, (\d+) running, (\d+) left")
-
-
-@pytest.fixture
-def console(node: LocalCluster, running: Kubectl, database: psycopg.Connection[tuple[Any, ...]]) -> Iterator[None]:
-    """The console, which knows the ticks."""
-    url = f"--from-literal=DATABASE_URL={pod_url(database, node)}"
-    create = ("create", "secret", "generic", "region-tick-console", url)
-    running("apply", "-f", "-", stdin=running(*create, "--dry-run=client", "--output=yaml"))
-    running("apply", "-f", str(MANIFESTS / "console"))
-    running("rollout", "status", "deployment/region-tick-console", "--timeout=110s")
-    yield
-    running("delete", "-f", str(MANIFESTS / "console"))
-    running("delete", "secret", "region-tick-console")
 
 
 @pytest.mark.usefixtures("console")

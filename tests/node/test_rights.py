@@ -2,7 +2,7 @@
 
 The API server's audit log says what the operator's pods have asked for. A story makes the operator ask for all that it
 may need: a first start, edits, a bad row, changes of `spec.tick`; and, in the long form, ticks that wait, fail, get no
-pod or leave no row.
+pod or leave no row. What the console and people ask for is compared with their Roles in test_plugin.py.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from tests.harness.kubectl import Kubectl
 from tests.harness.long import LONG
-from tests.harness.rbac import Right, asked, granted, unused
+from tests.harness.rbac import Right, asked, granted, granted_by, unused
 from tests.harness.regions import add_regions
 from tests.harness.waiting import eventually
 from tests.node.installation import (
+    CONSOLE,
     MANIFESTS,
     NAMESPACE,
     USERS_IMAGE,
@@ -30,6 +30,8 @@ from tests.node.installation import (
 from tests.node.test_causes import PYTHON, Change, container, expect_ticks, final_rows, start_ticks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psycopg
 
     from devcluster.local import LocalCluster
@@ -39,8 +41,8 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
 
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:region-operator"
 TICKS = f"system:serviceaccount:{NAMESPACE}:default"
-(ROLE,) = (item for item in yaml.safe_load_all((MANIFESTS / "30-rbac.yaml").read_text()) if item["kind"] == "Role")
-GRANTED = granted(ROLE["rules"])
+OF_CONSOLE = f"system:serviceaccount:{NAMESPACE}:{CONSOLE}"
+GRANTED, CONSOLES, PEOPLES = map(granted_by, ("30-rbac.yaml", "console/rbac.yaml", "people/clusterroles.yaml"))
 
 ELSEWHERE = {
     Right("cronjobs.batch", "get"): "after a conflict: tests/faults/test_rights.py",
@@ -55,6 +57,7 @@ OF_TICKS = {Right("jobs.batch", verb) for verb in ("get", "patch", "delete")} | 
     Right("events", "list"),
 }
 
+PEOPLE = ("region-tick-view", "region-tick-operate")
 DELETE_A_JOB = Right("jobs.batch", "delete")
 
 CHANGES: dict[str, Change] = {
@@ -99,6 +102,21 @@ def story(node: LocalCluster, installation: Installation, database: psycopg.Conn
     return since
 
 
+@pytest.fixture(scope="module")
+def optional(installation: Installation) -> Iterator[None]:
+    """The rights of the console, and of `ana`, who may look and act, beside those of the operator."""
+    if not installation.stands:
+        installation.renew()
+    kubectl = installation.kubectl
+    manifests = ("-f", str(MANIFESTS / "console/rbac.yaml"), "-f", str(MANIFESTS / "people"))
+    kubectl("apply", *manifests)
+    for role in PEOPLE:
+        kubectl("create", "rolebinding", f"ana-{role}", f"--clusterrole={role}", "--user=ana")
+    yield
+    kubectl("delete", "rolebindings", *(f"ana-{role}" for role in PEOPLE))
+    kubectl("delete", *manifests)
+
+
 def is_observed(kubectl: Kubectl) -> bool:
     scheduler = kubectl.scheduler()
     observed = scheduler["status"]["observedGeneration"] == scheduler["metadata"]["generation"]
@@ -120,14 +138,29 @@ def test_nothing_that_the_operator_asks_for_is_refused_and_it_asks_for_all_that_
 
 @pytest.mark.parametrize(
     ("user", "namespace", "rights"),
-    [(OPERATOR, NAMESPACE, GRANTED), (OPERATOR, "default", set()), (TICKS, NAMESPACE, set())],
-    ids=["the operator at home", "the operator elsewhere", "ticks and workers"],
+    [
+        (OPERATOR, NAMESPACE, GRANTED),
+        (OPERATOR, "default", set()),
+        (TICKS, NAMESPACE, set()),
+        (OF_CONSOLE, NAMESPACE, CONSOLES),
+        (OF_CONSOLE, "default", set()),
+        ("ana", NAMESPACE, PEOPLES),
+        ("ana", "default", set()),
+    ],
+    ids=[
+        "the operator at home",
+        "the operator elsewhere",
+        "ticks and workers",
+        "the console at home",
+        "the console elsewhere",
+        "a person at home",
+        "a person elsewhere",
+    ],
 )
-def test_a_service_account_can_do_what_the_manifests_say_and_what_all_can_do(
+@pytest.mark.usefixtures("optional")
+def test_everyone_can_do_what_the_manifests_say_and_what_all_can_do(
     user: str, namespace: str, rights: set[Right], installation: Installation
 ) -> None:
-    if not installation.stands:
-        installation.renew()
     everybody = rights_of(installation.kubectl, "system:serviceaccount:default:nobody", namespace)
     assert rights_of(installation.kubectl, user, namespace) - everybody == rights
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from region_operator.regions.schedule import parse_schedule
 from region_operator.scheduler import Spec
 from region_tick.contract import State
 from tests.harness.examples import scheduler
-from tests.unit.test_console_lists import known
+from tests.unit.test_console_lists import HOURLY, known
 
 if TYPE_CHECKING:
     from region_operator.scheduler import Scheduler
@@ -96,12 +97,20 @@ def test_an_old_plan_tells_no_more_whether_the_ticks_fit() -> None:
     assert summarize_forecast(with_status(READY), planned, NOW + timedelta(seconds=1)) == own
 
 
+def snapshot_of(*, since: datetime) -> Snapshot:
+    """Return one region that has ticked since a moment, as it is NOW."""
+    return Snapshot(now=NOW, source="t", regions=(known("DE", version=replace(HOURLY, since=since)),))
+
+
 def test_a_ledger_that_stands_still_is_said_with_what_to_do() -> None:
     """Where no operator runs, no tick is missed by the ledger, and all regions look well."""
-    fresh = LedgerProgress(accounted_until=NOW, lag_seconds=600.0)
-    assert judge_progress(fresh, "ns") == fresh
-    assert judge_progress(LedgerProgress(accounted_until=None, lag_seconds=None), "ns").standstill is None
-    text = judge_progress(LedgerProgress(accounted_until=NOW, lag_seconds=601.0), "ns").standstill
+    fresh, old = (LedgerProgress(accounted_until=NOW, lag_seconds=seconds) for seconds in (600.0, 601.0))
+    ticking = snapshot_of(since=NOW - timedelta(seconds=601))
+    assert judge_progress(fresh, ticking, "ns") == fresh
+    assert judge_progress(LedgerProgress(accounted_until=None, lag_seconds=None), ticking, "ns").standstill is None
+    assert judge_progress(old, snapshot_of(since=NOW - timedelta(seconds=600)), "ns") == old, "a new installation"
+    assert judge_progress(old, Snapshot(now=NOW, source="t", regions=()), "ns") == old, "nothing ticks"
+    text = judge_progress(old, ticking, "ns").standstill
     assert text is not None
     assert text.startswith("not every tick since 2026-11-30 12:00:00Z is accounted for")
     assert "kubectl get pods -n ns" in text

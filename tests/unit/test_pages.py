@@ -15,6 +15,7 @@ from lxml import html
 
 from region_operator.console import views as v
 from region_operator.console.pages import STATIC, render
+from region_operator.console.request_views import Error, ErrorReason
 from region_tick.contract import State
 from tests.harness import console_regions as regions
 from tests.harness import console_values as made
@@ -75,6 +76,21 @@ def test_links_are_relative_and_keep_to_the_console(path: str, view: View) -> No
     page = parse(render(view, context_of(path)))
     for address in page.xpath("//@href|//@src|//@action"):
         assert re.match(r"(\./|\.\./|static/|\?|#)", address), address
+
+
+@pytest.mark.parametrize(("troubles", "green"), [(True, 0), (False, 1)])
+def test_an_overview_is_green_only_if_nothing_needs_a_look(troubles: bool, green: int) -> None:
+    page = parse(render(made.overview(troubles=troubles), context_of("")))
+    assert len(page.xpath("//div[@class='banner good']")) == green
+    assert "Ready: " in text_of(page.xpath("//main")[0])
+
+
+@pytest.mark.parametrize("reason", ErrorReason)
+def test_a_page_without_an_answer_is_called_by_what_is_missing(reason: ErrorReason) -> None:
+    page = parse(render(Error(reason=reason, message="why", remedy="do this"), context_of("")))
+    assert page.xpath("//h1")[0].text_content() == reason.headline
+    assert reason.headline != "Service Unavailable"
+    assert "do this" in text_of(page.xpath("//main")[0])
 
 
 def spoil(value: Any) -> Any:

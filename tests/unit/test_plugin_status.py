@@ -66,6 +66,14 @@ def test_all_for_a_program(console: ConsoleServer) -> None:
     assert json.loads(console.run("status", "-o", "json").stdout) == overview()
 
 
+def test_without_the_database_the_console_is_not_all_that_is_asked(console: ConsoleServer) -> None:
+    error = {"kind": "Error", "reason": "DatabaseUnavailable", "message": "it is away", "remedy": "bring it back"}
+    console.answer("", error)
+    told = console.run("status").stderr.splitlines()
+    assert told[:2] == ["without the console: it is away", "what to do: bring it back"]
+    assert any(path.endswith("/regionschedulers/default") or "/apis" in path for path, _ in console.asked)
+
+
 def test_a_regionscheduler_alone_tells_what_it_can() -> None:
     held = {"since": "2026-11-30T00:00:00Z", "approval": "aaa", "regions": "k1 k2"}
     ready = {"type": "Ready", "status": "False", "reason": "DatabaseUnavailable", "message": "the database is away"}

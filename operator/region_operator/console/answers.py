@@ -80,7 +80,7 @@ async def overview(sight: Sight) -> Overview:
         attention=attention,
         attention_total=total,
         forecast=summarize_forecast(scheduler, sight.last_planned, snapshot.now),
-        ledger=judge_progress(progress, scheduler.namespace),
+        ledger=judge_progress(progress, snapshot, scheduler.namespace),
         holds=holds_of(scheduler, snapshot),
         versions=Versions(console=VERSION, operator=await _operator_release(sight), schema_revision=revision),
     )

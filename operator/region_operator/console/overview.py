@@ -90,10 +90,14 @@ def tick_counts(counts: Sequence[ReasonCount]) -> TickCounts:
     return TickCounts(window=f"{HOURS}h", by_state=dict(by_state), by_reason=tuple(counts))
 
 
-def judge_progress(progress: LedgerProgress, namespace: str) -> LedgerProgress:
-    """Say so if the ledger stands still: then nobody knows of ticks that fail or are missed, and all looks well."""
+def judge_progress(progress: LedgerProgress, snapshot: Snapshot, namespace: str) -> LedgerProgress:
+    """Say so if the ledger stands still: then nobody knows of ticks that fail or are missed, and all looks well.
+
+    A new installation's ledger begins a while before its first schedule. Nothing is left to account for in that time.
+    """
     until, lag = progress.accounted_until, progress.lag_seconds
-    if until is None or lag is None or lag <= STANDSTILL_SECONDS:
+    first = min((region.version.since for region in snapshot.regions if region.version), default=snapshot.now)
+    if until is None or lag is None or min(lag, (snapshot.now - first).total_seconds()) <= STANDSTILL_SECONDS:
         return progress
     text = (
         f"not every tick since {say_time(until)} is accounted for: no operator runs, or the Job of such a tick hangs;"

@@ -16,13 +16,18 @@ from region_operator.console.parameters import BadParameterError
 from region_operator.console.region_answers import NotFoundError
 from region_operator.console.sight import BusyError
 from region_operator.console.views import Error, ErrorReason
-from region_operator.database.engine import first_line
+from region_operator.database.engine import first_line, is_away
 from region_operator.errors import explain
 from region_operator.kube.api import ApiUnavailableError
 from region_operator.plan.conditions import ReadyReason
 from region_operator.planning import MissingSchedulerError
 
 _LESS = "ask for less: a shorter time (from, until), or fewer regions (code)"
+_DATABASE_AWAY = (
+    "bring Postgres back, or mend the console's Secret: the RegionScheduler's condition Ready and the console's log say"
+    " what it answered. Nothing is deleted meanwhile. A tick that comes now waits for the database as long as it may"
+    " still start; what is missed all the same can be run again later, by `kubectl region backfill`"
+)
 _LOOK_AT_DATABASE = (
     "look at it again in a moment; the console's log says more, and the RegionScheduler's condition Ready"
 )
@@ -59,9 +64,15 @@ def explain_problem(error: Exception) -> Error:
     if problem is None:
         message = "an error of the console itself"
         return Error(reason=ErrorReason.INTERNAL, message=message, remedy="its log has the error: please report it")
-    missing = problem.reason is ReadyReason.DATABASE_NOT_CONFIGURED
-    remedy = _CREATE_SECRET if missing else _LOOK_AT_DATABASE
+    remedy = _remedy(problem.reason, refused=isinstance(error, DBAPIError) and not is_away(error))
     return Error(reason=ErrorReason.DATABASE_UNAVAILABLE, message=problem.public, remedy=remedy)
+
+
+def _remedy(reason: ReadyReason, *, refused: bool) -> str:
+    """Return what to do about a database that gives no answer. `refused`: it answers, and refused a statement."""
+    if reason is ReadyReason.DATABASE_NOT_CONFIGURED:
+        return _CREATE_SECRET
+    return _DATABASE_AWAY if reason is ReadyReason.DATABASE_UNAVAILABLE and not refused else _LOOK_AT_DATABASE
 
 
 def _missing_grant(error: Exception) -> InsufficientPrivilege | None:

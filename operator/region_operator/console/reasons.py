@@ -19,7 +19,7 @@ REASONS = {
     Reason.OK: Explanation("The handler came to its end and gave no other reason.", None),
     Reason.LATE: Explanation(
         "The tick's first claim came after its start deadline.",
-        "See why pods start late: `region-operator forecast` says whether the ticks fit (spec.concurrency, or H in the"
+        "See why pods start late: `kubectl region forecast` says whether the ticks fit (spec.concurrency, or H in the"
         " schedules); a slow image pull shows in the pod's Events; spec.tick.startDeadline lets ticks start later.",
     ),
     Reason.ERROR: Explanation(
@@ -43,12 +43,13 @@ REASONS = {
     ),
     Reason.STILL_RUNNING: Explanation(
         "The region's previous tick still ran, and concurrencyPolicy is Forbid.",
-        "The region ticks more often than it can: write a rarer schedule, or see why its runs take that long.",
+        "See what became of the tick before it, and why that took so long; if that is usual, write a rarer schedule.",
     ),
     Reason.CAPACITY: Explanation(
         "The quota had no room for the tick's pod.",
-        "`region-operator forecast` says what would be enough: a larger spec.concurrency, or H in the schedules, which"
-        " spreads the minutes.",
+        "See whether the ticks fit: `kubectl region forecast` says what would be enough, a larger spec.concurrency, or"
+        " H in the schedules, which spreads the minutes. If they fit, other ticks held their slots for too long: the"
+        " ledger of that minute shows which ones took long or failed.",
     ),
     Reason.CHANGED: Explanation(
         "The schedule ended (edited, deactivated) before the controller created the tick's Job.",

@@ -36,6 +36,11 @@ class ErrorReason(StrEnum):
         """The answer's HTTP status."""
         return _STATUS[self]
 
+    @property
+    def headline(self) -> str:
+        """What the page is called that says so."""
+        return _HEADLINES.get(self, self.status.phrase)
+
 
 _STATUS = {
     ErrorReason.BAD_PARAMETER: HTTPStatus.BAD_REQUEST,
@@ -47,6 +52,14 @@ _STATUS = {
     ErrorReason.TOO_SLOW: HTTPStatus.SERVICE_UNAVAILABLE,
     ErrorReason.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+
+_HEADLINES = {
+    ErrorReason.DATABASE_UNAVAILABLE: "No answer from the database",
+    ErrorReason.CLUSTER_UNAVAILABLE: "No answer from the API server",
+    ErrorReason.NO_SCHEDULER: "No RegionScheduler",
+    ErrorReason.TOO_SLOW: "It takes too long",
+}
+"""Names of what is missing. `Service Unavailable` would sound as if the console itself were away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

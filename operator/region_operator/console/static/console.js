@@ -47,8 +47,8 @@ function replace(fresh) {
 async function refresh() {
   try {
     const answer = await fetch(location.href, { cache: "no-store", headers: { Accept: "text/html" }, signal: AbortSignal.timeout(20000) });
-    if (!answer.ok) throw new Error(`the answer is ${answer.status}`);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!answer.ok) throw new Error(fresh.querySelector("main .banner strong")?.textContent.trim() || `the answer is ${answer.status}`);
     if (!fresh.querySelector("main")) throw new Error("the answer is no page of the console");
     if (!paused && !busy()) replace(fresh);
     wait = EVERY;
