@@ -24,9 +24,9 @@ WORST_FIRST = (State.MISSED, State.FAILED, State.INTERRUPTED, State.SKIPPED, Sta
 _RANK = "CASE state " + " ".join(f"WHEN '{state}' THEN {rank}" for rank, state in enumerate(WORST_FIRST)) + " END"
 
 _BUCKETS = text(f"""
-SELECT region_id, string_agg(place || ',' || worst || ',' || ticks, ' ') AS buckets
+SELECT region_id, array_agg(place) AS places, array_agg(worst) AS worst, array_agg(ticks) AS ticks
 FROM (
-    SELECT region_id, floor(extract(epoch FROM tick_at - CAST(:start AS timestamptz)) / :seconds)::integer AS place,
+    SELECT region_id, floor(date_part('epoch', tick_at - CAST(:start AS timestamptz)) / :seconds)::integer AS place,
         min({_RANK}) AS worst, count(*) AS ticks
     FROM region_tick.job_run
     WHERE source = :source AND region_id = ANY(CAST(:region_ids AS text[])) AND tick_at >= :start AND tick_at < :until
@@ -36,7 +36,9 @@ FROM (
 ) AS bucket
 GROUP BY region_id
 """)  # noqa: S608 - constants
-"""One row for each region: to fetch tens of thousands of small rows takes longer than to count them."""
+"""One row for each region: to fetch tens of thousands of small rows takes longer than to count them. date_part counts
+in floating point, where extract counts in slow decimals.
+"""
 
 _SUSPENSIONS = text("""
 SELECT region_id, first_tick_at, last_tick_at FROM region_tick.suspension
@@ -78,9 +80,8 @@ async def find_buckets(
     filters = {"states": list(states), "reasons": list(reasons), "seconds": seconds}
     found: defaultdict[str, dict[int, tuple[State, int]]] = defaultdict(dict)
     for row in await connection.execute(_BUCKETS, about | filters):
-        for bucket in row.buckets.split(" "):
-            place, worst, ticks = bucket.split(",")
-            found[row.region_id][int(place)] = WORST_FIRST[int(worst)], int(ticks)
+        states_and_ticks = zip((WORST_FIRST[rank] for rank in row.worst), row.ticks, strict=True)
+        found[row.region_id] = dict(zip(row.places, states_and_ticks, strict=True))
     if _wants_suspended(states, reasons):
         for row in await connection.execute(_SUSPENSIONS, about):
             first = max(0, int((row.first_tick_at - start).total_seconds() // seconds))

@@ -152,7 +152,7 @@ def _judge_all(
         if place % REGIONS_AT_ONCE == REGIONS_AT_ONCE - 1:
             yield
         version, written = scheduled.versions.get(region_id), texts.get(region_id, {})
-        hold = held.get(region_key(region_id))
+        hold = held.get(region_key(region_id)) if held else None
         last, success = latest.get(region_id), scheduled.successes.get(region_id)
         facts = Facts(
             has_row=row is not None,
