@@ -44,7 +44,7 @@ REGIONS_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRegion:
-    """A region, and how it stands. `row` are the columns of its row by the keys of spec.source.columns."""
+    """A region, and how it stands. `row` are its row's columns by the keys of spec.source.columns; {}: not read."""
 
     region_id: str
     code: str
@@ -109,7 +109,10 @@ class SnapshotReader:
             self._parser.parse(reading.rows, source=source, ticking_ids=partial(_ticking_ids, scheduled))
         )
         texts = {text_of(row["id"]): row for row in reading.rows}
-        return await run_in_slices(_judge_all(rows, texts, scheduled, latest, scheduler, source=source, now=now))
+        judging = _judge_all(
+            rows, texts, scheduled, latest, scheduler, source=source, now=now, complete=reading.complete
+        )
+        return await run_in_slices(judging)
 
 
 def _ticking_ids(scheduled: Scheduled, codes: Collection[str]) -> dict[str, set[str]]:
@@ -141,8 +144,12 @@ def _judge_all(
     *,
     source: str,
     now: datetime,
+    complete: bool,
 ) -> Generator[None, None, Snapshot]:
-    """Judge each region, also those that tick without a row. Yield now and then."""
+    """Judge each region, also those that tick without a row. Yield now and then.
+
+    If the rows are not `complete`, a region that ticks is taken to have one: nothing stops for a row that is not read.
+    """
     holds = GuardState.from_status(scheduler.status).holds
     held = {key: hold for hold in holds.values() for key in hold.regions}
     by_id: dict[str, RegionRow | Quarantined | None] = dict.fromkeys(scheduled.versions)
@@ -154,8 +161,9 @@ def _judge_all(
         version, written = scheduled.versions.get(region_id), texts.get(region_id, {})
         hold = held.get(region_key(region_id)) if held else None
         last, success = latest.get(region_id), scheduled.successes.get(region_id)
+        has_row = row is not None or not complete
         facts = Facts(
-            has_row=row is not None,
+            has_row=has_row,
             quarantine=_why_quarantined(row),
             version=version,
             held=hold.kind if hold else None,
@@ -172,7 +180,7 @@ def _judge_all(
                 name=text_of(written.get("name")),
                 written=text_of(written.get("cron_schedule")),
                 row=written,
-                has_row=row is not None,
+                has_row=has_row,
                 version=version,
                 last=last,
                 last_success=success,
