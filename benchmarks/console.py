@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from benchmarks.console_history import fill_history
+from benchmarks.console_history import fill_history, give_memory
 from benchmarks.operator_under_test import peak_megabytes
 from devcluster.postgres import Postgres
 from region_operator.database.migrate import migrate
@@ -146,6 +146,7 @@ def main() -> int:
     """Measure. Return 1 if a page is beyond a limit."""
     regions, hours = map(int, (*sys.argv[1:], *DEFAULTS[len(sys.argv) - 1 :]))
     with Postgres.temporary() as server:
+        give_memory(server)
         server.create_database("console")
         return asyncio.run(run(server.url("console"), regions, hours))
 

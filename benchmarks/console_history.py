@@ -9,14 +9,17 @@ import sys
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 from region_operator.database.engine import make_engine, transaction
 from region_operator.database.partitions import ensure_partitions
 from region_tick.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
-    import psycopg
+    from devcluster.postgres import Postgres
 
 HOURS_AT_ONCE = 24
+SHARED_BUFFERS = "2GB"
 
 RUNS = """
 INSERT INTO region_tick.job_run (source, region_id, tick_at, region_code, cron, handler, state, reason, attempt,
@@ -26,7 +29,7 @@ SELECT 'public.region_index', id::text, at, code, '0 * * * *', 'poll', state,
     lower(code) || '-0123456789ab-29400000', 'pod', 'node-1', at + interval '2 s', at + interval '12 s', true,
     CASE state WHEN 'succeeded' THEN NULL ELSE 'it did not work' END
 FROM region_index, generate_series(%(first)s::timestamptz, %(last)s::timestamptz, interval '1 hour') AS at,
-    LATERAL (SELECT random() + 0 * extract(epoch FROM at)) AS dice (draw),
+    LATERAL (SELECT random() + 0 * extract(epoch FROM at) + 0 * length(code)) AS dice (draw),
     LATERAL (SELECT CASE WHEN draw < 0.01 THEN 'missed' WHEN draw < 0.02 THEN 'failed' ELSE 'succeeded' END)
         AS became (state)
 ORDER BY at, draw
@@ -40,6 +43,14 @@ SELECT source, 'ours', tick_at, state, reason, count(*) FROM region_tick.job_run
 """
 
 
+def give_memory(server: Postgres) -> None:
+    """Restart a server with the memory that a server of such a table has: the default is for a tiny one."""
+    with psycopg.connect(server.url(), autocommit=True) as session:
+        session.execute(f"ALTER SYSTEM SET shared_buffers = '{SHARED_BUFFERS}'".encode())
+    server.stop()
+    server.start()
+
+
 async def fill_history(url: str, session: psycopg.Connection[Any], *, last: datetime, hours: int) -> int:
     """Write the ticks of the hours up to `last`, a full hour, for all rows of region_index. Return how many.
 
@@ -47,7 +58,8 @@ async def fill_history(url: str, session: psycopg.Connection[Any], *, last: date
     """
     engine = make_engine(DatabaseUrl.parse(url))
     async with transaction(engine) as connection:
-        await ensure_partitions(connection, (last - timedelta(hours=hours)).date())
+        days = hours // 24 + 2
+        await ensure_partitions(connection, (last - timedelta(days=days)).date(), days_ahead=days)
     await engine.dispose()
     begin = last - timedelta(hours=hours - 1)
     for until in (last - timedelta(hours=back) for back in range(0, hours, HOURS_AT_ONCE)):

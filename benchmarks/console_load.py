@@ -33,7 +33,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.console_history import fill_history
+from benchmarks.console_history import fill_history, give_memory
 from benchmarks.edit_latency import edit, seconds_until
 from benchmarks.operator_under_test import Operator, cpu_seconds, peak_megabytes, wait_until
 from devcluster import start_local
@@ -106,6 +106,7 @@ def main() -> int:
         Postgres.temporary() as server,
         tempfile.TemporaryDirectory() as folder,
     ):
+        give_memory(server)
         Stage(cluster.kubeconfig, NAMESPACE).ask("apply", "-f", str(CHECKOUT / "crds"))
         os.environ |= {"KUBECONFIG": str(cluster.kubeconfig), "DATABASE_URL": server.url(), "POD_NAMESPACE": NAMESPACE}
         with Operator(Path(folder), {"LOG_LEVEL": "DEBUG"}) as operator:

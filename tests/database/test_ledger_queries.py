@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
-from region_operator.console.ledger_queries import WORST_FIRST, find_buckets, find_regions_with
+from region_operator.console.ledger_queries import WORST_FIRST, Buckets, find_buckets, find_regions_with
 from region_operator.database.engine import transaction
 from region_operator.database.partitions import ensure_partitions
 from region_tick.contract import Reason, State
@@ -18,9 +18,9 @@ from tests.harness.ticks import SOURCE
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-DAYS = 4
-START = (datetime.now(UTC) - timedelta(days=DAYS)).replace(hour=22, minute=0, second=0, microsecond=0)
-UNTIL = START + timedelta(days=DAYS - 1, hours=5)
+DAYS = 3
+START = (datetime.now(UTC) - timedelta(days=DAYS + 1)).replace(hour=22, minute=0, second=0, microsecond=0)
+UNTIL = START + timedelta(days=DAYS)
 REGIONS = [str(number) for number in range(8)]
 REASONS = {
     State.MISSED: (Reason.IMAGE, Reason.NOT_CREATED),
@@ -75,17 +75,16 @@ def wanted(tick: Tick, states: list[State], reasons: list[str]) -> bool:
     return within and (not states or tick.state in states) and (not reasons or tick.reason in reasons)
 
 
-def count_slowly(
-    ticks: list[Tick], minutes: int, states: list[State], reasons: list[str]
-) -> dict[str, dict[int, tuple[State, int]]]:
+def count_slowly(ticks: list[Tick], minutes: int, states: list[State], reasons: list[str]) -> dict[str, Buckets]:
     """Count as `find_buckets` does, by a look at each tick."""
-    found: dict[str, dict[int, tuple[State, int]]] = {}
+    count = (UNTIL - START) // timedelta(minutes=minutes)
+    found = {region: Buckets([None] * count, [0] * count) for region in REGIONS}
     for tick in ticks:
         if wanted(tick, states, reasons) and tick.region in REGIONS:
-            buckets = found.setdefault(tick.region, {})
             place = (tick.at - START) // timedelta(minutes=minutes)
-            state, count = buckets.get(place, (State.SUCCEEDED, 0))
-            buckets[place] = min(state, tick.state, key=WORST_FIRST.index), count + 1
+            row = found[tick.region]
+            row.states[place] = min(row.states[place] or tick.state, tick.state, key=WORST_FIRST.index)
+            row.ticks[place] += 1
     return found
 
 
@@ -102,7 +101,7 @@ async def test_the_picture_is_what_a_look_at_each_tick_gives(database: str, engi
                 SOURCE,
                 REGIONS,
                 start=START,
-                until=UNTIL,
+                count=(UNTIL - START) // timedelta(minutes=minutes),
                 seconds=60.0 * minutes,
                 states=states,
                 reasons=reasons,

@@ -5,7 +5,7 @@ Every statement is bounded by a time and by the regions of one page, or by a lim
 
 from __future__ import annotations
 
-from collections import defaultdict
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -61,33 +61,44 @@ LIMIT :limit
 """)
 
 
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """A region's row of the picture: of each bucket the worst state, or None, and the number of ticks."""
+
+    states: list[State | None]
+    ticks: list[int]
+
+
 async def find_buckets(
     connection: AsyncConnection,
     source: str,
     region_ids: Collection[str],
     *,
     start: datetime,
-    until: datetime,
+    count: int,
     seconds: float,
     states: Sequence[State],
     reasons: Sequence[str],
-) -> dict[str, dict[int, tuple[State, int]]]:
-    """Return the worst state and the number of ticks by region and bucket; a bucket is `seconds` long.
+) -> dict[str, Buckets]:
+    """Return the row of each region: `count` buckets from `start` on, each `seconds` long.
 
     Raises sqlalchemy.exc.DBAPIError.
     """
+    until = start + timedelta(seconds=count * seconds)
     about = {"source": source, "region_ids": list(region_ids), "start": start, "until": until}
     filters = {"states": list(states), "reasons": list(reasons), "seconds": seconds}
-    found: defaultdict[str, dict[int, tuple[State, int]]] = defaultdict(dict)
+    found = {region_id: Buckets([None] * count, [0] * count) for region_id in region_ids}
     for row in await connection.execute(_BUCKETS, about | filters):
-        states_and_ticks = zip((WORST_FIRST[rank] for rank in row.worst), row.ticks, strict=True)
-        found[row.region_id] = dict(zip(row.places, states_and_ticks, strict=True))
+        buckets = found[row.region_id]
+        for place, rank, ticks in zip(row.places, row.worst, row.ticks, strict=True):
+            buckets.states[place], buckets.ticks[place] = WORST_FIRST[rank], ticks
     if _wants_suspended(states, reasons):
         for row in await connection.execute(_SUSPENSIONS, about):
             first = max(0, int((row.first_tick_at - start).total_seconds() // seconds))
             last = int((min(row.last_tick_at, until - timedelta(microseconds=1)) - start).total_seconds() // seconds)
+            shown = found[row.region_id].states
             for place in range(first, last + 1):
-                found[row.region_id].setdefault(place, (State.SKIPPED, 0))
+                shown[place] = shown[place] or State.SKIPPED
     return found
 
 
