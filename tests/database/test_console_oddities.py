@@ -12,7 +12,7 @@ from kubernetes.aio.client import ApiException
 
 from region_operator.console import sight
 from region_operator.database.grants import Kind
-from tests.database.schema import run
+from tests.database.schema import run, value
 from tests.harness.console import KnownCluster, console, fill, scheduler_body
 from tests.harness.ticks import SOURCE
 
@@ -68,6 +68,18 @@ async def test_the_ledger_finds_regions_whose_ticks_a_suspension_counts(browser:
         assert [row["code"] for row in page["rows"]] == ["R00050"], query
         assert "skipped" in page["rows"][0]["buckets"]
     assert (await get(browser, "ledger", WHOLE | {"state": "skipped", "reason": "capacity"}))["total"] == 0
+
+
+async def test_a_region_whose_row_was_not_read_is_not_said_to_stop(database: str) -> None:
+    """Of a table that has far more rows than spec.maxRegions the rest is not read, and nothing stops."""
+    fill(database, 1100, first=FIRST, last=FIRST)
+    cluster = KnownCluster(scheduler_body() | {"spec": {"maxRegions": 10}})
+    async with console(database, cluster) as browser:
+        assert (await get(browser, "regions", {"state": "inactive"}))["total"] == 0
+        assert (await get(browser, ""))["regions"]["active"] == 1100
+        last = value(database, "SELECT code FROM region_index WHERE code !~ '[05]0$' ORDER BY id DESC LIMIT 1")
+        page = await get(browser, f"regions/{last}")
+        assert (page["state"], page["row"]) == ("ticking", {})
 
 
 @pytest.mark.parametrize("relation", ["region_tick.region_schedule", "public.region_index"])

@@ -14,6 +14,7 @@ from tests.harness.operator_process import CHECKOUT
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -21,14 +22,17 @@ TIMEOUT_SECONDS = 30
 
 
 class ConsoleProcess:
-    """A running `region-operator console`. As a context manager, it is ended by SIGTERM, and must end well."""
+    """A running `region-operator console`. As a context manager, it is ended by SIGTERM, and must end well.
 
-    def __init__(self, log: Path, environment: dict[str, str]) -> None:
+    `run_by` is a program that becomes the console, such as nice.
+    """
+
+    def __init__(self, log: Path, environment: dict[str, str], *, run_by: Sequence[str] = ()) -> None:
         self._log = log
         self._pool = urllib3.PoolManager(retries=False)
         with log.open("w") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "region_operator", "console"],
+                [*run_by, sys.executable, "-m", "region_operator", "console"],
                 env=os.environ | {"CONSOLE_PORT": "0"} | environment,
                 cwd=CHECKOUT,
                 stdout=output,
@@ -46,6 +50,11 @@ class ConsoleProcess:
             assert self._process.wait(TIMEOUT_SECONDS) == 0, self._log.read_text()
         finally:
             self._process.kill()
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
 
     @property
     def lines(self) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from region_operator.console.cached import Cached
+from region_operator.console.cached import Cached, MadeOfLatest
 
 
 class Asked:
@@ -131,3 +131,15 @@ async def test_an_error_that_nobody_waits_for_is_no_noise() -> None:
     asked.gate.set()
     await asyncio.sleep(0)
     await cached.close()
+
+
+def test_of_an_answer_each_thing_is_made_once_and_of_an_equal_one_anew() -> None:
+    made: list[str] = []
+    things: MadeOfLatest[int] = MadeOfLatest()
+
+    def get(answer: object, key: str) -> int:
+        return things.get(answer, key, lambda: made.append(key) or len(made))  # type: ignore[func-returns-value]
+
+    first, equal = [1], [1]
+    assert [get(first, "html"), get(first, "json"), get(first, "html"), get(first, "json")] == [1, 2, 1, 2]
+    assert [get(equal, "html"), get(equal, "html")] == [3, 3]

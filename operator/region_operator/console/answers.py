@@ -131,9 +131,15 @@ async def ledger(sight: Sight, parameters: Parameters) -> Ledger:
         page, shown = _page(chosen, parameters)
         ids = [region.region_id for region in shown]
         buckets = await find_buckets(
-            connection, snapshot.source, ids, start=start, until=until, seconds=seconds, states=states, reasons=reasons
+            connection,
+            snapshot.source,
+            ids,
+            start=start,
+            count=len(columns),
+            seconds=seconds,
+            states=states,
+            reasons=reasons,
         )
-    places = range(len(columns))
     return Ledger(
         now=now,
         from_=start,
@@ -144,11 +150,10 @@ async def ledger(sight: Sight, parameters: Parameters) -> Ledger:
             LedgerRow(
                 code=region.code,
                 region_id=region.region_id,
-                buckets=tuple(found[place][0] if place in found else None for place in places),
-                ticks=tuple(found[place][1] if place in found else 0 for place in places),
+                buckets=tuple(buckets[region.region_id].states),
+                ticks=tuple(buckets[region.region_id].ticks),
             )
             for region in shown
-            for found in (buckets.get(region.region_id, {}),)
         ),
         page=page,
         pages=count_pages(len(chosen), PAGE_SIZE),

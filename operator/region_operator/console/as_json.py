@@ -19,7 +19,12 @@ def as_json(view: View) -> dict[str, Any]:
 
 
 def to_plain(value: Any) -> Any:
-    """Return a value of a view as JSON has it. The keys of a mapping stay as they are: they are data."""
+    """Return a value of a view as JSON has it. The keys of a mapping stay as they are: they are data.
+
+    Texts and numbers come first, because a page of the ledger has a hundred thousand of them.
+    """
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return {camel_case(field.name): to_plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, datetime):

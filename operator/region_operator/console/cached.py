@@ -1,7 +1,8 @@
 """Remembers an answer for a while, so that many people who ask at once cost one question.
 
 An answer that is young enough is given again. An older one is asked for anew by one task, however many wait. Whoever
-waits gets the old answer after a moment, if the old answer is not too old.
+waits gets the old answer after a moment, if the old answer is not too old. What is made of an answer, such as a page,
+is made once too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Hashable
 
 T = TypeVar("T")
 
@@ -80,6 +81,22 @@ class Cached(Generic[T]):
         answer = await self._ask()
         self._answer = began, answer
         return answer
+
+
+class MadeOfLatest(Generic[T]):
+    """Remembers what was made of the latest answer, by a key. Of an answer before, nothing is kept."""
+
+    def __init__(self) -> None:
+        self._answer: object = None
+        self._made: dict[Hashable, T] = {}
+
+    def get(self, answer: object, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` made of this very answer for this key."""
+        if answer is not self._answer:
+            self._answer, self._made = answer, {}
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
 
 def _look_at_error(task: asyncio.Task[T]) -> None:

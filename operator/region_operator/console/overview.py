@@ -67,6 +67,9 @@ def ready_of(scheduler: Scheduler) -> Ready:
 
 def holds_of(scheduler: Scheduler, snapshot: Snapshot) -> tuple[views.Hold, ...]:
     """Return what the guards hold, with the conditions' texts."""
+    holds = GuardState.from_status(scheduler.status).holds
+    if not holds:  # the keys of all regions take long
+        return ()
     texts = {item.type: item.message for item in conditions_of(scheduler)}
     codes = {region_key(region.region_id): region.code for region in snapshot.regions}
     return tuple(
@@ -78,7 +81,7 @@ def holds_of(scheduler: Scheduler, snapshot: Snapshot) -> tuple[views.Hold, ...]
             text=texts.get(HELD[kind], ""),
             regions=tuple(sorted(codes.get(key, key) for key in hold.regions)[:NAMED_REGIONS]),
         )
-        for kind, hold in GuardState.from_status(scheduler.status).holds.items()
+        for kind, hold in holds.items()
     )
 
 

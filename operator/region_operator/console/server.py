@@ -7,6 +7,7 @@ shows is left to `answers` and `region_answers`, how it looks to `pages`.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import time
@@ -19,7 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from region_operator.console import answers, region_answers
 from region_operator.console.as_json import as_json
-from region_operator.console.cached import Cached
+from region_operator.console.cached import Cached, MadeOfLatest
 from region_operator.console.metrics import REQUESTS
 from region_operator.console.pages import forecast_svg, render
 from region_operator.console.parameters import BadParameterError, Parameters
@@ -29,7 +30,7 @@ from region_operator.console.region_queries import read_revision
 from region_operator.console.region_views import Forecast
 from region_operator.console.routes import PARAMETERS, Form, Page, Place, choose_form, find_page
 from region_operator.console.sight import FRESH_PLAN_SECONDS, STALE_SECONDS
-from region_operator.console.views import Error, ErrorReason, RequestContext
+from region_operator.console.views import Error, ErrorReason, Overview, RequestContext
 
 if TYPE_CHECKING:
     from region_operator.console.region_views import View
@@ -49,8 +50,8 @@ HEADERS = {
 }
 """What every answer has. With no-referrer, no code of a region reaches another server by a link in an error's text."""
 
-OVERVIEW_SECONDS = 1.0
-"""How old the overview may be: everybody has it open, and refreshes it."""
+OVERVIEW_SECONDS, STALE_OVERVIEW_SECONDS = 1.0, 5.0
+"""How old the overview may be, and how old while a newer one is under way: everybody has it open, and refreshes it."""
 
 FOR_EVER = "public, max-age=31536000, immutable"
 STATIC = Path(__file__).with_name("static")
@@ -72,7 +73,10 @@ def make_app(sight: Sight) -> web.Application:
 class _Console:
     def __init__(self, sight: Sight) -> None:
         self._sight = sight
-        self._overview = Cached(lambda: answers.overview(sight), fresh_seconds=OVERVIEW_SECONDS)
+        self._overview = Cached(
+            lambda: answers.overview(sight), fresh_seconds=OVERVIEW_SECONDS, stale_seconds=STALE_OVERVIEW_SECONDS
+        )
+        self._bodies: MadeOfLatest[bytes] = MadeOfLatest()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer any request. Every answer has HEADERS, and its time is counted."""
@@ -179,24 +183,45 @@ class _Console:
         return response
 
     def _respond(self, request: web.Request, view: View, place: Place, form: Form, status: HTTPStatus) -> web.Response:
-        """Return a view in a form. A picture of an error is none: it is answered as a page."""
-        if form is Form.SVG and isinstance(view, Forecast):
-            text = forecast_svg(view)
-        elif form is Form.JSON:
-            text = json.dumps(as_json(view), ensure_ascii=False, separators=(",", ":"), default=str)
-            if request.query.get("errors") == IN_BODY:
-                status = HTTPStatus.OK
-        else:
+        """Return a view in a form. A picture of an error is none: it is answered as a page.
+
+        All who look at the same overview get the same bytes. Its page differs by the parameters, which it repeats.
+        """
+        if form is Form.SVG and not isinstance(view, Forecast):
             form = Form.HTML
-            path = "/".join(filter(None, (place.page.value.replace("{code}", place.code),)))
-            context = RequestContext(
-                namespace=self._sight.cluster.namespace,
-                path=path.replace("{tickAt}", place.tick_at),
-                root=place.root,
-                query=dict(request.query),
-            )
-            text = render(view, context)
-        return _compressed(web.Response(text=text, status=status, content_type=_CONTENT_TYPES[form], charset="utf-8"))
+        if form is Form.JSON and request.query.get("errors") == IN_BODY:
+            status = HTTPStatus.OK
+        kind = _CONTENT_TYPES[form]
+        if isinstance(view, Overview) and (form is Form.JSON or request.query.keys() <= {"format"}):
+            body = self._bodies.get(view, form, lambda: gzip.compress(self._text(request, view, place, form).encode()))
+            response = web.Response(status=status, content_type=kind, charset="utf-8")
+            return _with_packed(response, body, request)
+        text = self._text(request, view, place, form)
+        return _compressed(web.Response(text=text, status=status, content_type=kind, charset="utf-8"))
+
+    def _text(self, request: web.Request, view: View, place: Place, form: Form) -> str:
+        if form is Form.SVG and isinstance(view, Forecast):
+            return forecast_svg(view)
+        if form is Form.JSON:
+            return json.dumps(as_json(view), ensure_ascii=False, separators=(",", ":"), default=str)
+        path = "/".join(filter(None, (place.page.value.replace("{code}", place.code),)))
+        context = RequestContext(
+            namespace=self._sight.cluster.namespace,
+            path=path.replace("{tickAt}", place.tick_at),
+            root=place.root,
+            query=dict(request.query),
+        )
+        return render(view, context)
+
+
+def _with_packed(response: web.Response, body: bytes, request: web.Request) -> web.Response:
+    """Give a response a body that is compressed already, as it is to whoever can unpack it."""
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.body = body
+        response.headers["Content-Encoding"] = "gzip"
+    else:
+        response.body = gzip.decompress(body)
+    return response
 
 
 def _compressed(response: web.Response) -> web.Response:

@@ -47,7 +47,7 @@ REGIONS_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRegion:
-    """A region, and how it stands. `row` are the columns of its row by the keys of spec.source.columns."""
+    """A region, and how it stands. `row` are its row's columns by the keys of spec.source.columns; {}: not read."""
 
     region_id: str
     code: str
@@ -116,9 +116,18 @@ class SnapshotReader:
         without = [row.id for row in rows if row.id not in scheduled.versions]
         self._pending = {region_id: self._pending.get(region_id, now) for region_id in without}
         texts = {text_of(row["id"]): row for row in reading.rows}
-        return await run_in_slices(
-            _judge_all(rows, texts, scheduled, latest, self._pending, scheduler, source=source, now=now)
+        judging = _judge_all(
+            rows,
+            texts,
+            scheduled,
+            latest,
+            self._pending,
+            scheduler,
+            source=source,
+            now=now,
+            complete=reading.complete,
         )
+        return await run_in_slices(judging)
 
 
 def _ticking_ids(scheduled: Scheduled, codes: Collection[str]) -> dict[str, set[str]]:
@@ -151,8 +160,12 @@ def _judge_all(
     *,
     source: str,
     now: datetime,
+    complete: bool,
 ) -> Generator[None, None, Snapshot]:
-    """Judge each region, also those that tick without a row. Yield now and then."""
+    """Judge each region, also those that tick without a row. Yield now and then.
+
+    If the rows are not `complete`, a region that ticks is taken to have one: nothing stops for a row that is not read.
+    """
     holds = GuardState.from_status(scheduler.status).holds
     suspension, not_ready = suspension_told(scheduler.status), _why_not_ready(scheduler)
     held = {key: hold for hold in holds.values() for key in hold.regions}
@@ -163,10 +176,11 @@ def _judge_all(
         if place % REGIONS_AT_ONCE == REGIONS_AT_ONCE - 1:
             yield
         version, written = scheduled.versions.get(region_id), texts.get(region_id, {})
-        hold = held.get(region_key(region_id))
+        hold = held.get(region_key(region_id)) if held else None
         last, success = latest.get(region_id), scheduled.successes.get(region_id)
+        has_row = row is not None or not complete
         facts = Facts(
-            has_row=row is not None,
+            has_row=has_row,
             quarantine=_why_quarantined(row),
             version=version,
             held=hold.kind if hold else None,
@@ -187,7 +201,7 @@ def _judge_all(
                 name=text_of(written.get("name")),
                 written=text_of(written.get("cron_schedule")),
                 row=written,
-                has_row=row is not None,
+                has_row=has_row,
                 version=version,
                 last=last,
                 last_success=success,
