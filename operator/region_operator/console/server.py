@@ -75,7 +75,7 @@ class _Console:
         self._overview = Cached(lambda: answers.overview(sight), fresh_seconds=OVERVIEW_SECONDS)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Answer any request. Every answer has HEADERS, and its time is counted."""
+        """Answer any request. Every answer has HEADERS, and its time is counted by the status that it deserves."""
         began = time.monotonic()
         raw = request.raw_path.partition("?")[0]
         place = find_page(raw)
@@ -89,6 +89,8 @@ class _Console:
             response.headers.setdefault(name, value)
         page = place.page or "overview" if place else "other"
         REQUESTS.labels(page, str(response.status)).observe(time.monotonic() - began)
+        if request.query.get("errors") == IN_BODY and response.content_type == _CONTENT_TYPES[Form.JSON]:
+            response.set_status(HTTPStatus.OK)
         return response
 
     async def _page(self, request: web.Request, place: Place) -> web.Response:
@@ -184,8 +186,6 @@ class _Console:
             text = forecast_svg(view)
         elif form is Form.JSON:
             text = json.dumps(as_json(view), ensure_ascii=False, separators=(",", ":"), default=str)
-            if request.query.get("errors") == IN_BODY:
-                status = HTTPStatus.OK
         else:
             form = Form.HTML
             path = "/".join(filter(None, (place.page.value.replace("{code}", place.code),)))
