@@ -7,6 +7,7 @@ console cannot be asked: it is not installed, does not run, or the user may not.
 from __future__ import annotations
 
 from itertools import count
+from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -35,6 +36,17 @@ class ConsoleAwayError(PluginError):
     """The console cannot be asked. The message says why."""
 
 
+class Answer(dict[str, Any]):
+    """An object of the console's JSON. A console of an older release has not all fields that this plugin shows."""
+
+    def __missing__(self, key: str) -> None:
+        """Raise PluginError."""
+        raise PluginError(
+            f'the console\'s answer has no "{key}": it is of another release than this plugin',
+            "use one release of both: kubectl region version",
+        )
+
+
 class Console:
     """The console of one namespace."""
 
@@ -52,7 +64,13 @@ class Console:
         """
         import json
 
-        answer: dict[str, Any] = json.loads(self.text(*path, format="json", errors="body", **query))
+        text = self.text(*path, format="json", errors="body", **query)
+        try:
+            answer = json.loads(text, object_hook=Answer)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, Answer):
+            raise PluginError(f"what answered is no console of Region tick, and said {text[:60]!r}")
         if answer.get("kind") == "Error":
             kind = NotFoundError if answer["reason"] == "NotFound" else PluginError
             raise kind(answer["message"], answer["remedy"])
@@ -61,7 +79,7 @@ class Console:
     def text(self, *path: str, **query: object) -> str:
         """Return an answer of the console as it is, e.g. a picture. Raises what `get` raises."""
         asked = {name.rstrip("_"): str(value) for name, value in query.items() if value not in (None, "")}
-        page = f"{'/'.join(quote(part, safe='') for part in path)}?{urlencode(asked)}"
+        page = "/".join(map(_encode, path)) + f"?{urlencode(asked, errors='surrogateescape')}"
         if forward := self._cluster.forwards.get(self._namespace):
             return self._ask_by(forward, page)
         try:
@@ -138,6 +156,19 @@ def give(role: str, namespace: str) -> str:
     """Say how somebody gets a role."""
     bind = f"kubectl create rolebinding {role} --clusterrole={role} --user=YOU -n {namespace}"
     return f"have an administrator give you the ClusterRole {role} (kubectl apply -f manifests/people; {bind})"
+
+
+def _encode(part: str) -> str:
+    """Write a part of a path. Raises PluginError for one that kubectl changes, which would name another region.
+
+    kubectl decodes the path, and makes `a/b` of `a//b` and `b` of `a/../b`.
+    """
+    if normpath(f"/a/{part}") != f"/a/{part}":
+        raise PluginError(
+            f'the region "{part}" cannot be asked for by its code, which kubectl takes for another path',
+            "see it in the list: kubectl region list -o wide",
+        )
+    return quote(part, safe="", errors="surrogateescape")
 
 
 def find_region(cluster: Cluster, code: str, *path: str, **query: object) -> dict[str, dict[str, Any]]:

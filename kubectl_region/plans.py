@@ -16,6 +16,7 @@ from kubectl_region.kubectl import KubectlError
 from kubectl_region.moments import age_of
 from kubectl_region.options import output_option, with_cluster
 from kubectl_region.output import gather, print_data, printable, printable_data, table, warn
+from kubectl_region.questions import confirm
 from kubectl_region.waiting import poll
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def approve(cluster: Cluster, kind: str | None, yes: bool, dry_run: bool) -> Non
     if dry_run:
         return
     if not yes:
-        click.confirm(f"Approve {'these' if len(asked) > 1 else 'this'}?", abort=True)
+        confirm(f"Approve {'these' if len(asked) > 1 else 'this'}?")
     for namespace in dict.fromkeys(scheduler["metadata"]["namespace"] for scheduler, _ in asked):
         _approve(cluster, namespace, [hold for one, hold in asked if one["metadata"]["namespace"] == namespace])
 

@@ -131,7 +131,9 @@ def test_a_console_that_keeps_silent_is_given_up(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=lambda value: str(value)
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=lambda value: str(value),
 )
 def test_a_signal_ends_the_port_forward_too(tmp_path: Path, number: int, code: int) -> None:
     path = StandIn(refusal=FORBIDDEN).write(tmp_path)
