@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kubectl_region.cluster import SCHEDULER
-from kubectl_region.console import PROXIED
+from kubectl_region.console import FORWARD_ROLE, PROXIED, SERVICE, VIEW_ROLE, give
 from kubectl_region.errors import PluginError
 from kubectl_region.kubectl import KubectlError
 from region_tick.contract import DATABASE_SECRET
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from kubectl_region.cluster import Cluster
 
-VIEW_ROLE = "region-tick-view"
 OPERATE_ROLE = "region-tick-operate"
 OPERATOR_SELECTOR = "app.kubernetes.io/name=region-tick,app.kubernetes.io/component=operator"
 
@@ -62,7 +61,7 @@ class Right:
         return kind | {"metadata": {"name": ""}, "spec": {"resourceAttributes": asked}}
 
 
-VIEW = (
+VIEW: Sequence[Right] = (
     Right("get", "region-tick.dev", "regionschedulers"),
     Right("list", "batch", "cronjobs"),
     Right("list", "batch", "jobs"),
@@ -70,8 +69,9 @@ VIEW = (
     Right("get", "", "pods/log"),
     Right("get", "", "services/proxy", PROXIED),
 )
-"""What the commands need that only look."""
-OPERATE = (
+"""What the commands need that only look. The last one may be replaced by FORWARD."""
+FORWARD = (Right("get", "", "services", SERVICE), Right("create", "", "pods/portforward"))
+OPERATE: Sequence[Right] = (
     Right("patch", "batch", "cronjobs"),
     Right("patch", "region-tick.dev", "regionschedulers"),
     Right("create", "batch", "jobs"),
@@ -85,11 +85,13 @@ def check_rights(cluster: Cluster, namespace: str) -> Iterator[Check]:
         ("your rights to look", VIEW, VIEW_ROLE, Result.FAIL),
         ("your rights to act", OPERATE, OPERATE_ROLE, Result.WARN),
     ):
-        missing = [str(right) for right in missing_rights(cluster, namespace, rights)]
+        missing = missing_rights(cluster, namespace, rights)
+        is_proxy = missing == [VIEW[-1]]
+        if is_proxy and not missing_rights(cluster, namespace, FORWARD):
+            missing, rights = [], [*rights[:-1], *FORWARD]
         if missing:
-            bind = f"kubectl create rolebinding {role} --clusterrole={role} --user=YOU -n {namespace}"
-            remedy = f"have an administrator run: kubectl apply -f manifests/people; {bind}"
-            yield Check(name, result, f"you may not {', '.join(missing)}", remedy)
+            remedy = give(role, namespace) + f"; or the ClusterRole {FORWARD_ROLE}, for a port-forward" * is_proxy
+            yield Check(name, result, f"you may not {', '.join(map(str, missing))}", remedy)
         else:
             yield Check(name, Result.OK, f"you may {', '.join(map(str, rights))}")
 

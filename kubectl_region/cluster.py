@@ -17,8 +17,10 @@ from kubectl_region.output import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import ExitStack
 
     from kubectl_region.kubectl import Kubectl
+    from kubectl_region.port_forward import PortForward
 
 DEFAULT_NAMESPACE = "region-tick"
 SCHEDULER = "default"
@@ -100,14 +102,24 @@ class CronJob:
 class Cluster:
     """The namespaces that a command is about, and what Kubernetes has there.
 
-    `everywhere`: all namespaces that have a RegionScheduler.
+    `everywhere`: all namespaces that have a RegionScheduler. `at_end` is closed when the command ends; without it,
+    nothing may be started that goes on. `forwards` are the port-forwards to consoles so far, by namespace.
     """
 
-    def __init__(self, kubectl: Kubectl, namespace: str | None = None, *, everywhere: bool = False) -> None:
+    def __init__(
+        self,
+        kubectl: Kubectl,
+        namespace: str | None = None,
+        *,
+        everywhere: bool = False,
+        at_end: ExitStack | None = None,
+    ) -> None:
         if namespace and everywhere:
             raise PluginError("-n and -A contradict each other", "give one of them")
         self.kubectl = kubectl
         self.everywhere = everywhere
+        self.at_end = at_end
+        self.forwards: dict[str, PortForward] = {}
         self._namespace = namespace
 
     @cached_property

@@ -3,16 +3,21 @@
 A command's module is imported when the command is called, because a plugin is started for each look: what is not
 needed is not imported. So the table below has the first line of each command's help, too.
 
-Exit codes: 0 done; 1 not done, and stderr says why; 2 a wrong command line. `diff` has those of kubectl diff: 0 no
-difference, 1 differences, more than 1 an error. `doctor` has 1 if a check fails.
+Exit codes: 0 done; 1 not done, and stderr says why; 2 a wrong command line; 130 interrupted by Ctrl-C. `diff` has those
+of kubectl diff: 0 no difference, 1 differences, more than 1 an error. `doctor` has 1 if a check fails.
 """
 
 from __future__ import annotations
 
+import io
+import sys
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as a shell has it."""
 
 
 class Place(NamedTuple):
@@ -57,6 +62,14 @@ class LazyGroup(click.Group):
         del ctx
         return load(cmd_name) if cmd_name in COMMANDS else None
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and end the process as Ctrl-C ends kubectl's."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(INTERRUPTED)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""
         del ctx
@@ -81,5 +94,7 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run the command of the command line."""
+    """Run the command of the command line. The output is UTF-8 whatever the locale, as kubectl's is."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     group(prog_name="kubectl region")

@@ -1,4 +1,4 @@
-"""Asks the console, by the API server's service proxy and with the user's own rights.
+"""Asks the console, with the user's own rights: by the API server's service proxy, or else by a port-forward.
 
 What the console says of causes and remedies is passed on word for word. What stands here is only what to say when the
 console cannot be asked: it is not installed, does not run, or the user may not.
@@ -7,21 +7,29 @@ console cannot be asked: it is not installed, does not run, or the user may not.
 from __future__ import annotations
 
 from itertools import count
+from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.kubectl import KubectlError
+from kubectl_region.output import warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import ExitStack
 
     from kubectl_region.cluster import Cluster
+    from kubectl_region.port_forward import PortForward
 
 SERVICE = "region-tick-console"
 PORT = "http"
 PROXIED = f"http:{SERVICE}:{PORT}"
 """The Service as the proxy's path and a Role's resourceNames have it."""
+VIEW_ROLE = "region-tick-view"
+FORWARD_ROLE = "region-tick-forward"
+WITHOUT_PROXY = ("Forbidden", "ServiceUnavailable", "Timeout")
+"""Why the API server passes no request on: the user may not ask by its proxy, or the proxy reaches no pod."""
 
 
 class ConsoleAwayError(PluginError):
@@ -32,11 +40,22 @@ _KINDS = {"NotFound": NotFoundError, "DatabaseUnavailable": ConsoleAwayError}
 """What the console's reasons for an error come to."""
 
 
+class Answer(dict[str, Any]):
+    """An object of the console's JSON. A console of an older release has not all fields that this plugin shows."""
+
+    def __missing__(self, key: str) -> None:
+        """Raise PluginError."""
+        raise PluginError(
+            f'the console\'s answer has no "{key}": it is of another release than this plugin',
+            "use one release of both: kubectl region version",
+        )
+
+
 class Console:
     """The console of one namespace."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self._kubectl, self._namespace = cluster.kubectl, namespace
+        self._cluster, self._namespace = cluster, namespace
 
     def get(self, *path: str, **query: object) -> dict[str, Any]:
         """Return an answer of the console.
@@ -49,7 +68,13 @@ class Console:
         """
         import json
 
-        answer: dict[str, Any] = json.loads(self.text(*path, format="json", errors="body", **query))
+        text = self.text(*path, format="json", errors="body", **query)
+        try:
+            answer = json.loads(text, object_hook=Answer)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, Answer):
+            raise PluginError(f"what answered is no console of Region tick, and said {text[:60]!r}")
         if answer.get("kind") == "Error":
             raise _KINDS.get(answer["reason"], PluginError)(answer["message"], answer["remedy"])
         return answer
@@ -57,12 +82,17 @@ class Console:
     def text(self, *path: str, **query: object) -> str:
         """Return an answer of the console as it is, e.g. a picture. Raises what `get` raises."""
         asked = {name.rstrip("_"): str(value) for name, value in query.items() if value not in (None, "")}
-        page = "/".join(quote(part, safe="") for part in path)
-        place = f"/api/v1/namespaces/{self._namespace}/services/{PROXIED}/proxy/{page}"
+        page = "/".join(map(_encode, path)) + f"?{urlencode(asked, errors='surrogateescape')}"
+        if forward := self._cluster.forwards.get(self._namespace):
+            return self._ask_by(forward, page)
         try:
-            return self._kubectl.raw(f"{place}?{urlencode(asked)}")
+            service = f"/api/v1/namespaces/{self._namespace}/services/{PROXIED}"
+            return self._cluster.kubectl.raw(f"{service}/proxy/{page}")
         except KubectlError as error:
-            raise self._explain(error) from error
+            refusal = error
+        if self._cluster.at_end is None or refusal.reason not in WITHOUT_PROXY:
+            raise explain(self._namespace, refusal)
+        return self._ask_by(self._open_forward(self._cluster.at_end, refusal), page)
 
     def pages(self, *path: str, **query: object) -> Iterator[dict[str, Any]]:
         """Yield all pages of an answer that has `page` and `pages`."""
@@ -72,33 +102,76 @@ class Console:
             if page >= answer["pages"]:
                 return
 
-    def _explain(self, error: KubectlError) -> PluginError:
-        """Say why the console did not answer."""
-        where = f"in namespace {self._namespace}"
-        if error.reason == "Forbidden":
-            return ConsoleAwayError(
-                f"you may not ask the console {where}: {error.message}",
-                f"have an administrator give you the ClusterRole region-tick-view {where} (kubectl apply -f"
-                " manifests/people), which has `get` on services/proxy"
-                f" {PROXIED}; then: kubectl create rolebinding region-tick-view --clusterrole=region-tick-view"
-                f" --user=YOU -n {self._namespace}",
-            )
-        install = "kubectl apply -f manifests/console; if it is elsewhere, name its namespace by -n"
-        if f'"{SERVICE}" not found' in error.message:
-            return ConsoleAwayError(
-                f"no console answers {where}: {error.message}", f"it is not installed there: {install}"
-            )
-        if error.reason == "ServiceUnavailable" or "no endpoints available" in error.message:
-            return ConsoleAwayError(
-                f"no console answers {where}: {error.message}",
-                f"see whether it is installed: kubectl get deployment {SERVICE} -n {self._namespace}. If there is none,"
-                f" {install}. If no pod of it is ready, the database or the Secret {SERVICE} may be away: kubectl get"
-                f" pods -n {self._namespace} -l app.kubernetes.io/component=console; kubectl logs -n"
-                f" {self._namespace} deployment/{SERVICE}",
-            )
-        if error.reason == "NotFound":
-            return NotFoundError(error.message)
-        return PluginError(error.message)
+    def _open_forward(self, at_end: ExitStack, refusal: KubectlError) -> PortForward:
+        """Open a port-forward, which ends with the command. Raises what `explain` makes of both refusals."""
+        from kubectl_region.port_forward import port_forward
+
+        opened = port_forward(self._cluster.kubectl, SERVICE, PORT, self._namespace)
+        try:
+            forward = at_end.enter_context(opened)
+        except PluginError as error:
+            raise explain(self._namespace, refusal, error) from error
+        warn(f"asking the console by kubectl port-forward, on port {forward.port} of this machine: {refusal.message}")
+        self._cluster.forwards[self._namespace] = forward
+        return forward
+
+    def _ask_by(self, forward: PortForward, page: str) -> str:
+        """Ask by a port-forward. One that is broken serves no other request. Raises PluginError."""
+        from kubectl_region.port_forward import BrokenForwardError
+
+        try:
+            return forward.get(f"/{page}")
+        except BrokenForwardError as error:
+            self._cluster.forwards.pop(self._namespace)
+            raise ConsoleAwayError(error.message, error.remedy) from error
+
+
+def explain(namespace: str, error: KubectlError, forward_error: PluginError | None = None) -> PluginError:
+    """Say why the console did not answer, by the proxy and by the port-forward that was tried instead, and what to do.
+
+    A Service that is not there is told by the port-forward alone to whoever may not use the proxy.
+    """
+    where = f"in namespace {namespace}"
+    told = f"{where}: {error.message}"
+    if forward_error is not None:
+        told += f"; and kubectl port-forward: {forward_error.message}"
+    install = "kubectl apply -f manifests/console; if it is elsewhere, name its namespace by -n"
+    if f'"{SERVICE}" not found' in told:
+        return ConsoleAwayError(f"no console answers {told}", f"it is not installed there: {install}")
+    may_not_forward = isinstance(forward_error, KubectlError) and forward_error.reason == "Forbidden"
+    if error.reason == "Forbidden":
+        remedy = f"{give(VIEW_ROLE, namespace)}, which has `get` on services/proxy {PROXIED}"
+        remedy += f"; or {give(FORWARD_ROLE, namespace)}, which lets kubectl port-forward" * may_not_forward
+        return ConsoleAwayError(f"you may not ask the console {told}", remedy)
+    if error.reason in WITHOUT_PROXY:
+        remedy = (
+            f"see whether it is installed: kubectl get deployment {SERVICE} -n {namespace}. If there is none,"
+            f" {install}. If no pod of it is ready, the database or the Secret {SERVICE} may be away: kubectl get"
+            f" pods -n {namespace} -l app.kubernetes.io/component=console; kubectl logs -n"
+            f" {namespace} deployment/{SERVICE}"
+        )
+        remedy += f". If the API server reaches no pod, {give(FORWARD_ROLE, namespace)}" * may_not_forward
+        return ConsoleAwayError(f"no console answers {told}", remedy)
+    return NotFoundError(error.message) if error.reason == "NotFound" else PluginError(error.message)
+
+
+def give(role: str, namespace: str) -> str:
+    """Say how somebody gets a role."""
+    bind = f"kubectl create rolebinding {role} --clusterrole={role} --user=YOU -n {namespace}"
+    return f"have an administrator give you the ClusterRole {role} (kubectl apply -f manifests/people; {bind})"
+
+
+def _encode(part: str) -> str:
+    """Write a part of a path. Raises PluginError for one that kubectl changes, which would name another region.
+
+    kubectl decodes the path, and makes `a/b` of `a//b` and `b` of `a/../b`.
+    """
+    if normpath(f"/a/{part}") != f"/a/{part}":
+        raise PluginError(
+            f'the region "{part}" cannot be asked for by its code, which kubectl takes for another path',
+            "see it in the list: kubectl region list -o wide",
+        )
+    return quote(part, safe="", errors="surrogateescape")
 
 
 def find_region(cluster: Cluster, code: str, *path: str, **query: object) -> dict[str, dict[str, Any]]:

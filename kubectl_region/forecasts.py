@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_region.console import consoles
+from kubectl_region.console import Console, consoles
+from kubectl_region.moments import age_of
 from kubectl_region.options import output_option, with_cluster
-from kubectl_region.output import gather, print_data, printable_data, table
+from kubectl_region.output import gather, print_data, printable_data, table, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from kubectl_region.cluster import Cluster
 
 SHOWN_MINUTES = 20
+FRESH_SECONDS = 60
+"""Up to which age a forecast is shown as one of now: the console makes a new one when somebody asks."""
 
 
 @click.command()
@@ -26,22 +29,23 @@ def forecast(cluster: Cluster, output: str | None) -> None:
 
     -o svg prints a picture: kubectl region forecast -o svg > forecast.svg
     """
-    if output == "svg":
-        for _, console in consoles(cluster):
-            click.echo(console.text("forecast", format="svg"))
-        return
     answers = {namespace: console.get("forecast") for namespace, console in consoles(cluster)}
-    if output:
+    if output == "svg":
+        for namespace, answer in answers.items():
+            click.echo(Console(cluster, namespace).text("forecast", format="svg"))
+            if age := age_of(answer, fresh_seconds=FRESH_SECONDS):
+                warn(age)
+    elif output:
         print_data(gather(answers, everywhere=cluster.everywhere), output)
-        return
-    for namespace, answer in printable_data(answers).items():
-        if cluster.everywhere:
-            click.echo(f"{namespace}:")
-        click.echo("\n".join(forecast_text(answer)))
+    else:
+        for namespace, answer in printable_data(answers).items():
+            if cluster.everywhere:
+                click.echo(f"{namespace}:")
+            click.echo("\n".join(forecast_text(answer)))
 
 
 def forecast_text(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the console's sentence, what the forecast reckons with, and the worst minutes."""
+    """Yield the console's sentence, what the forecast reckons with, the worst minutes, and its age if it has one."""
     found = answer["forecast"]
     yield answer["text"]
     tick = found["tick"]
@@ -57,3 +61,5 @@ def forecast_text(answer: Mapping[str, Any]) -> Iterator[str]:
         yield table(["MINUTE", "DUE", "LATE", "LOST"], rows)
     if len(bad) > len(worst):
         yield f"and {len(bad) - len(worst)} more minutes with late or lost ticks: -o json has all"
+    if age := age_of(answer, fresh_seconds=FRESH_SECONDS):
+        yield age

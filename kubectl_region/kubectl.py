@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kubectl_region.errors import PluginError
+
+if TYPE_CHECKING:
+    import subprocess
 
 LEEWAY_SECONDS = 10
 """How much longer kubectl itself may take than its requests."""
@@ -74,6 +77,18 @@ class Kubectl:
         the limit is that of the process alone.
         """
         return Kubectl(self._other_flags, self.limit_seconds)("get", "--raw", path)
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start kubectl, and leave its end and its limit of time to the caller. What it says of errors is output."""
+        import subprocess
+
+        return subprocess.Popen(
+            ["kubectl", *arguments, *self._other_flags],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+        )
 
     @property
     def without_limit(self) -> Kubectl:

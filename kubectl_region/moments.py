@@ -104,6 +104,14 @@ def ago(text: str | None, now: datetime) -> str:
     return f"{short(seconds)} ago" if seconds >= 0 else f"in {short(-seconds)}"
 
 
+def age_of(answer: Mapping[str, Any], *, fresh_seconds: float) -> str:
+    """Say of when an answer of the console is that has a `madeAt`; "" if it is no older than `fresh_seconds`."""
+    made_at, now = answer["madeAt"], now_of(answer)
+    if (now - datetime.fromisoformat(made_at)).total_seconds() <= fresh_seconds:
+        return ""
+    return f"as of {brief(made_at)} ({ago(made_at, now)})"
+
+
 def _moved(now: datetime, duration: str, sign: int) -> datetime:
     try:
         return now + sign * parse_duration(duration)

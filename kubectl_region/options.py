@@ -6,6 +6,7 @@ kubectl takes no flags before a plugin's name, so each command has them itself.
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
@@ -59,7 +60,9 @@ def with_cluster(function: Callable[Concatenate[Cluster, P], None]) -> Callable[
         flags = [f"{TIMEOUT_FLAG}{request_timeout:g}s"]
         flags += [f"--context={context}"] * bool(context) + [f"--kubeconfig={kubeconfig}"] * bool(kubeconfig)
         limit = request_timeout + LEEWAY_SECONDS if request_timeout else None
-        function(Cluster(Kubectl(tuple(flags), limit), namespace, everywhere=all_namespaces), *args, **kwargs)
+        kubectl = Kubectl(tuple(flags), limit)
+        with ExitStack() as at_end:
+            function(Cluster(kubectl, namespace, everywhere=all_namespaces, at_end=at_end), *args, **kwargs)
 
     return command
 

@@ -45,7 +45,7 @@ def printable(text: str, *, lines: bool = False) -> str:
 def printable_data(data: Any) -> Any:
     """Return a value of JSON with each text in it, keys too, as `printable` has it."""
     if isinstance(data, dict):
-        return {printable_data(key): printable_data(value) for key, value in data.items()}
+        return type(data)({printable_data(key): printable_data(value) for key, value in data.items()})
     if isinstance(data, list):
         return [printable_data(item) for item in data]
     return printable(data) if isinstance(data, str) else data

@@ -27,6 +27,7 @@ from kubectl_region.identity import who_am_i
 from kubectl_region.moments import ago, format_time, is_time_of_day, parse_future
 from kubectl_region.options import with_cluster
 from kubectl_region.output import printable, warn
+from kubectl_region.questions import confirm
 from kubectl_region.suspensions import resume_all, suspend_all
 from kubectl_region.waiting import poll
 
@@ -172,7 +173,7 @@ def _ask(cluster: Cluster, verb: str, cronjobs: Sequence[CronJob], told: str = "
     if yes or not cronjobs:
         return
     click.echo(f"{len(cronjobs)} regions: {_named(cluster, cronjobs)}")
-    click.confirm(f"{verb} these{told}?", abort=True)
+    confirm(f"{verb} these{told}?")
 
 
 def _annotate(

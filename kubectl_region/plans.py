@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,9 +13,10 @@ from kubectl_region.console import consoles
 from kubectl_region.errors import PluginError
 from kubectl_region.holds import Hold, holds_of
 from kubectl_region.kubectl import KubectlError
-from kubectl_region.moments import ago, brief, now_of
+from kubectl_region.moments import age_of
 from kubectl_region.options import output_option, with_cluster
 from kubectl_region.output import gather, print_data, printable, printable_data, table, warn
+from kubectl_region.questions import confirm
 from kubectl_region.waiting import poll
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def diff(cluster: Cluster, output: str | None) -> None:
             if cluster.everywhere:
                 click.echo(f"{namespace}:")
             click.echo("\n".join(plan_text(answer["plan"])))
-            if (now_of(answer) - datetime.fromisoformat(answer["madeAt"])).total_seconds() > FRESH_SECONDS:
-                click.echo(f"as of {brief(answer['madeAt'])} ({ago(answer['madeAt'], now_of(answer))})")
+            if age := age_of(answer, fresh_seconds=FRESH_SECONDS):
+                click.echo(age)
     plans = [answer["plan"] for answer in answers.values()]
     sys.exit(DIFFERENT if any(plan["changes"] or plan["quota"] is not None for plan in plans) else SAME)
 
@@ -107,7 +107,7 @@ def approve(cluster: Cluster, kind: str | None, yes: bool, dry_run: bool) -> Non
     if dry_run:
         return
     if not yes:
-        click.confirm(f"Approve {'these' if len(asked) > 1 else 'this'}?", abort=True)
+        confirm(f"Approve {'these' if len(asked) > 1 else 'this'}?")
     for namespace in dict.fromkeys(scheduler["metadata"]["namespace"] for scheduler, _ in asked):
         _approve(cluster, namespace, [hold for one, hold in asked if one["metadata"]["namespace"] == namespace])
 

@@ -10,12 +10,14 @@ import click
 
 from kubectl_region.backfill import Backfill
 from kubectl_region.backfill_plan import Rerun, Wanted, is_wanted, limit_of, suspended_ticks
+from kubectl_region.commands import INTERRUPTED
 from kubectl_region.console import Console
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.identity import who_am_i
 from kubectl_region.moments import format_time, now_of, parse_past, read_time
 from kubectl_region.options import with_cluster
 from kubectl_region.output import table, warn
+from kubectl_region.questions import confirm
 from region_tick.contract import State
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from kubectl_region.kubectl import Kubectl
 
 PAGE = 200
-INTERRUPTED = 130
-"""The exit code after Ctrl-C, as a shell has it."""
 _BY_HELP = "Who wants it, as the ledger and the Job shall say. Default: your name in the cluster. Nobody checks it."
 
 
@@ -94,7 +94,7 @@ def backfill(
         warn(f"{len(plan)} ticks would be run again, at most {limit} at once")
         return
     if plan and not yes:
-        click.confirm(f"Run these {len(plan)} ticks again, at most {limit} at once?", abort=True)
+        confirm(f"Run these {len(plan)} ticks again, at most {limit} at once?")
     who = _who(cluster.kubectl, by, reason)
     work = Backfill(cluster.kubectl, console, namespace, limit=limit, concurrency=concurrency, by=who)
     _run(work, plan, codes)

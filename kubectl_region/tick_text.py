@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-LETTERS = {
+LETTERS: dict[str, str] = {
     State.SUCCEEDED: ".",
     State.FAILED: "F",
     State.MISSED: "M",
@@ -24,8 +24,8 @@ LETTERS = {
 
 
 def recent(states: Sequence[str]) -> str:
-    """Write states as letters, in their order."""
-    return "".join(LETTERS.get(State(state), "?") for state in states) or "-"
+    """Write states as letters, in their order. A console of a newer release may know more states."""
+    return "".join(LETTERS.get(state, "?") for state in states) or "-"
 
 
 def tick_table(ticks: Sequence[Mapping[str, Any]], now: datetime, *, wide: bool = False) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -313,6 +314,20 @@ async def test_an_error_is_in_the_body_alone_for_whom_asks_so(browser: Browser) 
     ):
         error = await get(browser, path, {"errors": "body", **query})
         assert (error["kind"], error["reason"]) == ("Error", reason)
+
+
+async def test_an_error_in_the_body_alone_is_counted_as_what_it_is(browser: Browser) -> None:
+    for path, page, status in (("regions/R9", "regions/{code}", 404), ("regions?page=0", "regions", 400)):
+        before = answered(page, status), answered(page, 200)
+        answer = await browser.get(f"/{path}", params={"format": "json", "errors": "body"})
+        assert answer.status == 200
+        assert (answered(page, status), answered(page, 200)) == (before[0] + 1, before[1])
+
+
+def answered(page: str, status: int) -> float:
+    """Return how many answers of a page the console has counted by their status."""
+    labels = {"page": page, "status": str(status)}
+    return REGISTRY.get_sample_value("region_console_request_seconds_count", labels) or 0
 
 
 async def test_every_answer_is_closed_to_foreign_scripts_and_kept_by_nobody(browser: Browser) -> None:

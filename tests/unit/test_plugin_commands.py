@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -12,9 +15,12 @@ from click.testing import CliRunner
 
 from kubectl_region.commands import COMMANDS, group, load
 from tests.harness.operator_process import CHECKOUT
+from tests.harness.waiting import eventually
+from tests.unit.plugin import write_kubectl
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
+    from pathlib import Path
 
 COMMON = {"--namespace", "--all-namespaces", "--context", "--kubeconfig", "--request-timeout"}
 WITHOUT_CLUSTER = {"completion"}
@@ -51,6 +57,39 @@ def test_the_list_of_commands_imports_none_of_them() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert "approve" in done.stdout
     assert done.stdout.splitlines()[-1] == "['kubectl_region.commands'] False"
+
+
+def test_a_command_that_is_interrupted_has_the_exit_code_of_a_shell(tmp_path: Path) -> None:
+    path = write_kubectl(tmp_path, f"touch {tmp_path}/called; exec sleep 60")
+    words = [sys.executable, "-m", "kubectl_region", "list", "-n", "x"]
+    process = subprocess.Popen(words, cwd=CHECKOUT, env={"PATH": path}, stderr=subprocess.PIPE, text=True)
+    eventually((tmp_path / "called").exists, what="kubectl runs")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == "interrupted\n"
+    assert process.returncode == 130
+
+
+def test_output_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    path = write_kubectl(tmp_path, 'echo \'{"items": [], "apiVersion": "☃", "pages": 1}\'')
+    words = [sys.executable, "-m", "kubectl_region", "list", "-n", "x", "-o", "json"]
+    environment = {"PATH": path, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(words, cwd=CHECKOUT, env=environment, capture_output=True, check=True)
+    assert json.loads(done.stdout)["apiVersion"] == "☃"
+
+
+def test_a_question_that_nobody_can_answer_says_how_to_go_on(tmp_path: Path) -> None:
+    """A script has no terminal, and what it writes into a file shows nobody a question."""
+    cronjob = {"metadata": {"namespace": "x", "name": "r1"}, "spec": {}}
+    path = write_kubectl(tmp_path, f"echo '{json.dumps({'items': [cronjob]})}'")
+    words = [sys.executable, "-m", "kubectl_region", "pause", "--all-matching", "r*", "--reason", "x", "-n", "x"]
+    run = partial(subprocess.run, words, cwd=CHECKOUT, env={"PATH": path}, capture_output=True, text=True, check=False)
+    silent = run(stdin=subprocess.DEVNULL)
+    assert silent.returncode == 1
+    assert silent.stderr == (
+        "Pause these? [y/N]: \nerror: nobody answered: Pause these?\nwhat to do: -y goes on without a question\n"
+    )
+    refused = run(input="n\n")
+    assert (refused.returncode, "Aborted!" in refused.stderr, "Pause these" in refused.stdout) == (1, True, False)
 
 
 def test_an_unknown_command_is_a_wrong_command_line() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,7 +55,38 @@ def test_not_all_minutes_are_shown(console: ConsoleServer) -> None:
     assert "and 3 more minutes with late or lost ticks" in console.run("forecast").stdout
 
 
+@pytest.mark.parametrize(
+    ("made_at", "said"),
+    [
+        ("2026-11-30T00:59:30Z", ""),
+        ("2026-11-30T00:52:00.5Z", "as of 2026-11-30T00:52:00Z (7m59s ago)"),
+    ],
+    ids=["of now", "some minutes old"],
+)
+def test_an_old_forecast_says_its_age(console: ConsoleServer, made_at: str, said: str) -> None:
+    console.answer("forecast", answer() | {"madeAt": made_at})
+    lines = console.run("forecast").stdout.splitlines()
+    assert lines[2:] == [said] * bool(said)
+
+
 def test_the_picture(console: ConsoleServer) -> None:
-    console.answer("forecast", "<svg></svg>")
-    assert console.run("forecast", "-o", "svg").stdout == "<svg></svg>\n"
+    console.answer("forecast", lambda query: answer() if query["format"] == "json" else "<svg></svg>")
+    done = console.run("forecast", "-o", "svg")
+    assert (done.stdout, done.stderr) == ("<svg></svg>\n", "")
     assert console.asked[-1][1] == {"format": "svg"}
+
+
+def test_an_old_picture_says_its_age_beside_it(console: ConsoleServer) -> None:
+    old = answer() | {"madeAt": "2026-11-30T00:52:00Z"}
+    console.answer("forecast", lambda query: old if query["format"] == "json" else "<svg></svg>")
+    done = console.run("forecast", "-o", "svg")
+    assert (done.stdout, done.stderr) == ("<svg></svg>\n", "as of 2026-11-30T00:52:00Z (8m ago)\n")
+
+
+def test_no_picture_has_the_consoles_reason(console: ConsoleServer) -> None:
+    """kubectl drops the body of an error, and a picture has no other place for one."""
+    error = {"kind": "Error", "reason": "DatabaseUnavailable", "message": "the database is away", "remedy": "look"}
+    away = (HTTPStatus.SERVICE_UNAVAILABLE, "<html>")
+    console.answer("forecast", lambda query: error if query["format"] == "json" else away)
+    done = console.run("forecast", "-o", "svg")
+    assert (done.exit_code, done.stderr) == (1, "error: the database is away\nwhat to do: look\n")

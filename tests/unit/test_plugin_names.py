@@ -78,7 +78,11 @@ def test_each_state_has_its_letter() -> None:
 
 
 def test_the_roles_give_what_the_doctor_asks_for() -> None:
-    for name, rights in ((checks.VIEW_ROLE, checks.VIEW), (checks.OPERATE_ROLE, checks.OPERATE)):
+    for name, rights in (
+        (console.VIEW_ROLE, checks.VIEW),
+        (console.FORWARD_ROLE, checks.FORWARD),
+        (checks.OPERATE_ROLE, checks.OPERATE),
+    ):
         [role] = [role for role in ROLES if role["metadata"]["name"] == name]
         given = {
             (verb, group, resource, named)
@@ -95,6 +99,8 @@ def test_the_roles_reach_no_other_service_and_no_secret() -> None:
     rules = [rule for role in ROLES for rule in role["rules"]]
     [proxy] = [rule for rule in rules if "services/proxy" in rule["resources"]]
     assert proxy["resourceNames"] == [console.PROXIED]
+    [forward] = [rule for rule in rules if "pods/portforward" in rule["resources"]]
+    assert (forward["resources"], forward["verbs"]) == (["pods/portforward"], ["create"])
     assert not any("secrets" in rule["resources"] or "*" in rule["verbs"] + rule["resources"] for rule in rules)
     assert not any("aggregat" in label for role in ROLES for label in role["metadata"]["labels"])
 

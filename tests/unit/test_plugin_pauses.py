@@ -99,7 +99,7 @@ def test_a_time_of_day_that_is_tomorrow_is_asked(plugin: Plugin) -> None:
     refused = plugin(*arguments)
     assert (refused.exit_code, plugin.written) == (1, "")
     assert "--until 00:00: it is" in refused.stderr
-    assert re.search(r"Pause these until \S+T00:00:00Z \(in \w+\)\?", refused.stdout)
+    assert re.search(r"Pause these until \S+T00:00:00Z \(in \w+\)\?", refused.stderr)
     assert plugin(*arguments, stdin="y\n").exit_code == 0
     assert plugin(*arguments, "--yes").exit_code == 0
     assert plugin.written.count("annotate") == 2

@@ -88,6 +88,43 @@ def test_a_code_is_encoded(console: ConsoleServer) -> None:
         assert console.run("get", code).exit_code == 0
 
 
+@pytest.mark.parametrize("code", ["", ".", "..", "a/../b", "a//b", "/a", "a/", "./a"])
+def test_a_code_that_kubectl_would_take_for_another_path_is_not_asked_for(console: ConsoleServer, code: str) -> None:
+    console.answer("regions", region_list(region_row()))
+    console.answer("regions/b", region("b"))
+    done = console.run("get", code)
+    assert done.exit_code == 1
+    assert f'error: the region "{code}" cannot be asked for by its code' in done.stderr
+    assert "kubectl region list" in done.stderr
+    assert console.asked == []
+
+
+def test_a_code_that_is_no_text_is_no_region(console: ConsoleServer) -> None:
+    done = console.run("get", "\udcff")
+    assert (done.exit_code, "Traceback" in done.output, console.asked[-1][0][-3:]) == (1, False, "%FF")
+
+
+def test_a_console_of_another_release_is_named_as_such(console: ConsoleServer) -> None:
+    """Releases add fields: an older console does not have them all."""
+    old = region()
+    del old["creators"]
+    console.answer("regions/FR-75", old)
+    done = console.run("get", "FR-75")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith('error: the console\'s answer has no "creators"')
+    assert "what to do: use one release of both: kubectl region version" in done.stderr
+    rows = region_list(region_row(recent=["succeeded", "dreamt"], state="floating", more="than we know"))
+    console.answer("regions", rows)
+    assert console.run("list").stdout.splitlines()[1].endswith("succeeded   .?")
+
+
+def test_an_answer_that_is_none_of_the_consoles_is_told(console: ConsoleServer) -> None:
+    for text in ("<html>log in</html>", "", "[1]"):
+        console.answer("regions", text)
+        done = console.run("list")
+        assert (done.exit_code, "error: what answered is no console" in done.stderr) == (1, True), done.output
+
+
 def test_next_ticks(console: ConsoleServer) -> None:
     item = {"code": "FR-75", "regionId": "7", "at": "2026-11-30T01:00:10Z"}
     console.answer("next", HEAD | {"kind": "NextTicks", "items": [item]})

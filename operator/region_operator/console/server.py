@@ -79,7 +79,7 @@ class _Console:
         self._bodies: MadeOfLatest[bytes] = MadeOfLatest()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Answer any request. Every answer has HEADERS, and its time is counted."""
+        """Answer any request. Every answer has HEADERS, and its time is counted by the status that it deserves."""
         began = time.monotonic()
         raw = request.raw_path.partition("?")[0]
         place = find_page(raw)
@@ -93,6 +93,8 @@ class _Console:
             response.headers.setdefault(name, value)
         page = place.page or "overview" if place else "other"
         REQUESTS.labels(page, str(response.status)).observe(time.monotonic() - began)
+        if request.query.get("errors") == IN_BODY and response.content_type == _CONTENT_TYPES[Form.JSON]:
+            response.set_status(HTTPStatus.OK)
         return response
 
     async def _page(self, request: web.Request, place: Place) -> web.Response:
@@ -189,8 +191,6 @@ class _Console:
         """
         if form is Form.SVG and not isinstance(view, Forecast):
             form = Form.HTML
-        if form is Form.JSON and request.query.get("errors") == IN_BODY:
-            status = HTTPStatus.OK
         kind = _CONTENT_TYPES[form]
         if isinstance(view, Overview) and (form is Form.JSON or request.query.keys() <= {"format"}):
             body = self._bodies.get(view, form, lambda: gzip.compress(self._text(request, view, place, form).encode()))
