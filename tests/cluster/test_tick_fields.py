@@ -43,6 +43,7 @@ EVERY_FIELD: dict[str, Any] = {
     ],
     "imagePullSecrets": [{"name": "registry"}, {"name": "mirror"}],
     "imagePullPolicy": "Always",
+    "failedLogLines": 20,
     "nodeSelector": {"pool": "ticks"},
     "tolerations": [{"key": "spot", "operator": "Exists"}],
     "affinity": {
@@ -100,6 +101,7 @@ def test_every_field_reaches_the_cronjob_and_is_not_written_again(
         assert EVERY_FIELD[wanted]["labels"].items() <= metadata["labels"].items()
         assert EVERY_FIELD[wanted]["annotations"] == metadata["annotations"]
     [container] = pod["spec"]["containers"]
+    assert {"name": Variable.FAILED_LOG_LINES, "value": "20"} in container["env"]
     assert [mount["mountPath"] for mount in container["volumeMounts"]] == [
         "/tmp",
         "/etc/private-ca",
@@ -143,6 +145,8 @@ REFUSED: dict[str, dict[str, Any]] = {
     "an annotation of the operator": {"jobMetadata": {"annotations": {"region-tick.dev/paused": "true"}}},
     "a window that is too short": {"maxWindow": "30s"},
     "a window that is too long": {"maxWindow": "2401h"},
+    "more lines of a failed attempt than are kept": {"failedLogLines": 101},
+    "fewer lines than none": {"failedLogLines": -1},
     "a policy that is none": {"imagePullPolicy": "Sometimes"},
 }
 

@@ -91,8 +91,9 @@ def test_a_final_tick_that_did_not_succeed_is_opened_again_as_the_next_attempt(
 ) -> None:
     first(database, connection)
     observer.change(
-        state=state, reason="so it is", counted=True, error_class="E", error_message="no", finished_at=TICK_AT
-    )
+        state=state, reason="so it is", counted=True, error_class="E", error_message="no", finished_at=TICK_AT,
+        exit_code=65, log_attempt=1, log_lines="asked",
+    )  # fmt: skip
     observer.expire()
     claimed = claimed_again(database, connection)
     assert (claimed.attempt, claimed.rerun, claimed.key.manual_uid, claimed.key.tick_at) == (2, True, "", TICK_AT)
@@ -107,9 +108,12 @@ def test_a_final_tick_that_did_not_succeed_is_opened_again_as_the_next_attempt(
         "finished_at",
         "error_class",
         "error_message",
+        "exit_code",
+        "log_attempt",
+        "log_lines",
     )
     assert [row[column] for column in told] == [
-        "running", None, 2, False, "rerun-1", "alice: after the outage", None, None, None,
+        "running", None, 2, False, "rerun-1", "alice: after the outage", None, None, None, None, 1, "asked",
     ]  # fmt: skip
     assert timedelta(seconds=LEASE - 1) < row["lease_until"] - row["started_at"] < timedelta(seconds=LEASE + 1)
     assert row["job_name"] == rerun_job_name(CRONJOB, TICK_AT, attempt=1)

@@ -112,12 +112,13 @@ def test_the_same_code_gets_the_same_minute_in_another_cluster_and_under_another
 
 def test_the_tick_is_told_its_region_and_where_its_job_name_stands() -> None:
     region = replace(PARIS, params='{"price": "$5"}')
-    container = render(region, tick={"maxWindow": "1h30m"})["spec"]["jobTemplate"]["spec"]["template"]["spec"][
-        "containers"
-    ][0]
+    container = render(region, tick={"maxWindow": "1h30m", "failedLogLines": 20})["spec"]["jobTemplate"]["spec"][
+        "template"
+    ]["spec"]["containers"][0]
     environment = {item["name"]: item for item in container["env"]}
     assert environment.keys() == {str(variable) for variable in Variable if variable not in OF_RERUNS}
     assert environment[Variable.MAX_WINDOW_SECONDS]["value"] == "5400"
+    assert environment[Variable.FAILED_LOG_LINES]["value"] == "20"
     assert environment[Variable.REGION_PARAMS]["value"] == '{"price": "$$5"}'
     assert environment[Variable.REGION_BBOX]["value"] == "2.224122,48.815573,2.469921,48.902145"
     assert environment[Variable.CRONJOB_NAME]["value"] == "fr-75-x"
