@@ -116,9 +116,8 @@ class Reconciler:
                 await self._announcer.announce_holds(before, scheduler, observation.decision)
                 await self._announcer.announce_findings(scheduler, observation.summary, self.hearing.explain_deafness())
                 stale = await self._apply(scheduler, observation, database, progress)
-                await self._announcer.announce_alterations(
-                    scheduler, altered := explain_altered(self.watch.cache.cronjobs)
-                )
+                altered = explain_altered(self.watch.cache.cronjobs)
+                await self._announcer.announce_alterations(scheduler, altered)
                 overcommitment = await self._forecast(database, scheduler, observation)
                 clock_skew = await self._announcer.announce_server(scheduler, database.history, self._store.skew)
         except ApiUnavailableError:

@@ -12,6 +12,7 @@ from region_operator.cronjobs.live import LiveCronJob
 from region_operator.cronjobs.render import render_cronjob
 from region_operator.plan.altered import explain_altered
 from region_operator.regions.schedule import parse_schedule
+from region_tick.contract import Variable
 from tests.harness.examples import PARIS, applied, live_cronjob, scheduler
 
 SCHEDULE = ("f:spec", "f:schedule")
@@ -61,8 +62,16 @@ def test_a_cronjob_that_we_did_not_apply_is_not_judged() -> None:
     assert live_cronjob("fr-75-eabddc4488ef", suspended=True).altered == ""
 
 
+def test_a_cronjob_of_an_older_release_is_not_judged() -> None:
+    """Release 0.1 did not say what suspends a CronJob, and such a CronJob may stand for days while it is held."""
+    body = written()
+    [container] = body["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    container["env"] = [item for item in container["env"] if item["name"] != Variable.INSTALLATION]
+    assert explain_altered([LiveCronJob.from_object(body | {"spec": body["spec"] | {"suspend": True}})]) == ""
+
+
 def test_the_first_few_are_named_by_code_and_the_others_counted() -> None:
-    one = live_cronjob("a", code="A")
+    one = replace(live_cronjob("a", code="A"), told_installation="uid")
     lives = [replace(one, code=code, altered="suspend is true instead of false") for code in "GFEDCBA"]
     said = explain_altered([*lives, one, replace(lives[0], terminating=True)])
     assert said.startswith("7 CronJobs are not as the operator wrote them")

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from region_operator.cronjobs.manifest_parts import CONCURRENCY_POLICY, TIME_ZONE
+
 if TYPE_CHECKING:
     from region_operator.cronjobs.field_sets import FieldSet
     from region_operator.cronjobs.wire import CronJobSpec
-
-TIME_ZONE = "UTC"
-CONCURRENCY_POLICY = "Forbid"
 
 
 def explain_alteration(spec: CronJobSpec, applied: FieldSet | None, *, cron: str | None, suspend: bool) -> str:

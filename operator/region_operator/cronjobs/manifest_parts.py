@@ -19,6 +19,9 @@ Manifest = dict[str, Any]
 COMMON_LABELS = OUR_LABELS | {"app.kubernetes.io/name": APP, "app.kubernetes.io/component": "tick"}
 """The labels of every object that the operator makes. Not app.kubernetes.io/instance: Argo CD takes an object with that
 label for a part of its application, and deletes the object as one too many (Argo CD, Resource Tracking)."""
+TIME_ZONE = "UTC"
+CONCURRENCY_POLICY = "Forbid"
+"""A tick that still runs keeps the next tick of its region from starting."""
 
 
 def with_digest(manifest: Manifest) -> Manifest:

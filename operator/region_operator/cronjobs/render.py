@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from region_operator.cronjobs.alteration import CONCURRENCY_POLICY, TIME_ZONE
 from region_operator.cronjobs.labels import (
     BBOX_ANNOTATION,
     CODE_ANNOTATION,
@@ -24,7 +23,14 @@ from region_operator.cronjobs.labels import (
     TIMEOUT_ANNOTATION,
     region_key,
 )
-from region_operator.cronjobs.manifest_parts import COMMON_LABELS, Manifest, ownership, with_digest
+from region_operator.cronjobs.manifest_parts import (
+    COMMON_LABELS,
+    CONCURRENCY_POLICY,
+    TIME_ZONE,
+    Manifest,
+    ownership,
+    with_digest,
+)
 from region_operator.cronjobs.pod_spec import pod_spec
 from region_operator.durations import format_duration
 from region_tick.contract import PERMANENT, TERMINATION_GRACE_SECONDS

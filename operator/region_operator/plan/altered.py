@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 
 def explain_altered(cronjobs: Iterable[LiveCronJob]) -> str:
-    """Say how many of the CronJobs a policy altered, name the first ones, and say what to do. "": no CronJob."""
-    altered = sorted((live.code, live.name, live.altered) for live in cronjobs if live.altered and not live.terminating)
+    """Say how many of the CronJobs a policy altered, name the first ones, and say what to do. "": no CronJob.
+
+    CronJobs of release 0.1 name no installation and are not judged: they do not say what suspends them.
+    """
+    judged = (live for live in cronjobs if live.told_installation and not live.terminating)
+    altered = sorted((live.code, live.name, live.altered) for live in judged if live.altered)
     if not altered:
         return ""
     named = "; ".join(f"{code or name}: {what}" for code, name, what in islice(altered, MAX_NAMED_REGIONS))
