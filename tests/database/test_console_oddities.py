@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from kubernetes.aio.client import ApiException
 
-from region_operator.console import sight
+from region_operator.console import sight, standing
 from region_operator.database.grants import Kind
 from tests.database.schema import run, value
 from tests.harness.console import KnownCluster, console, fill, scheduler_body
@@ -141,3 +141,34 @@ async def test_a_queue_that_takes_long_to_count_does_not_hold_up_the_regions_pag
         connection.execute("LOCK TABLE region_tick.procrastinate_jobs")
         page = await get(browser, "regions/R00003")
     assert (page["creators"]["total"], page["tasks"]) == (1, None)
+
+
+async def test_a_region_that_gets_no_cronjob_is_found_by_and_by(
+    browser: Browser, database: str, cluster: KnownCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the console's first sight of it on, for longer than one look. When it has one, all is well again."""
+    monkeypatch.setattr(standing, "JUST_NOW", timedelta())
+    assert cluster.body
+    cluster.body["spec"] = {"refreshInterval": "0s"}
+    new = "INSERT INTO region_index (id, code, name, cron_schedule) VALUES (gen_random_uuid(), 'NEW', 'N', '@daily')"
+    run(database, new)
+
+    async def becomes(*kinds: str) -> dict[str, Any]:
+        async with asyncio.timeout(60):
+            while True:
+                found: dict[str, Any] = await get(browser, "", None)
+                looks = [each for each in found["attention"] if each["code"] == "NEW"]
+                if [each["kind"] for each in looks] == list(kinds) and found["regions"]["pending"] == len(kinds):
+                    return looks[0] if looks else {}
+                await asyncio.sleep(0.2)
+
+    look = await becomes("pending")
+    assert look["text"] == "active, and without a CronJob for 0 minutes at least: it does not tick"
+    assert look["since"]
+    run(
+        database,
+        "INSERT INTO region_tick.region_schedule (source, region_id, cron, code, valid_from, cronjob,"
+        f" start_deadline_seconds) SELECT '{SOURCE}', id::text, '@daily', code, now(), 'new-0123456789ab', 100"
+        " FROM region_index WHERE code = 'NEW'",
+    )
+    assert await becomes() == {}

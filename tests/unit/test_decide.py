@@ -179,7 +179,6 @@ def test_one_that_begins_beside_no_cronjob_has_no_past_although_its_first_reconc
 
 
 def test_a_suspension_ends_at_its_end_although_nothing_was_edited() -> None:
-    """What was rendered before must not be believed: the spec is the same, and the time is another one."""
     decider = Decider(tick_image="tick")
     rows, until = rows_of(1), "2026-11-24T11:00:00Z"
     common: dict[str, Any] = {"source": "s", "take_over": TakeOver(), "complete": True}
@@ -192,6 +191,7 @@ def test_a_suspension_ends_at_its_end_although_nothing_was_edited() -> None:
 
 
 def test_a_cronjob_in_sync_with_a_suspension_is_resumed_at_its_end() -> None:
+    """What was rendered before must not be believed: the spec is the same, and the time is another one."""
     decider = Decider(tick_image="tick")
     suspending = scheduler(suspendUntil="2026-11-24T11:00:00Z")
     common: dict[str, Any] = {"source": "s", "take_over": TakeOver(), "complete": True}

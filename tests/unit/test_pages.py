@@ -174,6 +174,13 @@ def test_suspended_by_the_spec_is_no_good_news() -> None:
     assert "Suspended: the operator suspends all regions at its next reconcile." in text_of(page)
 
 
+def test_what_will_be_lost_is_not_all_well() -> None:
+    view = made.overview(troubles=False)
+    over = v.Condition(type="Overcommitted", status="True", reason="TicksLost", message="why", since=view.now)
+    page = parse(render(replace(view, conditions=(*view.conditions, over)), context_of("")))
+    assert text_of(page.xpath("//h1")[0]) == "No region needs a look, but the RegionScheduler does: Overcommitted"
+
+
 def test_a_suspension_is_told_once_in_the_operators_words() -> None:
     """By Ready, or beside Ready where that says something else."""
     words = "all 9 active regions are suspended by ana since 2026-11-30T01:00:00Z, until spec.suspend is set to false"

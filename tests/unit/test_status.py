@@ -208,6 +208,16 @@ def test_suspension_of_all_is_said() -> None:
     assert suspended(status_after_success(scheduler(status=first), UNCHANGED, now=LATER)) == {}
 
 
+def test_ready_names_the_conditions_that_say_what_it_does_not() -> None:
+    summary = replace(UNCHANGED, overcommitment="too much", clock_skew="too late")
+    message = "2 of 2 active regions are scheduled; see the conditions Overcommitted, ClockSkew"
+    assert ready(status_after_success(scheduler(), summary, now=NOW))["message"] == message
+    alone = replace(UNCHANGED, deafness="nobody listens")
+    assert ready(status_after_success(scheduler(), alone, now=NOW))["message"].endswith(
+        "; see the condition EditsUnheard"
+    )
+
+
 def test_a_hold_beside_a_suspension_hides_neither() -> None:
     summary = replace(UNCHANGED, suspension=SUSPENSION, held={Guarded.DELETION: 2})
     status = status_after_success(scheduler(), summary, now=NOW)

@@ -21,7 +21,7 @@ from region_operator.console.heat_map import AXIS_PARTS, draw_heat_map
 from region_operator.console.page_links import link, same_page, tick_link
 from region_operator.console.time_words import iso, say_seconds, say_time
 from region_operator.console.views import RegionState
-from region_operator.plan.conditions import ConditionType
+from region_operator.plan.conditions import HELD, ConditionType
 from region_operator.regions.row_values import printable
 from region_tick.contract import State
 
@@ -45,6 +45,8 @@ _SHOWN_AT_ONCE = 10
 """How many regions that need a look are seen at once. The others are a click away, so that the counts stay in sight."""
 _MOST_CHANGES = 500
 _WORST_MINUTES = 20
+_TOLD = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.SUSPENDED, *HELD.values())
+"""Conditions of which the headline, the banner or a hold tells."""
 _SUSPENDED = "the operator suspends all regions at its next reconcile"
 _STOPPED = (RegionState.PAUSED, RegionState.SUSPENDED, RegionState.INACTIVE)
 _SPANS = (("3 hours", "3h"), ("24 hours", ""), ("3 days", "3d"), ("7 days", "7d"), ("30 days", "30d"))
@@ -67,6 +69,8 @@ def _overview(view: views.Overview, _context: RequestContext) -> Parts:
     headline = f"{total:,} region{'s' * (total != 1)} need{'s' * (total == 1)} a look" if total else "All is well"
     if not total and (view.ready.status != "True" or view.scheduler.suspended):
         headline = "All regions are suspended" if view.scheduler.suspended else "Not ready"
+    elif not total and (others := [each.type for each in view.conditions if each.type not in _TOLD]):
+        headline = f"No region needs a look, but the RegionScheduler does: {', '.join(others)}"
     if view.ledger.standstill:
         headline = (
             f"{headline}, and the ledger stands still" if headline != "All is well" else "The ledger stands still"

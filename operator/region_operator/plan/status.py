@@ -100,7 +100,7 @@ def status_after_success(scheduler: Scheduler, summary: ReconcileSummary, *, now
     if summary.refusal:
         reason = ReadyReason.INVALID_SPEC
         message = f"{summary.refusal}; with the last good spec.tick {message}"
-    message = "; ".join(filter(None, (message, summary.schema_conflict, summary.unfinished)))
+    message = "; ".join(filter(None, (message, summary.schema_conflict, summary.unfinished, _beside(summary))))
     status = scheduler.status | {
         "observedGeneration": scheduler.generation,
         "regions": {
@@ -164,6 +164,17 @@ def _conditions(
         _condition(scheduler, kind, state, reason=reason.value, message=message, now=now)
         for kind, state in states.items()
     ]
+
+
+def _beside(summary: ReconcileSummary) -> str:
+    """Name the conditions of which Ready's message says nothing: one line must not say that all is well."""
+    texts = {
+        ConditionType.OVERCOMMITTED: summary.overcommitment,
+        ConditionType.DEAF: summary.deafness,
+        ConditionType.CLOCK_SKEW: summary.clock_skew,
+    }
+    named = [kind.value for kind, text in texts.items() if text]
+    return f"see the condition{'s' * (len(named) > 1)} {', '.join(named)}" if named else ""
 
 
 def _suspended(scheduler: Scheduler, suspension: Suspension | None, message: str) -> list[dict[str, Any]]:
