@@ -42,8 +42,11 @@ def pages() -> Iterator[Pages]:
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A tab of 1280 pixels. A test may ask for another one by the mark `tab`, with the options of a new page.
 
-    The test fails if the page logs an error, such as a violation of its Content-Security-Policy.
+    The test fails if the page logs an error, such as a violation of its Content-Security-Policy. A page asks again
+    until its tab is closed, so the server of made-up pages ends after that.
     """
+    if "pages" in request.fixturenames:
+        request.getfixturevalue("pages")
     mark = request.node.get_closest_marker("tab")
     options = {"viewport": {"width": 1280, "height": 900}, **(mark.kwargs if mark else {})}
     tab = browser.new_page(**options)

@@ -53,6 +53,16 @@ def test_a_narrow_screen_needs_no_scrolling_to_the_side(page: Page, pages: Pages
 
 
 @pytest.mark.tab(viewport={"width": 400, "height": 800})
+def test_a_number_is_not_broken_in_two(page: Page, pages: Pages) -> None:
+    page.goto(pages.url)
+    found = page.evaluate(
+        "[...document.querySelectorAll('.tiles strong')].filter(number => number.scrollWidth > number.clientWidth"
+        " || number.offsetHeight > 1.5 * parseFloat(getComputedStyle(number).lineHeight)).map(each => each.textContent)"
+    )
+    assert found == []
+
+
+@pytest.mark.tab(viewport={"width": 400, "height": 800})
 def test_not_even_a_long_word_makes_a_page_wider(page: Page, pages: Pages) -> None:
     long = "x" * 300
     pages.views["regions/FR-IDF"] = regions.region(code=long, name=long, why=long, words=long, written=long)
