@@ -107,9 +107,13 @@ def main() -> int:
         tempfile.TemporaryDirectory() as folder,
     ):
         give_memory(server)
-        Stage(cluster.kubeconfig, NAMESPACE).ask("apply", "-f", str(CHECKOUT / "crds"))
+        stage = Stage(cluster.kubeconfig, NAMESPACE)
+        stage.ask("apply", "-f", str(CHECKOUT / "crds"))
         os.environ |= {"KUBECONFIG": str(cluster.kubeconfig), "DATABASE_URL": server.url(), "POD_NAMESPACE": NAMESPACE}
         with Operator(Path(folder), {"LOG_LEVEL": "DEBUG"}) as operator:
+            wait_until(lambda: operator.logged("reconciled"))
+            room = json.dumps({"spec": {"maxRegions": regions}})
+            stage.ask("patch", "regionscheduler", "default", "--type", "merge", "-p", room)
             rows = fill(operator, server.url(), regions, hours)
             with ConsoleProcess(Path(folder) / "console.log", {}, run_by=LOW_WEIGHT) as console:
                 return measure(console, server.url(), f"{regions:,} regions, {rows:,} ticks")
@@ -117,7 +121,6 @@ def main() -> int:
 
 def fill(operator: Operator, url: str, regions: int, hours: int) -> int:
     """Have the operator make all CronJobs, and write a history. Return how many ticks it has."""
-    wait_until(lambda: operator.logged("reconciled"))
     add_regions(url, regions)
     wait_until(lambda: len(operator.logged("added")) == regions, seconds=3600)
     last = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
