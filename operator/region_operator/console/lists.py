@@ -153,12 +153,10 @@ def need_a_look(regions: Sequence[KnownRegion]) -> tuple[tuple[Attention, ...], 
 
 def next_ticks(regions: Sequence[KnownRegion], now: datetime, *, limit: int) -> tuple[NextTick, ...]:
     """Return the next tick of each region that ticks, the soonest first, at most `limit`."""
-    ticks = [
-        NextTick(code=region.code, region_id=region.region_id, at=at)
-        for region in regions
-        if (at := next_tick(region.version, now)) is not None
-    ]
-    return tuple(nsmallest(limit, ticks, key=lambda tick: (tick.at, tick.code)))
+    ticks = (
+        (at, region.code, region.region_id) for region in regions if (at := next_tick(region.version, now)) is not None
+    )
+    return tuple(NextTick(code=code, region_id=region_id, at=at) for at, code, region_id in nsmallest(limit, ticks))
 
 
 def _rank(region: KnownRegion) -> tuple[int, float, str]:

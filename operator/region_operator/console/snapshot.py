@@ -109,7 +109,8 @@ class SnapshotReader:
                 scheduled = type(scheduled)(kept, scheduled.codes, scheduled.successes)
         due = await run_in_slices(_find_due(scheduled, now))
         async with self._reader.reading() as connection:
-            latest = await find_latest(connection, source, due, now)
+            since = {region_id: scheduled.successes.get(region_id) for region_id in due}
+            latest = await find_latest(connection, source, since, now)
         rows = await run_in_slices(
             self._parser.parse(reading.rows, source=source, ticking_ids=partial(_ticking_ids, scheduled))
         )

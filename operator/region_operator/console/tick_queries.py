@@ -18,7 +18,7 @@ from region_operator.console.views import FailedLog
 from region_tick.contract import Reason, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,15 +29,27 @@ RECENT = 10
 FARTHEST_BACK = timedelta(days=400)
 """How far back the latest ticks of a region are looked for: a yearly region has one within that time."""
 
-_IDS = "unnest(CAST(:region_ids AS text[])) AS wanted (region_id)"
+RECENTLY = timedelta(days=1)
+"""Where the latest ticks of a region are looked for first. Each day of job_run costs a look into its index, for each
+region, and right after a full hour nearly all regions are asked for.
+"""
 
-_LATEST = text(f"""
-SELECT wanted.region_id, run.* FROM {_IDS} CROSS JOIN LATERAL (
-    SELECT tick_at, state, reason, error_class, error_message FROM region_tick.job_run AS run
-    WHERE run.source = :source AND run.region_id = wanted.region_id AND run.manual_uid = ''
-        AND run.tick_at > :since AND run.tick_at <= :now
-    ORDER BY run.tick_at DESC LIMIT :ticks) AS run
-""")  # noqa: S608 - constants
+_LATEST = text("""
+SELECT wanted.region_id, run.*
+FROM unnest(CAST(:region_ids AS text[]), CAST(:since AS timestamptz[])) AS wanted (region_id, since)
+CROSS JOIN LATERAL (
+    (SELECT tick_at, state, reason, error_class, error_message FROM region_tick.job_run
+    WHERE source = :source AND region_id = wanted.region_id AND manual_uid = ''
+        AND tick_at > :recently AND tick_at > wanted.since AND tick_at <= :now
+    ORDER BY tick_at DESC LIMIT :ticks)
+    UNION ALL
+    (SELECT tick_at, state, reason, error_class, error_message FROM region_tick.job_run
+    WHERE source = :source AND region_id = wanted.region_id AND manual_uid = ''
+        AND tick_at > wanted.since AND tick_at <= :recently
+    ORDER BY tick_at DESC LIMIT :ticks)
+    LIMIT :ticks) AS run
+""")
+"""A LIMIT takes the rows of the first part before it asks for the second."""
 
 _COLUMNS = """
 tick_at, manual_uid, region_code, cron, state, reason, attempt, started_at, finished_at, handler, job_name, pod, node,
@@ -67,10 +79,13 @@ ORDER BY suspended_from DESC LIMIT 1
 
 
 async def find_latest(
-    connection: AsyncConnection, source: str, region_ids: Collection[str], now: datetime
+    connection: AsyncConnection, source: str, successes: Mapping[str, datetime | None], now: datetime
 ) -> dict[str, Ending]:
-    """Return the latest due tick of each region that has one. Raises sqlalchemy.exc.DBAPIError."""
-    return {row.region_id: _ending(row) for row in await _latest(connection, source, region_ids, now, ticks=1)}
+    """Return the latest due tick of each region that has one since its last success. `successes` are by region.
+
+    Raises sqlalchemy.exc.DBAPIError.
+    """
+    return {row.region_id: _ending(row) for row in await _latest(connection, source, successes, now, ticks=1)}
 
 
 async def find_recent(
@@ -78,7 +93,7 @@ async def find_recent(
 ) -> dict[str, list[LastTick]]:
     """Return the RECENT latest due ticks of each region, the newest first. Raises sqlalchemy.exc.DBAPIError."""
     found: defaultdict[str, list[LastTick]] = defaultdict(list)
-    for row in await _latest(connection, source, region_ids, now, ticks=RECENT):
+    for row in await _latest(connection, source, dict.fromkeys(region_ids), now, ticks=RECENT):
         found[row.region_id].append(
             LastTick(tick_at=row.tick_at.astimezone(UTC), state=State(row.state), reason=row.reason)
         )
@@ -136,11 +151,20 @@ async def find_tick(
 
 
 async def _latest(
-    connection: AsyncConnection, source: str, region_ids: Collection[str], now: datetime, *, ticks: int
+    connection: AsyncConnection, source: str, since: Mapping[str, datetime | None], now: datetime, *, ticks: int
 ) -> Sequence[Row[Any]]:
-    if not region_ids:
+    """Return the latest ticks of regions, each since a time of its own; None: as far back as any."""
+    if not since:
         return ()
-    about = {"source": source, "region_ids": list(region_ids), "now": now, "since": now - FARTHEST_BACK, "ticks": ticks}
+    farthest = now - FARTHEST_BACK
+    about = {
+        "source": source,
+        "region_ids": list(since),
+        "since": [moment or farthest for moment in since.values()],
+        "now": now,
+        "recently": now - RECENTLY,
+        "ticks": ticks,
+    }
     return (await connection.execute(_LATEST, about)).all()
 
 
