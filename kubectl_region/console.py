@@ -132,6 +132,11 @@ def explain(namespace: str, error: KubectlError, forward_error: PluginError | No
     told = f"{where}: {error.message}"
     if forward_error is not None:
         told += f"; and kubectl port-forward: {forward_error.message}"
+    if f'namespaces "{namespace}" not found' in told:
+        return ConsoleAwayError(
+            f"there is no namespace {namespace}",
+            "name another one by -n, or see which have a RegionScheduler: kubectl get regionschedulers -A",
+        )
     install = "kubectl apply -f manifests/console; if it is elsewhere, name its namespace by -n"
     if f'"{SERVICE}" not found' in told:
         return ConsoleAwayError(f"no console answers {told}", f"it is not installed there: {install}")

@@ -27,7 +27,9 @@ class KubectlError(PluginError):
         text = stderr.strip() or f"kubectl ended with exit code {returncode}"
         match = _REASON.search(text)
         self.reason = match["reason"] if match else ""
-        super().__init__((match["message"] if match else text.removeprefix("error: ")).strip())
+        remedy = "see which rights you lack, and the role that has them: kubectl region doctor"
+        message = match["message"] if match else text.removeprefix("error: ")
+        super().__init__(message.strip(), remedy if self.reason == "Forbidden" else "")
 
 
 @dataclass(frozen=True, slots=True)
