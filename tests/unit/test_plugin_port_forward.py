@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 
+from kubectl_region import kubectl
 from kubectl_region.commands import group
 from kubectl_region.completion import answer
 from kubectl_region.port_forward import BrokenForwardError, PortForward, listening_port
@@ -80,6 +81,23 @@ def test_all_pages_come_by_one_port_forward(tmp_path: Path) -> None:
     assert done.stdout == "FR-75\n" * 3
     assert [words[0] for words in calls(tmp_path)] == ["get", "port-forward"]
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_proxy_that_keeps_silent_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where packets to pods are dropped, the API server gives up after half a minute only."""
+    monkeypatch.setattr(kubectl, "PATIENCE_SECONDS", 0.2)
+    done = run(tmp_path, StandIn(refusal=FORBIDDEN, waits=600, answer=region_list(region_row())), "list", "-o", "name")
+    assert (done.exit_code, done.stdout) == (0, "FR-75\n"), done.stderr
+    assert done.stderr.endswith("of this machine: the API server's proxy has given no answer yet\n")
+    assert is_gone(tmp_path)
+
+
+def test_a_slow_proxy_is_waited_for_by_whoever_may_not_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubectl, "PATIENCE_SECONDS", 0.2)
+    says = f"Error from server (Forbidden): {PODS}"
+    done = run(tmp_path, StandIn(refusal="Error from server (NotFound): late", waits=3, says=says), "get", "FR-75")
+    assert (done.exit_code, done.stderr) == (1, "error: late\n")
+    assert [words[0] for words in calls(tmp_path)] == ["get", "port-forward"]
 
 
 def test_what_no_port_forward_mends_opens_none(tmp_path: Path) -> None:
