@@ -6,6 +6,7 @@ console cannot be asked: it is not installed, does not run, or the user may not.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from posixpath import normpath
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,6 @@ from kubectl_region.output import warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from contextlib import ExitStack
 
     from kubectl_region.cluster import Cluster
     from kubectl_region.port_forward import PortForward
@@ -85,14 +85,19 @@ class Console:
         page = "/".join(map(_encode, path)) + f"?{urlencode(asked, errors='surrogateescape')}"
         if forward := self._cluster.forwards.get(self._namespace):
             return self._ask_by(forward, page)
+        may_forward = self._cluster.at_end is not None
+        place = f"/api/v1/namespaces/{self._namespace}/services/{PROXIED}/proxy/{page}"
         try:
-            service = f"/api/v1/namespaces/{self._namespace}/services/{PROXIED}"
-            return self._cluster.kubectl.raw(f"{service}/proxy/{page}")
+            return self._cluster.kubectl.raw(place, partial(self._ask_instead, page) if may_forward else None)
         except KubectlError as error:
             refusal = error
-        if self._cluster.at_end is None or refusal.reason not in WITHOUT_PROXY:
+        if not may_forward or refusal.reason not in WITHOUT_PROXY:
             raise explain(self._namespace, refusal)
-        return self._ask_by(self._open_forward(self._cluster.at_end, refusal), page)
+        try:
+            forward = self._open_forward(refusal.message)
+        except PluginError as error:
+            raise explain(self._namespace, refusal, error) from error
+        return self._ask_by(forward, page)
 
     def pages(self, *path: str, **query: object) -> Iterator[dict[str, Any]]:
         """Yield all pages of an answer that has `page` and `pages`."""
@@ -102,16 +107,22 @@ class Console:
             if page >= answer["pages"]:
                 return
 
-    def _open_forward(self, at_end: ExitStack, refusal: KubectlError) -> PortForward:
-        """Open a port-forward, which ends with the command. Raises what `explain` makes of both refusals."""
+    def _ask_instead(self, page: str) -> str | None:
+        """Ask by a port-forward while the proxy keeps silent: packets to pods may be dropped. None without a right."""
+        try:
+            forward = self._open_forward("the API server's proxy has given no answer yet")
+        except PluginError:
+            return None
+        return self._ask_by(forward, page)
+
+    def _open_forward(self, why: str) -> PortForward:
+        """Open a port-forward, which ends with the command, and say why. Raises what `port_forward` raises."""
         from kubectl_region.port_forward import port_forward
 
-        opened = port_forward(self._cluster.kubectl, SERVICE, PORT, self._namespace)
-        try:
-            forward = at_end.enter_context(opened)
-        except PluginError as error:
-            raise explain(self._namespace, refusal, error) from error
-        warn(f"asking the console by kubectl port-forward, on port {forward.port} of this machine: {refusal.message}")
+        at_end = self._cluster.at_end
+        assert at_end is not None  # noqa: S101 - the caller has looked
+        forward = at_end.enter_context(port_forward(self._cluster.kubectl, SERVICE, PORT, self._namespace))
+        warn(f"asking the console by kubectl port-forward, on port {forward.port} of this machine: {why}")
         self._cluster.forwards[self._namespace] = forward
         return forward
 
@@ -135,6 +146,11 @@ def explain(namespace: str, error: KubectlError, forward_error: PluginError | No
     told = f"{where}: {error.message}"
     if forward_error is not None:
         told += f"; and kubectl port-forward: {forward_error.message}"
+    if f'namespaces "{namespace}" not found' in told:
+        return ConsoleAwayError(
+            f"there is no namespace {namespace}",
+            "name another one by -n, or see which have a RegionScheduler: kubectl get regionschedulers -A",
+        )
     install = "kubectl apply -f manifests/console; if it is elsewhere, name its namespace by -n"
     if f'"{SERVICE}" not found' in told:
         return ConsoleAwayError(f"no console answers {told}", f"it is not installed there: {install}")

@@ -21,6 +21,8 @@ PARTS = ("console", "operator", "schemaRevision")
 @with_cluster
 def version(cluster: Cluster, client: bool, output: str | None) -> None:
     """Print the versions of plugin, console, operator and schema."""
+    if not output:
+        click.echo(f"plugin: {VERSION}")
     answers: dict[str, dict[str, Any]] = {"": {}} if client else _ask(cluster)
     if output:
         from kubectl_region.output import gather, print_data
@@ -30,7 +32,6 @@ def version(cluster: Cluster, client: bool, output: str | None) -> None:
         return
     from kubectl_region.output import printable
 
-    click.echo(f"plugin: {VERSION}")
     for namespace, answer in answers.items():
         if cluster.everywhere and not client:
             click.echo(f"{namespace}:")

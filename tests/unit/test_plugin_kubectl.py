@@ -31,6 +31,7 @@ def test_a_refusal_has_its_reason(script: Callable[[str], None]) -> None:
     with pytest.raises(KubectlError) as caught:
         Kubectl()("get", "pods")
     assert (caught.value.reason, caught.value.message) == ("Forbidden", "pods is forbidden")
+    assert caught.value.remedy == "see which rights you lack, and the role that has them: kubectl region doctor"
 
 
 def test_a_failure_without_a_reason(script: Callable[[str], None]) -> None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 
-from kubectl_region import options
+from kubectl_region import kubectl
 from kubectl_region.commands import group
 from kubectl_region.completion import answer
-from kubectl_region.port_forward import listening_port
+from kubectl_region.port_forward import BrokenForwardError, PortForward, listening_port
 from tests.harness.operator_process import CHECKOUT
 from tests.harness.waiting import eventually
 from tests.unit.kubectl_stand_in import StandIn, calls, listener
@@ -83,6 +83,23 @@ def test_all_pages_come_by_one_port_forward(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_proxy_that_keeps_silent_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where packets to pods are dropped, the API server gives up after half a minute only."""
+    monkeypatch.setattr(kubectl, "PATIENCE_SECONDS", 0.2)
+    done = run(tmp_path, StandIn(refusal=FORBIDDEN, waits=600, answer=region_list(region_row())), "list", "-o", "name")
+    assert (done.exit_code, done.stdout) == (0, "FR-75\n"), done.stderr
+    assert done.stderr.endswith("of this machine: the API server's proxy has given no answer yet\n")
+    assert is_gone(tmp_path)
+
+
+def test_a_slow_proxy_is_waited_for_by_whoever_may_not_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubectl, "PATIENCE_SECONDS", 0.2)
+    says = f"Error from server (Forbidden): {PODS}"
+    done = run(tmp_path, StandIn(refusal="Error from server (NotFound): late", waits=3, says=says), "get", "FR-75")
+    assert (done.exit_code, done.stderr) == (1, "error: late\n")
+    assert [words[0] for words in calls(tmp_path)] == ["get", "port-forward"]
+
+
 def test_what_no_port_forward_mends_opens_none(tmp_path: Path) -> None:
     for refusal in ("Error from server (Unauthorized): x", 'error: context "x" does not exist', "no such host"):
         assert run(tmp_path, StandIn(refusal=refusal), "list").exit_code == 1
@@ -113,6 +130,16 @@ def test_a_console_that_is_not_installed_is_not_a_missing_right(tmp_path: Path) 
     assert "it is not installed there: kubectl apply -f manifests/console" in done.stderr
 
 
+def test_a_namespace_that_is_not_there_is_named_as_such(tmp_path: Path) -> None:
+    """The API server says of it what it says of a Service without endpoints. The port-forward knows better."""
+    says = 'Error from server (NotFound): namespaces "region-tick" not found'
+    done = run(tmp_path, StandIn(refusal=UNREACHED[1], says=says), "list")
+    assert done.stderr == (
+        "error: there is no namespace region-tick\n"
+        "what to do: name another one by -n, or see which have a RegionScheduler: kubectl get regionschedulers -A\n"
+    )
+
+
 def test_an_error_of_the_console_comes_as_by_the_proxy(tmp_path: Path) -> None:
     error = {"kind": "Error", "reason": "NotFound", "message": "no region FR-7", "remedy": "look in the list"}
     done = run(tmp_path, StandIn(refusal=FORBIDDEN, answer=error), "get", "FR-7")
@@ -123,11 +150,11 @@ def test_an_error_of_the_console_comes_as_by_the_proxy(tmp_path: Path) -> None:
     assert is_gone(tmp_path)
 
 
-def test_a_console_that_keeps_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "LEEWAY_SECONDS", 0)
-    done = run(tmp_path, StandIn(refusal=FORBIDDEN), "list", "--request-timeout=1s")
-    assert "gave no answer: timed out" in done.stderr
-    assert is_gone(tmp_path)
+def test_a_console_that_keeps_silent_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(BrokenForwardError, match=f"by 127.0.0.1:{port} gave no answer: timed out"):
+            PortForward(port, limit_seconds=0.1).get("/")
 
 
 @pytest.mark.parametrize(

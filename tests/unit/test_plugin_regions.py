@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from region_tick.contract import VERSION
 from tests.unit.plugin import ConsoleServer, console_server, status
-from tests.unit.plugin_answers import HEAD, region, region_list, region_row
+from tests.unit.plugin_answers import HEAD, overview, region, region_list, region_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,6 +190,16 @@ def test_an_error_of_the_console_is_passed_on_in_its_words(console: ConsoleServe
     console.answer("regions/FR-7", error)
     done = console.run("get", "FR-7")
     assert (done.exit_code, done.stderr) == (1, "error: no region FR-7\nwhat to do: look in the list\n")
+
+
+def test_the_plugins_own_version_needs_no_console(console: ConsoleServer) -> None:
+    console.answer("", status(HTTPStatus.NOT_FOUND, "NotFound", 'services "region-tick-console" not found'))
+    done = console.run("version")
+    assert (done.exit_code, done.stdout) == (1, f"plugin: {VERSION}\n")
+    assert "it is not installed there" in done.stderr
+    console.answer("", overview())
+    told = f"plugin: {VERSION}\nconsole: 0.1.0\noperator: 0.1.0\nschemaRevision: 0014\n"
+    assert console.run("version").stdout == told
 
 
 def test_the_context_has_the_namespace(tmp_path: Path) -> None:
