@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,34 +15,14 @@ from kubectl_region.kubectl import Kubectl as PluginsKubectl
 from region_tick.contract import VERSION
 from tests.cluster.plugin import person
 from tests.harness.kubectl import kubectl_binary
-from tests.harness.operator_process import CHECKOUT
 from tests.harness.waiting import eventually
-from tests.node.installation import pod_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    import psycopg
-
-    from devcluster.local import LocalCluster
     from tests.harness.kubectl import Kubectl
 
 pytestmark = pytest.mark.timeout(600)
-
-CONSOLE = str(CHECKOUT / "manifests/console")
-
-
-@pytest.fixture
-def console(running: Kubectl, database: psycopg.Connection[Any], node: LocalCluster) -> Iterator[Kubectl]:
-    """The operator and the console, both ready."""
-    url = f"--from-literal=DATABASE_URL={pod_url(database, node)}"
-    running("create", "secret", "generic", "region-tick-console", url)
-    running("apply", "-f", CONSOLE)
-    running("rollout", "status", "deployment/region-tick-console", "--timeout=110s")
-    yield running
-    running("delete", "-f", CONSOLE)
-    running("delete", "secret", "region-tick-console")
 
 
 def is_closed(port: int) -> bool:
