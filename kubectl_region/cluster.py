@@ -141,6 +141,10 @@ class Cluster:
 
     def schedulers(self) -> Iterator[dict[str, Any]]:
         """Yield the RegionScheduler of each namespace. Raises PluginError."""
+        if self.everywhere:  # one question: a RegionScheduler may be deleted between two
+            found = self.kubectl.json("get", "regionschedulers", "-A")["items"]
+            yield from (item for item in found if item["metadata"]["name"] == SCHEDULER)
+            return
         for namespace in self.namespaces:
             try:
                 yield self.kubectl.json("get", "regionscheduler", SCHEDULER, "-n", namespace)

@@ -135,7 +135,8 @@ def _cronjob(cronjob: Mapping[str, Any] | None, now: datetime) -> str:
         return "none"
     text = str(cronjob["name"])
     if cronjob["suspended"]:
-        text += f", suspended ({cronjob['suspendedBy'] or 'nobody knows by whom'})"
+        # Right after a pause the ledger does not know yet by whom.
+        text += ", suspended" + (f" ({cronjob['suspendedBy']})" if cronjob["suspendedBy"] else "")
     changes = [f"{change['manager']} {ago(change['time'], now)}" for change in cronjob["changedBy"]]
     return f"{text}; changed by {', '.join(changes)}" if changes else text
 

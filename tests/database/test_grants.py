@@ -86,7 +86,7 @@ def test_ticks_and_workers_do_their_work(granted: Roles, ticks: Ticks, observer:
     assert start(ticks, "enqueue", 3) == ExitCode.FINAL
     assert observer.connection.execute(queued).fetchone() == (1,)
 
-    pod = {"DATABASE_URL": granted.url(Kind.WORKER, owner), "POLL_ALLOW_NETWORKS": "127.0.0.0/8"}
+    pod = {"DATABASE_URL": granted.url(Kind.WORKER, owner), "POLL_ALLOW_NETWORKS": "127.0.0.0/8", "HEALTH_PORT": "0"}
     worker = Process(ticks.folder, pod, "-m", "region_worker")
     ticks.processes.append(worker)
     eventually(lambda: observer.connection.execute(queued).fetchone() == (0,), what="the queue is empty", seconds=60)
