@@ -404,6 +404,15 @@ async def test_a_database_that_is_away_is_said_with_a_remedy_and_without_its_add
             assert answer.status == 200
 
 
+async def test_a_secret_that_is_missing_is_named_with_the_command_that_creates_it(cluster: KnownCluster) -> None:
+    late = {"database_url_file": "/nowhere/DATABASE_URL", "database_secret": "region-tick-console"}
+    async with console("", cluster, **late) as browser:
+        error = await get(browser, "", status=503)
+    assert error["reason"] == "DatabaseUnavailable"
+    assert "kubectl create secret generic region-tick-console -n region-tick" in error["message"]
+    assert error["remedy"].endswith("docs/console.md")
+
+
 async def test_a_namespace_without_a_regionscheduler_says_so(filled: Filled) -> None:
     async with console(filled.url, KnownCluster(None)) as browser:
         error = await get(browser, "", status=503)
