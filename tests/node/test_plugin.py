@@ -99,8 +99,9 @@ def cause_faults(ana: Plugin, kubectl: Kubectl, server: Postgres, node: LocalClu
     eventually(lambda: has_pod(kubectl, "FR-31"), what="the pod that waits for the database")
     start(kubectl, "FR-33", minute, seconds=10)
     eventually(lambda: kubectl.ready()["reason"] == "DatabaseUnavailable", what="the operator says so")
+    away = "without the console: the database cannot be reached"
+    eventually(lambda: away in ana("status").stderr, what="the console remembers no overview of before")
     screen = show(ana, "status")
-    assert "without the console: the database cannot be reached" in screen
     assert "what to do: bring Postgres back" in screen
     assert "Ready=False (DatabaseUnavailable), the database cannot be reached: connection" in screen
     refused = show(ana, "why", "FR-75", code=1)
