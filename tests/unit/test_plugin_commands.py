@@ -56,6 +56,8 @@ def test_each_command_that_the_pages_have_people_copy_is_one() -> None:
         try:
             load(name).make_context(name, arguments, resilient_parsing=not arguments)
         except click.ClickException as error:
+            if isinstance(error, click.MissingParameter) and line in inline:
+                continue  # a sentence names what it is about, and no more
             pytest.fail(f"kubectl region {line}: {error.format_message()}")
 
 
@@ -93,6 +95,11 @@ def test_output_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     environment = {"PATH": path, "PYTHONIOENCODING": "latin-1"}
     done = subprocess.run(words, cwd=CHECKOUT, env=environment, capture_output=True, check=True)
     assert json.loads(done.stdout)["apiVersion"] == "☃"
+
+
+def test_every_question_is_asked_in_the_same_way() -> None:
+    asking = [path.name for path in (CHECKOUT / "kubectl_region").glob("*.py") if "click.confirm(" in path.read_text()]
+    assert asking == ["questions.py"]
 
 
 def test_a_question_that_nobody_can_answer_says_how_to_go_on(tmp_path: Path) -> None:
