@@ -121,9 +121,9 @@ async def ledger(sight: Sight, parameters: Parameters) -> Ledger:
             found = await find_regions_with(
                 connection,
                 snapshot.source,
+                [region.region_id for region in chosen],
                 start=start,
                 until=until,
-                limit=len(snapshot.regions) + 1,
                 states=states,
                 reasons=reasons,
             )
