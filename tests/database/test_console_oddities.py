@@ -116,6 +116,25 @@ async def test_a_missing_grant_is_said_with_the_command_that_gives_it(
     assert "--console-role" in error["remedy"]
 
 
+@pytest.mark.parametrize(
+    ("change", "lack"),
+    [
+        ("ALTER TABLE region_tick.job_run DROP COLUMN exit_code CASCADE", 'column "exit_code" does not exist'),
+        ("DROP TABLE region_tick.suspension CASCADE", 'relation "region_tick.suspension" does not exist'),
+    ],
+)
+async def test_a_schema_that_is_not_migrated_yet_is_said(
+    browser: Browser, database: str, change: str, lack: str
+) -> None:
+    """A console that is upgraded before the operator: until the operator has migrated, or if it cannot."""
+    run(database, change)
+    page = "regions/R00001/ticks" if "exit_code" in change else "ledger?reason=suspended"
+    error = await get(browser, page, status=503)
+    assert error["message"] == f"the database's schema is older than this console: {lack}"
+    assert "the operator migrates it" in error["remedy"]
+    assert "kubectl region doctor" in error["remedy"]
+
+
 async def test_a_refusal_of_the_api_server_names_the_consoles_manifests(
     browser: Browser, cluster: KnownCluster
 ) -> None:
