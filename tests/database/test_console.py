@@ -116,6 +116,7 @@ async def test_the_overview_counts_and_names_the_worst(browser: Browser) -> None
         "name": "default",
         "table": SOURCE,
         "suspended": False,
+        "shard": None,
     }
     assert page["ready"] == {"status": "True", "reason": "InSync", "message": "all well"}
     assert 170 < page["ledger"]["lagSeconds"] < 400
