@@ -61,6 +61,7 @@ def _ticks(suspension: Row[Any], since: datetime, until: datetime) -> Iterator[d
         schedule = parse(suspension.cron)
     except ScheduleError:  # somebody else wrote the schedule into the CronJob
         return
+    with_rows = set(suspension.with_rows)
     first = max(since, suspension.first_tick_at).astimezone(UTC)
     last = min(until, suspension.last_tick_at).astimezone(UTC)
     for back in range((last.date() - first.date()).days + 1):
@@ -68,7 +69,7 @@ def _ticks(suspension: Row[Any], since: datetime, until: datetime) -> Iterator[d
         if schedule.ticks_on(day):
             for hour, minute in product(reversed(schedule.hours), reversed(schedule.minutes)):
                 tick_at = datetime.combine(day, time(hour, minute), UTC)
-                if first <= tick_at <= last and tick_at not in suspension.with_rows:
+                if first <= tick_at <= last and tick_at not in with_rows:
                     yield tick_at
 
 
