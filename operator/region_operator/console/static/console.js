@@ -65,8 +65,8 @@ function plan() {
   timer = setTimeout(async () => { if (!busy()) await refresh(); plan(); }, wait * (0.9 + 0.2 * Math.random()));
 }
 
-// A click into the ledger leads to the ticks of that region and of that span of time. The browser follows the link, so
-// that it may open a tab.
+// A click into the ledger leads to the ticks of that region and of that span of time. The link says so before the click,
+// and the browser follows the link: so it may also open a tab, by any key, button or menu.
 function narrow(event) {
   const row = event.target.closest("svg.heat a");
   const plot = row && row.closest("[data-from]");
@@ -87,5 +87,5 @@ button.addEventListener("click", () => {
   plan();
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden && !paused) refresh().then(plan); else plan(); });
-document.addEventListener("click", narrow);
+document.addEventListener("pointerdown", narrow);
 plan();
