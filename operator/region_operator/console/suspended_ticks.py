@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from region_operator.console.reasons import say_suspended_by
 from region_operator.console.region_views import TickRow
 from region_operator.console.tick_times import parse
 from region_operator.regions.cron_field import ScheduleError
@@ -91,7 +92,7 @@ def _tick_row(tick_at: datetime, suspended_by: str | None) -> TickRow:
         exit_code=None,
         counts=None,
         error_class=None,
-        error_message=suspended_by,
+        error_message=say_suspended_by(suspended_by),
         window_start=None,
         window_end=None,
         rerun_by=None,
