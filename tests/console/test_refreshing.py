@@ -121,6 +121,23 @@ def test_a_click_into_the_ledger_leads_to_the_ticks_of_that_time(page: Page, pag
     assert "before=2026-11-29T21%3A25%3A00.000Z" in page.url
 
 
+def test_a_bar_of_the_ledger_opens_in_a_tab_of_its_own_as_any_link_does(page: Page, pages: Pages) -> None:
+    pages.views["regions/DE-BE/ticks"] = regions.tick_list()
+    page.goto(f"{pages.url}ledger")
+    plot = page.locator("svg.heat").bounding_box()
+    assert plot
+    bar = plot["x"] + plot["width"] * 0.5 + 1, plot["y"] + 10
+    with page.context.expect_page() as by_button:
+        page.mouse.click(*bar, button="middle")
+    page.keyboard.down("Control")
+    with page.context.expect_page() as by_key:
+        page.mouse.click(*bar)
+    page.keyboard.up("Control")
+    assert "since=2026-11-29T21%3A20%3A00.000Z" in by_key.value.url
+    assert by_button.value.url == by_key.value.url
+    assert page.url.endswith("/ledger")
+
+
 @pytest.mark.tab(java_script_enabled=False)
 def test_without_javascript_every_page_is_reached_by_links(page: Page, pages: Pages) -> None:
     page.goto(pages.url)

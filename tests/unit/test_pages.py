@@ -167,6 +167,13 @@ def test_a_quiet_overview_says_so() -> None:
     assert "Nothing. No region is" in text_of(page)
 
 
+def test_a_table_in_which_nothing_is_active_is_not_all_well() -> None:
+    """Perhaps it is the wrong table."""
+    view = made.overview(troubles=False)
+    page = parse(render(replace(view, regions=replace(view.regions, active=0)), context_of("")))
+    assert text_of(page.xpath("//h1")[0]) == "No region is active"
+
+
 def test_suspended_by_the_spec_is_no_good_news() -> None:
     view = made.overview(troubles=False)
     page = parse(render(replace(view, scheduler=replace(view.scheduler, suspended=True)), context_of("")))

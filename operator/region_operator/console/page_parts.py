@@ -71,6 +71,8 @@ def _overview(view: views.Overview, _context: RequestContext) -> Parts:
         headline = "All regions are suspended" if view.scheduler.suspended else "Not ready"
     elif not total and (others := [each.type for each in view.conditions if each.type not in _TOLD]):
         headline = f"No region needs a look, but the RegionScheduler does: {', '.join(others)}"
+    elif not total and not view.regions.active:
+        headline = "No region is active"
     if view.ledger.standstill:
         headline = (
             f"{headline}, and the ledger stands still" if headline != "All is well" else "The ledger stands still"
