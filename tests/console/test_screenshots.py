@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 IN_DOCS = {
-    "overview": ("", "light", "main > .columns"),
-    "tick-dark": (made.TICK, "dark", "section[aria-labelledby=logs]"),
-    "ledger": ("ledger", "light", ".names li:nth-child(25)"),
+    "overview": ("", "light", "main > .columns", 8),
+    "tick-dark": (made.TICK, "dark", "section[aria-labelledby=logs]", 8),
+    "ledger": ("ledger", "light", ".names li:nth-child(25)", 0),
 }
-"""The pictures of docs/pictures that are of made-up values: each page and look, and what the picture ends below."""
+"""The pictures of docs/pictures that are of made-up values: each page and look, and how far below what it ends."""
 PAGES = {type(view).__name__: path for path, view in all_views().items()}
 
 
@@ -59,12 +59,12 @@ def test_picture_of_a_paused_region_and_of_a_quiet_day(
 @pytest.mark.parametrize("name", IN_DOCS)
 def test_picture_of_the_docs(browser: Browser, pages: Pages, pictures: Path, name: str) -> None:
     look: Any
-    path, look, last = IN_DOCS[name]
+    path, look, last, margin = IN_DOCS[name]
     tab = browser.new_page(color_scheme=look, viewport={"width": 1280, "height": 900})
     tab.goto(pages.url + path, wait_until="networkidle")
     end = tab.locator(last).bounding_box()
     assert end
-    height = end["y"] + end["height"] + 8
+    height = end["y"] + end["height"] + margin
     tab.screenshot(
         path=pictures / f"docs-{name}.png", clip={"x": 0, "y": 0, "width": 1280, "height": height}, full_page=True
     )

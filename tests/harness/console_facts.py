@@ -50,8 +50,6 @@ _BAD = {"IS-1": "0 3 * * 7"}
 
 HELD = ("BR-RJ", "BR-SP", "CA-ON")
 """Their rows are gone, and the guard keeps them."""
-PENDING = "NO-03"
-"""Its row is new: the next reconcile makes its CronJob."""
 PAUSED_SINCE = {"PL-MZ": NOW - timedelta(days=9), "FR-75": NOW - timedelta(hours=5)}
 
 ERROR_CLASS = "city_feeds.FeedGoneError"
@@ -159,8 +157,6 @@ def scheduled(*, troubles: bool) -> Scheduled:
     versions, codes, successes = {}, {}, {}
     for number in numbers(troubles=troubles):
         row, schedule = row_of(number, good=True), schedule_of(number)
-        if troubles and row.code == PENDING:
-            continue
         by, since = _suspended(row.code) if troubles else (None, INSTALLED)
         versions[row.id] = Version(
             cron=schedule.source,

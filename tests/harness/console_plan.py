@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from region_operator.regions.region import Quarantined, RegionRow
     from region_operator.scheduler import Scheduler
 
-AT_ONCE = {True: (130, 100), False: (300, 300)}
+AT_ONCE = {True: (110, 100), False: (300, 300)}
 """spec.concurrency and spec.capacity.jobsPerSecond on a day with troubles, and on one without: too little, enough."""
 
 
@@ -95,7 +95,6 @@ def _write(reason: ChangeReason, code: str, live: LiveCronJob | None = None, cha
 def decision(*, empty: bool = False) -> Decision:
     """Return what the next reconcile may do, and what the guard holds."""
     writes = (
-        _write(ChangeReason.ADDED, facts.PENDING),
         _write(ChangeReason.RESCHEDULED, "US-NY", _live("US-NY", schedule="*/30 * * * *")),
         _write(ChangeReason.RESTORED, "DE-BE", _live("DE-BE"), ("kubectl-edit",)),
     )

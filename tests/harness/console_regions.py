@@ -43,7 +43,7 @@ def snapshot(*, troubles: bool = True) -> Snapshot:
             {row.id: _columns_of(row.id, row.code, row.name, row.cron_schedule) for row in rows},
             facts.scheduled(troubles=troubles),
             facts.latest() if troubles else {},
-            {row.id: NOW - timedelta(seconds=3) for row in rows if row.code == facts.PENDING},
+            {},
             scheduler(troubles=troubles),
             source=facts.SOURCE,
             now=NOW,
@@ -111,6 +111,7 @@ def _tick_row(tick: rv.LastTick, random: Random) -> rv.TickRow:
     delay, seconds = random.uniform(22, 30), random.lognormvariate(1, 0.6)
     started = at + timedelta(seconds=delay)
     job = f"{_cronjob_name()}-{int(at.timestamp()) // 60}"
+    suffix = "".join(random.choices("bcdfghjklmnpqrstvwxz2456789", k=5))
     return rv.TickRow(
         tick_at=at,
         manual_uid="",
@@ -123,7 +124,7 @@ def _tick_row(tick: rv.LastTick, random: Random) -> rv.TickRow:
         start_delay_seconds=delay if ran else None,
         handler="city_feeds",
         job_name=job if ran else None,
-        pod=f"{job}-z6f9j" if ran else None,
+        pod=f"{job}-{suffix}" if ran else None,
         node="node-3" if ran else None,
         exit_code=int(ExitCode.DATA if failed else ExitCode.FINAL) if ran else None,
         counts={"items": 17, "requests": 4} if state is State.SUCCEEDED else None,

@@ -273,6 +273,11 @@ def test_a_hold_has_the_command_that_approves_it() -> None:
     assert made.holds()[0].command in [command.text for command in page.xpath("//pre[@class='command']")]
 
 
+def test_the_command_that_approves_a_hold_is_said_once() -> None:
+    page = text_of(parse(render(made.overview(), context_of("")))).partition("Conditions")[0]
+    assert page.count(made.holds()[0].command) == 1
+
+
 def test_an_error_names_the_value_and_the_remedy() -> None:
     page = text_of(parse(render(made.error(), context_of("regions/FR-IDX"))))
     assert "Not Found" in page
