@@ -95,7 +95,7 @@ def _write(reason: ChangeReason, code: str, live: LiveCronJob | None = None, cha
 def decision(*, empty: bool = False) -> Decision:
     """Return what the next reconcile may do, and what the guard holds."""
     writes = (
-        _write(ChangeReason.RESCHEDULED, "US-NY", _live("US-NY", schedule="*/30 * * * *")),
+        _write(ChangeReason.RESCHEDULED, "US-NY", _live("US-NY", schedule="0 4 * * 1-5")),
         _write(ChangeReason.RESTORED, "DE-BE", _live("DE-BE"), ("kubectl-edit",)),
     )
     if empty:
