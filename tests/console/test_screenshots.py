@@ -48,7 +48,11 @@ def test_picture_of(
 def test_picture_of_a_paused_region_and_of_a_quiet_day(
     browser: Browser, pages: Pages, pictures: Path, look: Any
 ) -> None:
-    pages.views |= {"regions/FR-IDF": regions.paused_region(), "": made.overview(troubles=False)}
+    pages.views |= {
+        "regions/FR-IDF": regions.paused_region(),
+        "": made.overview(troubles=False),
+        "forecast": made.forecast(crowded=False),
+    }
     tab = browser.new_page(color_scheme=look, viewport={"width": 1280, "height": 900})
     for path, name in (("regions/FR-IDF", "PausedRegion"), ("", "QuietOverview")):
         tab.goto(pages.url + path)

@@ -167,7 +167,9 @@ def scheduled(*, troubles: bool) -> Scheduled:
             suspended_by=by,
         )
         codes[row.id] = row.code
-        successes[row.id] = _last_success(number) if troubles and row.code in _LATEST else next(due(schedule))
+        successes[row.id] = (
+            _last_success(number) if troubles and row.code in (*_LATEST, *PAUSED_SINCE) else next(due(schedule))
+        )
     return Scheduled(versions, codes, successes)
 
 
@@ -177,7 +179,7 @@ def _start_deadline(schedule: Schedule) -> timedelta:
 
 
 def _last_success(number: int) -> datetime:
-    return next(tick.tick_at for tick in history(number, 10) if tick.state is State.SUCCEEDED)
+    return next(tick.tick_at for tick in history(number, 30) if tick.state is State.SUCCEEDED)
 
 
 def _suspended(code: str) -> tuple[str | None, datetime]:

@@ -14,7 +14,6 @@ from region_operator.console.parameters import Parameters, count_pages
 from region_operator.console.region_answers import NEXT_SHOWN, TICKS_SHOWN, find_region
 from region_operator.console.snapshot import judge_all
 from region_operator.console.tick_times import parse
-from region_operator.cronjobs.labels import cronjob_name
 from region_operator.regions.row_values import text_of
 from region_operator.regions.schedule_words import say_schedule
 from region_tick.contract import ExitCode, State
@@ -104,13 +103,13 @@ def _ledger_row(known: KnownRegion, columns: tuple[datetime, ...], step: timedel
     return rv.LedgerRow(code=known.code, region_id=known.region_id, buckets=tuple(states), ticks=tuple(ticks))
 
 
-def _tick_row(tick: rv.LastTick, random: Random) -> rv.TickRow:
-    """Return a tick of IDF."""
+def _tick_row(tick: rv.LastTick, cronjob: str, random: Random) -> rv.TickRow:
+    """Return a tick as job_run has it."""
     at, state = tick.tick_at, tick.state
     ran, failed = state not in (State.MISSED, State.SKIPPED), state is State.FAILED
     delay, seconds = random.uniform(22, 30), random.lognormvariate(1, 0.6)
     started = at + timedelta(seconds=delay)
-    job = f"{_cronjob_name()}-{int(at.timestamp()) // 60}"
+    job = f"{cronjob}-{int(at.timestamp()) // 60}"
     suffix = "".join(random.choices("bcdfghjklmnpqrstvwxz2456789", k=5))
     return rv.TickRow(
         tick_at=at,
@@ -136,14 +135,12 @@ def _tick_row(tick: rv.LastTick, random: Random) -> rv.TickRow:
     )
 
 
-def _cronjob_name() -> str:
-    return cronjob_name(facts.row_of(list(facts.NAMES).index(IDF)))
-
-
-def tick_rows(count: int = TICKS_SHOWN) -> tuple[rv.TickRow, ...]:
-    """Return the latest ticks of IDF, the newest first."""
+def tick_rows(count: int = TICKS_SHOWN, *, of: str = IDF) -> tuple[rv.TickRow, ...]:
+    """Return the latest ticks of a region, the newest first."""
     random = facts.dice(11)
-    return tuple(_tick_row(tick, random) for tick in _recent(find_region(snapshot(), IDF), count))
+    known = find_region(snapshot(), of)
+    assert known.version
+    return tuple(_tick_row(tick, known.version.cronjob, random) for tick in _recent(known, count))
 
 
 def tick_list() -> rv.TickList:
@@ -174,7 +171,7 @@ def region(of: str = IDF, /, **changes: Any) -> rv.Region:
         "row": {key: None if value is None else text_of(value) for key, value in known.row.items()},
         "words": say_schedule(schedule),
         "next_ticks": () if version.suspended else tuple(moments[1:]),
-        "ticks": tick_rows(),
+        "ticks": tick_rows(of=of),
         "creators": rv.Members(total=214, failing=0, waiting=11, last_error=None),
         "tasks": None,
         "cron_job": cronjob,
