@@ -13,15 +13,7 @@ from region_operator.console.lists import row_values
 from region_operator.console.parameters import BadParameterError, Parameters, read_time
 from region_operator.console.reasons import explain_reason
 from region_operator.console.region_queries import TASKS_SECONDS, count_creators, count_tasks, read_version_at
-from region_operator.console.region_views import (
-    CronJobView,
-    FieldChange,
-    Pause,
-    Region,
-    Tick,
-    TickList,
-    TickRow,
-)
+from region_operator.console.region_views import CronJobView, FieldChange, Pause, Region, Tick, TickList, TickRow
 from region_operator.console.tick_queries import FARTHEST_BACK, find_recent, find_tick, find_ticks
 from region_operator.console.tick_times import next_of, parse
 from region_operator.kube.api import ERRORS
