@@ -115,7 +115,7 @@ async def ledger(sight: Sight, parameters: Parameters) -> Ledger:
     states, reasons = parameters.choices("state", tuple(State)), parameters.texts("reason")
     snapshot = await sight.snapshot()
     now = sight.now()
-    start, columns = _columns(parameters)
+    start, columns = make_columns(parameters)
     until = columns[-1] + (columns[-1] - columns[-2])
     seconds = (columns[1] - columns[0]).total_seconds()
     chosen = select(snapshot.regions, code=parameters.text("code"), filters=())
@@ -202,7 +202,7 @@ def _page(found: Sequence[KnownRegion], parameters: Parameters) -> tuple[int, Se
     return page, found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
 
 
-def _columns(parameters: Parameters) -> tuple[datetime, tuple[datetime, ...]]:
+def make_columns(parameters: Parameters) -> tuple[datetime, tuple[datetime, ...]]:
     """Return the beginning, and the beginnings of at least two and at most COLUMNS columns, each of whole minutes.
 
     The columns begin where multiples of their width begin, so that the picture stands still while time goes on.

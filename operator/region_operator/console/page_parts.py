@@ -110,11 +110,11 @@ def _ledger(view: region_views.Ledger, context: RequestContext) -> Parts:
     given = {name: context.query.get(name) for name in ("state", "reason")}
     start, end = iso(view.from_), iso(view.until)
     links = [link(context, "regions", row.code, "ticks", since=start, before=end, **given) for row in view.rows]
-    step = (view.until - view.from_) / AXIS_PARTS
-    format_ = "%H:%M" if view.until - view.from_ <= timedelta(days=1) else "%m-%d %H:%M"
+    axis = [view.columns[part * len(view.columns) // AXIS_PARTS] for part in range(AXIS_PARTS)]
+    format_ = "%H:%M" if axis[-1] - axis[0] < timedelta(days=1) else "%m-%d %H:%M"
     return {
         "picture": draw_heat_map([row.buckets for row in view.rows], links, columns=len(view.columns)),
-        "axis": [f"{view.from_ + part * step:{format_}}" for part in range(AXIS_PARTS)],
+        "axis": [f"{time:{format_}}" for time in axis],
         "spans": [(text, ago, {"from": ago, "until": ""}) for text, ago in _SPANS],
     }
 

@@ -50,7 +50,7 @@ class NotFoundError(Exception):
 async def region(sight: Sight, code: str) -> Region:
     """Return all about one region. Raises NotFoundError and what `Sight.snapshot` raises."""
     snapshot = await sight.snapshot()
-    found, now = _find(snapshot, code), snapshot.now
+    found, now = find_region(snapshot, code), snapshot.now
     async with sight.reader.reading() as connection:
         source, region_id = snapshot.source, found.region_id
         recent = await find_recent(connection, source, [region_id], now)
@@ -82,7 +82,7 @@ async def ticks(sight: Sight, code: str, parameters: Parameters) -> TickList:
     states, reasons = parameters.choices("state", tuple(State)), parameters.texts("reason")
     limit = parameters.number("limit", default=TICKS_SHOWN, most=TICKS_AT_MOST)
     snapshot = await sight.snapshot()
-    found, now = _find(snapshot, code), sight.now()
+    found, now = find_region(snapshot, code), sight.now()
     until, before_uid = parameters.place("before", default=now + _SOON)
     async with sight.reader.reading() as connection:
         items = await find_ticks(
@@ -109,7 +109,7 @@ async def ticks(sight: Sight, code: str, parameters: Parameters) -> TickList:
 async def tick(sight: Sight, code: str, tick_at: str, parameters: Parameters) -> Tick:
     """Return a tick, and why it became what it is. Raises NotFoundError and what `Sight.snapshot` raises."""
     snapshot = await sight.snapshot()
-    found, now, manual_uid = _find(snapshot, code), sight.now(), parameters.text("manual")
+    found, now, manual_uid = find_region(snapshot, code), sight.now(), parameters.text("manual")
     at = read_time(tick_at, now)
     if at is None:
         raise BadParameterError("the tick's time", tick_at, "a time like 2026-11-30T01:05:00Z")
@@ -131,12 +131,13 @@ async def tick(sight: Sight, code: str, tick_at: str, parameters: Parameters) ->
         chain=explain(seen, evidence),
         summary=summarize(found.code, seen),
         remedy=None if fine else explanation.remedy,
-        logs=_logs(sight.cluster, seen, evidence),
+        logs=logs_command(sight.cluster.namespace, seen, evidence),
         failed_log=failed_log,
     )
 
 
-def _find(snapshot: Snapshot, code: str) -> KnownRegion:
+def find_region(snapshot: Snapshot, code: str) -> KnownRegion:
+    """Return the region of a code. Raises NotFoundError."""
     found = snapshot.by_code(code)
     if found is None:
         raise NotFoundError(
@@ -235,8 +236,8 @@ async def _nothing(value: Any = None) -> Any:
     return value
 
 
-def _logs(cluster: Cluster, seen: TickRow, evidence: Evidence) -> str | None:
+def logs_command(namespace: str, seen: TickRow, evidence: Evidence) -> str | None:
     """Return the command that shows the logs; None where there never was a pod, or no pod is left."""
     if not evidence.pods:
         return None
-    return f"kubectl logs -n {cluster.namespace} --prefix --tail=-1 -l batch.kubernetes.io/job-name={seen.job_name}"
+    return f"kubectl logs -n {namespace} --prefix --tail=-1 -l batch.kubernetes.io/job-name={seen.job_name}"
