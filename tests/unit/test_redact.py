@@ -100,6 +100,7 @@ def test_no_piece_of_a_quoted_value_behind_a_secrets_name_stays(way: str, name: 
             "DETAIL:  Key (api_token)=(hunter2 (new)) already exists.",
             "DETAIL:  Key (api_token)=(***) already exists.",
         ),
+        ("Key (lower(api_token))=(hunter2) already", "Key (lower(api_token))=(***) already"),
         ("Key (region_id, api_token)=(5, hunter2) already", "Key (region_id, api_token)=(***) already"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nend", "***\nend"),
         ("cut: -----BEGIN PRIVATE KEY-----\nMIIE\nvQ", "cut: ***"),
@@ -177,6 +178,10 @@ def test_a_variables_value_neither_hides_the_name_of_a_secret_nor_an_ordinary_wo
 )
 def test_the_value_of_a_variable_with_a_secrets_name_is_taken_out(name: str) -> None:
     assert redact("x hunter2 y", secrets_of({name: "hunter2"})) == "x *** y"
+
+
+def test_a_token_in_place_of_a_user_is_no_ordinary_word() -> None:
+    assert redact("x hunter2 y", secrets_of({"NATS_TOKEN": "hunter2", "NATS_URL": "nats://hunter2@h"})) == "x *** y"
 
 
 @pytest.mark.parametrize(

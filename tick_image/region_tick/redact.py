@@ -78,7 +78,7 @@ def secrets_of(variables: Mapping[str, str]) -> tuple[str, ...]:
         for match in USER_OF_URL.finditer(value):
             user, _, password = match["user"].partition(":")
             if not value[: match.start()].endswith(("http", "https")):
-                ordinary |= {user, unquote(user)}
+                ordinary |= {user, unquote(user)} if password else set()
             elif password in _NO_PASSWORDS:
                 secrets.add(user)
             secrets.add(password)

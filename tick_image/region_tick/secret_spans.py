@@ -28,7 +28,7 @@ _SECRET_NAME = re.compile(
     re.VERBOSE,
 )
 _NO_SECRET_NAME = re.compile(
-    r"(?:^|_)(?:count|error|exception|field|file|header|host|length|name|param|parameter|path|port|type|user|username)$"
+    r"(?:^|_)(?:count|error|exception|field|file|header|host|length|name|param|parameter|path|port|ref|type|user|username)$"
 )
 """The last word of a name that says where a secret is, or of which kind, as PASSWORD_FILE does."""
 _WHOLE_LINE_NAME = re.compile(r"(?:authorization|cookies?)$")
@@ -71,7 +71,7 @@ USER_OF_URL = re.compile(
     """,
     re.VERBOSE,
 )
-_ROW_KEY = re.compile(r"\((?P<names>[^()\n]{1,300})\)=\(")
+_ROW_KEY = re.compile(r"\((?P<names>[^()\n]{1,300})\){1,3}=\(")
 """Postgres' detail of an error, such as `Key (id, token)=(7, abc) already exists.`"""
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN[A-Z ]{1,30}PRIVATE\ KEY (?: .*? -----END[A-Z ]{1,30}PRIVATE\ KEY[A-Z ]{0,10}----- | .* )",
