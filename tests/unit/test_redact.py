@@ -30,7 +30,13 @@ NAMES = [
     *("X-Api-Key", "apiKey", "private_key", "tls.key", "AccountKey", "aws_credentials", "sig", "X-Amz-Signature"),
     *("auth", "jwt", "Authorization", "proxy-authorization", "Cookie", "Set-Cookie"),
 ]
-SECRETS = ["zq7 xk,w9;jv5&hu3 pd8", "zq7' xk,w9\"; jv5&\\hu3\\", "[zq7 (xk{w9", "zq7\n\txk=w9: jv5}hu3"]
+SECRETS = [
+    "zq7 xk,w9;jv5&hu3 pd8",
+    "zq7' xk,w9\"; jv5&\\hu3\\",
+    "[zq7 (xk{w9",
+    'zq7=["]\\{w9;q',
+    "zq7\n\txk=w9: jv5}hu3",
+]
 QUOTES: dict[str, Callable[[str, str], str]] = {
     "a dict": lambda name, secret: repr({"n": 1, name: secret}),
     "a dict of bytes": lambda name, secret: repr({name.encode(): secret.encode()}),

@@ -47,8 +47,6 @@ _NAMED = re.compile(
 _OPENING = re.compile(r"""[bBuUrRfF]{0,2}(?P<slashes>\\{0,3})(?P<quote>["'])""")
 _QUOTE = re.compile(r"""(?<!\\)(?P<slashes>\\*+)(?P<quote>["'])""")
 _QUOTE_OR_BRACKET = re.compile(rf"{_QUOTE.pattern}|[\[({{\])}}]")
-_AFTER_VALUE = ("", *" \t\n\r,:)]}\\\"'")
-"""What can follow the mark at a value's end. `repr` of JSON in bytes doubles backslashes, but escapes no mark anew."""
 _FARTHEST_BRACKET = 1000
 _DEEPEST_BRACKET = 8
 """A bracket that is not closed within these bounds hides the rest of its line."""
@@ -148,15 +146,20 @@ def _delimited(text: str, at: int, before: str) -> tuple[Span | None, int, re.Pa
 def _closing(text: str, at: int, slashes: str, quote: str, end: int | None = None) -> Span | None:
     """Return the quotation mark that ends what begins at `at`, with its backslashes. None: there is none.
 
-    In JSON within JSON, `slashes` stand before each mark, and more of them before a mark that is part of the value.
+    In JSON within JSON, `slashes` stand before each mark, and more of them before a mark that is part of the value, or
+    that follows a backslash at the value's end. Which of the two cannot be told if Python wrote the text as bytes, so
+    such a mark ends the value only if no other does, and then the last one of the line.
     """
-    level = len(slashes)
+    level, perhaps, line_end = len(slashes), None, 0
     for mark in _QUOTE.finditer(text, at, len(text) if end is None else end):
-        run, after = len(mark["slashes"]), text[mark.end() : mark.end() + 1]
-        escaped = run > level and (run % (2 * level + 2) != level or after not in _AFTER_VALUE)
-        if mark["quote"] == quote and not escaped:
-            return mark.end() - 1 - min(run, level), mark.end()
-    return None
+        if mark["quote"] == quote:
+            run = len(mark["slashes"])
+            if run <= level:
+                return mark.end() - 1 - run, mark.end()
+            if run % (2 * level + 2) == level and (not perhaps or mark.end() <= line_end):
+                line_end = line_end or _end(_LINE, text, mark.end())
+                perhaps = mark.end() - 1 - level, mark.end()
+    return perhaps
 
 
 def _end_of_bracket(text: str, at: int) -> int | None:
