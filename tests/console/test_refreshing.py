@@ -134,7 +134,7 @@ def test_a_bar_of_the_ledger_opens_in_a_tab_of_its_own_as_any_link_does(page: Pa
     with page.context.expect_page() as by_key:
         page.mouse.click(*bar)
     page.keyboard.up("Control")
-    assert "since=2026-11-29T21%3A20%3A00.000Z" in by_key.value.url
+    assert "since=2026-11-29T21%3A10%3A00.000Z" in by_key.value.url
     assert by_button.value.url == by_key.value.url
     assert page.url.endswith("/ledger")
 
