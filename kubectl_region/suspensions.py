@@ -78,11 +78,17 @@ def resume_all(cluster: Cluster, *, now: datetime, yes: bool, dry_run: bool) -> 
 
 
 def end_of(scheduler: Mapping[str, Any], now: datetime) -> datetime | None:
-    """Return when the suspension ends that the spec asks for: OPEN without an end. None: it asks for none."""
+    """Return when the suspension ends that the spec asks for: OPEN without an end.
+
+    None: it asks for none, or its end cannot be read; then nobody may rely on it.
+    """
     spec = scheduler.get("spec", {})
     if spec.get("suspend"):
         return OPEN
-    end = read_time(spec.get("suspendUntil"))
+    try:
+        end = read_time(spec.get("suspendUntil"))
+    except ValueError:
+        return None
     return end if end and end > now else None
 
 

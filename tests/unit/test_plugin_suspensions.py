@@ -103,6 +103,8 @@ def test_with_an_end_the_other_field_is_left_alone(plugin: Plugin) -> None:
         ({"suspendUntil": FAR}, None, {"suspend": True, "suspendUntil": None}),
         ({"suspendUntil": "2998-01-01T00:00:00Z"}, FAR, {"suspendUntil": FAR}),
         ({"suspendUntil": "2020-01-01T00:00:00Z"}, None, {"suspend": True, "suspendUntil": None}),
+        ({"suspendUntil": "2999-01-01t00:00:00z"}, FAR, None),
+        ({"suspendUntil": "2999-01-01T00:00:00+99:00"}, FAR, {"suspendUntil": FAR}),
     ],
 )
 def test_a_suspension_that_stands_gets_longer_and_never_shorter(
