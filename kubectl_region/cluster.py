@@ -78,6 +78,11 @@ class CronJob:
         )
 
     @property
+    def place(self) -> tuple[str, str]:
+        """What tells the CronJob from all others of the cluster."""
+        return self.namespace, self.name
+
+    @property
     def paused(self) -> bool:
         """Whether a person paused the region."""
         return self.annotations.get(PAUSED_ANNOTATION) == "true"
@@ -172,7 +177,7 @@ class Cluster:
             answer = json.loads(told or '{"items": []}')
             items = answer.get("items", [answer])  # one name: the object itself
             found |= {(namespace, item["metadata"]["name"]): CronJob.from_object(item) for item in items}
-        return [found[key] for one in cronjobs if (key := (one.namespace, one.name)) in found]
+        return [found[one.place] for one in cronjobs if one.place in found]
 
     def cronjobs_of(self, codes: Sequence[str]) -> list[CronJob]:
         """Return the CronJobs of regions by their codes, of all namespaces. Raises NotFoundError."""

@@ -102,11 +102,12 @@ def approve(cluster: Cluster, kind: str | None, yes: bool, dry_run: bool) -> Non
         others = ", ".join(sorted({hold.kind for _, hold in held}))
         raise PluginError(f"no {kind or 'change'} is held" + (f"; held are: {others}" if others else ""))
     codes = {cronjob.key: cronjob.code for cronjob in cluster.cronjobs()}
+    is_asked = not (yes or dry_run)
     for scheduler, hold in asked:
-        click.echo("\n".join(hold_text(scheduler["metadata"]["namespace"], hold, codes)))
+        click.echo("\n".join(hold_text(scheduler["metadata"]["namespace"], hold, codes)), err=is_asked)
     if dry_run:
         return
-    if not yes:
+    if is_asked:
         confirm(f"Approve {'these' if len(asked) > 1 else 'this'}?")
     for namespace in dict.fromkeys(scheduler["metadata"]["namespace"] for scheduler, _ in asked):
         _approve(cluster, namespace, [hold for one, hold in asked if one["metadata"]["namespace"] == namespace])

@@ -86,7 +86,7 @@ def backfill(
     warn(f"ticks from {format_time(first)} to {format_time(last)}")
     plan = [tick for cronjob in cronjobs for tick in _ticks(console, cronjob, first, last, wanted)]
     if plan:
-        click.echo(_plan_table(plan))
+        click.echo(_plan_table(plan), err=not (yes or dry_run))
     limit = limit_of(concurrency := _concurrency(cluster), max_parallel)
     if max_parallel and max_parallel > limit:
         warn(f"at most {limit} at once, not {max_parallel}: spec.concurrency is {concurrency}")
