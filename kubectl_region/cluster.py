@@ -108,7 +108,8 @@ class Cluster:
     """The namespaces that a command is about, and what Kubernetes has there.
 
     `everywhere`: all namespaces that have a RegionScheduler. `at_end` is closed when the command ends; without it,
-    nothing may be started that goes on. `forwards` are the port-forwards to consoles so far, by namespace.
+    nothing may be started that goes on. `forwards` are the port-forwards to consoles so far, by namespace. `is_whole`
+    says whether all namespaces have answered so far.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Cluster:
         self.everywhere = everywhere
         self.at_end = at_end
         self.forwards: dict[str, PortForward] = {}
+        self.is_whole = True
         self._namespace = namespace
 
     @cached_property

@@ -6,6 +6,7 @@ kubectl takes no flags before a plugin's name, so each command has them itself.
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import ExitStack
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -62,7 +63,10 @@ def with_cluster(function: Callable[Concatenate[Cluster, P], None]) -> Callable[
         limit = request_timeout + LEEWAY_SECONDS if request_timeout else None
         kubectl = Kubectl(tuple(flags), limit)
         with ExitStack() as at_end:
-            function(Cluster(kubectl, namespace, everywhere=all_namespaces, at_end=at_end), *args, **kwargs)
+            cluster = Cluster(kubectl, namespace, everywhere=all_namespaces, at_end=at_end)
+            function(cluster, *args, **kwargs)
+        if not cluster.is_whole:
+            sys.exit(1)
 
     return command
 
