@@ -34,7 +34,7 @@ PATHS = {
     "forecast": HEAD | {"madeAt": HEAD["now"], "text": "all start in time", "forecast": FORECAST},
     "plan": plan(),
 }
-COMMANDS = pytest.mark.parametrize(
+EACH_COMMAND = pytest.mark.parametrize(
     "words",
     [
         ("list",),
@@ -77,7 +77,7 @@ def console(tmp_path: Path) -> Iterator[ConsoleServer]:
         yield server
 
 
-@COMMANDS
+@EACH_COMMAND
 def test_a_console_that_is_away_hides_no_other(console: ConsoleServer, words: tuple[str, ...]) -> None:
     for path, answer in PATHS.items():
         console.answer(path, answer, namespace="b")
@@ -90,7 +90,7 @@ def test_a_console_that_is_away_hides_no_other(console: ConsoleServer, words: tu
     assert [item["namespace"] for item in items] == ["b"]
 
 
-@COMMANDS
+@pytest.mark.parametrize("words", [("list",), ("why", "FR-75"), ("diff",)], ids=" ".join)
 def test_where_all_consoles_are_away_the_first_says_why(console: ConsoleServer, words: tuple[str, ...]) -> None:
     done = console.run(*words, "-A", namespace="")
     assert done.exit_code == (2 if words == ("diff",) else 1), done.output
