@@ -201,12 +201,12 @@ async def test_a_tick_of_a_suspension_has_no_row_and_is_shown(browser: Browser, 
         filled.url,
         "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, suspended_by,"
         f" first_tick_at, last_tick_at, ticks, counted_until) SELECT '{SOURCE}', id::text, '{filled.first}', code, '',"
-        f" 'paused by kubectl', '{filled.first + FIVE}', '{filled.last}', 36, '{filled.last}' FROM region_index"
+        f" 'spec.suspend', '{filled.first + FIVE}', '{filled.last}', 36, '{filled.last}' FROM region_index"
         " WHERE code = 'R00100'",
     )
     page = await get(browser, f"regions/R00100/ticks/{iso(filled.last)}")
     assert (page["state"], page["reason"], page["attempt"]) == ("skipped", "suspended", 0)
-    assert "paused by kubectl" in page["summary"]
+    assert "with all regions, by spec.suspend or spec.suspendUntil" in page["summary"]
     whole = {"from": iso(filled.first), "until": iso(filled.last + FIVE)}
     picture = await get(browser, "ledger", {"code": "R00100", **whole})
     assert set(picture["rows"][0]["buckets"]) == {None, "skipped"}
@@ -402,6 +402,15 @@ async def test_a_database_that_is_away_is_said_with_a_remedy_and_without_its_add
             assert (answer.status, "127.0.0.1" in await answer.text()) == (503, False)
         async with browser.get("/healthz") as answer:
             assert answer.status == 200
+
+
+async def test_a_secret_that_is_missing_is_named_with_the_command_that_creates_it(cluster: KnownCluster) -> None:
+    late = {"database_url_file": "/nowhere/DATABASE_URL", "database_secret": "region-tick-console"}
+    async with console("", cluster, **late) as browser:
+        error = await get(browser, "", status=503)
+    assert error["reason"] == "DatabaseUnavailable"
+    assert "kubectl create secret generic region-tick-console -n region-tick" in error["message"]
+    assert error["remedy"].endswith("docs/console.md")
 
 
 async def test_a_namespace_without_a_regionscheduler_says_so(filled: Filled) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -40,6 +42,24 @@ def test_the_list_has_the_first_line_of_each_help(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WITHOUT_CLUSTER])
 def test_each_command_has_kubectls_own_options(name: str) -> None:
     assert options(load(name)) >= COMMON
+
+
+def test_each_command_that_the_pages_have_people_copy_is_one() -> None:
+    """A word in capitals stands for what the reader knows: the plugin is not asked what it is."""
+    pages = [page.read_text() for page in (*CHECKOUT.glob("docs/*.md"), *CHECKOUT.glob("docs/runbooks/*.md"))]
+    blocks = {line for page in pages for line in re.findall(r"^ {4,}kubectl region (.*)$", page, re.MULTILINE)}
+    inline = {line for page in pages for line in re.findall(r"`kubectl\s+region\s+([^`]*)`", page)}
+    assert len(blocks) > 20
+    assert len(inline) > 10
+    for line in blocks | inline:
+        words = shlex.split(line.replace("...", ""), comments=True)
+        name, *arguments = words[: next((place for place, word in enumerate(words) if word in "|>"), None)]
+        try:
+            load(name).make_context(name, arguments, resilient_parsing=not arguments)
+        except click.ClickException as error:
+            if isinstance(error, click.MissingParameter) and line in inline:
+                continue  # a sentence names what it is about, and no more
+            pytest.fail(f"kubectl region {line}: {error.format_message()}")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -33,8 +33,9 @@ _LOOK_AT_DATABASE = (
 )
 _CREATE_SECRET = "create the Secret with a URL of a role that reads: docs/console.md"  # noqa: S105 - a text
 _GRANTS = (
-    "give it the right, and after each upgrade: region-operator grants --tick-role ... --operator-role ..."
-    " --console-role ROLE | psql, as an administrator of the database"
+    "give it the right, and after each upgrade: kubectl exec -n NAMESPACE deploy/region-operator --"
+    " /opt/region-tick/bin/python -m region_operator grants --console-role ROLE | psql, as an administrator of the"
+    " database"
 )
 _LOOK_AT_API_SERVER = "look at it again in a moment; kubectl get --raw /readyz says how the API server is"
 
