@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -111,10 +112,41 @@ def test_a_question_that_nobody_can_answer_says_how_to_go_on(tmp_path: Path) -> 
     silent = run(stdin=subprocess.DEVNULL)
     assert silent.returncode == 1
     assert silent.stderr == (
-        "Pause these? [y/N]: \nerror: nobody answered: Pause these?\nwhat to do: -y goes on without a question\n"
+        "1 regions: r1\nPause these? [y/N]: \n"
+        "error: nobody answered: Pause these?\nwhat to do: -y goes on without a question\n"
     )
     refused = run(input="n\n")
+    assert (refused.stdout, refused.stderr.startswith("1 regions: r1\nPause these?")) == ("", True)
     assert (refused.returncode, "Aborted!" in refused.stderr, "Pause these" in refused.stdout) == (1, True, False)
+
+
+def test_ctrl_c_at_a_question_is_an_interruption(tmp_path: Path) -> None:
+    cronjob = {"metadata": {"namespace": "x", "name": "r1"}, "spec": {}}
+    path = write_kubectl(tmp_path, f"echo '{json.dumps({'items': [cronjob]})}'")
+    terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    plugin = (sys.executable, "-m", "kubectl_region", "pause", "--all-matching", "r*", "--reason", "x", "-n", "x")
+    words, pipe = [sys.executable, "-c", terminal, *plugin], subprocess.PIPE
+    with subprocess.Popen(words, cwd=CHECKOUT, env={"PATH": path}, stdin=pipe, stdout=pipe, bufsize=0) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        said = b""
+        while b"[y/N]:" not in said and (more := process.stdout.read(1)):
+            said += more
+
+        def is_interrupted() -> bool:
+            """Press Ctrl-C: readline loses one that comes at the moment at which it begins to wait."""
+            assert process.stdin is not None
+            process.stdin.write(b"\x03")
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+            return process.returncode is not None
+
+        try:
+            eventually(is_interrupted, what="the plugin has ended")
+        finally:
+            process.kill()
+        said += process.stdout.read()
+        assert (process.returncode, said.endswith(b"interrupted\r\n")) == (130, True), said
 
 
 def test_an_unknown_command_is_a_wrong_command_line() -> None:
