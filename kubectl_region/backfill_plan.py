@@ -13,10 +13,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from region_tick.contract import Reason, State, rerun_job_name
-from region_tick.cron import read_cron
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
 
@@ -92,22 +91,6 @@ def is_wanted(state: str, reason: str | None, wanted: Collection[Wanted]) -> boo
     if state == State.SKIPPED and reason == Reason.SUSPENDED:
         return Wanted.SUSPENDED in wanted or Wanted.SKIPPED in wanted
     return state in {str(each) for each in wanted}
-
-
-def suspended_ticks(
-    schedule: str, have: Collection[datetime], *, since: datetime, until: datetime
-) -> Iterator[datetime]:
-    """Yield the ticks of a schedule from `since` to `until`, both included, that are not in `have`: the newest first.
-
-    Each of them may have been skipped by a suspension; the console knows. Raises ValueError for a text that is no
-    schedule of a CronJob.
-    """
-    cron = read_cron(schedule)
-    tick: datetime | None = until if cron.is_due(until) else cron.before(until)
-    while tick is not None and tick >= since:
-        if tick not in have:
-            yield tick
-        tick = cron.before(tick)
 
 
 def limit_of(concurrency: int, wanted: int | None) -> int:

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kubectl_region.backfill import Backfill
-from kubectl_region.backfill_plan import Rerun, Wanted, is_wanted, limit_of, suspended_ticks
+from kubectl_region.backfill_plan import Rerun, Wanted, is_wanted, limit_of
 from kubectl_region.commands import INTERRUPTED
 from kubectl_region.console import Console
-from kubectl_region.errors import NotFoundError, PluginError
+from kubectl_region.errors import PluginError
 from kubectl_region.identity import who_am_i
 from kubectl_region.moments import format_time, now_of, parse_past, read_time
 from kubectl_region.options import with_cluster
 from kubectl_region.output import table, warn
 from kubectl_region.questions import confirm
 from kubectl_region.ticks import PAGE
-from region_tick.contract import State
+from region_tick.contract import Reason, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from kubectl_region.cluster import Cluster, CronJob
     from kubectl_region.kubectl import Kubectl
@@ -169,43 +169,30 @@ def _ticks(
     console: Console, cronjob: CronJob, since: datetime, until: datetime, wanted: set[Wanted]
 ) -> Iterator[Rerun]:
     """Yield a region's ticks of a time that are to be run again."""
-    rows = [tick for tick in _rows(console, cronjob.code, since, until) if not tick["manualUid"]]
+    rows = [*_rows(console, cronjob.code, since, until)]
+    if Wanted.SUSPENDED in wanted:
+        found = {tick["tickAt"] for tick in rows}
+        without = _rows(console, cronjob.code, since, until, reason=Reason.SUSPENDED)
+        rows += [tick for tick in without if tick["tickAt"] not in found]
     for tick in rows:
         if is_wanted(tick["state"], tick["reason"], wanted):
             yield _rerun(cronjob, tick)
-    if Wanted.SUSPENDED not in wanted:
-        return
-    have = {at for tick in rows if (at := read_time(tick["tickAt"]))}
-    for tick_at in _without_rows(console, cronjob.code, have, since, until):
-        try:
-            tick = console.get("regions", cronjob.code, "ticks", format_time(tick_at))
-        except NotFoundError:
-            continue
-        if is_wanted(tick["state"], tick["reason"], {Wanted.SUSPENDED}):
-            yield _rerun(cronjob, tick)
 
 
-def _without_rows(
-    console: Console, code: str, have: Collection[datetime], since: datetime, until: datetime
-) -> list[datetime]:
-    """Return the ticks of a region's schedule that are not in `have`. Raises PluginError."""
-    schedule = console.get("regions", code)["schedule"] or ""
-    try:
-        return list(suspended_ticks(schedule, have, since=since, until=until))
-    except ValueError as error:
-        raise PluginError(
-            f'region {code} has the schedule "{schedule}", by which no suspended tick can be found: {error}',
-            "mend the region's row, or name each tick: kubectl region rerun",
-        ) from None
+def _rows(
+    console: Console, code: str, since: datetime, until: datetime, reason: Reason | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield a region's ticks, page by page, the newest first, and no manual runs.
 
-
-def _rows(console: Console, code: str, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
-    """Yield a region's ticks with rows, page by page, the newest first."""
+    With Reason.SUSPENDED they are those that have no rows too.
+    """
     before = format_time(until + timedelta(seconds=1))
     while True:
-        answer = console.get("regions", code, "ticks", since=format_time(since), limit=PAGE, before=before)
+        answer = console.get(
+            "regions", code, "ticks", since=format_time(since), limit=PAGE, before=before, reason=reason
+        )
         for tick in answer["items"]:
-            if (at := read_time(tick["tickAt"])) and since <= at <= until:
+            if (at := read_time(tick["tickAt"])) and since <= at <= until and not tick["manualUid"]:
                 yield tick
         before = answer["next"]
         if not before:

@@ -60,7 +60,8 @@ def overview_text(namespace: str, overview: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"Regions:    {_counts(regions)}"
     ticks = ", ".join(f"{count:,} {state}" for state, count in overview["ticks"]["byState"].items() if count)
-    yield f"Ticks:      {ticks or 'none'} in {overview['ticks']['window']}"
+    of_all = ", of all shards" if scheduler.get("shard") else ""
+    yield f"Ticks:      {ticks or 'none'} in {overview['ticks']['window']}{of_all}"
     bad = [one for one in overview["ticks"]["byReason"] if one["state"] in ("failed", "missed", "skipped")]
     if bad:
         yield "            " + ", ".join(f"{one['state']}, {one['reason']}: {one['ticks']:,}" for one in bad)

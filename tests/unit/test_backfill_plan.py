@@ -17,7 +17,6 @@ from kubectl_region.backfill_plan import (
     is_wanted,
     limit_of,
     next_reruns,
-    suspended_ticks,
     tally,
     with_free_name,
 )
@@ -119,16 +118,6 @@ def test_a_name_whose_job_has_ended_is_not_used_again() -> None:
     assert with_free_name(rerun, set()) is rerun
     ended = {"ch-zrh-0123456789ab-29934000-r1", "ch-zrh-0123456789ab-29934000-r2"}
     assert with_free_name(rerun, ended).job == "ch-zrh-0123456789ab-29934000-r3"
-
-
-@pytest.mark.parametrize(
-    ("since", "until", "minutes"),
-    [(0, 15, [15, 10, 0]), (1, 14, [10]), (5, 5, []), (3, 4, [])],
-)
-def test_suspended_ticks_are_those_of_the_schedule_that_have_no_row(since: int, until: int, minutes: list[int]) -> None:
-    have = {NOON + 5 * MINUTE}
-    found = suspended_ticks("*/5 * * * *", have, since=NOON + since * MINUTE, until=NOON + until * MINUTE)
-    assert list(found) == [NOON + each * MINUTE for each in minutes]
 
 
 def test_a_tally_says_how_far_it_is() -> None:

@@ -22,6 +22,13 @@ def console(tmp_path: Path) -> Iterator[ConsoleServer]:
         yield server
 
 
+def test_the_ticks_of_all_shards_stand_beside_the_regions_of_one(console: ConsoleServer) -> None:
+    answer = overview()
+    answer["scheduler"]["shard"] = "0 of 2"
+    console.answer("", answer)
+    assert "in 24h, of all shards\n" in console.run("status").stdout
+
+
 def test_one_screen(console: ConsoleServer) -> None:
     console.answer("", overview())
     done = console.run("status")

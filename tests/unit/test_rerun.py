@@ -31,27 +31,24 @@ def tick(tick_at: datetime, state: str, reason: str = "", *, manual: str = "", a
 class Told:
     """Answers as a console does, two ticks a page."""
 
-    def __init__(
-        self, *ticks: dict[str, Any], suspended: tuple[datetime, ...] = (), schedule: str = "*/5 * * * *"
-    ) -> None:
-        self._ticks, self._schedule = list(ticks), schedule
-        self._suspended = {format_time(at) for at in suspended}
+    def __init__(self, *ticks: dict[str, Any], suspended: tuple[datetime, ...] = ()) -> None:
+        self._ticks = list(ticks)
+        self._suspended = [tick(at, "skipped", "suspended") for at in suspended]
         self.asked: list[tuple[str | None, object]] = []
 
-    def get(self, *path: str, before: str | None = None, limit: object = None, **_query: object) -> dict[str, Any]:
-        if len(path) == 2:
-            return {"schedule": self._schedule}
+    def get(
+        self, *path: str, before: str | None = None, limit: object = None, reason: str | None = None, **_query: object
+    ) -> dict[str, Any]:
         if len(path) == 3:
             self.asked.append((before, limit))
-            newer = [known for known in self._ticks if before and known["tickAt"] >= before]
+            ticks = self._ticks if reason is None else self._suspended
+            newer = [known for known in ticks if before and known["tickAt"] >= before]
             first = int(before) if before and before.isdigit() else len(newer)
-            more = str(first + 2) if first + 2 < len(self._ticks) else None
-            return {"items": self._ticks[first : first + 2], "next": more}
+            more = str(first + 2) if first + 2 < len(ticks) else None
+            return {"items": ticks[first : first + 2], "next": more}
         for known in self._ticks:
             if known["tickAt"] == path[3]:
                 return known
-        if path[3] in self._suspended:
-            return tick(datetime.fromisoformat(path[3]), "skipped", "suspended")
         raise NotFoundError("no such tick")
 
 
@@ -121,17 +118,12 @@ def test_what_is_newer_than_the_span_is_not_read() -> None:
     assert console.asked == [(format_time(NOON - 4 * FIVE + timedelta(seconds=1)), 500)]
 
 
-def test_suspended_ticks_are_those_without_a_row_that_the_console_knows() -> None:
-    console = Told(tick(NOON, "missed"), tick(NOON - FIVE, "succeeded"), suspended=(NOON - 2 * FIVE, NOON - 3 * FIVE))
-    assert found(console, Wanted.SUSPENDED) == [(NOON - 2 * FIVE, 0), (NOON - 3 * FIVE, 0)]
+def test_suspended_ticks_are_those_that_the_console_tells_each_once() -> None:
+    again = tick(NOON - FIVE, "skipped", "suspended", attempt=1)
+    suspended = tuple(NOON - number * FIVE for number in (1, 2, 4, 8))
+    console = Told(tick(NOON, "missed"), again, tick(NOON - 3 * FIVE, "succeeded"), suspended=suspended)
+    assert found(console, Wanted.SUSPENDED) == [(NOON - FIVE, 1), (NOON - 2 * FIVE, 0), (NOON - 4 * FIVE, 0)]
     assert found(console, Wanted.MISSED) == [(NOON, 0)]
-
-
-@pytest.mark.parametrize("schedule", ["", "every now and then"])
-def test_a_schedule_that_is_none_is_an_error_of_the_region(schedule: str) -> None:
-    with pytest.raises(PluginError, match="region a has the schedule") as caught:
-        found(Told(schedule=schedule), Wanted.SUSPENDED)
-    assert "kubectl region rerun" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

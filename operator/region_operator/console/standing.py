@@ -182,7 +182,9 @@ def _of_state(facts: Facts, state: RegionState, now: datetime) -> list[Finding]:
             return [_finding(Trouble.PENDING, text, since, facts.not_ready or _NOBODY_LOOKS)]
         case RegionState.PAUSED if version and now - version.since > LONG_PAUSE:
             text = f"{version.suspended_by or _UNKNOWN_HAND}, for {_roughly(now - version.since)}"
-            remedy = "resume it, if it was forgotten: take the annotation region-tick.dev/paused off its CronJob"
+            remedy = (
+                "resume it, if it was forgotten: kubectl region resume, or take region-tick.dev/paused off its CronJob"
+            )
             return [_finding(Trouble.PAUSED, text, version.since, remedy)]
     return []
 
