@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.harness.kubectl import Kubectl
 from tests.harness.rbac import Right, asked, granted_by, unused
 from tests.harness.reading import connection
 from tests.harness.regions import EVERY_MINUTE, ONCE_A_YEAR, add_regions
+from tests.harness.ticks import SOURCE
 from tests.harness.waiting import eventually
 from tests.node.installation import CONSOLE, MANIFESTS, NAMESPACE, connect, job_of, listen_for_pods
 
@@ -73,6 +75,7 @@ def test_a_persons_questions(
         running("patch", "regionscheduler", "default", "--type=merge", "--patch", '{"spec": {"concurrency": 4}}')
         ask_who_changed_it(ana)
         ask_whether_it_fits_and_what_is_wrong(ana)
+        ask_what_a_suspension_skipped(ana, again)
         again.execute("UPDATE region_index SET cron_schedule = '7 7 1 1 *' WHERE code = 'BAD'")
     eventually(lambda: "BAD" in running.cronjobs(), what="it is mended")
     run_it_again(ana)
@@ -165,6 +168,20 @@ def ask_whether_it_fits_and_what_is_wrong(ana: Plugin) -> None:
     assert "Ready=True (RegionsQuarantined)" in screen
     assert "61 * * * *" in open_page(ana, "")[1]
     show(ana, "diff")
+
+
+def ask_what_a_suspension_skipped(ana: Plugin, database: psycopg.Connection[Any]) -> None:
+    """FR-13 was suspended for half an hour while it had another schedule."""
+    begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    end = begin + timedelta(minutes=30)
+    database.execute(
+        "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, suspended_by,"
+        " first_tick_at, last_tick_at, ticks, counted_until) SELECT %s, id::text, %s, code, '*/10 * * * *',"
+        " 'spec.suspend', %s, %s, 4, %s FROM region_index WHERE code = 'FR-13'",
+        (SOURCE, begin, begin, end, end),
+    )
+    plan = show(ana, "backfill", "FR-13", "--from", "3h", "--state", "suspended", "--dry-run")
+    assert re.findall(r"T\d\d:(\d\d):00Z +skipped +suspended", plan) == ["00", "10", "20", "30"]
 
 
 def run_it_again(ana: Plugin) -> None:
