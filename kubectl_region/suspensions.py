@@ -55,7 +55,7 @@ def suspend_all(
         PAUSED_REASON_ANNOTATION: reason,
         PAUSED_SINCE_ANNOTATION: format_time(now),
     }
-    spec = {"suspendUntil": format_time(end)} if end else {"suspend": True, "suspendUntil": None}
+    spec = {"suspendUntil": format_time(end)} if end else {"suspend": True}
     for scheduler in chosen:
         _patch(cluster, scheduler, spec, annotations, suspended=True, dry_run=dry_run)
 
@@ -72,9 +72,8 @@ def resume_all(cluster: Cluster, *, now: datetime, yes: bool, dry_run: bool) -> 
     _ask("Resume all of them?", chosen, yes=yes or dry_run)
     annotations = dict.fromkeys((PAUSED_BY_ANNOTATION, PAUSED_REASON_ANNOTATION, PAUSED_SINCE_ANNOTATION))
     for scheduler in chosen:
-        _patch(
-            cluster, scheduler, {"suspend": False, "suspendUntil": None}, annotations, suspended=False, dry_run=dry_run
-        )
+        spec = {"suspend": False} if _is_over(scheduler, now) else {"suspend": False, "suspendUntil": None}
+        _patch(cluster, scheduler, spec, annotations, suspended=False, dry_run=dry_run)
 
 
 def end_of(scheduler: Mapping[str, Any], now: datetime) -> datetime | None:
@@ -84,6 +83,15 @@ def end_of(scheduler: Mapping[str, Any], now: datetime) -> datetime | None:
         return OPEN
     end = read_time(spec.get("suspendUntil"))
     return end if end and end > now else None
+
+
+def _is_over(scheduler: Mapping[str, Any], now: datetime) -> bool:
+    """Whether a moment is left over from an earlier suspension. Git may bring it back, so it may as well stay: while
+    all are suspended, the API server refuses a moment that it does not have.
+    """
+    spec = scheduler.get("spec", {})
+    end = read_time(spec.get("suspendUntil"))
+    return bool(spec.get("suspend") and end and end <= now)
 
 
 def _ask(question: str, schedulers: Sequence[Mapping[str, Any]], *, yes: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from region_operator.scheduler import format_time
+from region_operator.scheduler import API_VERSION, KIND, format_time
 from tests.cluster.plugin import plugin_of
 from tests.cluster.quiet import HOUR, marked, settled
 from tests.harness.waiting import eventually
@@ -128,6 +128,36 @@ def test_the_api_server_refuses_what_would_end_nothing_and_never_an_emergency(
         assert suspended(kubectl) == {"R1"}
 
 
+def test_a_moment_that_is_left_in_git_is_in_no_suspensions_way(
+    run_operator: RunOperator, kubectl: Kubectl, add_regions: AddRegions, tmp_path: Path
+) -> None:
+    """Git has no `suspend`, as docs/gitops.md advises, and the line of a maintenance that is over."""
+    add_regions(1)
+    plugin = plugin_of(kubectl, tmp_path)
+    over = "2020-01-01T00:00:00Z"
+    in_git = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "default"}, "spec": {"suspendUntil": over}}
+
+    def sync() -> None:
+        to_git = ("--server-side", "--force-conflicts", "--field-manager=git", "-f", "-")
+        kubectl("apply", *to_git, stdin=json.dumps(in_git))
+
+    with run_operator(**HOUR) as operator:
+        settled(operator, kubectl, regions=1)
+        sync()
+        for _ in range(2):
+            plugin.succeeds("pause", "--all", "--reason", "disks", "-y")
+            sync()
+            marked(operator, kubectl)
+            assert suspended(kubectl) == {"R1"}
+            plugin.succeeds("resume", "--all", "-y")
+        sync()
+        plugin.succeeds("pause", "--all", "--reason", "disks", "--until", "2h", "-y")
+        assert suspended(kubectl) == {"R1"}
+        sync()
+        eventually(lambda: suspended(kubectl) == set(), what="the moment in Git wins")
+        assert kubectl.scheduler()["spec"]["suspendUntil"] == over
+
+
 def test_the_ledger_keeps_one_suspension_and_the_plugin_says_the_operators_words(
     run_operator: RunOperator, kubectl: Kubectl, add_regions: AddRegions, database: str, tmp_path: Path
 ) -> None:
@@ -143,7 +173,7 @@ def test_the_ledger_keeps_one_suspension_and_the_plugin_says_the_operators_words
         assert "it stays so" in plugin("pause", "--all", "--reason", "x", "--until", "1h", "-y").stderr
         plugin.succeeds("pause", "--all", "--reason", "for longer", "-y")
         longer = condition(kubectl)["message"]
-        assert longer.endswith("until spec.suspend is set to false: for longer")
+        assert longer.endswith("until spec.suspend is set to false, whatever spec.suspendUntil says: for longer")
         assert kubectl.ready()["message"] == longer
         status = plugin("status")
         assert longer in status.stdout
