@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from region_operator import reconcile
+from region_operator.database.store import Store
+from region_operator.kube.apply import Applied, PlanApplier
+from region_operator.kube.connect import connect
 from region_operator.scheduler import API_VERSION, KIND, format_time
 from tests.cluster.plugin import plugin_of
 from tests.cluster.quiet import HOUR, marked, settled
+from tests.harness.clock import Clock
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -71,6 +76,31 @@ def test_a_suspension_with_an_end_ends_by_itself_and_leaves_the_spec_as_it_is(
         eventually(lambda: suspended(kubectl) == set(), what="and the pause")
         set_spec(kubectl, suspend=True)
         eventually(lambda: suspended(kubectl) == {"R1", "R2"}, what="what is left over ends no later suspension")
+
+
+async def test_a_reconcile_that_takes_long_delays_the_end_by_nothing(
+    kubectl: Kubectl, database: str, add_regions: AddRegions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+
+    class Slow(PlanApplier):
+        async def run(self) -> Applied:
+            clock.now += 500
+            return await super().run()
+
+    monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
+    monkeypatch.setattr(reconcile, "PlanApplier", Slow)
+    add_regions(1)
+    spec = {"refreshInterval": "1h", "suspendUntil": in_seconds(600)}
+    manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "default"}, "spec": spec}
+    kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    async with connect("a test") as api, Store(lambda: database, may_migrate=True) as store:
+        reconciler = reconcile.Reconciler(api, store, tick_image="tick:1")
+        reconciler.observer._clock = clock
+        ended = await reconciler.reconcile(kubectl.namespace, "default")
+    assert suspended(kubectl) == {"R1"}
+    assert ended is not None
+    assert 50 < ended.look_in.total_seconds() <= 101
 
 
 def test_since_when_outlives_the_leader_and_an_edit(
