@@ -162,9 +162,9 @@ def explain(namespace: str, error: KubectlError, forward_error: PluginError | No
     if error.reason in WITHOUT_PROXY:
         remedy = (
             f"see whether it is installed: kubectl get deployment {SERVICE} -n {namespace}. If there is none,"
-            f" {install}. If no pod of it is ready, the database or the Secret {SERVICE} may be away: kubectl get"
-            f" pods -n {namespace} -l app.kubernetes.io/component=console; kubectl logs -n"
-            f" {namespace} deployment/{SERVICE}"
+            f" {install}. If no pod of it is ready: kubectl describe replicasets,pods -n {namespace}"
+            f" -l app.kubernetes.io/component=console says why (quota, image, node), kubectl logs -n {namespace}"
+            f" deployment/{SERVICE} why it does not start"
         )
         remedy += f". If the API server reaches no pod, {give(FORWARD_ROLE, namespace)}" * may_not_forward
         return ConsoleAwayError(f"no console answers {told}", remedy)

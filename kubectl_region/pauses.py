@@ -40,6 +40,8 @@ HEARD_SECONDS = 15
 """How long to wait until the operator has done what the annotations say."""
 PAUSED = "paused"
 """What the operator writes beside a CronJob that it has suspended because of a pause."""
+WITH_ALL = "spec.suspend"
+"""What the operator writes beside a CronJob that is suspended with all others, by whichever field."""
 SHOWN = 20
 """How many regions are named in one line."""
 _UNTIL_HELP = (
@@ -51,7 +53,12 @@ _UNTIL_HELP = (
 @click.command()
 @click.argument("codes", nargs=-1)
 @click.option("--all-matching", metavar="GLOB", help="All regions whose codes match, e.g. 'FR-*'.")
-@click.option("--all", "everything", is_flag=True, help="All regions at once, also those to come: spec.suspend.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="All regions at once, also those to come: spec.suspend, spec.suspendUntil.",
+)
 @click.option("--reason", required=True, help="Why, for whoever finds the region paused.")
 @click.option("--until", help=_UNTIL_HELP)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -74,8 +81,8 @@ def pause(
     spec.suspend or spec.suspendUntil of the RegionScheduler, and leaves pauses of single regions as they are.
     """
     now = datetime.now(UTC).replace(microsecond=0)
-    if not reason.strip():
-        raise PluginError("the reason is empty", "say why, for whoever finds the region paused")
+    if not reason.strip(" ."):
+        raise PluginError(f'the reason "{reason}" says nothing', "say why, for whoever finds the region paused")
     try:
         end = parse_future(until, now=now) if until else None
     except ValueError as error:
@@ -232,4 +239,8 @@ def _report(
 
 def _what_else(cronjob: CronJob) -> str:
     """Say what suspends a region that is not paused."""
-    return f", and suspended by {printable(cronjob.suspended_by) or 'somebody'}" if cronjob.suspended else ""
+    if not cronjob.suspended:
+        return ""
+    if cronjob.suspended_by == WITH_ALL:
+        return ", and suspended with all regions: kubectl region resume --all ends that"
+    return f", and suspended by {printable(cronjob.suspended_by) or 'somebody'}"

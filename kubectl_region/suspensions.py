@@ -23,6 +23,7 @@ from kubectl_region.errors import PluginError
 from kubectl_region.identity import who_am_i
 from kubectl_region.moments import ago, format_time, read_time
 from kubectl_region.output import printable, warn
+from kubectl_region.questions import confirm
 from kubectl_region.waiting import poll
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _ask(question: str, schedulers: Sequence[Mapping[str, Any]], *, yes: bool) -
     for scheduler in schedulers:
         active = scheduler.get("status", {}).get("regions", {}).get("active", 0)
         click.echo(f"{_title(scheduler)}: {active:,} active regions")
-    click.confirm(question, abort=True)
+    confirm(question)
 
 
 def _patch(

@@ -150,7 +150,7 @@ class Forecaster:
 
 
 def _group(spec: Spec, rows: Sequence[Row]) -> DemandGroups:
-    """Group the regions that will tick: none while spec.suspend suspends all."""
+    """Group the regions that will tick: none while spec.suspend suspends all. spec.suspendUntil ends by itself."""
     return group_regions(() if spec.suspend else _schedules(rows), start_deadline=spec.tick.start_deadline)
 
 

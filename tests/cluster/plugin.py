@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 120
 
+LOOK_AND_ACT = ("region-tick-view", "region-tick-operate")
+"""The ClusterRoles of a person whom the API server's proxy lets through to the console."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plugin:

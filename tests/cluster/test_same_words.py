@@ -123,6 +123,15 @@ def test_all_tell_one_story_in_the_same_words(
             )
             plugin.succeeds("resume", "R1")
 
+            plugin.succeeds("pause", "--all", "--until", "2h", "--reason", "new disks", "-y")
+            ends = tellers.agree("Suspended", "Suspended")["Suspended"]["message"]
+            assert "as spec.suspendUntil says" in ends
+            assert "kubectl region resume --all" in plugin("resume", "R1").stderr
+            eventually(lambda: console.json("regions/R1")["why"] == ends, what="the region's page says why")
+            region = console.json("regions/R1")
+            assert "spec.suspendUntil" in region["cronJob"]["suspendedBy"]
+            assert "kubectl region resume --all" in region["remedy"]
+
             plugin.succeeds("pause", "--all", "--reason", "new disks", "-y")
             suspended = tellers.agree("Suspended", "Suspended")
             assert suspended["Ready"]["message"].endswith("until spec.suspend is set to false: new disks")

@@ -201,12 +201,12 @@ async def test_a_tick_of_a_suspension_has_no_row_and_is_shown(browser: Browser, 
         filled.url,
         "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, suspended_by,"
         f" first_tick_at, last_tick_at, ticks, counted_until) SELECT '{SOURCE}', id::text, '{filled.first}', code, '',"
-        f" 'paused by kubectl', '{filled.first + FIVE}', '{filled.last}', 36, '{filled.last}' FROM region_index"
+        f" 'spec.suspend', '{filled.first + FIVE}', '{filled.last}', 36, '{filled.last}' FROM region_index"
         " WHERE code = 'R00100'",
     )
     page = await get(browser, f"regions/R00100/ticks/{iso(filled.last)}")
     assert (page["state"], page["reason"], page["attempt"]) == ("skipped", "suspended", 0)
-    assert "paused by kubectl" in page["summary"]
+    assert "with all regions, by spec.suspend or spec.suspendUntil" in page["summary"]
     whole = {"from": iso(filled.first), "until": iso(filled.last + FIVE)}
     picture = await get(browser, "ledger", {"code": "R00100", **whole})
     assert set(picture["rows"][0]["buckets"]) == {None, "skipped"}

@@ -37,7 +37,7 @@ def test_tables_in_use_are_left_alone_and_it_is_said_by_whom_and_what_to_do(
         pid = report.info.backend_pid
     told = rf"{MIGRATED} gave way, .* in use by process {pid} \(report, idle in transaction since [\d-]+T[\d:]+Z\)"
     assert re.match(told, message), message
-    assert "follows neither the table nor spec.suspend" in message
+    assert "follows neither the table nor the RegionScheduler" in message
     assert f"SELECT pg_terminate_backend({pid})" in message
     asyncio.run(migrate(DatabaseUrl.parse(empty_database)))
     assert asyncio.run(state(empty_database)) is SchemaState.CURRENT

@@ -54,6 +54,8 @@ async def test_a_backup_of_an_older_schema_is_migrated_when_it_is_brought_back(
             await connection.execute(
                 text("ALTER TABLE region_tick.upstream DROP COLUMN fresh_seconds, DROP COLUMN fresh_until")
             )
+            dropped = ", ".join(f"DROP COLUMN {name} CASCADE" for name in ("exit_code", "log_lines", "log_attempt"))
+            await connection.execute(text(f"ALTER TABLE region_tick.job_run {dropped}"))
             await connection.execute(text("UPDATE region_tick.alembic_version SET version_num = '0016'"))
 
     async with Store(lambda: database, may_migrate=True) as store:

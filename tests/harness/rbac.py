@@ -40,10 +40,11 @@ def granted(rules: Iterable[dict[str, Any]]) -> set[Right]:
     }
 
 
-def granted_by(manifest: str) -> set[Right]:
-    """Return each right of the Roles and ClusterRoles of a file in `manifests`."""
+def granted_by(manifest: str, *roles: str) -> set[Right]:
+    """Return each right of the Roles and ClusterRoles of a file in `manifests`, or of those that are named."""
     documents = yaml.safe_load_all((CHECKOUT / "manifests" / manifest).read_text())
-    return granted(rule for document in documents for rule in document.get("rules", ()))
+    chosen = [item for item in documents if not roles or item["metadata"]["name"] in roles]
+    return granted(rule for item in chosen for rule in item.get("rules", ()))
 
 
 def asked(audit_log: Path, user: str, *, since: int) -> Iterator[tuple[bool, Right]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.cluster.plugin import LOOK_AND_ACT
 from tests.harness.kubectl import Kubectl
 from tests.harness.long import LONG
 from tests.harness.rbac import Right, asked, granted, granted_by, unused
@@ -42,7 +43,8 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:region-operator"
 TICKS = f"system:serviceaccount:{NAMESPACE}:default"
 OF_CONSOLE = f"system:serviceaccount:{NAMESPACE}:{CONSOLE}"
-GRANTED, CONSOLES, PEOPLES = map(granted_by, ("30-rbac.yaml", "console/rbac.yaml", "people/clusterroles.yaml"))
+GRANTED, CONSOLES = map(granted_by, ("30-rbac.yaml", "console/rbac.yaml"))
+PEOPLES = granted_by("people/clusterroles.yaml", *LOOK_AND_ACT)
 
 ELSEWHERE = {
     Right("cronjobs.batch", "get"): "after a conflict: tests/faults/test_rights.py",
@@ -57,7 +59,6 @@ OF_TICKS = {Right("jobs.batch", verb) for verb in ("get", "patch", "delete")} | 
     Right("events", "list"),
 }
 
-PEOPLE = ("region-tick-view", "region-tick-operate")
 DELETE_A_JOB = Right("jobs.batch", "delete")
 
 CHANGES: dict[str, Change] = {
@@ -110,10 +111,10 @@ def optional(installation: Installation) -> Iterator[None]:
     kubectl = installation.kubectl
     manifests = ("-f", str(MANIFESTS / "console/rbac.yaml"), "-f", str(MANIFESTS / "people"))
     kubectl("apply", *manifests)
-    for role in PEOPLE:
+    for role in LOOK_AND_ACT:
         kubectl("create", "rolebinding", f"ana-{role}", f"--clusterrole={role}", "--user=ana")
     yield
-    kubectl("delete", "rolebindings", *(f"ana-{role}" for role in PEOPLE))
+    kubectl("delete", "rolebindings", *(f"ana-{role}" for role in LOOK_AND_ACT))
     kubectl("delete", *manifests)
 
 

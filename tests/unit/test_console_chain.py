@@ -149,6 +149,8 @@ def test_a_suspended_region_and_a_schedule_that_nobody_remembers() -> None:
     skipped = replace(MISSED, state=State.SKIPPED, reason=Reason.SUSPENDED, job_name=None, finished_at=None)
     paused = replace(ROW_ONLY, version=replace(VERSION, suspended=True, suspended_by="paused by kubectl"))
     assert [step.text for step in explain(skipped, paused)][1] == "the CronJob is suspended: paused by kubectl"
+    with_all = replace(ROW_ONLY, version=replace(VERSION, suspended=True, suspended_by="spec.suspend"))
+    assert "suspended: with all regions, by" in [step.text for step in explain(skipped, with_all)][1]
     forgotten = Evidence(version=None, made=AT)
     assert [step.text for step in explain(skipped, forgotten)][:2] == [
         "no schedule of that time is on record any more",

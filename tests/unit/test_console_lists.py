@@ -34,7 +34,7 @@ HOURLY = Version(
     suspended=False,
     suspended_by=None,
 )
-FINE = Standing(state=RegionState.TICKING, findings=(), late_by_intervals=0.0, why=None)
+FINE = Standing(state=RegionState.TICKING, findings=(), late_by_intervals=0.0, why=None, remedy=None)
 
 
 def finding(kind: Trouble, hours: float = 1) -> Finding:
@@ -59,7 +59,7 @@ def known(code: str, standing: Standing = FINE, *, version: Version | None = HOU
 
 def troubled(code: str, *kinds: Trouble, hours: float = 1, state: RegionState = RegionState.TICKING) -> KnownRegion:
     findings = tuple(finding(kind, hours) for kind in kinds)
-    return known(code, Standing(state=state, findings=findings, late_by_intervals=2.0, why=None))
+    return known(code, Standing(state=state, findings=findings, late_by_intervals=2.0, why=None, remedy=None))
 
 
 REGIONS = [
@@ -138,6 +138,7 @@ def test_a_region_that_has_no_time_at_all_needs_a_look_too() -> None:
             findings=(replace(finding(Trouble.LATE), since=None),),
             late_by_intervals=3.0,
             why=None,
+            remedy=None,
         ),
     )
     assert need_a_look([never, troubled("A", Trouble.LATE)])[0][0].code == "never"

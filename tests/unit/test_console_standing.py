@@ -112,8 +112,11 @@ def test_a_region_without_a_cronjob_says_for_how_long_and_where_to_look() -> Non
 def test_a_suspended_region_says_what_the_operator_says_of_the_suspension() -> None:
     facts = suspended("spec.suspend")
     words = "all 9 active regions are suspended by ana since 2026-11-30T10:00:00Z, until ..."
-    assert judge(replace(facts, suspension=words), NOW).why == words
-    assert "resumes it" in (judge(facts, NOW).why or "")
+    stands = judge(replace(facts, suspension=words), NOW)
+    assert (stands.why, stands.remedy) == (words, "to end it: kubectl region resume --all")
+    ended = judge(facts, NOW)
+    assert "resumes it" in (ended.why or "")
+    assert ended.remedy is None
 
 
 def ended(state: State, reason: str, *, error: str | None = None, at: datetime = NOON) -> Ending:

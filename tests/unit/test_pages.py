@@ -239,6 +239,39 @@ def test_a_region_shows_when_it_ticks_next_and_who_paused_it() -> None:
     paused = text_of(parse(render(regions.paused_region(), context_of("regions/FR-IDF"))))
     assert "Paused by ana@example.com since 2026-11-28 09:17Z 2 d ago, until 2026-11-30 14:17Z in 5 h" in paused
     assert "kubectl region resume -n region-tick -- FR-IDF" in paused
+    pause = replace(regions.paused_region().pause, until=None)  # type: ignore[type-var]
+    for_good = text_of(parse(render(replace(regions.paused_region(), pause=pause), context_of("regions/FR-IDF"))))
+    assert "2 d ago, until somebody resumes it" in for_good
+
+
+def test_a_region_that_is_suspended_with_all_says_how_to_end_that() -> None:
+    with_all = "with all regions, by spec.suspend or spec.suspendUntil"
+    cron_job = replace(regions.region().cron_job, suspended=True, suspended_by=with_all)  # type: ignore[type-var]
+    view = regions.region(state=v.RegionState.SUSPENDED, troubles=(), cron_job=cron_job)
+    page = text_of(parse(render(view, context_of("regions/FR-IDF"))))
+    assert f"yes, {with_all}" in page
+    assert "kubectl region resume -n region-tick --all" in page
+
+
+def test_a_command_that_changes_nothing_is_not_called_a_run() -> None:
+    for view, path in ((regions.region_list(), "regions"), (regions.region(), "regions/FR-IDF")):
+        page = parse(render(view, context_of(path)))
+        for command in page.xpath("//pre[@class='command']"):
+            assert command.get("aria-label").startswith("Show") == ("--dry-run" in command.text)
+
+
+def test_a_command_in_a_remedy_is_shown_as_one() -> None:
+    told = "See `kubectl region forecast`, and `<b>`; a lone ` stays"
+    path = "regions/FR-IDF/ticks/2026-11-30T09:15:00Z"
+    attention = tuple(replace(each, remedy=told) for each in made.overview().attention)
+    for view, where in (
+        (regions.region(remedy=told), "regions/FR-IDF"),
+        (made.tick(remedy=told), path),
+        (replace(made.overview(), attention=attention), ""),
+        (Error(reason=ErrorReason.NOT_FOUND, message="why", remedy=told), ""),
+    ):
+        document = render(view, context_of(where))
+        assert "See <code>kubectl region forecast</code>, and <code>&lt;b&gt;</code>; a lone ` stays" in document
 
 
 def test_a_tick_says_why_step_by_step_and_how_to_see_its_logs() -> None:

@@ -77,6 +77,11 @@ def test_output_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["apiVersion"] == "☃"
 
 
+def test_every_question_is_asked_in_the_same_way() -> None:
+    asking = [path.name for path in (CHECKOUT / "kubectl_region").glob("*.py") if "click.confirm(" in path.read_text()]
+    assert asking == ["questions.py"]
+
+
 def test_a_question_that_nobody_can_answer_says_how_to_go_on(tmp_path: Path) -> None:
     """A script has no terminal, and what it writes into a file shows nobody a question."""
     cronjob = {"metadata": {"namespace": "x", "name": "r1"}, "spec": {}}

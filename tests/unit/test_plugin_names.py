@@ -36,6 +36,7 @@ def test_annotations_and_labels() -> None:
     assert f"app={labels.OUR_LABELS['app']}" == cluster.SELECTOR
     assert cluster.CONTAINER == labels.CONTAINER
     assert pauses.PAUSED == labels.SuspendedBy.PAUSED
+    assert pauses.WITH_ALL == labels.SuspendedBy.SPEC
 
 
 def test_the_kinds_of_holds() -> None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     ("arguments", "said"),
     [
         (("pause", "R1"), "Missing option '--reason'"),
-        (("pause", "R1", "--reason", " "), "the reason is empty"),
+        (("pause", "R1", "--reason", " "), 'the reason " " says nothing'),
+        (("pause", "R1", "--reason", "..."), 'the reason "..." says nothing'),
         (("pause", "--reason", "x"), "give codes, --all-matching with a glob, or --all"),
         (("pause", "R1", "--all-matching", "*", "--reason", "x"), "give codes, --all-matching with a glob, or --all"),
         (("pause", "R1", "--reason", "x", "--until", "2020-01-01"), "--until: 2020-01-01T00:00:00Z is past"),
@@ -110,6 +111,19 @@ def test_a_pause_that_is_over_is_none_and_leaves_no_end(plugin: Plugin) -> None:
     done = plugin("pause", "R1", "--reason", "x")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "R1 paused\n", "")
     assert f"{PREFIX}paused-until- " in plugin.written
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [
+        ("spec.suspend", "suspended with all regions: kubectl region resume --all ends that"),
+        ("quarantine", "suspended by quarantine"),
+        ("", "suspended by somebody"),
+    ],
+)
+def test_a_region_that_is_not_paused_says_what_else_suspends_it(plugin: Plugin, by: str, said: str) -> None:
+    plugin.has(cronjob("R1", suspended_by=by))
+    assert plugin("resume", "R1").stderr == f"R1 is not paused, and {said}\n"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from region_tick.contract import VERSION
+from tests.harness.operator_process import CHECKOUT
 from tests.unit.plugin import ConsoleServer, console_server, status
 from tests.unit.plugin_answers import HEAD, overview, region, region_list, region_row
 
@@ -159,7 +160,7 @@ FORBIDDEN = 'services "http:region-tick-console:http" is forbidden: User "ana" c
         (
             status(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", "no endpoints available for service"),
             "no console answers in namespace region-tick: no endpoints available for service",
-            "kubectl get pods -n region-tick -l app.kubernetes.io/component=console",
+            "kubectl describe replicasets,pods -n region-tick -l app.kubernetes.io/component=console",
         ),
     ],
     ids=["no right", "not installed", "does not run"],
@@ -179,10 +180,20 @@ def test_a_console_that_is_not_ready_is_not_said_to_be_missing(console: ConsoleS
     console.answer("regions", answer)
     told = console.run("list").stderr
     assert "kubectl get deployment region-tick-console -n region-tick" in told
-    assert "the database or the Secret region-tick-console may be away" in told
+    assert "kubectl describe replicasets,pods -n region-tick -l app.kubernetes.io/component=console" in told
     assert "kubectl logs -n region-tick deployment/region-tick-console" in told
+    assert "database" not in told
     console.answer("regions", status(HTTPStatus.NOT_FOUND, "NotFound", 'services "region-tick-console" not found'))
-    assert "may be away" not in console.run("list").stderr
+    assert "describe" not in console.run("list").stderr
+
+
+def test_a_console_without_its_database_is_ready() -> None:
+    """It says so itself. So where no console answers, the plugin sends nobody to the database or the Secret."""
+    text = (CHECKOUT / "manifests/console/deployment.yaml").read_text()
+    [deployment] = [each for each in yaml.safe_load_all(text) if each["kind"] == "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["containers"][0]["readinessProbe"]["httpGet"]["path"] == "/healthz"
+    assert [volume["secret"]["optional"] for volume in pod["volumes"]] == [True]
 
 
 def test_an_error_of_the_console_is_passed_on_in_its_words(console: ConsoleServer) -> None:

@@ -76,13 +76,25 @@ def test_all_are_suspended_when_the_person_says_yes(plugin: Plugin) -> None:
     plugin.has(scheduler(), after=scheduler(told=TOLD, suspend=True))
     refused = plugin(*PAUSE, stdin="n\n")
     assert (refused.exit_code, plugin.patch) == (1, {})
-    assert "ns/default: 9 active regions\nSuspend all of them until they are resumed? [y/N]" in refused.stdout
+    assert refused.stdout == "ns/default: 9 active regions\n"
+    assert "Suspend all of them until they are resumed? [y/N]" in refused.stderr
     done = plugin(*PAUSE, stdin="y\n")
     assert done.exit_code == 0, done.output
     assert plugin.patch["spec"] == {"suspend": True}
     told = plugin.patch["metadata"]["annotations"]
     assert (told["region-tick.dev/paused-by"], told["region-tick.dev/paused-reason"]) == ("ana", "disks")
     assert done.stdout.endswith(f"ns/default: {TOLD}\n"), "in the operator's words"
+
+
+@pytest.mark.parametrize(
+    ("command", "question"),
+    [(PAUSE, "Suspend all of them until they are resumed?"), (("resume", "--all"), "Resume all of them?")],
+)
+def test_where_nobody_answers_nothing_is_changed(plugin: Plugin, command: tuple[str, ...], question: str) -> None:
+    plugin.has(scheduler(suspend=command != PAUSE))
+    done = plugin(*command)
+    assert (done.exit_code, plugin.patch) == (1, {})
+    assert f"nobody answered: {question}\nwhat to do: -y goes on without a question\n" in done.stderr
 
 
 def test_with_an_end_the_other_field_is_left_alone(plugin: Plugin) -> None:

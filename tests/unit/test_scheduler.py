@@ -12,6 +12,7 @@ import yaml
 from region_operator.cronjobs.labels import CONTAINER
 from region_operator.cronjobs.pod_spec import TMP_VOLUME
 from region_operator.cronjobs.render import render_cronjob
+from region_operator.plan.conditions import ConditionType
 from region_operator.regions.schedule import parse_schedule
 from region_operator.scheduler import InvalidSchedule, Spec
 from region_tick.contract import Variable
@@ -49,6 +50,14 @@ def test_the_schema_has_the_same_fields_and_defaults() -> None:
     ours = Spec.model_json_schema(by_alias=True)
     assert _fields(schema) == _fields_of_model(ours, ours)
     assert Spec.model_validate(_defaults(schema)) == Spec()
+
+
+def test_the_schema_names_every_condition() -> None:
+    status = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    conditions = status["properties"]["conditions"]
+    kind = conditions["items"]["properties"]["type"]["description"]
+    assert [each for each in ConditionType if each not in conditions["description"]] == []
+    assert [each for each in ConditionType if each not in kind and not each.endswith("Held")] == []
 
 
 def test_the_schema_keeps_what_the_operator_sets_out_of_what_a_user_sets() -> None:

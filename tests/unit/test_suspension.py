@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from docs.generator.source import Texts
+from region_operator.cronjobs import labels
 from region_operator.cronjobs.labels import PAUSED_BY_ANNOTATION, PAUSED_REASON_ANNOTATION, PAUSED_SINCE_ANNOTATION
 from region_operator.plan.suspension import Suspension, suspension_of
 from region_operator.scheduler import Scheduler, Spec
@@ -91,6 +93,11 @@ def test_a_moment_that_the_schema_lets_through_and_nobody_can_follow_is_an_inval
 )
 def test_the_words(suspension: Suspension | None, words: str) -> None:
     assert str(suspension) == words
+
+
+@pytest.mark.parametrize("name", ["PAUSED_BY_ANNOTATION", "PAUSED_REASON_ANNOTATION", "PAUSED_SINCE_ANNOTATION"])
+def test_what_is_read_of_a_regionscheduler_is_documented_there(name: str) -> None:
+    assert "RegionScheduler" in Texts(labels).of(None, name)
 
 
 def test_texts_that_an_earlier_suspension_left_are_not_believed() -> None:

@@ -158,7 +158,7 @@ class Reason(StrEnum):
     CHANGED = "schedule changed"
     """The schedule ended (edited, deactivated) before the controller created the tick's Job."""
     SUSPENDED = "suspended"
-    """The region was suspended: by spec.suspend, the pause annotation, a quarantine or by hand."""
+    """The region was suspended: with all regions, or by the pause annotation, a quarantine or by hand."""
     NOT_CREATED = "not created"
     """The CronJob controller did not create the tick's Job in time."""
     UNOBSERVED = "operator or cluster away"

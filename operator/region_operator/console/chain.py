@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from region_operator.console.reasons import explain_reason
+from region_operator.console.reasons import explain_reason, say_suspended_by
 from region_operator.console.region_views import Step
 from region_operator.console.views import Source
 from region_operator.scheduler import format_time
@@ -140,7 +140,7 @@ def _of_schedule(tick: TickRow, evidence: Evidence) -> Iterator[Step]:
         text = f"expected by the schedule {version.cron} of CronJob {version.cronjob}"
         yield Step(at=version.since, source=Source.SCHEDULE, text=text, ok=True)
         if version.suspended:
-            by = version.suspended_by or "nobody knows by whom"
+            by = say_suspended_by(version.suspended_by) or "nobody knows by whom"
             yield Step(at=version.since, source=Source.CRONJOB, text=f"the CronJob is suspended: {by}", ok=False)
 
 

@@ -178,7 +178,10 @@ def _bulk_commands(codes: Sequence[str], namespace: str) -> Iterator[tuple[str, 
     yield "Pause them", _command(namespace, "pause --reason '...'", codes)
     yield "Let them tick again", _command(namespace, "resume", codes)
     failed = "backfill --from 24h --state missed,failed --dry-run"
-    yield "Run what failed or was missed in the last day", _command(namespace, failed, codes)
+    yield (
+        "Show what failed or was missed in the last day; without --dry-run it runs again",
+        _command(namespace, failed, codes),
+    )
 
 
 def _commands_of(view: region_views.Region, namespace: str) -> Iterator[tuple[str, str]]:
@@ -186,6 +189,8 @@ def _commands_of(view: region_views.Region, namespace: str) -> Iterator[tuple[st
     if not view.code.isprintable():
         return
     codes = [view.code]
+    if view.state is RegionState.SUSPENDED:
+        yield "Let all regions tick again", _command(namespace, "resume --all")
     if view.state is RegionState.PAUSED:
         yield "Let it tick again", _command(namespace, "resume", codes)
     else:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from region_operator.console import time_words
 from region_operator.console.forecast_picture import draw_forecast
@@ -81,6 +82,7 @@ def _environment() -> Environment:
         "shown": partial(printable, limit=_LONGEST),
         "cut": lambda text, limit: printable(text, limit=limit),
         "lines": _printable_lines,
+        "with_code": _with_code,
         "sentence": lambda text: text[:1].upper() + text[1:],
     }
     environment.globals |= {
@@ -102,6 +104,11 @@ def _environment() -> Environment:
 def _static_address(name: str) -> str:
     """Return the address of a file beside the pages, below the overview. Another content has another address."""
     return f"static/{name}?v={hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]}"
+
+
+def _with_code(text: str) -> Markup:
+    """Escape a text, and show as code what stands between two backticks."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - it is escaped
 
 
 def _printable_lines(text: str) -> str:

@@ -1,9 +1,13 @@
-"""What each reason of a tick means, and what a person does about it: the one place that has these texts. Pure."""
+"""What each reason of a tick means, what a person does about it, and what a CronJob's suspension is called. Pure.
+
+This is the one place that has these texts.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from region_operator.cronjobs.labels import SuspendedBy
 from region_tick.contract import Reason
 
 
@@ -56,8 +60,9 @@ REASONS = {
         "Nothing: the next tick follows the new schedule.",
     ),
     Reason.SUSPENDED: Explanation(
-        "The region was suspended: by spec.suspend, the pause annotation, a quarantine or by hand.",
-        "If the region is to tick, end what suspends it: the region's page says what does, and since when.",
+        "The region was suspended: with all regions, or by the pause annotation, a quarantine or by hand.",
+        "If the region is to tick, end what suspends it: `kubectl region resume --all` a suspension of all, `kubectl"
+        " region resume` a pause, a mended row a quarantine. The region's page says which it is now, and since when.",
     ),
     Reason.NOT_CREATED: Explanation(
         "The CronJob controller did not create the tick's Job in time.",
@@ -118,3 +123,8 @@ _MADE_UP = Explanation("The handler gave this reason itself.", None)
 def explain_reason(reason: str | None) -> Explanation:
     """Return what a row's reason means; of one that a handler made up, that it did."""
     return REASONS[Reason(reason)] if reason in tuple(Reason) else _MADE_UP
+
+
+def say_suspended_by(stored: str | None) -> str | None:
+    """Put into words what suspended a CronJob. `stored` is a text of `ledger.suspended_by`."""
+    return "with all regions, by spec.suspend or spec.suspendUntil" if stored == SuspendedBy.SPEC else stored

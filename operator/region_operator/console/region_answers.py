@@ -11,19 +11,12 @@ from region_operator.console.chain import Evidence, explain, summarize
 from region_operator.console.cluster import describe_error
 from region_operator.console.lists import row_values
 from region_operator.console.parameters import BadParameterError, Parameters, read_time
-from region_operator.console.reasons import explain_reason
+from region_operator.console.reasons import explain_reason, say_suspended_by
 from region_operator.console.region_queries import TASKS_SECONDS, count_creators, count_tasks, read_version_at
-from region_operator.console.region_views import (
-    CronJobView,
-    FieldChange,
-    Pause,
-    Region,
-    Tick,
-    TickList,
-    TickRow,
-)
+from region_operator.console.region_views import CronJobView, FieldChange, Pause, Region, Tick, TickList, TickRow
 from region_operator.console.tick_queries import FARTHEST_BACK, find_recent, find_tick, find_ticks
 from region_operator.console.tick_times import next_of, parse
+from region_operator.cronjobs.labels import SuspendedBy
 from region_operator.kube.api import ERRORS
 from region_operator.regions.row_values import printable
 from region_operator.regions.schedule_words import say_schedule
@@ -66,7 +59,6 @@ async def region(sight: Sight, code: str) -> Region:
     tasks = await count_tasks(counting, source, region_id) if creators else None
     cronjob = await _cronjob(sight.cluster, found)
     schedule = parse(found.version.cron) if found.version else None
-    findings = found.standing.findings
     return Region(
         **row_values(found, recent.get(region_id, ()), now),
         now=now,
@@ -78,7 +70,7 @@ async def region(sight: Sight, code: str) -> Region:
         tasks=tasks,
         cron_job=None if cronjob is None else _cronjob_view(cronjob, found),
         pause=_pause(found, cronjob),
-        remedy=findings[0].remedy if findings else None,
+        remedy=found.standing.remedy,
     )
 
 
@@ -182,11 +174,12 @@ async def _cronjob(cluster: Cluster, found: KnownRegion) -> SeenCronJob | None:
 
 
 def _cronjob_view(cronjob: SeenCronJob, found: KnownRegion) -> CronJobView:
+    stored = found.version.suspended_by if found.version and cronjob.suspended else None
     return CronJobView(
         name=cronjob.name,
         uid=cronjob.uid,
         suspended=cronjob.suspended,
-        suspended_by=found.version.suspended_by if found.version and cronjob.suspended else None,
+        suspended_by=say_suspended_by(stored),
         changed_by=tuple(FieldChange(manager=manager, time=time) for manager, time in cronjob.managers),
     )
 
@@ -194,7 +187,7 @@ def _cronjob_view(cronjob: SeenCronJob, found: KnownRegion) -> CronJobView:
 def _pause(found: KnownRegion, cronjob: SeenCronJob | None) -> Pause | None:
     """Return who paused the region; None if nobody did. Without annotations, the field's owner and the version tell."""
     version = found.version
-    if version is None or not version.suspended or version.suspended_by in ("spec.suspend", "quarantined"):
+    if version is None or not version.suspended or version.suspended_by in (SuspendedBy.SPEC, "quarantined"):
         return None
     named = version.suspended_by.removeprefix("paused by ") if version.suspended_by else None
     if cronjob is None:

@@ -117,7 +117,7 @@ class CronJobView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """Who paused a region, why, since when and until when; None: unknown, and for `until`: for good."""
+    """Who paused a region, why, since when and until when. None: unknown; of `until`: until somebody resumes it."""
 
     by: str | None
     reason: str | None

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from region_operator.console.reasons import explain_reason
 from region_operator.console.tick_times import next_of, parse, two_ticks_after
 from region_operator.console.views import RegionState, Trouble
+from region_operator.cronjobs.labels import SuspendedBy
 from region_operator.scheduler import format_time
 from region_tick.contract import State
 
@@ -40,6 +41,7 @@ JUST_NOW = timedelta(minutes=1)
 
 _MENDED = "its row is mended, and its CronJob is not yet: the operator resumes it at its next reconcile"
 _UNTOLD = "the RegionScheduler suspends all regions, or did: the operator resumes it at its next reconcile"
+_RESUME_ALL = "to end it: kubectl region resume --all"
 _UNKNOWN_HAND = "suspended, and nobody knows by whom"
 
 _NOBODY_LOOKS = "see whether an operator runs, and what it would do: kubectl region doctor, kubectl region diff"
@@ -105,12 +107,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How a region stands. `findings` are the worst first. `why` explains the state where nothing is wrong."""
+    """How a region stands. `findings` are the worst first. `why` explains the state where nothing is wrong.
+
+    `remedy` is that of the worst finding; without one, what ends a suspension of all regions.
+    """
 
     state: RegionState
     findings: tuple[Finding, ...]
     late_by_intervals: float | None
     why: str | None
+    remedy: str | None
 
 
 def may_be_troubled(version: Version | None, last_success: datetime | None, now: datetime) -> bool:
@@ -129,7 +135,9 @@ def judge(facts: Facts, now: datetime) -> Standing:
     if late is not None:
         findings += _of_ticks(facts, late)
     found = tuple(sorted(findings, key=lambda finding: list(Trouble).index(finding.kind)))
-    return Standing(state=state, findings=found, late_by_intervals=late, why=why)
+    ends = _RESUME_ALL if state is RegionState.SUSPENDED and facts.suspension else None
+    remedy = found[0].remedy if found else ends
+    return Standing(state=state, findings=found, late_by_intervals=late, why=why, remedy=remedy)
 
 
 def _state(facts: Facts) -> tuple[RegionState, str | None]:
@@ -148,7 +156,7 @@ def _state(facts: Facts) -> tuple[RegionState, str | None]:
     if not version.suspended:
         return RegionState.TICKING, None
     match version.suspended_by:
-        case "spec.suspend":
+        case SuspendedBy.SPEC:
             return RegionState.SUSPENDED, facts.suspension or _UNTOLD
         case "quarantined":
             return RegionState.SUSPENDED, _MENDED

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from region_operator.console.reasons import say_suspended_by
 from region_operator.console.region_views import LastTick, TickRow
 from region_operator.console.standing import Ending
 from region_operator.console.views import FailedLog
@@ -226,7 +227,7 @@ def _suspended(row: Row[Any], tick_at: datetime) -> TickRow:
         exit_code=None,
         counts=None,
         error_class=None,
-        error_message=row.suspended_by,
+        error_message=say_suspended_by(row.suspended_by),
         window_start=None,
         window_end=None,
         rerun_by=None,

@@ -38,11 +38,13 @@ SCHEDULE_ANNOTATION = "region-tick.dev/schedule"
 PAUSED_ANNOTATION = "region-tick.dev/paused"
 """On a CronJob: a person sets it to "true" to suspend the region, and removes it to resume the region."""
 PAUSED_BY_ANNOTATION = "region-tick.dev/paused-by"
-"""On a paused CronJob: who paused the region, as that person says. Nobody checks it."""
+"""On a paused CronJob, or on a RegionScheduler whose regions are all suspended: who did that, as that person says.
+Nobody checks it."""
 PAUSED_REASON_ANNOTATION = "region-tick.dev/paused-reason"
-"""On a paused CronJob: why the region is paused, for people."""
+"""On a paused CronJob, or on a RegionScheduler whose regions are all suspended: why, for people."""
 PAUSED_SINCE_ANNOTATION = "region-tick.dev/paused-since"
-"""On a paused CronJob: when a person paused the region, e.g. 2026-11-30T01:05:00Z."""
+"""On a paused CronJob, or on a RegionScheduler whose regions are all suspended: since when, e.g.
+2026-11-30T01:05:00Z."""
 PAUSED_UNTIL_ANNOTATION = "region-tick.dev/paused-until"
 """On a paused CronJob: when the operator resumes the region, as a time with its zone, e.g. 2026-11-30T01:05:00Z. The
 operator then removes all annotations of the pause. Without it the region stays paused until a person resumes it."""
@@ -53,7 +55,7 @@ PAUSE_ANNOTATIONS = (
     PAUSED_SINCE_ANNOTATION,
     PAUSED_UNTIL_ANNOTATION,
 )
-"""All annotations of a pause. A person or a program of a person's sets them, and the operator only ends them."""
+"""All annotations of a region's pause. A person or a program of a person's sets them; the operator only ends them."""
 SUSPENDED_BY_ANNOTATION = "region-tick.dev/suspended-by"
 """On a suspended CronJob: a SuspendedBy. A CronJob that releases up to 0.1 suspended has none."""
 OUR_LABELS = {"app": APP, "app.kubernetes.io/managed-by": FIELD_MANAGER}

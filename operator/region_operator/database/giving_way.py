@@ -64,7 +64,7 @@ async def explain_holders(engine: AsyncEngine) -> str:
     return (
         f"tables are in use by {', '.join(map(_name, holders))}: let them end, or end them, e.g. by"
         f" SELECT pg_terminate_backend({holders[0].pid}). Until then an operator of this release tries again, and"
-        " follows neither the table nor spec.suspend"
+        " follows neither the table nor the RegionScheduler: the CronJobs stay as they are"
     )
 
 

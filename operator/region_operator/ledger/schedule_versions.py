@@ -164,9 +164,9 @@ def diff_versions(
 
 
 def _suspended_anew(row: ScheduleVersion, version: ScheduleVersion) -> bool:
-    """Return whether a later edit of a suspended CronJob tells another cause, e.g. a pause while spec.suspend holds.
+    """Return whether a later edit of a suspended CronJob tells another cause, e.g. a pause while all are suspended.
 
-    Without an edit there is no moment at which the cause changed: spec.suspend alone changes no CronJob that a person
+    Without an edit there is no moment at which the cause changed: to suspend all changes no CronJob that a person
     suspended.
     """
     known = version.suspended_by is not None and version.suspended_by != row.suspended_by

@@ -28,7 +28,7 @@ class ChangeReason(StrEnum):
     RESCHEDULED = "rescheduled"
     """The row has another schedule."""
     SUSPENDED = "suspended"
-    """spec.suspend is true, or the row is quarantined."""
+    """spec.suspend or spec.suspendUntil suspends all regions, or the row is quarantined."""
     PAUSED = "paused"
     """A person set the pause annotation."""
     RESUMED = "resumed"

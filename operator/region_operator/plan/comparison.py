@@ -64,7 +64,7 @@ def _reason(desired: Desired, manifest: Manifest, live: LiveCronJob) -> ChangeRe
 def write_last_good(live: LiveCronJob, render: Render) -> Write | None:
     """Return what to write while the deletion of a CronJob is held. None: there is nothing to write.
 
-    A CronJob whose last good state is unknown is left alone, unless `spec.suspend` suspends all CronJobs.
+    A CronJob whose last good state is unknown is left alone, unless all CronJobs are suspended.
     """
     if region_key(live.region_id) != live.key:
         return None

@@ -21,7 +21,7 @@ If another CronJob has the code of an active row (`code_owners`):
 
 A region's part of the plan depends on the region's row, its CronJobs and the CronJobs that have its code. A CronJob is
 found by the hash of the region's id, because the CronJob's name ends with the hash. Anybody can change a label; nobody
-can change a name. A held deletion follows `spec.suspend` like every other CronJob. Which changes are held is left to
+can change a name. A held deletion is suspended with all like every other CronJob. Which changes are held is left to
 `deletion_guard`, what "in sync" means to `ownership`, and which regions need a look at all to `planner`.
 """
 
