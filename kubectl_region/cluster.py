@@ -78,6 +78,11 @@ class CronJob:
         )
 
     @property
+    def place(self) -> tuple[str, str]:
+        """What tells the CronJob from all others of the cluster."""
+        return self.namespace, self.name
+
+    @property
     def paused(self) -> bool:
         """Whether a person paused the region."""
         return self.annotations.get(PAUSED_ANNOTATION) == "true"
@@ -103,7 +108,8 @@ class Cluster:
     """The namespaces that a command is about, and what Kubernetes has there.
 
     `everywhere`: all namespaces that have a RegionScheduler. `at_end` is closed when the command ends; without it,
-    nothing may be started that goes on. `forwards` are the port-forwards to consoles so far, by namespace.
+    nothing may be started that goes on. `forwards` are the port-forwards to consoles so far, by namespace. `is_whole`
+    says whether all namespaces have answered so far.
     """
 
     def __init__(
@@ -120,6 +126,7 @@ class Cluster:
         self.everywhere = everywhere
         self.at_end = at_end
         self.forwards: dict[str, PortForward] = {}
+        self.is_whole = True
         self._namespace = namespace
 
     @cached_property
@@ -172,7 +179,7 @@ class Cluster:
             answer = json.loads(told or '{"items": []}')
             items = answer.get("items", [answer])  # one name: the object itself
             found |= {(namespace, item["metadata"]["name"]): CronJob.from_object(item) for item in items}
-        return [found[key] for one in cronjobs if (key := (one.namespace, one.name)) in found]
+        return [found[one.place] for one in cronjobs if one.place in found]
 
     def cronjobs_of(self, codes: Sequence[str]) -> list[CronJob]:
         """Return the CronJobs of regions by their codes, of all namespaces. Raises NotFoundError."""

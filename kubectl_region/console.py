@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import count
 from posixpath import normpath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from kubectl_region.errors import NotFoundError, PluginError
@@ -17,10 +17,12 @@ from kubectl_region.kubectl import KubectlError
 from kubectl_region.output import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from kubectl_region.cluster import Cluster
     from kubectl_region.port_forward import PortForward
+
+T = TypeVar("T")
 
 SERVICE = "region-tick-console"
 PORT = "http"
@@ -55,7 +57,7 @@ class Console:
     """The console of one namespace."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self._cluster, self._namespace = cluster, namespace
+        self._cluster, self.namespace = cluster, namespace
 
     def get(self, *path: str, **query: object) -> dict[str, Any]:
         """Return an answer of the console.
@@ -83,20 +85,20 @@ class Console:
         """Return an answer of the console as it is, e.g. a picture. Raises what `get` raises."""
         asked = {name.rstrip("_"): str(value) for name, value in query.items() if value not in (None, "")}
         page = "/".join(map(_encode, path)) + f"?{urlencode(asked, errors='surrogateescape')}"
-        if forward := self._cluster.forwards.get(self._namespace):
+        if forward := self._cluster.forwards.get(self.namespace):
             return self._ask_by(forward, page)
         may_forward = self._cluster.at_end is not None
-        place = f"/api/v1/namespaces/{self._namespace}/services/{PROXIED}/proxy/{page}"
+        place = f"/api/v1/namespaces/{self.namespace}/services/{PROXIED}/proxy/{page}"
         try:
             return self._cluster.kubectl.raw(place, partial(self._ask_instead, page) if may_forward else None)
         except KubectlError as error:
             refusal = error
         if not may_forward or refusal.reason not in WITHOUT_PROXY:
-            raise explain(self._namespace, refusal)
+            raise explain(self.namespace, refusal)
         try:
             forward = self._open_forward(refusal.message)
         except PluginError as error:
-            raise explain(self._namespace, refusal, error) from error
+            raise explain(self.namespace, refusal, error) from error
         return self._ask_by(forward, page)
 
     def pages(self, *path: str, **query: object) -> Iterator[dict[str, Any]]:
@@ -121,9 +123,9 @@ class Console:
 
         at_end = self._cluster.at_end
         assert at_end is not None  # noqa: S101 - the caller has looked
-        forward = at_end.enter_context(port_forward(self._cluster.kubectl, SERVICE, PORT, self._namespace))
+        forward = at_end.enter_context(port_forward(self._cluster.kubectl, SERVICE, PORT, self.namespace))
         warn(f"asking the console by kubectl port-forward, on port {forward.port} of this machine: {why}")
-        self._cluster.forwards[self._namespace] = forward
+        self._cluster.forwards[self.namespace] = forward
         return forward
 
     def _ask_by(self, forward: PortForward, page: str) -> str:
@@ -133,7 +135,7 @@ class Console:
         try:
             return forward.get(f"/{page}")
         except BrokenForwardError as error:
-            self._cluster.forwards.pop(self._namespace)
+            self._cluster.forwards.pop(self.namespace)
             raise ConsoleAwayError(error.message, error.remedy) from error
 
 
@@ -191,18 +193,40 @@ def _encode(part: str) -> str:
 
 
 def find_region(cluster: Cluster, code: str, *path: str, **query: object) -> dict[str, dict[str, Any]]:
-    """Return an answer about a region, of each namespace that has the region. Raises what `Console.get` raises."""
-    answers, missing = {}, None
-    for namespace in cluster.namespaces:
+    """Return an answer about a region, of each namespace that has the region. Raises what `ask_each` raises."""
+    missing: list[NotFoundError] = []
+
+    def ask(console: Console) -> dict[str, Any] | None:
         try:
-            answers[namespace] = Console(cluster, namespace).get("regions", code, *path, **query)
+            return console.get("regions", code, *path, **query)
         except NotFoundError as error:
-            missing = error
-    if not answers and missing:
-        raise missing
+            missing.append(error)
+            return None
+
+    answers = ask_each(cluster, ask)
+    found = {namespace: answer for namespace, answer in answers.items() if answer is not None}
+    if missing and not found:
+        raise missing[-1]
+    return found
+
+
+def ask_each(cluster: Cluster, ask: Callable[[Console], T], namespaces: Iterable[str] | None = None) -> dict[str, T]:
+    """Return what `ask` returns for the console of each namespace. Without `namespaces`: of all of the command.
+
+    A console that cannot be asked, or cannot answer, is told of, and the command goes on without that one: `Cluster`
+    keeps that the answer is not whole. Raises PluginError if none has answered.
+    """
+    answers, errors = {}, {}
+    for namespace in cluster.namespaces if namespaces is None else namespaces:
+        try:
+            answers[namespace] = ask(Console(cluster, namespace))
+        except PluginError as error:
+            errors[namespace] = error
+    if errors and not answers:
+        raise next(iter(errors.values()))
+    for namespace, away in errors.items():
+        warn(f"{namespace}: {away.message}")
+        if away.remedy:
+            warn(f"what to do: {away.remedy}")
+        cluster.is_whole = False
     return answers
-
-
-def consoles(cluster: Cluster) -> Sequence[tuple[str, Console]]:
-    """Return the console of each namespace."""
-    return [(namespace, Console(cluster, namespace)) for namespace in cluster.namespaces]

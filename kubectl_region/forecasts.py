@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_region.console import Console, consoles
+from kubectl_region.console import Console, ask_each
 from kubectl_region.moments import age_of
 from kubectl_region.options import output_option, with_cluster
 from kubectl_region.output import gather, print_data, printable_data, table, warn
@@ -29,7 +29,7 @@ def forecast(cluster: Cluster, output: str | None) -> None:
 
     -o svg prints a picture: kubectl region forecast -o svg > forecast.svg
     """
-    answers = {namespace: console.get("forecast") for namespace, console in consoles(cluster)}
+    answers = ask_each(cluster, lambda console: console.get("forecast"))
     if output == "svg":
         for namespace, answer in answers.items():
             click.echo(Console(cluster, namespace).text("forecast", format="svg"))

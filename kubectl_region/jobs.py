@@ -32,7 +32,7 @@ JOB_LABEL = "batch.kubernetes.io/job-name"
 @click.option("--timeout", type=Timeout(), default="15m", show_default=True, help="How long --wait waits.")
 @click.option("--dry-run", is_flag=True, help="Have the API server check it, and run nothing.")
 @with_cluster
-def trigger(cluster: Cluster, code: str, wait: bool, show_logs: bool, timeout: float, dry_run: bool) -> None:
+def trigger(cluster: Cluster, code: str, wait: bool, show_logs: bool, timeout: int, dry_run: bool) -> None:
     """Run a region now, once, by hand.
 
     The run is a Job of the region's CronJob, as `kubectl create job --from` makes it, with the annotation
@@ -58,7 +58,7 @@ def manual_name(cronjob: str) -> str:
     return cronjob + MANUAL_SUFFIX + secrets.token_hex(3)
 
 
-def poll_end(cluster: Cluster, namespace: str, name: str, *, seconds: float) -> str:
+def poll_end(cluster: Cluster, namespace: str, name: str, *, seconds: int) -> str:
     """Wait for a Job's end and return "succeeded". Raises PluginError if the Job failed or does not end."""
     seen: dict[str, Any] = {}
 
@@ -68,7 +68,7 @@ def poll_end(cluster: Cluster, namespace: str, name: str, *, seconds: float) -> 
 
     if poll(runs_on, seconds=seconds):
         raise PluginError(
-            f"job.batch/{name} has not ended after {seconds:g} s",
+            f"job.batch/{name} has not ended after {seconds} s",
             f"it goes on; see why: kubectl describe job {name} -n {namespace}",
         )
     kind, message = end_of(seen) or ("", "")

@@ -20,6 +20,8 @@ LEEWAY_SECONDS = 10
 PATIENCE_SECONDS = 5.0
 """After which time without an answer another way to it is tried, where there is one."""
 TIMEOUT_FLAG = "--request-timeout="
+UNREADABLE = "backslashreplace"
+"""How a byte that is no UTF-8 is read: a log may have any."""
 _REASON = re.compile(r"Error from server \((?P<reason>\w+)\): (?P<message>.*)", re.DOTALL)
 
 
@@ -56,7 +58,9 @@ class Kubectl:
         words = ["kubectl", *arguments, *self.flags]
         pipe, source = subprocess.PIPE, subprocess.DEVNULL if stdin is None else subprocess.PIPE
         try:
-            process = subprocess.Popen(words, stdin=source, stdout=pipe, stderr=pipe, encoding="utf-8")
+            process = subprocess.Popen(
+                words, stdin=source, stdout=pipe, stderr=pipe, encoding="utf-8", errors=UNREADABLE
+            )
         except FileNotFoundError as error:
             raise PluginError(
                 "kubectl is not on your PATH", "install kubectl, and see it run: kubectl version"
@@ -69,8 +73,10 @@ class Kubectl:
                 left = max(0.0, end - time.monotonic()) if self.limit_seconds else None
                 output, errors = process.communicate(stdin, timeout=left)
             except subprocess.TimeoutExpired as error:
+                said = (error.stderr or b"").decode(errors=UNREADABLE).strip()  # bytes, also of a stream of text
                 raise PluginError(
-                    f"kubectl gave no answer within {self.limit_seconds:g} s: kubectl {' '.join(arguments)}",
+                    f"kubectl gave no answer within {self.limit_seconds:g} s: kubectl {' '.join(arguments)}"
+                    + (f": {said}" if said else ""),
                     "see whether the API server answers: kubectl get --raw /readyz; --request-timeout sets the limit",
                 ) from error
             finally:
@@ -94,7 +100,11 @@ class Kubectl:
         return Kubectl(self._other_flags, self.limit_seconds)("get", "--raw", path, instead=instead)
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start kubectl, and leave its end and its limit of time to the caller. What it says of errors is output."""
+        """Start kubectl, and leave its end and its limit of time to the caller. What it says of errors is output.
+
+        It is a session of its own, so that its end is that of whatever it has started: kubectl may be a script. The
+        terminal's Ctrl-C does not reach it.
+        """
         import subprocess
 
         return subprocess.Popen(
@@ -103,6 +113,8 @@ class Kubectl:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
+            errors=UNREADABLE,
+            start_new_session=True,
         )
 
     @property

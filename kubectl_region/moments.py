@@ -77,8 +77,11 @@ def brief(text: str | None) -> str:
 
 
 def read_time(text: str | None) -> datetime | None:
-    """Read a time of the console's JSON or of an object."""
-    return datetime.fromisoformat(text) if text else None
+    """Read a time of the console's JSON or of an object. Raises ValueError.
+
+    The API server takes RFC 3339's small letters too (2026-11-30t01:05:00z).
+    """
+    return datetime.fromisoformat(text.upper()) if text else None
 
 
 def now_of(answer: Mapping[str, Any]) -> datetime:

@@ -6,6 +6,7 @@ kubectl takes no flags before a plugin's name, so each command has them itself.
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import ExitStack
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -24,17 +25,17 @@ _DURATION = re.compile(r"(?P<number>\d+)(?P<unit>|s|m|h)", re.ASCII)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
-class Timeout(click.ParamType[float]):
+class Timeout(click.ParamType[int]):
     """A duration as kubectl's --request-timeout takes it: 30s, 2m, or seconds; 0 is no limit."""
 
     name = "duration"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return seconds."""
         match = _DURATION.fullmatch(str(value))
         if match is None:
             self.fail(f'"{value}" is no duration such as 30s or 2m', param, ctx)
-        return int(match["number"]) * float(_UNITS[match["unit"]])
+        return int(match["number"]) * _UNITS[match["unit"]]
 
 
 def with_cluster(function: Callable[Concatenate[Cluster, P], None]) -> Callable[..., None]:
@@ -54,15 +55,18 @@ def with_cluster(function: Callable[Concatenate[Cluster, P], None]) -> Callable[
         all_namespaces: bool,
         context: str | None,
         kubeconfig: str | None,
-        request_timeout: float,
+        request_timeout: int,
         **kwargs: Any,
     ) -> None:
-        flags = [f"{TIMEOUT_FLAG}{request_timeout:g}s"]
+        flags = [f"{TIMEOUT_FLAG}{request_timeout}s"]
         flags += [f"--context={context}"] * bool(context) + [f"--kubeconfig={kubeconfig}"] * bool(kubeconfig)
         limit = request_timeout + LEEWAY_SECONDS if request_timeout else None
         kubectl = Kubectl(tuple(flags), limit)
         with ExitStack() as at_end:
-            function(Cluster(kubectl, namespace, everywhere=all_namespaces, at_end=at_end), *args, **kwargs)
+            cluster = Cluster(kubectl, namespace, everywhere=all_namespaces, at_end=at_end)
+            function(cluster, *args, **kwargs)
+        if not cluster.is_whole:
+            sys.exit(1)
 
     return command
 

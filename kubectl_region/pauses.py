@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kubectl_region.annotating import Change, change, title, titles
 from kubectl_region.cluster import (
-    FIELD_MANAGER,
     PAUSE_ANNOTATIONS,
     PAUSED_ANNOTATION,
     PAUSED_BY_ANNOTATION,
     PAUSED_REASON_ANNOTATION,
     PAUSED_SINCE_ANNOTATION,
     PAUSED_UNTIL_ANNOTATION,
-    by_namespace,
 )
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.identity import who_am_i
@@ -29,21 +28,16 @@ from kubectl_region.options import with_cluster
 from kubectl_region.output import printable, warn
 from kubectl_region.questions import confirm
 from kubectl_region.suspensions import resume_all, suspend_all
-from kubectl_region.waiting import poll
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from kubectl_region.cluster import Cluster, CronJob
 
-HEARD_SECONDS = 15
-"""How long to wait until the operator has done what the annotations say."""
 PAUSED = "paused"
 """What the operator writes beside a CronJob that it has suspended because of a pause."""
 WITH_ALL = "spec.suspend"
 """What the operator writes beside a CronJob that is suspended with all others, by whichever field."""
-SHOWN = 20
-"""How many regions are named in one line."""
 _UNTIL_HELP = (
     "The end: a time in UTC (2026-11-30T01:05:00Z, or 01:05 for the next one), or a duration such as 2h."
     " Default: until `resume`."
@@ -95,23 +89,21 @@ def pause(
         suspend_all(cluster, reason=reason.strip(), now=now, end=end, yes=yes, dry_run=dry_run)
         return
     chosen = choose(cluster, codes, all_matching)
-    for cronjob in chosen:
-        if cronjob.paused_at(now):
-            warn(f"{_title(cluster, cronjob)} is {cronjob.pause}; it stays so")
-    new = [cronjob for cronjob in chosen if not cronjob.paused_at(now)]
+    new = _without_pauses(cluster, chosen, now)
     told = f" until {format_time(end)} ({ago(format_time(end), now)})" if end else ""
     is_asked = all_matching or cluster.everywhere or tomorrow
-    _ask(cluster, "Pause", new, told, yes=yes or dry_run or not is_asked)
+    agreed = _ask(cluster, "Pause", new, told, yes=yes or dry_run or not is_asked)
     annotations = {
         PAUSED_ANNOTATION: "true",
         PAUSED_BY_ANNOTATION: who_am_i(cluster.kubectl),
         PAUSED_REASON_ANNOTATION: reason.strip(),
         PAUSED_SINCE_ANNOTATION: format_time(now),
+        PAUSED_UNTIL_ANNOTATION: format_time(end) if end else None,
     }
-    until_change = f"{PAUSED_UNTIL_ANNOTATION}={format_time(end)}" if end else f"{PAUSED_UNTIL_ANNOTATION}-"
-    changes = [*(f"{name}={text}" for name, text in annotations.items()), until_change]
-    _annotate(cluster, new, changes, "paused", done=lambda cronjob: cronjob.paused_at(now), dry_run=dry_run)
-    _report(cluster, new, "paused", told, done=lambda cronjob: cronjob.suspended, dry_run=dry_run)
+    what = Change(
+        verb="paused", annotations=annotations, is_done=lambda cronjob: cronjob.suspended, more=lambda _: told
+    )
+    change(cluster, _without_pauses(cluster, agreed, now), what, dry_run=dry_run)
 
 
 @click.command()
@@ -137,15 +129,20 @@ def resume(
     paused = [cronjob for cronjob in chosen if cronjob.paused]
     if all_matching and not paused:
         raise NotFoundError(f'no region that matches "{all_matching}" is paused')
+    is_asked = bool(all_matching or cluster.everywhere) and not (yes or dry_run)
     for cronjob in chosen:
         if cronjob.paused:
-            click.echo(f"{_title(cluster, cronjob)} was {cronjob.pause}")
+            click.echo(f"{title(cluster, cronjob)} was {cronjob.pause}", err=is_asked)
         elif not all_matching:
-            warn(f"{_title(cluster, cronjob)} is not paused{_what_else(cronjob)}")
-    _ask(cluster, "Resume", paused, yes=yes or dry_run or not (all_matching or cluster.everywhere))
-    changes = [f"{name}-" for name in PAUSE_ANNOTATIONS]
-    _annotate(cluster, paused, changes, "resumed", done=lambda cronjob: not cronjob.paused, dry_run=dry_run)
-    _report(cluster, paused, "resumed", done=lambda cronjob: cronjob.suspended_by != PAUSED, dry_run=dry_run)
+            warn(f"{title(cluster, cronjob)} is not paused{_what_else(cronjob)}")
+    agreed = _ask(cluster, "Resume", paused, yes=not is_asked)
+    what = Change(
+        verb="resumed",
+        annotations=dict.fromkeys(PAUSE_ANNOTATIONS),
+        is_done=lambda cronjob: cronjob.suspended_by != PAUSED,
+        more=lambda cronjob: "" if cronjob.paused else _what_else(cronjob),
+    )
+    change(cluster, _as_shown(cluster, agreed, paused), what, dry_run=dry_run)
 
 
 def _check_choice(codes: Sequence[str], glob: str | None, *, everything: bool) -> None:
@@ -163,78 +160,41 @@ def choose(cluster: Cluster, codes: Sequence[str], glob: str | None) -> list[Cro
     return chosen
 
 
-def _title(cluster: Cluster, cronjob: CronJob) -> str:
-    """Name a region for people: with its namespace, if the command is about several."""
-    return printable(f"{cronjob.namespace}/{cronjob.code}" if cluster.everywhere else cronjob.code)
+def _ask(cluster: Cluster, verb: str, cronjobs: Sequence[CronJob], told: str = "", *, yes: bool) -> Sequence[CronJob]:
+    """Ask before regions are changed that the command line does not name, or to an end that it does not name.
 
-
-def _named(cluster: Cluster, cronjobs: Sequence[CronJob]) -> str:
-    """Name regions in one line, as many as a person reads."""
-    named = ", ".join(_title(cluster, cronjob) for cronjob in cronjobs[:SHOWN])
-    more = len(cronjobs) - SHOWN
-    return f"{named} and {more} more" if more > 0 else named or "none"
-
-
-def _ask(cluster: Cluster, verb: str, cronjobs: Sequence[CronJob], told: str = "", *, yes: bool) -> None:
-    """Ask before regions are changed that the command line does not name, or to an end that it does not name."""
+    Return them as they are after the answer: somebody else may have changed them meanwhile.
+    """
     if yes or not cronjobs:
-        return
-    click.echo(f"{len(cronjobs)} regions: {_named(cluster, cronjobs)}")
+        return cronjobs
+    warn(f"{len(cronjobs)} regions: {titles(cluster, cronjobs)}")
     confirm(f"{verb} these{told}?")
+    now = cluster.named(cronjobs)
+    if gone := [one for one in cronjobs if one.place not in {other.place for other in now}]:
+        warn(f"gone meanwhile: {titles(cluster, gone)}")
+    return now
 
 
-def _annotate(
-    cluster: Cluster,
-    cronjobs: Sequence[CronJob],
-    changes: Sequence[str],
-    verb: str,
-    *,
-    done: Callable[[CronJob], bool],
-    dry_run: bool,
-) -> None:
-    """Change the annotations of CronJobs. Raises PluginError, which says of which ones they were changed."""
-    how = ["--overwrite", f"--field-manager={FIELD_MANAGER}", *["--dry-run=server"] * dry_run]
-    try:
-        for namespace, names in by_namespace(cronjobs):
-            cluster.kubectl("annotate", "cronjobs", "-n", namespace, *names, *changes, *how)
-    except PluginError as error:
-        if dry_run or len(cronjobs) == 1:
-            raise
-        warn(f"error: {error.message}")
-        now = {(one.namespace, one.name) for one in cluster.named(cronjobs) if done(one)}
-        were = [one for one in cronjobs if (one.namespace, one.name) in now]
-        others = [one for one in cronjobs if (one.namespace, one.name) not in now]
-        text = f"{len(were)} of {len(cronjobs)} regions were {verb}: {_named(cluster, were)}"
-        remedy = error.remedy or "mend what the first error says; the same command does the rest"
-        raise PluginError(f"{text}; not {verb}: {_named(cluster, others)}", remedy) from error
-
-
-def _report(
-    cluster: Cluster,
-    cronjobs: Sequence[CronJob],
-    verb: str,
-    told: str = "",
-    *,
-    done: Callable[[CronJob], bool],
-    dry_run: bool,
-) -> None:
-    """Say what was done, when the operator has done it. Raises PluginError if the operator does not."""
-    waiting: Sequence[CronJob] = []
-    if cronjobs and not dry_run:
-        waiting = poll(lambda: [one for one in cluster.named(cronjobs) if not done(one)], seconds=HEARD_SECONDS)
-    left = {(cronjob.namespace, cronjob.name) for cronjob in waiting}
-    seen = [] if dry_run or verb == "paused" else cluster.named(cronjobs)
-    now = {(one.namespace, one.name): one for one in seen}
+def _without_pauses(cluster: Cluster, cronjobs: Sequence[CronJob], now: datetime) -> list[CronJob]:
+    """Return the CronJobs that are not paused, and say of the others that they stay so."""
     for cronjob in cronjobs:
-        if (key := (cronjob.namespace, cronjob.name)) not in left:
-            still = _what_else(now[key]) if key in now else ""
-            click.echo(f"{_title(cluster, cronjob)} {verb}{told}{still}" + " (server dry run)" * dry_run)
-    if left:
-        named = _named(cluster, waiting)
+        if cronjob.paused_at(now):
+            warn(f"{title(cluster, cronjob)} is {cronjob.pause}; it stays so")
+    return [cronjob for cronjob in cronjobs if not cronjob.paused_at(now)]
+
+
+def _as_shown(cluster: Cluster, cronjobs: Sequence[CronJob], shown: Sequence[CronJob]) -> list[CronJob]:
+    """Return the CronJobs that are paused as they were shown. Raises PluginError if one has another pause now."""
+    pauses = {cronjob.place: cronjob.pause for cronjob in shown}
+    if others := [one for one in cronjobs if one.paused and one.pause != pauses[one.place]]:
         raise PluginError(
-            f"the annotations are set, and after {HEARD_SECONDS} s the operator has not {verb}: {named}",
-            "see whether the operator runs: kubectl region doctor",
+            f"another pause than was shown: {titles(cluster, others)}; nothing was resumed",
+            "look again: the same command shows what is paused now",
         )
+    for cronjob in cronjobs:
+        if not cronjob.paused:
+            warn(f"{title(cluster, cronjob)} is not paused any more")
+    return [cronjob for cronjob in cronjobs if cronjob.paused]
 
 
 def _what_else(cronjob: CronJob) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kubectl_region.cluster import APPROVAL_ANNOTATION, FIELD_MANAGER, SCHEDULER
-from kubectl_region.console import consoles
+from kubectl_region.console import ask_each
 from kubectl_region.errors import PluginError
 from kubectl_region.holds import Hold, holds_of
 from kubectl_region.kubectl import KubectlError
@@ -34,13 +34,25 @@ HEARD_SECONDS = 15
 """How long to wait until the operator has heard an approval."""
 
 
-class UntoldError(PluginError):
-    """Whether there are differences cannot be told."""
+class DiffCommand(click.Command):
+    """Ends with ERROR wherever other commands end with 1: that code says that something differs."""
 
-    exit_code = ERROR
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Whatever keeps it from its answer is an error, also what nobody has thought of."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            error.show()
+        except BrokenPipeError:
+            sys.stdout = sys.stderr  # else Python tries once more at its end, and has an exit code of its own for that
+        except Exception:  # a traceback ends with 1 too
+            import traceback
+
+            traceback.print_exc()
+        sys.exit(ERROR)
 
 
-@click.command()
+@click.command(cls=DiffCommand)
 @output_option()
 @with_cluster
 def diff(cluster: Cluster, output: str | None) -> None:
@@ -48,10 +60,7 @@ def diff(cluster: Cluster, output: str | None) -> None:
 
     Exit code 0: nothing; 1: something, held changes included; more than 1: it cannot be told.
     """
-    try:
-        answers = {namespace: console.get("plan") for namespace, console in consoles(cluster)}
-    except PluginError as error:
-        raise UntoldError(error.message, error.remedy) from error
+    answers = ask_each(cluster, lambda console: console.get("plan"))
     if output:
         print_data(gather(answers, everywhere=cluster.everywhere), output)
     else:
@@ -61,6 +70,8 @@ def diff(cluster: Cluster, output: str | None) -> None:
             click.echo("\n".join(plan_text(answer["plan"])))
             if age := age_of(answer, fresh_seconds=FRESH_SECONDS):
                 click.echo(age)
+    if not cluster.is_whole:
+        sys.exit(ERROR)
     plans = [answer["plan"] for answer in answers.values()]
     sys.exit(DIFFERENT if any(plan["changes"] or plan["quota"] is not None for plan in plans) else SAME)
 
@@ -102,11 +113,12 @@ def approve(cluster: Cluster, kind: str | None, yes: bool, dry_run: bool) -> Non
         others = ", ".join(sorted({hold.kind for _, hold in held}))
         raise PluginError(f"no {kind or 'change'} is held" + (f"; held are: {others}" if others else ""))
     codes = {cronjob.key: cronjob.code for cronjob in cluster.cronjobs()}
+    is_asked = not (yes or dry_run)
     for scheduler, hold in asked:
-        click.echo("\n".join(hold_text(scheduler["metadata"]["namespace"], hold, codes)))
+        click.echo("\n".join(hold_text(scheduler["metadata"]["namespace"], hold, codes)), err=is_asked)
     if dry_run:
         return
-    if not yes:
+    if is_asked:
         confirm(f"Approve {'these' if len(asked) > 1 else 'this'}?")
     for namespace in dict.fromkeys(scheduler["metadata"]["namespace"] for scheduler, _ in asked):
         _approve(cluster, namespace, [hold for one, hold in asked if one["metadata"]["namespace"] == namespace])

@@ -1,8 +1,9 @@
 """Reaches the console by `kubectl port-forward`, where the API server's proxy is refused or reaches no pod.
 
 kubectl listens on a free port of 127.0.0.1, and whoever is on this machine reaches the console by that port while it
-listens. So a port-forward is opened when it is needed first, and ends with the command, whatever ends the command. Only
-`kill -9` leaves a kubectl behind, which is an ordinary `kubectl port-forward` then.
+listens. So a port-forward is opened when it is needed first, and ends with the command, whatever ends the command, and
+with all that it has started: kubectl may be a script that starts the real one. Only `kill -9` leaves a kubectl behind,
+which is an ordinary `kubectl port-forward` then.
 
 When to use one, and what to say if there is none, is left to `console`.
 """
@@ -10,7 +11,7 @@ When to use one, and what to say if there is none, is left to `console`.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,8 @@ class PortForward:
 def port_forward(kubectl: Kubectl, service: str, port: str, namespace: str) -> Iterator[PortForward]:
     """Open a port-forward to a port of a Service, until the end of the block.
 
-    SIGTERM and SIGHUP end the block too. Raises KubectlError, and PluginError if kubectl does not listen in time.
+    SIGTERM, SIGHUP and SIGQUIT end the block too. Raises KubectlError, and PluginError if kubectl does not listen in
+    time.
     """
     where = (f"service/{service}", f":{port}", "--namespace", namespace, "--address", HOST)
     with _ended_by_signals():
@@ -91,37 +93,41 @@ def listening_port(line: str) -> int | None:
 
 
 def _wait_for_port(process: subprocess.Popen[str]) -> int:
-    """Return the port on which kubectl listens. Raises KubectlError with all that kubectl said instead."""
+    """Return the port on which kubectl listens. Raises PluginError with all that kubectl said instead."""
     import time
     from queue import Empty
 
     assert process.stdout is not None  # noqa: S101 - `Kubectl.begin` makes it a pipe
-    lines, said, deadline = _read(process.stdout), "", time.monotonic() + OPEN_SECONDS
+    read, said, deadline = _read(process.stdout), "", time.monotonic() + OPEN_SECONDS
     try:
-        while line := lines.get(timeout=max(0.0, deadline - time.monotonic())):
-            if port := listening_port(line):
+        while char := read.get(timeout=max(0.0, deadline - time.monotonic())):
+            said += char
+            if char == "\n" and (port := listening_port(said.splitlines()[-1])):
                 return port
-            said += line
     except Empty:
-        raise PluginError(f"kubectl port-forward did not listen within {OPEN_SECONDS:g} s") from None
+        told = f", and said: {said.strip()}" if said.strip() else ""
+        raise PluginError(f"kubectl port-forward did not listen within {OPEN_SECONDS:g} s{told}") from None
     raise KubectlError(said, process.wait())
 
 
 def _read(stream: IO[str]) -> SimpleQueue[str]:
-    """Read lines in a thread: kubectl would stop if nobody read what it says of each connection. "" is the end."""
+    """Read characters in a thread. "" is the end.
+
+    A question has no end of its line. And kubectl would stop if nobody read what it says of each connection.
+    """
     from queue import SimpleQueue
     from threading import Thread
 
-    lines: SimpleQueue[str] = SimpleQueue()
+    chars: SimpleQueue[str] = SimpleQueue()
 
     def read() -> None:
         with stream:
-            for line in stream:
-                lines.put(line)
-        lines.put("")
+            while char := stream.read(1):
+                chars.put(char)
+        chars.put("")
 
     Thread(target=read, daemon=True).start()
-    return lines
+    return chars
 
 
 @contextmanager
@@ -133,8 +139,8 @@ def _ended_by_signals() -> Iterator[None]:
     def leave(number: int, _: object) -> None:
         sys.exit(128 + number)
 
-    names = ("SIGTERM", "SIGHUP")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has no SIGHUP
+    names = ("SIGTERM", "SIGHUP", "SIGQUIT")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has the first only
     ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, leave)
@@ -146,12 +152,24 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End kubectl, and wait until it is gone."""
+    """End kubectl and what it has started, and wait until kubectl is gone."""
+    import signal
     import subprocess
 
-    process.terminate()
+    _signal(process, signal.SIGTERM)
     try:
         process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
+        _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
         process.wait()
+
+
+def _signal(process: subprocess.Popen[str], number: int) -> None:
+    """Send a signal to a process of a session of its own, and to what it has started; on Windows to it alone."""
+    import os
+
+    if not hasattr(os, "killpg"):
+        process.send_signal(number)
+        return
+    with suppress(ProcessLookupError, PermissionError):  # all have ended; macOS says so in the second way
+        os.killpg(process.pid, number)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_region.console import Console, consoles, find_region
+from kubectl_region.console import ask_each, find_region
 from kubectl_region.moments import ago, now_of
 from kubectl_region.options import output_option, with_cluster
 from kubectl_region.output import gather, paint, print_data, printable, printable_data, table, warn
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from kubectl_region.cluster import Cluster
+    from kubectl_region.console import Console
 
 NONE_FOUND = "No regions found"
 
@@ -33,7 +34,7 @@ def list_regions(cluster: Cluster, state: str | None, code: str | None, sort: st
     RECENT are the last ten ticks, the newest first: . succeeded, F failed, M missed, s skipped, r running, i
     interrupted.
     """
-    answers = {namespace: _all(console, state, code, sort) for namespace, console in consoles(cluster)}
+    answers = ask_each(cluster, lambda console: _all(console, state, code, sort))
     if output in ("json", "yaml"):
         print_data(gather(answers, everywhere=cluster.everywhere), output)
     elif not any(answer["items"] for answer in answers.values()):
@@ -158,7 +159,7 @@ def next_ticks(cluster: Cluster, code: str | None, limit: int, output: str | Non
     if code:
         answers = {name: _next_of(region) for name, region in find_region(cluster, code).items()}
     else:
-        answers = {namespace: console.get("next", limit=limit) for namespace, console in consoles(cluster)}
+        answers = ask_each(cluster, lambda console: console.get("next", limit=limit))
     if output:
         print_data(gather(answers, everywhere=cluster.everywhere), output)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +18,7 @@ from kubectl_region.moments import format_time, now_of, parse_past, read_time
 from kubectl_region.options import with_cluster
 from kubectl_region.output import table, warn
 from kubectl_region.questions import confirm
+from kubectl_region.ticks import PAGE
 from region_tick.contract import State
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from kubectl_region.cluster import Cluster, CronJob
     from kubectl_region.kubectl import Kubectl
 
-PAGE = 200
 _BY_HELP = "Who wants it, as the ledger and the Job shall say. Default: your name in the cluster. Nobody checks it."
 
 
@@ -86,7 +86,7 @@ def backfill(
     warn(f"ticks from {format_time(first)} to {format_time(last)}")
     plan = [tick for cronjob in cronjobs for tick in _ticks(console, cronjob, first, last, wanted)]
     if plan:
-        click.echo(_plan_table(plan))
+        click.echo(_plan_table(plan), err=not (yes or dry_run))
     limit = limit_of(concurrency := _concurrency(cluster), max_parallel)
     if max_parallel and max_parallel > limit:
         warn(f"at most {limit} at once, not {max_parallel}: spec.concurrency is {concurrency}")
@@ -201,7 +201,7 @@ def _without_rows(
 
 def _rows(console: Console, code: str, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
     """Yield a region's ticks with rows, page by page, the newest first."""
-    before = None
+    before = format_time(until + timedelta(seconds=1))
     while True:
         answer = console.get("regions", code, "ticks", since=format_time(since), limit=PAGE, before=before)
         for tick in answer["items"]:

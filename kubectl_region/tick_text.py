@@ -31,7 +31,7 @@ def recent(states: Sequence[str]) -> str:
 def tick_table(ticks: Sequence[Mapping[str, Any]], now: datetime, *, wide: bool = False) -> str:
     """Return the table of ticks."""
     headers = ["TICK", "AGE", "STATE", "REASON", "ATTEMPT", "DELAY", "DURATION", "ERROR"]
-    headers += ["HANDLER", "JOB", "POD", "NODE"] * wide
+    headers += ["HANDLER", "JOB", "POD", "NODE", "MANUAL"] * wide
     return table(headers, [_row(tick, now, wide=wide) for tick in ticks], painted=("STATE",))
 
 
@@ -39,7 +39,7 @@ def _row(tick: Mapping[str, Any], now: datetime, *, wide: bool) -> list[str]:
     name = brief(tick["tickAt"]) + (" by hand" if tick["manualUid"] else "") + (" again" if tick["rerunBy"] else "")
     row = [name, ago(tick["tickAt"], now), tick["state"], tick["reason"] or "-", str(tick["attempt"])]
     row += [_duration(tick["startDelaySeconds"]), _duration(tick["durationSeconds"]), _first_line(tick["errorMessage"])]
-    return row + [tick[key] or "-" for key in ("handler", "jobName", "pod", "node")] * wide
+    return row + [tick[key] or "-" for key in ("handler", "jobName", "pod", "node", "manualUid")] * wide
 
 
 def _duration(seconds: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_region.console import Console, find_region
+from kubectl_region.console import Console, ask_each, find_region
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.moments import brief, format_time, now_of, parse_past
 from kubectl_region.options import output_option, with_cluster
@@ -78,11 +78,16 @@ def why(cluster: Cluster, code: str, tick: str | None, manual: str | None, outpu
     TICK is a time (2026-11-30T01:05:00Z, or 01:05 for the last one of that time of day, in UTC). Without it: the last
     tick that did not succeed, or else the last tick.
     """
+    if manual and not tick:
+        raise click.UsageError(f"--manual needs TICK: kubectl region runs {code} -o wide shows both")
+    at = format_time(moment(tick)) if tick else ""
     regions = find_region(cluster, code)
-    answers = {}
-    for namespace, region in regions.items():
-        at, uid = (format_time(moment(tick)), manual) if tick else _telling(region)
-        answers[namespace] = Console(cluster, namespace).get("regions", code, "ticks", at, manual=uid)
+
+    def ask(console: Console) -> dict[str, Any]:
+        known_at, uid = (at, manual) if at else _telling(regions[console.namespace])
+        return console.get("regions", code, "ticks", known_at, manual=uid)
+
+    answers = ask_each(cluster, ask, regions)
     if output:
         print_data(gather(answers, everywhere=cluster.everywhere), output)
         return

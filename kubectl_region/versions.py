@@ -40,10 +40,10 @@ def version(cluster: Cluster, client: bool, output: str | None) -> None:
 
 
 def _ask(cluster: Cluster) -> dict[str, dict[str, Any]]:
-    from kubectl_region.console import consoles
+    from kubectl_region.console import Console, ask_each
 
-    answers = {}
-    for namespace, console in consoles(cluster):
+    def ask(console: Console) -> dict[str, Any]:
         versions = console.get()["versions"]
-        answers[namespace] = {part: versions[part] for part in PARTS}
-    return answers
+        return {part: versions[part] for part in PARTS}
+
+    return ask_each(cluster, ask)

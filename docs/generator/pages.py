@@ -63,7 +63,13 @@ PAGES = (
         (f"{_OPERATOR}/plan/conditions.py", f"{_OPERATOR}/kube/events.py", f"{_OPERATOR}/plan/changes.py"),
         status_page,
     ),
-    Page("ledger.md", "The ledger", "states and reasons of `job_run`", (_CONTRACT,), ledger_page),
+    Page(
+        "ledger.md",
+        "The ledger",
+        "states and reasons of `job_run`, and what to do",
+        (_CONTRACT, f"{_OPERATOR}/console/reasons.py"),
+        ledger_page,
+    ),
     Page(
         "tables.md",
         "Tables and views",

@@ -169,7 +169,8 @@ ALERTS = (
         expr=greatest('region_operator_regions{state="quarantined"}') + " > 0",
         lasts="15m",
         summary="Rows of {{ $labels.namespace }} cannot be scheduled",
-        description=f"{{{{ $value }}}} rows are quarantined, and their regions stand still. {_STATUS}",
+        description="{{ $value }} rows are quarantined. Their regions stand still, or with invalidSchedule KeepLast, or"
+        f" while a guard holds the quarantine, tick on as they last did. {_STATUS}",
     ),
     Alert(
         name="RegionTickOvercommitted",
@@ -187,7 +188,7 @@ ALERTS = (
         lasts="10m",
         summary="The ledger of {{ $labels.namespace }} does not move",
         description="No tick was accounted for during {{ $value | humanizeDuration }}. Ticks go on, but what is missed"
-        " shows nowhere, neither in the other alerts.",
+        " shows nowhere, not even in the other alerts.",
     ),
     Alert(
         name="RegionTickLedgerFails",

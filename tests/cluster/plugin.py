@@ -16,6 +16,8 @@ from tests.harness.operator_process import CHECKOUT
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.harness.kubectl import Kubectl
 
 TIMEOUT_SECONDS = 120
@@ -32,16 +34,30 @@ class Plugin:
 
     def __call__(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command, and return what became of it."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return subprocess.run(
-            [kubectl_binary(), "region", *arguments],
-            env=os.environ | {"KUBECONFIG": str(self.kubeconfig), "PATH": path},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
+        return self._end(self._begin(*arguments), stdin)
+
+    def answers(self, *arguments: str, meanwhile: Callable[[], object]) -> subprocess.CompletedProcess[str]:
+        """Run a command that asks, do something `meanwhile`, say yes, and return what became of the command."""
+        process, said = self._begin(*arguments), ""
+        assert process.stderr is not None
+        while "[y/N]" not in said and (char := process.stderr.read(1)):
+            said += char
+        meanwhile()
+        return self._end(process, "y\n")
+
+    def _begin(self, *arguments: str) -> subprocess.Popen[str]:
+        path, pipe = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", subprocess.PIPE
+        words = [kubectl_binary(), "region", *arguments]
+        env = os.environ | {"KUBECONFIG": str(self.kubeconfig), "PATH": path}
+        return subprocess.Popen(words, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+    def _end(self, process: subprocess.Popen[str], stdin: str) -> subprocess.CompletedProcess[str]:
+        with process:
+            try:
+                stdout, stderr = process.communicate(stdin, TIMEOUT_SECONDS)
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def succeeds(self, *arguments: str, stdin: str = "") -> str:
         """Run a command that must succeed, and return its output."""

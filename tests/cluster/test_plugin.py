@@ -57,7 +57,7 @@ def test_pause_and_resume(standing: Standing, kubectl: Kubectl, plugin: Plugin) 
 
         again = plugin("pause", "--all-matching", "R*", "--reason", "other", stdin="y\n")
         assert "R1 is paused by" in again.stderr
-        assert "1 regions: R3" in again.stdout
+        assert "1 regions: R3" in again.stderr
         assert again.returncode == 0, again.stderr
         assert pause_of(kubectl, "R1") == told, "who paused first keeps the say"
         assert suspended(kubectl) == {"R1", "R2", "R3"}
@@ -214,7 +214,7 @@ def test_all_namespaces(standing: Standing, kubectl: Kubectl, plugin: Plugin) ->
         lines = plugin.succeeds("pause", "R1", "-A", "--reason", "x", "--dry-run").splitlines()
         assert f"{kubectl.namespace}/R1 paused (server dry run)" in lines
         asked = plugin("pause", "R1", "-A", "--reason", "x", stdin="n\n")
-        assert (asked.returncode, f"{kubectl.namespace}/R1" in asked.stdout, suspended(kubectl)) == (1, True, set())
+        assert (asked.returncode, f"{kubectl.namespace}/R1" in asked.stderr, suspended(kubectl)) == (1, True, set())
         kubectl("delete", "namespace", other, "--wait=false")
 
 

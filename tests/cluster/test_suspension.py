@@ -208,11 +208,15 @@ def test_the_ledger_keeps_one_suspension_and_the_plugin_says_the_operators_words
         status = plugin("status")
         assert longer in status.stdout
         assert status.stdout.count("for longer") == 1, "once is enough"
-        resumed = plugin.succeeds("resume", "--all", "-y")
-        assert resumed.splitlines() == [
-            f"{kubectl.namespace}/default: {longer}",
-            f"{kubectl.namespace}/default: 2 of 2 active regions are scheduled",
-        ]
+        annotate = ("annotate", "regionscheduler", "default", "--overwrite")
+        refused = plugin.answers(
+            "resume", "--all", meanwhile=lambda: kubectl(*annotate, "region-tick.dev/paused-reason=mine")
+        )
+        assert (refused.returncode, suspended(kubectl)) == (1, {"R1", "R2"})
+        assert "the suspension was changed meanwhile, and nothing is written" in refused.stderr
+        resumed = plugin.answers("resume", "--all", meanwhile=lambda: kubectl(*annotate, "other=x"))
+        assert resumed.returncode == 0, resumed.stderr
+        assert resumed.stdout == f"{kubectl.namespace}/default: 2 of 2 active regions are scheduled\n"
         assert suspended(kubectl) == set()
         left = kubectl.scheduler()
         assert "suspendUntil" not in left["spec"]

@@ -9,7 +9,7 @@ import pytest
 
 from region_operator.console.region_views import View
 from tests.harness import console_regions as regions
-from tests.harness.console_values import all_views
+from tests.harness.console_values import all_views, overview
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -107,7 +107,7 @@ def test_a_screen_reader_hears_the_structure(page: Page, pages: Pages) -> None:
         '- navigation "Console":',
         "- main:",
         "- contentinfo:",
-        'heading "232 regions need a look" [level=1]',
+        f'heading "{overview().attention_total} regions need a look" [level=1]',
     ):
         assert line in heard, heard
     page.goto(f"{pages.url}ledger")

@@ -10,11 +10,14 @@ import gzip
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from region_operator.database.migrate import migrate
+from region_operator.plan.status import status_after_success
+from region_operator.plan.summary import ReconcileSummary
+from region_operator.scheduler import Scheduler
 from region_tick.database_url import DatabaseUrl
 from tests.conftest import new_database
 from tests.harness.console import KnownCluster, console, fill, scheduler_body
@@ -53,13 +56,22 @@ def address(postgres: Server) -> Iterator[str]:
 
     The browser's driver has this thread's event loop, so the database is migrated in another thread.
     """
-    ready = {"type": "Ready", "status": "True", "reason": "InSync", "message": "10,000 regions have their CronJobs"}
-    cluster = KnownCluster(scheduler_body(conditions=[ready | {"lastTransitionTime": "2026-11-30T00:00:00Z"}]))
+    cluster = KnownCluster(scheduler_body(**_status()))
     with new_database(postgres) as name, ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, migrate(DatabaseUrl.parse(postgres.url(name)))).result()
         fill(postgres.url(name), REGIONS, first=FIRST, last=LAST)
         with in_thread(console(postgres.url(name), cluster)) as client:
             yield str(client.make_url("/"))
+
+
+def _status() -> dict[str, Any]:
+    """Return what the operator writes of the regions that `fill` makes, before it knows of bad rows."""
+    known = Scheduler.from_object(scheduler_body())
+    paused = REGIONS // 50
+    summary = ReconcileSummary(
+        active=REGIONS, quarantined=(), held={}, changed=False, scheduled=REGIONS - paused, paused=paused
+    )
+    return status_after_success(known, summary, now=FIRST)
 
 
 @pytest.mark.parametrize("name", PAGES)

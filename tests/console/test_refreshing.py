@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
+HEADLINE = f"{made.overview().attention_total} regions need a look"
 SOON = 15_000
 """In milliseconds: longer than the pages wait before they ask again."""
 
@@ -89,7 +90,7 @@ def test_a_console_that_is_away_leaves_the_page_and_says_so(page: Page, pages: P
     page.goto(pages.url)
     pages.broken = True
     page.get_by_text("Not refreshed").wait_for(timeout=SOON)
-    assert page.get_by_role("heading", level=1).text_content() == "232 regions need a look"
+    assert page.get_by_role("heading", level=1).text_content() == HEADLINE
     pages.broken = False
     page.locator("#refresh-note:empty").wait_for(timeout=2 * SOON, state="attached")
 
@@ -99,7 +100,7 @@ def test_a_page_that_is_not_refreshed_says_why(page: Page, pages: Pages) -> None
     away = Error(reason=ErrorReason.DATABASE_UNAVAILABLE, message="the database cannot be reached", remedy="wait")
     pages.views[""] = away
     page.get_by_text("Not refreshed: the database cannot be reached. What you see may be old.").wait_for(timeout=SOON)
-    assert page.get_by_role("heading", level=1).text_content() == "232 regions need a look"
+    assert page.get_by_role("heading", level=1).text_content() == HEADLINE
 
 
 def test_a_page_of_what_is_away_shows_all_when_it_is_back(page: Page, pages: Pages) -> None:
@@ -107,18 +108,35 @@ def test_a_page_of_what_is_away_shows_all_when_it_is_back(page: Page, pages: Pag
     page.goto(pages.url)
     assert page.get_by_role("heading", level=1).text_content() == "No answer from the database"
     pages.views[""] = made.overview()
-    page.get_by_role("heading", name="232 regions need a look").wait_for(timeout=SOON)
+    page.get_by_role("heading", name=HEADLINE).wait_for(timeout=SOON)
 
 
 def test_a_click_into_the_ledger_leads_to_the_ticks_of_that_time(page: Page, pages: Pages) -> None:
-    pages.views["regions/DE-BE/ticks"] = regions.tick_list()
+    pages.views[f"regions/{regions.ledger().rows[0].code}/ticks"] = regions.tick_list()
     page.goto(f"{pages.url}ledger")
     plot = page.locator("svg.heat").bounding_box()
     assert plot
     page.mouse.click(plot["x"] + plot["width"] * 0.5 + 1, plot["y"] + 10)
     page.wait_for_url("**/ticks?*")
-    assert "since=2026-11-29T21%3A20%3A00.000Z" in page.url
-    assert "before=2026-11-29T21%3A25%3A00.000Z" in page.url
+    assert "since=2026-11-29T21%3A10%3A00.000Z" in page.url
+    assert "before=2026-11-29T21%3A20%3A00.000Z" in page.url
+
+
+def test_a_bar_of_the_ledger_opens_in_a_tab_of_its_own_as_any_link_does(page: Page, pages: Pages) -> None:
+    pages.views["regions/DE-BE/ticks"] = regions.tick_list()
+    page.goto(f"{pages.url}ledger")
+    plot = page.locator("svg.heat").bounding_box()
+    assert plot
+    bar = plot["x"] + plot["width"] * 0.5 + 1, plot["y"] + 10
+    with page.context.expect_page() as by_button:
+        page.mouse.click(*bar, button="middle")
+    page.keyboard.down("Control")
+    with page.context.expect_page() as by_key:
+        page.mouse.click(*bar)
+    page.keyboard.up("Control")
+    assert "since=2026-11-29T21%3A10%3A00.000Z" in by_key.value.url
+    assert by_button.value.url == by_key.value.url
+    assert page.url.endswith("/ledger")
 
 
 @pytest.mark.tab(java_script_enabled=False)
@@ -131,4 +149,4 @@ def test_without_javascript_every_page_is_reached_by_links(page: Page, pages: Pa
     page.locator("main tbody a", has_text="FR-IDF").click()
     assert page.locator("h1").text_content() == "FR-IDF"
     page.locator("main tbody a").first.click()
-    assert page.locator("ol.chain li").count() == 7
+    assert page.locator("ol.chain li").count() == len(made.tick().chain)

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
+IN_DOCS = {
+    "overview": ("", "light", "main > .columns", 8),
+    "tick-dark": (made.TICK, "dark", "section[aria-labelledby=logs]", 8),
+    "ledger": ("ledger", "light", ".names li:nth-child(25)", 0),
+}
+"""The pictures of docs/pictures that are of made-up values: each page and look, and how far below what it ends."""
 PAGES = {type(view).__name__: path for path, view in all_views().items()}
 
 
@@ -42,9 +48,28 @@ def test_picture_of(
 def test_picture_of_a_paused_region_and_of_a_quiet_day(
     browser: Browser, pages: Pages, pictures: Path, look: Any
 ) -> None:
-    pages.views |= {"regions/FR-IDF": regions.paused_region(), "": made.overview(troubles=False)}
+    pages.views |= {
+        "regions/FR-IDF": regions.paused_region(),
+        "": made.overview(troubles=False),
+        "forecast": made.forecast(crowded=False),
+    }
     tab = browser.new_page(color_scheme=look, viewport={"width": 1280, "height": 900})
     for path, name in (("regions/FR-IDF", "PausedRegion"), ("", "QuietOverview")):
         tab.goto(pages.url + path)
         tab.screenshot(path=pictures / f"{name}-{look}.png")
+    tab.close()
+
+
+@pytest.mark.parametrize("name", IN_DOCS)
+def test_picture_of_the_docs(browser: Browser, pages: Pages, pictures: Path, name: str) -> None:
+    look: Any
+    path, look, last, margin = IN_DOCS[name]
+    tab = browser.new_page(color_scheme=look, viewport={"width": 1280, "height": 900})
+    tab.goto(pages.url + path, wait_until="networkidle")
+    end = tab.locator(last).bounding_box()
+    assert end
+    height = end["y"] + end["height"] + margin
+    tab.screenshot(
+        path=pictures / f"docs-{name}.png", clip={"x": 0, "y": 0, "width": 1280, "height": height}, full_page=True
+    )
     tab.close()

@@ -116,6 +116,7 @@ async def test_the_overview_counts_and_names_the_worst(browser: Browser) -> None
         "name": "default",
         "table": SOURCE,
         "suspended": False,
+        "shard": None,
     }
     assert page["ready"] == {"status": "True", "reason": "InSync", "message": "all well"}
     assert 170 < page["ledger"]["lagSeconds"] < 400
@@ -191,6 +192,12 @@ async def test_a_tick_says_why(browser: Browser, filled: Filled, cluster: KnownC
     missing = await get(browser, f"regions/R00001/ticks/{iso(filled.last + timedelta(minutes=2))}", status=404)
     assert missing["reason"] == "NotFound"
     assert "still to come" in missing["remedy"] or "no tick at that time" in missing["remedy"]
+    for path, why in (
+        (f"R00001/ticks/{iso(filled.last - timedelta(days=2))}", "forgotten that day"),
+        (f"R00050/ticks/{iso(filled.last)}", "the region is suspended"),
+        (f"R00001/ticks/{iso(filled.last)}?manual=nobody", "follow the link of the run"),
+    ):
+        assert why in (await get(browser, f"regions/{path}", status=404))["remedy"]
     cluster.error = OSError("away")
     again = await get(browser, f"regions/R00003/ticks/{iso(filled.last)}", status=503)
     assert again["kind"] == "Error"
@@ -200,13 +207,20 @@ async def test_a_tick_of_a_suspension_has_no_row_and_is_shown(browser: Browser, 
     run(
         filled.url,
         "INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, suspended_by,"
-        f" first_tick_at, last_tick_at, ticks, counted_until) SELECT '{SOURCE}', id::text, '{filled.first}', code, '',"
-        f" 'spec.suspend', '{filled.first + FIVE}', '{filled.last}', 36, '{filled.last}' FROM region_index"
-        " WHERE code = 'R00100'",
+        f" first_tick_at, last_tick_at, ticks, counted_until) SELECT '{SOURCE}', id::text, '{filled.first}', code,"
+        f" '*/5 * * * *', 'spec.suspend', '{filled.first + FIVE}', '{filled.last}', 36, '{filled.last}'"
+        " FROM region_index WHERE code = 'R00100'",
     )
     page = await get(browser, f"regions/R00100/ticks/{iso(filled.last)}")
     assert (page["state"], page["reason"], page["attempt"]) == ("skipped", "suspended", 0)
     assert "with all regions, by spec.suspend or spec.suspendUntil" in page["summary"]
+    for beside in (timedelta(minutes=1), timedelta(seconds=1)):
+        await get(browser, f"regions/R00100/ticks/{iso(filled.last - beside)}", status=404)
+    listed = await get(browser, "regions/R00100/ticks", {"reason": "suspended", "limit": "20"})
+    older = await get(browser, "regions/R00100/ticks", {"reason": "suspended", "limit": "20", "before": listed["next"]})
+    found = [each["tickAt"] for each in listed["items"] + older["items"]]
+    assert found == [iso(filled.last - number * FIVE) for number in range(len(found))]
+    assert (found[-1], older["next"]) == (iso(filled.first + FIVE), None)
     whole = {"from": iso(filled.first), "until": iso(filled.last + FIVE)}
     picture = await get(browser, "ledger", {"code": "R00100", **whole})
     assert set(picture["rows"][0]["buckets"]) == {None, "skipped"}
@@ -402,6 +416,15 @@ async def test_a_database_that_is_away_is_said_with_a_remedy_and_without_its_add
             assert (answer.status, "127.0.0.1" in await answer.text()) == (503, False)
         async with browser.get("/healthz") as answer:
             assert answer.status == 200
+
+
+async def test_a_secret_that_is_missing_is_named_with_the_command_that_creates_it(cluster: KnownCluster) -> None:
+    late = {"database_url_file": "/nowhere/DATABASE_URL", "database_secret": "region-tick-console"}
+    async with console("", cluster, **late) as browser:
+        error = await get(browser, "", status=503)
+    assert error["reason"] == "DatabaseUnavailable"
+    assert "kubectl create secret generic region-tick-console -n region-tick" in error["message"]
+    assert error["remedy"].endswith("docs/console.md")
 
 
 async def test_a_namespace_without_a_regionscheduler_says_so(filled: Filled) -> None:

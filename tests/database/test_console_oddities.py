@@ -82,6 +82,26 @@ async def test_a_region_whose_row_was_not_read_is_not_said_to_stop(database: str
         assert (page["state"], page["row"]) == ("ticking", {})
 
 
+async def test_a_shard_tells_how_far_its_own_ledger_is(database: str) -> None:
+    """An operator of another shard that is down is told of by the console of that shard."""
+    fill(database, 60, first=FIRST, last=FIRST)
+    run(
+        database,
+        "INSERT INTO region_tick.installation (source, installation, namespace, interval_seconds, accounted_until)"
+        f" VALUES ('{SOURCE}', 'theirs', 'other', 300, now() - interval '1 hour')",
+    )
+    run(database, "UPDATE region_tick.slot_owner SET installation = 'theirs' WHERE slot % 2 = 1")
+    for index, stands_still in ((0, False), (1, True)):
+        spec = {"source": {"shard": {"index": index, "count": 2}}}
+        async with console(database, KnownCluster(scheduler_body() | {"spec": spec})) as browser:
+            found = await get(browser, "")
+            page = await (await browser.get("/", headers={"Accept": "text/html"})).text()
+        assert bool(found["ledger"]["standstill"]) is stands_still, index
+        assert (found["ledger"]["lagSeconds"] > 3000) is stands_still
+        assert found["scheduler"]["shard"] == f"{index} of 2"
+        assert "Ticks of all shards that ended in the last 24h" in page
+
+
 @pytest.mark.parametrize("relation", ["region_tick.region_schedule", "public.region_index"])
 async def test_a_missing_grant_is_said_with_the_command_that_gives_it(
     roles: Roles, database: str, cluster: KnownCluster, relation: str
@@ -94,6 +114,25 @@ async def test_a_missing_grant_is_said_with_the_command_that_gives_it(
         error = await get(browser, "regions", status=503)
     assert error["message"].startswith("the console's role in the database lacks a right: permission denied for")
     assert "--console-role" in error["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("change", "lack"),
+    [
+        ("ALTER TABLE region_tick.job_run DROP COLUMN exit_code CASCADE", 'column "exit_code" does not exist'),
+        ("DROP TABLE region_tick.suspension CASCADE", 'relation "region_tick.suspension" does not exist'),
+    ],
+)
+async def test_a_schema_that_is_not_migrated_yet_is_said(
+    browser: Browser, database: str, change: str, lack: str
+) -> None:
+    """A console that is upgraded before the operator: until the operator has migrated, or if it cannot."""
+    run(database, change)
+    page = "regions/R00001/ticks" if "exit_code" in change else "ledger?reason=suspended"
+    error = await get(browser, page, status=503)
+    assert error["message"] == f"the database's schema is older than this console: {lack}"
+    assert "the operator migrates it" in error["remedy"]
+    assert "kubectl region doctor" in error["remedy"]
 
 
 async def test_a_refusal_of_the_api_server_names_the_consoles_manifests(

@@ -28,6 +28,7 @@ TICK = LAST.isoformat().replace("+00:00", "Z")
 BY_REGION = (
     *("", "regions", "regions?sort=trouble&state=late", "ledger", "ledger?from=20d", "next", "regions/R00003"),
     *("regions/R00003/ticks?state=failed", "regions/R00003/ticks?since=7d", f"regions/R00003/ticks/{TICK}"),
+    "regions/R00003/ticks?reason=suspended",
 )
 BY_TIME = {"ledger?state=failed": 2, "ledger?from=3d&reason=image": 4}
 """Pages that look for regions by their ticks, and how many days of job_run they may read."""

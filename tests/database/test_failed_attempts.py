@@ -43,6 +43,26 @@ def test_a_failed_attempt_leaves_its_last_log_lines_and_no_secret(ticks: Ticks, 
     assert "their_handlers.py" in row["log_lines"]
 
 
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ("sent " + "hunter2-".encode("utf-16-le").decode("latin-1"), "sent ***"),
+        ("x" * 1995 + "hunter2-", "x" * 1995 + "***"),
+    ],
+)
+def test_an_errors_message_has_no_secret_between_nuls_or_at_its_end(
+    message: str,
+    kept: str,
+    database: str,
+    connection: psycopg.Connection,
+    observer: Observer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("APP_TOKEN", "hunter2-")
+    assert finish(connection, first(database, connection), replace(FAILED, error=ValueError(message)))
+    assert observer.row()["error_message"] == kept
+
+
 def test_the_lines_outlive_the_retry_that_succeeds_with_the_number_of_their_attempt(
     ticks: Ticks, observer: Observer
 ) -> None:

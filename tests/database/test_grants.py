@@ -31,6 +31,7 @@ from region_tick.database_url import DatabaseUrl
 from region_tick.rerun import claim_again
 from region_tick.session import connect
 from tests.database.tick_process import Process, Ticks
+from tests.harness.console import KnownCluster, console, scheduler_body
 from tests.harness.ticks import SOURCE, TICK_AT, Observer, ago, environment, first, variables
 from tests.harness.upstream import Upstream, conditional, upstream
 from tests.harness.waiting import eventually
@@ -182,6 +183,17 @@ def test_the_console_reads_what_its_pages_show_and_writes_nothing(granted: Roles
                 connection.execute(f"DELETE FROM {table.fullname}".encode())
 
 
+async def test_the_console_gets_its_rights_alone_where_all_else_shares_one_role(roles: Roles, database: str) -> None:
+    """The default install: operator and ticks are the owner of the database, and `grants` is never asked for them."""
+    roles.close_public_schema(database)
+    assert roles.grant(database, kinds=(Kind.CONSOLE,)) == []
+    async with (
+        console(roles.url(Kind.CONSOLE, database), KnownCluster(scheduler_body())) as browser,
+        browser.get("/regions") as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+
+
 async def test_an_operator_that_may_not_migrate(
     granted: Roles, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -257,12 +269,14 @@ def test_the_script_may_be_repeated_and_names_are_quoted(roles: Roles, database:
             connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(odd)))
 
 
-def test_a_role_for_operator_and_ticks_and_a_name_that_is_none_are_refused() -> None:
-    for roles in (
+def test_a_role_for_operator_and_ticks_a_name_that_is_none_and_no_role_are_refused() -> None:
+    refused: tuple[dict[Kind, str], ...] = (
+        {},
         {Kind.TICK: "same", Kind.OPERATOR: "same"},
         {Kind.TICK: "", Kind.OPERATOR: "o"},
         {Kind.TICK: "ü" * 32, Kind.OPERATOR: "o"},
-    ):
+    )
+    for roles in refused:
         with pytest.raises(GrantError):
             write_grants(roles, schema="public", table="region_index", migrates=True)
 
@@ -290,3 +304,5 @@ def test_the_command_prints_the_script(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert 'GRANT SELECT ON "geo"."regions" TO "o";' in done.stdout.splitlines()
     assert command("--tick-role", "o", "--operator-role", "o").returncode == 64
+    assert command("--console-role", "c").stdout.count("-- ") == 2  # the console's rights, and the check
+    assert command().returncode == 64

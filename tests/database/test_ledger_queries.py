@@ -22,6 +22,8 @@ DAYS = 3
 START = (datetime.now(UTC) - timedelta(days=DAYS + 1)).replace(hour=22, minute=0, second=0, microsecond=0)
 UNTIL = START + timedelta(days=DAYS)
 REGIONS = [str(number) for number in range(8)]
+FOREIGN = [f"other {number}" for number in range(50)]
+"""Regions that the console does not show: of another shard, or deleted."""
 REASONS = {
     State.MISSED: (Reason.IMAGE, Reason.NOT_CREATED),
     State.FAILED: (Reason.ERROR, 'O\'Brien, "his" {reason}'),
@@ -54,7 +56,7 @@ class Tick(NamedTuple):
 
 
 def draw_ticks(count: int) -> list[Tick]:
-    """Draw ticks around the time of the picture, and of more regions than the picture has."""
+    """Draw ticks around the time of the picture, and of far more regions than the picture has."""
     dice = random.Random(7)  # noqa: S311 - made-up ticks
     minutes = range(-90, int((UNTIL - START) / timedelta(minutes=1)) + 90)
     drawn: dict[tuple[str, datetime, str], Tick] = {}
@@ -62,7 +64,9 @@ def draw_ticks(count: int) -> list[Tick]:
         manual = "uid" * (dice.random() < 0.1)
         at = START + timedelta(minutes=dice.choice(minutes), microseconds=dice.randrange(60_000_000) * bool(manual))
         state = dice.choice(tuple(State))
-        tick = Tick(dice.choice([*REGIONS, "other"]), at, manual, state, dice.choice(REASONS[state]))
+        tick = Tick(
+            dice.choice(REGIONS if dice.random() < 0.8 else FOREIGN), at, manual, state, dice.choice(REASONS[state])
+        )
         drawn[tick.region, tick.at, tick.manual_uid] = tick
     edges = [START, START - timedelta(microseconds=1), UNTIL, UNTIL - timedelta(microseconds=1)]
     for at in edges:
@@ -107,7 +111,23 @@ async def test_the_picture_is_what_a_look_at_each_tick_gives(database: str, engi
                 reasons=reasons,
             )
             regions = await find_regions_with(
-                connection, SOURCE, start=START, until=UNTIL, states=states, reasons=reasons, limit=100
+                connection, SOURCE, REGIONS, start=START, until=UNTIL, states=states, reasons=reasons
             )
         assert picture == count_slowly(ticks, minutes, states, reasons), (minutes, states, reasons)
-        assert regions == {tick.region for tick in ticks if wanted(tick, states, reasons)}, (states, reasons)
+        expected = {tick.region for tick in ticks if wanted(tick, states, reasons)} & set(REGIONS)
+        assert regions == expected, (states, reasons)
+
+
+async def test_of_suspended_regions_only_those_that_are_shown_are_found(database: str, engine: AsyncEngine) -> None:
+    suspended = """
+        INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, suspended_by,
+            first_tick_at, last_tick_at, ticks, counted_until)
+        VALUES (%(source)s, %(id)s, %(at)s, 'r', '@daily', 'spec.suspend', %(at)s, %(at)s, 1, %(at)s)
+    """
+    with psycopg.connect(database) as session, session.cursor() as cursor:
+        cursor.executemany(suspended, [{"source": SOURCE, "id": each, "at": START} for each in [*FOREIGN, "1"]])
+    async with transaction(engine) as connection:
+        found = await find_regions_with(
+            connection, SOURCE, REGIONS, start=START, until=UNTIL, states=[], reasons=[Reason.SUSPENDED]
+        )
+    assert found == {"1"}

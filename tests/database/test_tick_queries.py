@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from region_operator.console.tick_queries import RECENT, find_latest, find_recent
+from region_operator.console.tick_queries import RECENT, find_latest, find_recent, find_tick, find_ticks
 from region_operator.database.engine import transaction
 from region_operator.database.partitions import ensure_partitions, partition_name
+from region_tick.contract import Reason, State
 from tests.database.test_console_plans import caught
 from tests.harness.ticks import SOURCE
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from region_operator.console.region_views import TickRow
 
 NOW = datetime.now(UTC).replace(second=30, microsecond=0)
 HOURS = 75
@@ -49,6 +53,53 @@ async def test_the_latest_ticks_are_found_however_old_they_are(database: str, en
     assert {region: [tick.tick_at for tick in found] for region, found in recent.items()} == {
         region: times[:RECENT] for region, times in due.items()
     }
+
+
+SUSPENDED = """
+INSERT INTO region_tick.suspension (source, region_id, suspended_from, region_code, cron, suspended_by, first_tick_at,
+    last_tick_at, ticks, counted_until)
+VALUES (%s, '1', %s, 'r', %s, 'paused by ana', %s, %s, 1, %s)
+"""
+
+
+async def test_suspended_ticks_are_told_by_the_schedule_of_their_suspension(database: str, engine: AsyncEngine) -> None:
+    """A tick that was run again has a row, and the row counts. The text of other hands has no tick."""
+    day = NOW.replace(hour=0, minute=0, second=0) - 3 * DAY
+    hourly = [day + timedelta(hours=hour, minutes=30) for hour in range(1, 24)]
+    daily = [day + timedelta(days=1, hours=6, minutes=minute) for minute in (5, 50)]
+    async with transaction(engine) as connection:
+        await ensure_partitions(connection, day.date())
+    with psycopg.connect(database) as session, session.cursor() as cursor:
+        for cron, ticks in (("30 * * * *", hourly), ("5,50 6 * * *", daily), ("? ?", [NOW - DAY, NOW])):
+            before, first, last = ticks[0] - timedelta(minutes=9), ticks[0], ticks[-1]
+            cursor.execute(SUSPENDED, (SOURCE, before, cron, first, last, last))
+        cursor.executemany(INSERT, [(SOURCE, "1", hourly[4], ""), (SOURCE, "1", hourly[5], "by hand")])
+    expected = [tick for tick in [*reversed(daily), *reversed(hourly)] if tick != hourly[4]]
+    found: list[TickRow] = []
+    async with transaction(engine) as connection:
+        find = partial(find_ticks, connection, SOURCE, "1", reasons=[Reason.SUSPENDED])
+        page = await find(since=day, until=NOW, limit=4)
+        while page:
+            found += page
+            page = await find(since=day, until=page[-1].tick_at, before_uid="", limit=4)
+        some = await find(since=hourly[2], until=hourly[7], limit=9)
+        assert await find(since=day, until=NOW, states=[State.FAILED], limit=9) == []
+        known = [await find_tick(connection, SOURCE, "1", at, "") for at in (*hourly, *daily)]
+        for at in (
+            hourly[1] + timedelta(minutes=1),
+            hourly[1] + timedelta(seconds=1),
+            daily[1] - timedelta(minutes=15),
+        ):
+            assert await find_tick(connection, SOURCE, "1", at, "") is None, at
+        assert await find_tick(connection, SOURCE, "1", hourly[1], "by hand") is None
+    assert [tick.tick_at for tick in found] == expected
+    assert {(tick.state, tick.reason, tick.error_message) for tick in found} == {
+        (State.SKIPPED, Reason.SUSPENDED, "paused by ana")
+    }
+    assert [tick.tick_at for tick in some] == [*reversed(hourly[5:8]), *reversed(hourly[2:4])]
+    assert [each[0].reason for each in known if each] == [
+        Reason.IMAGE if at == hourly[4] else Reason.SUSPENDED for at in (*hourly, *daily)
+    ]
 
 
 def looks(node: dict[str, Any]) -> Iterator[tuple[str, int]]:

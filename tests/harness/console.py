@@ -127,11 +127,13 @@ def scheduler_body(**status: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def console(url: str, cluster: KnownCluster) -> AsyncIterator[TestClient[web.Request, web.Application]]:
-    """Serve the console of a database, and return a client."""
-    settings = ConsoleSettings.model_validate({"database_url": url, "POD_NAMESPACE": "region-tick"})
+async def console(
+    url: str, cluster: KnownCluster, **settings: str
+) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    """Serve the console of a database, and return a client. `settings` go before the usual ones."""
+    own = ConsoleSettings.model_validate({"database_url": url, "POD_NAMESPACE": "region-tick", **settings})
     async with client.ApiClient(client.Configuration(host="http://127.0.0.1:1")) as api_client:
-        sight = Sight(Api(api_client), cluster, settings)
+        sight = Sight(Api(api_client), cluster, own)
         async with TestClient(TestServer(make_app(sight))) as browser:
             yield browser
         await sight.close()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import psycopg
 
 from region_operator.database.grants import Kind, write_grants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,10 @@ class Roles:
         with psycopg.connect(database) as connection:
             connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
 
-    def grant(self, database: str, *, migrates: bool = False) -> list[str]:
+    def grant(self, database: str, *, migrates: bool = False, kinds: Iterable[Kind] = Kind) -> list[str]:
         """Run the script in a database as its owner, and return the warnings."""
         script = write_grants(
-            {kind: self.name(kind) for kind in Kind}, schema="public", table="region_index", migrates=migrates
+            {kind: self.name(kind) for kind in kinds}, schema="public", table="region_index", migrates=migrates
         )
         warnings: list[str] = []
         with psycopg.connect(database, autocommit=True) as connection:

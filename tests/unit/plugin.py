@@ -46,9 +46,14 @@ class ConsoleServer:
 
     def run(self, *arguments: str, namespace: str = "region-tick") -> Result:
         """Run a command of the plugin in this process. Without a `namespace` the command line names none."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         where = ["-n", namespace] if namespace else []
-        return CliRunner().invoke(group, [*arguments, *where], env={"KUBECONFIG": str(self.kubeconfig), "PATH": path})
+        return CliRunner().invoke(group, [*arguments, *where], env=self.env)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables by which kubectl finds the server."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": f"{self.kubeconfig}.cache", "PATH": path}
 
 
 @contextmanager

@@ -109,6 +109,25 @@ async def test_an_error_is_raised_although_there_is_an_old_answer_and_the_next_o
     assert await cached.get() == 3
 
 
+async def test_after_an_error_that_took_long_no_old_answer_hides_the_next_error() -> None:
+    asked = Asked()
+    cached = asked.cached(stale_seconds=10, patience_seconds=0.01)
+    assert await cached.get() == 1
+    asked.now, asked.error = 2, OSError("away")
+    asked.gate.clear()
+    assert await cached.get() == 1
+    asked.gate.set()
+    await asyncio.sleep(0.01)
+    asked.gate.clear()
+    asking = asyncio.create_task(cached.get())
+    await asyncio.sleep(0.05)
+    asked.gate.set()
+    with pytest.raises(OSError, match="away"):
+        await asking
+    asked.error = None
+    assert [await cached.get(), cached.latest] == [4, 4]
+
+
 async def test_somebody_who_goes_away_does_not_end_the_question_of_the_others() -> None:
     asked = Asked()
     asked.gate.clear()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
+import tracemalloc
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -82,7 +84,7 @@ def test_no_text_poses_as_a_line_of_its_own_or_steers_a_terminal() -> None:
         lambda log: log.info("a\n2026-01-05T10:40:00.000Z info forged\x1b[2J\0\u202e\ud800", extra={"k": "\nb"})
     )
     assert without_time(lines)[0] == "info a"
-    assert lines[1:3] == ["    2026-01-05T10:40:00.000Z info forged\\x1b[2J\\x00\\u202e\\ud800 k=", "    b"]
+    assert lines[1:3] == ["    2026-01-05T10:40:00.000Z info forged\\x1b[2J\\u202e\\ud800 k=", "    b"]
 
 
 def test_secrets_are_out_before_a_line_is_cut() -> None:
@@ -94,6 +96,40 @@ def test_secrets_are_out_before_a_line_is_cut() -> None:
     )
     assert "s3cret" not in "".join(lines)
     assert without_time(lines)[1] == "error cannot reach postgresql://***@db/app sent={'token': '***'}"
+
+
+LONG = "x" * 50_000
+BEFORE = {"a line": "x" * 960, "many lines": "x\n" * 5000 + "x" * 900, "a long line": f"{LONG}\n{'x' * 980}"}
+AFTER = {"nothing": "", "a long line": LONG, "long lines": f"\n{LONG}\n{LONG}"}
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("after", AFTER)
+def test_no_cut_of_a_long_record_leaves_a_part_of_a_secret(before: str, after: str) -> None:
+    secret = "s3cret" * 30
+
+    def says(text: str) -> Callable[[logging.Logger], object]:
+        return lambda log: log.info("%s", text)
+
+    for at in range(0, len(secret), 7):
+        lines = kept(says(BEFORE[before][at:] + secret + AFTER[after]), APP_TOKEN=secret)
+        assert "s3cr" not in "".join(lines)
+
+
+def test_lines_of_a_private_key_are_out_without_its_beginning() -> None:
+    key = "\n".join(("-----BEGIN PRIVATE KEY-----", *["MIIEvQIBADANBg"] * 30, "-----END PRIVATE KEY-----"))
+    lines = kept(lambda log: log.info("signed with\n%s\nfor all", key))
+    assert without_time(lines)[:2] == ["info signed with", "    ... 25 lines left out ..."]
+    assert [line.strip() for line in lines[2:10]] == ["***"] * 7 + ["for all"]
+
+
+def test_secrets_that_a_handler_adds_to_the_variables_or_takes_from_them_are_out() -> None:
+    variables = {"OLD_TOKEN": "hunter2"}
+    tail = LogTail(5, variables)
+    tail.emit(logging.makeLogRecord({"msg": "hunter2 and hunter3"}))
+    variables.clear()
+    variables["NEW_TOKEN"] = "hunter3"
+    assert " *** and ***\n" in tail.text(ENDING)
 
 
 def test_the_error_has_no_secrets_either() -> None:
@@ -110,6 +146,20 @@ def test_a_value_that_cannot_be_shown_ends_nothing(capsys: pytest.CaptureFixture
         "info after"
     )
     assert "shy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("piece", ["a\n", "\0", "a", "\t", "\x85", "\n", "\U0001f600\n"])
+def test_a_record_costs_few_times_its_memory(piece: str) -> None:
+    tail, record = LogTail(20, {"APP_TOKEN": "abcdefgh"}), logging.makeLogRecord({"msg": "%s"})
+    tail.text(ENDING)  # imports what the end needs
+    record.args = (piece * 2_000_000,)
+    tracemalloc.start()
+    try:
+        tail.emit(record)
+        tail.text(ENDING)
+        assert tracemalloc.get_traced_memory()[1] <= 5 * sys.getsizeof(record.args[0])
+    finally:
+        tracemalloc.stop()
 
 
 TEXT = st.text(st.characters(), max_size=3 * LINE_CHARACTERS)

@@ -12,13 +12,15 @@ import yaml
 from prometheus_client import REGISTRY
 
 from docs.generator.output import find_outdated
-from docs.generator.source import CHECKOUT
+from docs.generator.source import CHECKOUT, Texts
 from docs.monitoring.__main__ import FOLDER, make_files
 from docs.monitoring.alerts import ALERTS, Alert, Severity
 from docs.monitoring.dashboard import UID, config_map, dashboard
 from docs.monitoring.expressions import RECORDS
 from docs.monitoring.panels import ROWS
 from docs.monitoring.rules import prometheus_rule, rules_file
+from region_operator.console.reasons import REASONS
+from region_operator.plan import conditions
 from region_operator.plan.conditions import ConditionType, ReadyReason
 from region_operator.runtime import condition_metrics, freshness_metrics, metrics, tick_metrics
 from region_tick.contract import Reason
@@ -118,6 +120,36 @@ def test_every_metric_reason_and_condition_is_on_a_page() -> None:
     known = [*(each.value for each in ReadyReason), *(each.value for each in ConditionType)]
     assert {each for each in known if f"`{each}`" not in pages["status"]} == set()
     assert {alert.name for alert in ALERTS if f"[{alert.name}]" not in pages["alerts"]} == set()
+
+
+def test_each_reason_that_an_alert_about_ready_names_stands_in_its_runbook() -> None:
+    """Of a reason without an alert of its own the runbook is all that somebody reads at night."""
+    alert = next(alert for alert in ALERTS if alert.name == "RegionTickNotReady")
+    others = re.search('reason!~"([^"]*)"', alert.expr)
+    assert others
+    texts = Texts(conditions)
+    named = [reason for reason in ReadyReason if "Ready is True" not in texts.of(ReadyReason, reason.name)]
+    named = [reason for reason in named if not re.fullmatch(others[1], reason)]
+    assert ReadyReason.OUTDATED_CRD in named
+    page = (RUNBOOKS / f"{alert.name}.md").read_text()
+    assert [reason.value for reason in named if f"`{reason}`" not in page] == []
+
+
+def test_who_is_called_is_led_to_the_plugin_first() -> None:
+    """But for what is no business of ticks, and for an API server through which the plugin asks."""
+    without = {f"RegionTick{name}" for name in ("ApiServerAway", "HeartbeatFails", "QueueStuck", "WorkersGone")}
+    for name in {alert.name for alert in ALERTS} - without:
+        first = (RUNBOOKS / f"{name}.md").read_text().partition("## What to do\n\n1. ")[2].partition("\n2. ")[0]
+        assert re.search(r"kubectl region (status|doctor) -n NAMESPACE", first), name
+
+
+def test_what_to_do_about_each_reason_is_on_the_page_to_which_the_runbooks_lead() -> None:
+    for name in ("RegionTickMissed", "RegionTickFailing"):
+        assert "(../reference/ledger.md#reasons)" in (RUNBOOKS / f"{name}.md").read_text()
+    page = (CHECKOUT / "docs/reference/ledger.md").read_text()
+    remedies = {reason: explained.remedy for reason, explained in REASONS.items() if explained.remedy}
+    assert len(remedies) == len(Reason) - 1
+    assert {reason for reason, remedy in remedies.items() if remedy not in page} == set()
 
 
 def test_the_rule_is_the_file_of_rules() -> None:

@@ -45,9 +45,11 @@ def test_a_code_that_looks_like_another_one_is_in_no_command() -> None:
     assert parts_of(regions.region(code="DE-\u200bBE"), context_of("regions/x"))["commands"] == []
 
 
-def test_the_axis_names_the_beginnings_of_its_parts() -> None:
+def test_the_axis_names_the_columns_in_which_its_parts_begin() -> None:
     parts = parts_of(regions.ledger(3), context_of("ledger"))
-    assert parts["axis"] == ["09:20", "13:20", "17:20", "21:20", "01:20", "05:20"]
+    assert parts["axis"] == ["09:10", "13:10", "17:10", "21:10", "01:10", "05:10"]
+    parts = parts_of(regions.ledger(3, from_="2d"), context_of("ledger"))
+    assert parts["axis"][:2] == ["11-28 09:15", "11-28 17:15"]
 
 
 def test_the_plan_is_counted_and_cut() -> None:
@@ -55,7 +57,7 @@ def test_the_plan_is_counted_and_cut() -> None:
     many = replace(view, plan={**view.plan, "changes": view.plan["changes"] * 300})
     parts = parts_of(many, context_of("plan"))
     assert len(parts["changes"]) == 500
-    assert dict(parts["actions"])["hold"] == 300
+    assert dict(parts["actions"])["hold"] == 300 * len(view.holds[0].regions)
 
 
 def test_the_worst_minutes_lose_most_ticks() -> None:

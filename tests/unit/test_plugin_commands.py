@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -39,6 +42,24 @@ def test_the_list_has_the_first_line_of_each_help(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WITHOUT_CLUSTER])
 def test_each_command_has_kubectls_own_options(name: str) -> None:
     assert options(load(name)) >= COMMON
+
+
+def test_each_command_that_the_pages_have_people_copy_is_one() -> None:
+    """A word in capitals stands for what the reader knows: the plugin is not asked what it is."""
+    pages = [page.read_text() for page in (*CHECKOUT.glob("docs/*.md"), *CHECKOUT.glob("docs/runbooks/*.md"))]
+    blocks = {line for page in pages for line in re.findall(r"^ {4,}kubectl region (.*)$", page, re.MULTILINE)}
+    inline = {line for page in pages for line in re.findall(r"`kubectl\s+region\s+([^`]*)`", page)}
+    assert len(blocks) > 20
+    assert len(inline) > 10
+    for line in blocks | inline:
+        words = shlex.split(line.replace("...", ""), comments=True)
+        name, *arguments = words[: next((place for place, word in enumerate(words) if word in "|>"), None)]
+        try:
+            load(name).make_context(name, arguments, resilient_parsing=not arguments)
+        except click.ClickException as error:
+            if isinstance(error, click.MissingParameter) and line in inline:
+                continue  # a sentence names what it is about, and no more
+            pytest.fail(f"kubectl region {line}: {error.format_message()}")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -91,10 +112,41 @@ def test_a_question_that_nobody_can_answer_says_how_to_go_on(tmp_path: Path) -> 
     silent = run(stdin=subprocess.DEVNULL)
     assert silent.returncode == 1
     assert silent.stderr == (
-        "Pause these? [y/N]: \nerror: nobody answered: Pause these?\nwhat to do: -y goes on without a question\n"
+        "1 regions: r1\nPause these? [y/N]: \n"
+        "error: nobody answered: Pause these?\nwhat to do: -y goes on without a question\n"
     )
     refused = run(input="n\n")
+    assert (refused.stdout, refused.stderr.startswith("1 regions: r1\nPause these?")) == ("", True)
     assert (refused.returncode, "Aborted!" in refused.stderr, "Pause these" in refused.stdout) == (1, True, False)
+
+
+def test_ctrl_c_at_a_question_is_an_interruption(tmp_path: Path) -> None:
+    cronjob = {"metadata": {"namespace": "x", "name": "r1"}, "spec": {}}
+    path = write_kubectl(tmp_path, f"echo '{json.dumps({'items': [cronjob]})}'")
+    terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    plugin = (sys.executable, "-m", "kubectl_region", "pause", "--all-matching", "r*", "--reason", "x", "-n", "x")
+    words, pipe = [sys.executable, "-c", terminal, *plugin], subprocess.PIPE
+    with subprocess.Popen(words, cwd=CHECKOUT, env={"PATH": path}, stdin=pipe, stdout=pipe, bufsize=0) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        said = b""
+        while b"[y/N]:" not in said and (more := process.stdout.read(1)):
+            said += more
+
+        def is_interrupted() -> bool:
+            """Press Ctrl-C: readline loses one that comes at the moment at which it begins to wait."""
+            assert process.stdin is not None
+            process.stdin.write(b"\x03")
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+            return process.returncode is not None
+
+        try:
+            eventually(is_interrupted, what="the plugin has ended")
+        finally:
+            process.kill()
+        said += process.stdout.read()
+        assert (process.returncode, said.endswith(b"interrupted\r\n")) == (130, True), said
 
 
 def test_an_unknown_command_is_a_wrong_command_line() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
+from kubectl_region.commands import group
 from kubectl_region.errors import PluginError
 from kubectl_region.kubectl import Kubectl, KubectlError
 from tests.unit.plugin import write_kubectl
@@ -48,10 +50,23 @@ def test_a_failure_without_a_word(script: Callable[[str], None]) -> None:
 
 
 def test_kubectl_that_hangs_is_given_up(script: Callable[[str], None]) -> None:
-    script("exec sleep 60")
-    with pytest.raises(PluginError, match=r"no answer within 0\.2 s: kubectl get pods") as caught:
-        Kubectl(limit_seconds=0.2)("get", "pods")
+    script("printf 'Enter the code ABC: ' >&2; exec sleep 60")
+    with pytest.raises(PluginError, match=r"no answer within 1 s: kubectl get pods: Enter the code ABC:$") as caught:
+        Kubectl(limit_seconds=1)("get", "pods")
     assert "--request-timeout" in caught.value.remedy
+
+
+def test_what_is_no_text_is_shown_all_the_same(script: Callable[[str], None]) -> None:
+    script("printf 'a\\377\\n'")
+    assert Kubectl()("logs", "x") == "a\\xff\n"
+    with Kubectl().begin("port-forward") as process:
+        assert process.communicate()[0] == "a\\xff\n"
+
+
+def test_a_long_limit_is_written_in_seconds(script: Callable[[str], None], tmp_path: Path) -> None:
+    script(f'echo "$@" > {tmp_path}/asked; echo \'{{"items": []}}\'')
+    CliRunner().invoke(group, ["pause", "R1", "--reason", "x", "-n", "x", "--request-timeout", "300h"])
+    assert "--request-timeout=1080000s" in (tmp_path / "asked").read_text()
 
 
 def test_no_kubectl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kubectl_region.moments import ago, format_time, parse_duration, parse_future, parse_past, short
+from kubectl_region.moments import ago, format_time, parse_duration, parse_future, parse_past, read_time, short
 
 NOW = datetime(2026, 11, 30, 1, 0, tzinfo=UTC)
 
@@ -69,6 +69,11 @@ def test_a_time_whose_zone_leaves_the_calendar() -> None:
 def test_a_moment_to_come_is_not_past() -> None:
     with pytest.raises(ValueError, match="2026-11-29T00:00:00Z is past: it is 2026-11-30T01:00:00Z now"):
         parse_future("2026-11-29", now=NOW)
+
+
+def test_a_time_as_the_api_server_takes_it() -> None:
+    """RFC 3339 lets its letters be small."""
+    assert read_time("2026-11-30t01:00:00z") == NOW
 
 
 @pytest.mark.parametrize("text", ["yesterday", "25:00x", "2026-13-01", ""])

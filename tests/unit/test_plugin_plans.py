@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +16,9 @@ from kubectl_region import plans
 from kubectl_region.commands import group
 from kubectl_region.holds import Hold, holds_of
 from kubectl_region.plans import approvals_with, hold_text
+from tests.harness.operator_process import CHECKOUT
 from tests.unit.plugin import ConsoleServer, console_server, status, write_kubectl
-from tests.unit.plugin_answers import plan
+from tests.unit.plugin_answers import HEAD, NOW, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +71,36 @@ def test_the_exit_codes_are_those_of_kubectl_diff(
 ) -> None:
     console.answer("plan", answer)
     assert console.run("diff", *form).exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("words", "answer", "said"),
+    [
+        (["-A"], plan(), "-n and -A contradict each other"),
+        ([], HEAD | {"kind": "Plan", "madeAt": NOW, "plan": {"changes": []}}, 'the console\'s answer has no "quota"'),
+        ([], HEAD | {"kind": "Plan", "madeAt": NOW, "plan": 7}, "TypeError"),
+        (["--nothing"], plan(), "No such option"),
+    ],
+    ids=["two options", "another release", "a mistake of ours", "a wrong command line"],
+)
+def test_what_is_no_answer_is_no_difference(
+    console: ConsoleServer, words: list[str], answer: dict[str, Any], said: str
+) -> None:
+    console.answer("plan", answer)
+    done = console.run("diff", *words)
+    assert (done.exit_code > 1, said in done.stderr) == (True, True), done.output
+
+
+def test_a_reader_who_goes_away_sees_no_difference(console: ConsoleServer) -> None:
+    console.answer("plan", plan(CHANGE))
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "kubectl_region", "diff", "-n", "region-tick"]
+    done = subprocess.run(
+        words, cwd=CHECKOUT, env=os.environ | console.env, stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (2, b"")
 
 
 @pytest.mark.parametrize(

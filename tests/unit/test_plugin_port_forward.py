@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 
-from kubectl_region import kubectl
+from kubectl_region import kubectl, port_forward
 from kubectl_region.commands import group
 from kubectl_region.completion import answer
 from kubectl_region.port_forward import BrokenForwardError, PortForward, listening_port
 from tests.harness.operator_process import CHECKOUT
 from tests.harness.waiting import eventually
 from tests.unit.kubectl_stand_in import StandIn, calls, listener
+from tests.unit.plugin import write_kubectl
 from tests.unit.plugin_answers import region_list, region_row
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def test_a_console_that_keeps_silent_is_given_up() -> None:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)],
     ids=lambda value: str(value),
 )
 def test_a_signal_ends_the_port_forward_too(tmp_path: Path, number: int, code: int) -> None:
@@ -169,6 +170,24 @@ def test_a_signal_ends_the_port_forward_too(tmp_path: Path, number: int, code: i
     eventually((tmp_path / "asked").exists, what="the console is asked")
     process.send_signal(number)
     assert (process.wait(30), is_gone(tmp_path)) == (code, True)
+
+
+def test_a_kubectl_that_is_a_script_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = StandIn(refusal=FORBIDDEN, answer=region_list(region_row())).write(tmp_path)
+    script = tmp_path / "kubectl"
+    script.write_text(script.read_text().replace("exec ", "") + "exit $?\n")
+    done = CliRunner().invoke(group, ["list", "-o", "name", "-n", "region-tick"], env={"PATH": path})
+    assert (done.exit_code, done.stdout) == (0, "FR-75\n"), done.stderr
+    eventually(lambda: is_gone(tmp_path), what="the port-forward is gone")
+
+
+def test_a_port_forward_that_asks_something_shows_the_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port_forward, "OPEN_SECONDS", 2)
+    refused = f"[ $1 = port-forward ] || {{ echo '{FORBIDDEN}' >&2; exit 1; }}"
+    path = write_kubectl(tmp_path, f"{refused}; echo Sign in; printf 'Code: '; exec sleep 60")
+    done = CliRunner().invoke(group, ["list", "-n", "region-tick"], env={"PATH": path})
+    assert done.exit_code == 1
+    assert "kubectl port-forward did not listen within 2 s, and said: Sign in\n  Code:" in done.stderr
 
 
 def test_a_completion_opens_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,18 @@ def test_why_of_a_manual_run_names_its_job(console: ConsoleServer) -> None:
     assert console.asked[-1][1] == {"format": "json", "errors": "body", "manual": "u-1"}
 
 
+def test_why_of_a_manual_run_needs_its_tick_too(console: ConsoleServer) -> None:
+    """The list has both. Without the tick, another one would be explained."""
+    console.answer("regions/FR-75", region(ticks=[tick_row("A"), tick_row("B", manualUid="u-1")]))
+    console.answer("regions/FR-75/ticks/A", tick())
+    done = console.run("why", "FR-75", "--manual", "u-1")
+    assert done.exit_code != 0
+    assert "--manual needs TICK: kubectl region runs FR-75 -o wide" in done.stderr
+    console.answer("regions/FR-75/ticks", tick_list(tick_row(manualUid="u-1")))
+    lines = console.run("runs", "FR-75", "-o", "wide").stdout.splitlines()
+    assert [line.split()[-1] for line in lines] == ["MANUAL", "u-1"]
+
+
 def test_why_of_a_region_that_never_ticked(console: ConsoleServer) -> None:
     console.answer("regions/FR-75", region(ticks=[], why="it has no CronJob yet", remedy="wait"))
     done = console.run("why", "FR-75")

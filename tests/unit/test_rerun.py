@@ -36,12 +36,15 @@ class Told:
     ) -> None:
         self._ticks, self._schedule = list(ticks), schedule
         self._suspended = {format_time(at) for at in suspended}
+        self.asked: list[tuple[str | None, object]] = []
 
-    def get(self, *path: str, before: str | None = None, **_query: object) -> dict[str, Any]:
+    def get(self, *path: str, before: str | None = None, limit: object = None, **_query: object) -> dict[str, Any]:
         if len(path) == 2:
             return {"schedule": self._schedule}
         if len(path) == 3:
-            first = int(before or 0)
+            self.asked.append((before, limit))
+            newer = [known for known in self._ticks if before and known["tickAt"] >= before]
+            first = int(before) if before and before.isdigit() else len(newer)
             more = str(first + 2) if first + 2 < len(self._ticks) else None
             return {"items": self._ticks[first : first + 2], "next": more}
         for known in self._ticks:
@@ -110,6 +113,12 @@ def test_ticks_of_all_pages_are_taken_that_are_wanted_and_no_manual_runs() -> No
     assert found(console, Wanted.MISSED, Wanted.FAILED) == [(NOON, 0), (NOON - 2 * FIVE, 2)]
     assert found(console, Wanted.SKIPPED, Wanted.FAILED) == [(NOON - 2 * FIVE, 2), (NOON - 3 * FIVE, 0)]
     assert found(console, Wanted.MISSED, until=NOON - FIVE) == []
+
+
+def test_what_is_newer_than_the_span_is_not_read() -> None:
+    console = Told(*(tick(NOON - number * FIVE, "missed") for number in range(-90, 6)))
+    assert [at for at, _ in found(console, Wanted.MISSED, until=NOON - 4 * FIVE)] == [NOON - 4 * FIVE, NOON - 5 * FIVE]
+    assert console.asked == [(format_time(NOON - 4 * FIVE + timedelta(seconds=1)), 500)]
 
 
 def test_suspended_ticks_are_those_without_a_row_that_the_console_knows() -> None:

@@ -41,14 +41,16 @@ def test_a_tick_imports_none_of_the_operators_libraries() -> None:
     assert not loaded & FOREIGN
 
 
-def test_a_tick_that_keeps_no_log_lines_pays_for_none() -> None:
-    code = "import region_tick.__main__, region_tick.run, sys; print(*sys.modules)"
+def test_a_tick_pays_for_log_lines_if_it_keeps_them_and_for_redaction_if_it_fails() -> None:
+    start = "import region_tick.__main__, region_tick.run, sys; print(*sys.modules)"
+    code = f"{start}; import region_tick.log_tail; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], env=_environment(), capture_output=True, text=True, check=True, timeout=60
     )
-    loaded = set(done.stdout.split())
+    loaded, with_lines = (set(line.split()) for line in done.stdout.splitlines())
     assert "region_tick.fence" in loaded
-    assert not loaded & {"region_tick.log_tail", "region_tick.redact"}
+    assert not loaded & {"region_tick.log_tail", "region_tick.excerpts"}
+    assert not with_lines & {"region_tick.redact", "region_tick.secret_spans"}
 
 
 def test_sigterm_during_the_imports_ends_the_tick_at_once(tmp_path: Path) -> None:

@@ -135,4 +135,5 @@ def _counts_json(counts: Mapping[str, int], connection: psycopg.Connection) -> s
 def _error_message(error: BaseException, connection: psycopg.Connection) -> str:
     from region_tick.redact import redact, secrets_of  # few ticks fail, and only those pay for the import
 
-    return storable(redact(str(error), secrets_of(os.environ)), connection)[:_ERROR_MESSAGE_LIMIT]
+    message = redact(str(error), secrets_of(os.environ), _ERROR_MESSAGE_LIMIT)
+    return storable(message, connection)[:_ERROR_MESSAGE_LIMIT]

@@ -37,6 +37,7 @@ from region_operator.console.views import Overview, Scheduler, Versions
 from region_operator.kube.api import ERRORS
 from region_operator.plan.forecast_report import as_json, summarize
 from region_operator.plan.suspension import suspension_told
+from region_operator.regions.slots import slots_of_shard
 from region_tick.contract import VERSION, State
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ _WIDTHS = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 15, 20, 
 async def overview(sight: Sight) -> Overview:
     """Return everything on one page. Raises what `Sight.snapshot` raises."""
     scheduler, snapshot = await sight.scheduler(), await sight.snapshot()
+    shard = scheduler.spec.source.shard
     async with sight.reader.reading() as connection:
-        progress = await read_progress(connection, snapshot.source)
+        progress = await read_progress(connection, snapshot.source, slots_of_shard(shard))
         counts = await count_ticks(connection, snapshot.source)
         revision = await read_revision(connection)
     attention, total = need_a_look(snapshot.regions)
@@ -72,6 +74,7 @@ async def overview(sight: Sight) -> Overview:
             name=scheduler.name,
             table=snapshot.source,
             suspended=scheduler.spec.suspend or bool(suspension_told(scheduler.status)),
+            shard=f"{shard.index} of {shard.count}" if shard and shard.count > 1 else None,
         ),
         ready=ready_of(scheduler),
         conditions=conditions_of(scheduler),
@@ -112,7 +115,7 @@ async def ledger(sight: Sight, parameters: Parameters) -> Ledger:
     states, reasons = parameters.choices("state", tuple(State)), parameters.texts("reason")
     snapshot = await sight.snapshot()
     now = sight.now()
-    start, columns = _columns(parameters)
+    start, columns = make_columns(parameters)
     until = columns[-1] + (columns[-1] - columns[-2])
     seconds = (columns[1] - columns[0]).total_seconds()
     chosen = select(snapshot.regions, code=parameters.text("code"), filters=())
@@ -121,9 +124,9 @@ async def ledger(sight: Sight, parameters: Parameters) -> Ledger:
             found = await find_regions_with(
                 connection,
                 snapshot.source,
+                [region.region_id for region in chosen],
                 start=start,
                 until=until,
-                limit=len(snapshot.regions) + 1,
                 states=states,
                 reasons=reasons,
             )
@@ -199,7 +202,7 @@ def _page(found: Sequence[KnownRegion], parameters: Parameters) -> tuple[int, Se
     return page, found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
 
 
-def _columns(parameters: Parameters) -> tuple[datetime, tuple[datetime, ...]]:
+def make_columns(parameters: Parameters) -> tuple[datetime, tuple[datetime, ...]]:
     """Return the beginning, and the beginnings of at least two and at most COLUMNS columns, each of whole minutes.
 
     The columns begin where multiples of their width begin, so that the picture stands still while time goes on.

@@ -1,8 +1,8 @@
 """Remembers an answer for a while, so that many people who ask at once cost one question.
 
 An answer that is young enough is given again. An older one is asked for anew by one task, however many wait. Whoever
-waits gets the old answer after a moment, if the old answer is not too old. What is made of an answer, such as a page,
-is made once too.
+waits gets the old answer after a moment, if the old answer is not too old. After an error nobody gets the old answer:
+it would hide that something is wrong. What is made of an answer, such as a page, is made once too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 0.15
 
 class Cached(Generic[T]):
     """Asks `ask` at most every `fresh_seconds`. An answer of up to `stale_seconds` is given while a newer one takes
-    longer than `patience_seconds`. `clock` returns seconds.
+    longer than `patience_seconds`, but not after an error. `clock` returns seconds.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Cached(Generic[T]):
         self._fresh, self._stale, self._patience = fresh_seconds, stale_seconds, patience_seconds
         self._answer: tuple[float, T] | None = None
         self._asking: asyncio.Task[T] | None = None
+        self._failed = False
 
     @property
     def latest(self) -> T | None:
@@ -49,7 +50,7 @@ class Cached(Generic[T]):
     async def get(self, *, oldest_seconds: float = math.inf) -> T:
         """Return the answer: never one that was older than `oldest_seconds` when this question began.
 
-        Raises what `ask` raises, unless an old answer will do.
+        Raises what `ask` raises: an old answer stands in for one that is under way, and not after an error.
         """
         wanted_at = self._clock()
         if self._answer and self._age() <= min(self._fresh, oldest_seconds):
@@ -58,7 +59,7 @@ class Cached(Generic[T]):
             self._asking = asyncio.create_task(self._renew())
             self._asking.add_done_callback(_look_at_error)
         asking = self._asking
-        if self._answer and self._age() <= min(self._stale, oldest_seconds):
+        if self._answer and not self._failed and self._age() <= min(self._stale, oldest_seconds):
             await asyncio.wait([asking], timeout=self._patience)
             if not asking.done():
                 return self._answer[1]
@@ -78,8 +79,12 @@ class Cached(Generic[T]):
 
     async def _renew(self) -> T:
         began = self._clock()
-        answer = await self._ask()
-        self._answer = began, answer
+        try:
+            answer = await self._ask()
+        except Exception:
+            self._failed = True
+            raise
+        self._answer, self._failed = (began, answer), False
         return answer
 
 

@@ -1,6 +1,6 @@
 """Asks the ledger for the picture of regions over time: one value for each region and bucket, counted in the database.
 
-Every statement is bounded by a time and by the regions of one page, or by a limit.
+Every statement is bounded by a time and by regions: of one page, or all that the console shows.
 """
 
 from __future__ import annotations
@@ -51,13 +51,16 @@ SELECT DISTINCT region_id FROM region_tick.job_run
 WHERE source = :source AND tick_at >= :start AND tick_at < :until
     AND (CAST(:states AS text[]) = '{}' OR state = ANY(CAST(:states AS text[])))
     AND (CAST(:reasons AS text[]) = '{}' OR reason = ANY(CAST(:reasons AS text[])))
-LIMIT :limit
+INTERSECT SELECT unnest(CAST(:region_ids AS text[]))
 """)
+"""A ledger also has ids that nobody asks for: of other shards, and of regions that are gone. To compare the found ids
+takes no time. To compare each row, by `= ANY`, takes two to three times as long for 10,000 regions.
+"""
 
 _REGIONS_SUSPENDED = text("""
-SELECT DISTINCT region_id FROM region_tick.suspension
+SELECT region_id FROM region_tick.suspension
 WHERE source = :source AND first_tick_at < :until AND last_tick_at >= :start
-LIMIT :limit
+INTERSECT SELECT unnest(CAST(:region_ids AS text[]))
 """)
 
 
@@ -105,18 +108,18 @@ async def find_buckets(
 async def find_regions_with(
     connection: AsyncConnection,
     source: str,
+    region_ids: Collection[str],
     *,
     start: datetime,
     until: datetime,
     states: Sequence[State],
     reasons: Sequence[str],
-    limit: int,
 ) -> set[str]:
-    """Return the ids of the regions that have such ticks, also of those whose ticks a suspension counts.
+    """Return which of the regions have such ticks, also those whose ticks a suspension counts.
 
     Raises sqlalchemy.exc.DBAPIError.
     """
-    about = {"source": source, "start": start, "until": until, "limit": limit}
+    about = {"source": source, "region_ids": list(region_ids), "start": start, "until": until}
     rows = await connection.execute(_REGIONS_WITH, about | {"states": list(states), "reasons": list(reasons)})
     found = set(rows.scalars())
     if _wants_suspended(states, reasons):

@@ -71,6 +71,8 @@ def _overview(view: views.Overview, _context: RequestContext) -> Parts:
         headline = "All regions are suspended" if view.scheduler.suspended else "Not ready"
     elif not total and (others := [each.type for each in view.conditions if each.type not in _TOLD]):
         headline = f"No region needs a look, but the RegionScheduler does: {', '.join(others)}"
+    elif not total and not view.regions.active:
+        headline = "No region is active"
     if view.ledger.standstill:
         headline = (
             f"{headline}, and the ledger stands still" if headline != "All is well" else "The ledger stands still"
@@ -108,11 +110,11 @@ def _ledger(view: region_views.Ledger, context: RequestContext) -> Parts:
     given = {name: context.query.get(name) for name in ("state", "reason")}
     start, end = iso(view.from_), iso(view.until)
     links = [link(context, "regions", row.code, "ticks", since=start, before=end, **given) for row in view.rows]
-    step = (view.until - view.from_) / AXIS_PARTS
-    format_ = "%H:%M" if view.until - view.from_ <= timedelta(days=1) else "%m-%d %H:%M"
+    axis = [view.columns[part * len(view.columns) // AXIS_PARTS] for part in range(AXIS_PARTS)]
+    format_ = "%H:%M" if axis[-1] - axis[0] < timedelta(days=1) else "%m-%d %H:%M"
     return {
         "picture": draw_heat_map([row.buckets for row in view.rows], links, columns=len(view.columns)),
-        "axis": [f"{view.from_ + part * step:{format_}}" for part in range(AXIS_PARTS)],
+        "axis": [f"{time:{format_}}" for time in axis],
         "spans": [(text, ago, {"from": ago, "until": ""}) for text, ago in _SPANS],
     }
 

@@ -89,6 +89,20 @@ class Parameters:
             )
         return moment
 
+    def place(self, name: str, *, default: datetime) -> tuple[datetime, str | None]:
+        """Return behind which tick a list begins, as the list before said in `next`: its time and its `manual_uid`.
+
+        Behind a mere time, and behind the `default`, the uid is None.
+        """
+        value = self.text(name)
+        if not value:
+            return default, None
+        time, tilde, uid = value.partition("~")
+        at = read_time(time, self.now)
+        if at is None:
+            raise BadParameterError(name, value, "what the list before has in `next`, or a time")
+        return (at, uid) if tilde else (at - timedelta(microseconds=1), None)
+
 
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 

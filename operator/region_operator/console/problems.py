@@ -8,7 +8,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from kubernetes.aio.client import ApiException
-from psycopg.errors import InsufficientPrivilege, QueryCanceled
+from psycopg.errors import InsufficientPrivilege, QueryCanceled, UndefinedColumn, UndefinedTable
 from sqlalchemy.exc import DBAPIError
 
 from region_operator.console.cluster import RIGHTS, describe_error
@@ -33,8 +33,13 @@ _LOOK_AT_DATABASE = (
 )
 _CREATE_SECRET = "create the Secret with a URL of a role that reads: docs/console.md"  # noqa: S105 - a text
 _GRANTS = (
-    "give it the right, and after each upgrade: region-operator grants --tick-role ... --operator-role ..."
-    " --console-role ROLE | psql, as an administrator of the database"
+    "give it the right, and after each upgrade: kubectl exec -n NAMESPACE deploy/region-operator --"
+    " /opt/region-tick/bin/python -m region_operator grants --console-role ROLE | psql, as an administrator of the"
+    " database"
+)
+_MIGRATE = (
+    "the operator migrates it once it runs in this console's release: kubectl region doctor or the operator's log says"
+    " why it did not"
 )
 _LOOK_AT_API_SERVER = "look at it again in a moment; kubectl get --raw /readyz says how the API server is"
 
@@ -51,6 +56,9 @@ def explain_problem(error: Exception) -> Error:
             return Error(reason=ErrorReason.NO_SCHEDULER, message=message, remedy=remedy)
         case DBAPIError(orig=QueryCanceled()):
             return Error(reason=ErrorReason.TOO_SLOW, message="the database took too long", remedy=_LESS)
+        case DBAPIError(orig=UndefinedColumn() | UndefinedTable() as lack):
+            message = f"the database's schema is older than this console: {first_line(lack)}"
+            return Error(reason=ErrorReason.DATABASE_UNAVAILABLE, message=message, remedy=_MIGRATE)
         case BusyError():
             return Error(reason=ErrorReason.TOO_SLOW, message=str(error), remedy=_LESS)
         case ApiException() | ApiUnavailableError():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from region_operator.console.chain import Evidence, explain, summarize
@@ -16,6 +16,7 @@ from region_operator.console.region_queries import TASKS_SECONDS, count_creators
 from region_operator.console.region_views import CronJobView, FieldChange, Pause, Region, Tick, TickList, TickRow
 from region_operator.console.tick_queries import FARTHEST_BACK, find_recent, find_tick, find_ticks
 from region_operator.console.tick_times import next_of, parse
+from region_operator.console.time_words import iso
 from region_operator.cronjobs.labels import SuspendedBy
 from region_operator.kube.api import ERRORS
 from region_operator.regions.row_values import printable
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 TICKS_SHOWN, TICKS_AT_MOST = 50, 500
 NEXT_SHOWN = 5
 _SOON = timedelta(minutes=1)
+_KEPT_AT_LEAST = timedelta(days=1)
+"""How long the ledger keeps a tick, whatever RETENTION_DAYS says."""
 
 
 class NotFoundError(Exception):
@@ -47,7 +50,7 @@ class NotFoundError(Exception):
 async def region(sight: Sight, code: str) -> Region:
     """Return all about one region. Raises NotFoundError and what `Sight.snapshot` raises."""
     snapshot = await sight.snapshot()
-    found, now = _find(snapshot, code), snapshot.now
+    found, now = find_region(snapshot, code), snapshot.now
     async with sight.reader.reading() as connection:
         source, region_id = snapshot.source, found.region_id
         recent = await find_recent(connection, source, [region_id], now)
@@ -79,8 +82,8 @@ async def ticks(sight: Sight, code: str, parameters: Parameters) -> TickList:
     states, reasons = parameters.choices("state", tuple(State)), parameters.texts("reason")
     limit = parameters.number("limit", default=TICKS_SHOWN, most=TICKS_AT_MOST)
     snapshot = await sight.snapshot()
-    found, now = _find(snapshot, code), sight.now()
-    until, before_uid = _before(parameters, now)
+    found, now = find_region(snapshot, code), sight.now()
+    until, before_uid = parameters.place("before", default=now + _SOON)
     async with sight.reader.reading() as connection:
         items = await find_ticks(
             connection,
@@ -99,21 +102,21 @@ async def ticks(sight: Sight, code: str, parameters: Parameters) -> TickList:
         code=found.code,
         region_id=found.region_id,
         items=tuple(items[:limit]),
-        next=f"{_exact(last.tick_at)}~{last.manual_uid}" if last else None,
+        next=f"{iso(last.tick_at)}~{last.manual_uid}" if last else None,
     )
 
 
 async def tick(sight: Sight, code: str, tick_at: str, parameters: Parameters) -> Tick:
     """Return a tick, and why it became what it is. Raises NotFoundError and what `Sight.snapshot` raises."""
     snapshot = await sight.snapshot()
-    found, now = _find(snapshot, code), sight.now()
+    found, now, manual_uid = find_region(snapshot, code), sight.now(), parameters.text("manual")
     at = read_time(tick_at, now)
     if at is None:
         raise BadParameterError("the tick's time", tick_at, "a time like 2026-11-30T01:05:00Z")
     async with sight.reader.reading() as connection:
-        row = await find_tick(connection, snapshot.source, found.region_id, at, parameters.text("manual"))
+        row = await find_tick(connection, snapshot.source, found.region_id, at, manual_uid)
         if row is None:
-            raise _no_tick(found, at, now)
+            raise _no_run(found, at, manual_uid) if manual_uid else _no_tick(found, at, now)
         version = await read_version_at(connection, snapshot.source, found.region_id, at)
     seen, made, failed_log = row
     evidence = await _evidence(sight.cluster, found, seen, Evidence(version=version, made=made))
@@ -128,12 +131,13 @@ async def tick(sight: Sight, code: str, tick_at: str, parameters: Parameters) ->
         chain=explain(seen, evidence),
         summary=summarize(found.code, seen),
         remedy=None if fine else explanation.remedy,
-        logs=_logs(sight.cluster, seen, evidence),
+        logs=logs_command(sight.cluster.namespace, seen, evidence),
         failed_log=failed_log,
     )
 
 
-def _find(snapshot: Snapshot, code: str) -> KnownRegion:
+def find_region(snapshot: Snapshot, code: str) -> KnownRegion:
+    """Return the region of a code. Raises NotFoundError."""
     found = snapshot.by_code(code)
     if found is None:
         raise NotFoundError(
@@ -144,14 +148,26 @@ def _find(snapshot: Snapshot, code: str) -> KnownRegion:
 
 
 def _no_tick(found: KnownRegion, at: datetime, now: datetime) -> NotFoundError:
-    """Say why a tick has no row: its time is to come, nobody has judged it yet, or the schedule has no such time."""
-    message = f"the ledger has no tick of {found.code} at {format_time(at)}"
+    """Say why a tick has no row: its time is to come, nobody has judged it yet, or not any more, or it never was."""
+    message, version = f"the ledger has no tick of {found.code} at {format_time(at)}", found.version
     if at > now:
         return NotFoundError(message, "that time is still to come")
-    if found.version and at > found.version.since and next_of(parse(found.version.cron), at - _SOON) == at:
-        return NotFoundError(message, "it is expected, and gets its row within minutes after it was due: look again")
-    remedy = "the region has no tick at that time: its page lists its latest ticks; a manual run needs ?manual=<uid>"
+    if version is None or at <= version.since or next_of(parse(version.cron), at - _SOON) != at:
+        remedy = "the region has no tick at that time: its page lists the latest; a manual run needs ?manual=<uid>"
+    elif now - at > _KEPT_AT_LEAST:
+        remedy = (
+            "it was expected: the ledger has forgotten that day (RETENTION_DAYS), or stands still, as the overview says"
+        )
+    elif version.suspended:
+        remedy = "the region is suspended: such ticks are counted within an hour; look again"
+    else:
+        remedy = "it is expected, and gets its row within minutes after it was due: look again"
     return NotFoundError(message, remedy)
+
+
+def _no_run(found: KnownRegion, at: datetime, manual_uid: str) -> NotFoundError:
+    message = f"the ledger has no manual run {printable(manual_uid)!r} of {found.code} at {format_time(at)}"
+    return NotFoundError(message, "the region's page lists its latest ticks and runs: follow the link of the run there")
 
 
 def _next_ticks(found: KnownRegion, now: datetime) -> Iterator[datetime]:
@@ -220,24 +236,8 @@ async def _nothing(value: Any = None) -> Any:
     return value
 
 
-def _logs(cluster: Cluster, seen: TickRow, evidence: Evidence) -> str | None:
+def logs_command(namespace: str, seen: TickRow, evidence: Evidence) -> str | None:
     """Return the command that shows the logs; None where there never was a pod, or no pod is left."""
     if not evidence.pods:
         return None
-    return f"kubectl logs -n {cluster.namespace} --prefix --tail=-1 -l batch.kubernetes.io/job-name={seen.job_name}"
-
-
-def _before(parameters: Parameters, now: datetime) -> tuple[datetime, str | None]:
-    """Return behind which tick a list begins, as the list before said in `next`."""
-    value = parameters.text("before")
-    if not value:
-        return now + _SOON, None
-    time, tilde, uid = value.partition("~")
-    at = read_time(time, now)
-    if at is None:
-        raise BadParameterError("before", value, "what the list before has in `next`, or a time")
-    return (at, uid) if tilde else (at - timedelta(microseconds=1), None)
-
-
-def _exact(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return f"kubectl logs -n {namespace} --prefix --tail=-1 -l batch.kubernetes.io/job-name={seen.job_name}"

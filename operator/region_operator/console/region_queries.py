@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from region_operator.regions.slots import Slots
+
 HOURS = 24
 """How many hours the overview counts ticks of."""
 
@@ -50,7 +52,7 @@ FROM region_tick.region_cursor WHERE source = :source GROUP BY region_id
 _PROGRESS = text("""
 SELECT clock_timestamp() AS now, min(coalesce(slot.accounted_until, owner.accounted_until)) AS accounted_until
 FROM region_tick.slot_owner AS slot JOIN region_tick.installation AS owner USING (source, installation)
-WHERE slot.source = :source
+WHERE slot.source = :source AND slot.slot = ANY(CAST(:slots AS smallint[]))
 """)
 
 _HOURS = text("""
@@ -103,9 +105,9 @@ async def read_version_at(connection: AsyncConnection, source: str, region_id: s
     return None if row is None else _version(row)
 
 
-async def read_progress(connection: AsyncConnection, source: str) -> LedgerProgress:
-    """Return up to when the table's ticks are accounted for. Raises sqlalchemy.exc.DBAPIError."""
-    now, until = (await connection.execute(_PROGRESS, {"source": source})).one()
+async def read_progress(connection: AsyncConnection, source: str, slots: Slots) -> LedgerProgress:
+    """Return up to when the ticks of the slots are accounted for. Raises sqlalchemy.exc.DBAPIError."""
+    now, until = (await connection.execute(_PROGRESS, {"source": source, "slots": list(slots)})).one()
     if until is None:
         return LedgerProgress(accounted_until=None, lag_seconds=None)
     lag = max(0.0, round((now - until).total_seconds(), 3))
@@ -113,7 +115,10 @@ async def read_progress(connection: AsyncConnection, source: str) -> LedgerProgr
 
 
 async def count_ticks(connection: AsyncConnection, source: str) -> tuple[ReasonCount, ...]:
-    """Return what became of the ticks of the last hours, the most frequent first. Raises sqlalchemy.exc.DBAPIError."""
+    """Return what became of the table's ticks of the last hours, of all shards together, the most frequent first.
+
+    Raises sqlalchemy.exc.DBAPIError.
+    """
     rows = await connection.execute(_HOURS, {"source": source, "hours": HOURS})
     return tuple(ReasonCount(state=State(row.state), reason=row.reason, ticks=row.ticks) for row in rows)
 

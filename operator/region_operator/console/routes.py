@@ -35,7 +35,8 @@ class Page(StrEnum):
     REGION = "regions/{code}"
     """Region: all about one region."""
     TICKS = "regions/{code}/ticks"
-    """TickList: the ticks of a region, the newest first."""
+    """TickList: the ticks of a region, the newest first. Those that a suspension counts have no row in the ledger: with
+    `reason=suspended` they are here too."""
     TICK = "regions/{code}/ticks/{tickAt}"
     """Tick: why a tick became what it is."""
 

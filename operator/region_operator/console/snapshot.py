@@ -117,7 +117,7 @@ class SnapshotReader:
         without = [row.id for row in rows if row.id not in scheduled.versions]
         self._pending = {region_id: self._pending.get(region_id, now) for region_id in without}
         texts = {text_of(row["id"]): row for row in reading.rows}
-        judging = _judge_all(
+        judging = judge_all(
             rows,
             texts,
             scheduled,
@@ -151,7 +151,7 @@ def _find_due(scheduled: Scheduled, now: datetime) -> Generator[None, None, list
     return due
 
 
-def _judge_all(
+def judge_all(
     rows: Sequence[RegionRow | Quarantined],
     texts: Mapping[str, Mapping[str, Any]],
     scheduled: Scheduled,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from region_operator.console.reasons import say_suspended_by
 from region_operator.console.region_views import LastTick, TickRow
 from region_operator.console.standing import Ending
+from region_operator.console.suspended_ticks import find_suspended_ticks
 from region_operator.console.views import FailedLog
 from region_tick.contract import Reason, State
 
@@ -72,12 +72,6 @@ SELECT {_COLUMNS}, log_attempt, log_lines FROM region_tick.job_run
 WHERE source = :source AND region_id = :region_id AND tick_at = :tick_at AND manual_uid = :manual_uid
 """)  # noqa: S608 - constants
 
-_SUSPENSION = text("""
-SELECT suspended_from, suspended_until, suspended_by, cron, region_code, counted_at FROM region_tick.suspension
-WHERE source = :source AND region_id = :region_id AND suspended_from < :tick_at AND last_tick_at >= :tick_at
-ORDER BY suspended_from DESC LIMIT 1
-""")
-
 
 async def find_latest(
     connection: AsyncConnection, source: str, successes: Mapping[str, datetime | None], now: datetime
@@ -115,7 +109,7 @@ async def find_ticks(
 ) -> list[TickRow]:
     """Return a region's ticks from `since` to `until`, or to before the tick (`until`, `before_uid`), the newest first.
 
-    Raises sqlalchemy.exc.DBAPIError.
+    Who asks for the reason `suspended` also gets the ticks that a suspension counts. Raises sqlalchemy.exc.DBAPIError.
     """
     rows = await connection.execute(
         _TICKS,
@@ -130,7 +124,12 @@ async def find_ticks(
             "limit": limit,
         },
     )
-    return [_tick_row(row) for row in rows]
+    found = [_tick_row(row) for row in rows]
+    if Reason.SUSPENDED in reasons and (not states or State.SKIPPED in states):
+        last = until - timedelta(microseconds=1) if before_uid == "" else until
+        suspended = await find_suspended_ticks(connection, source, region_id, since=since, until=last, limit=limit)
+        found += [tick for tick, _ in suspended]
+    return sorted(found, key=lambda tick: (tick.tick_at, tick.manual_uid), reverse=True)[:limit]
 
 
 async def find_tick(
@@ -147,8 +146,10 @@ async def find_tick(
     if row is not None:
         kept = FailedLog(attempt=row.log_attempt, lines=tuple(row.log_lines.splitlines())) if row.log_lines else None
         return _tick_row(row), row.created_at.astimezone(UTC), kept
-    suspension = (await connection.execute(_SUSPENSION, about)).first() if not manual_uid else None
-    return suspension and (_suspended(suspension, tick_at), suspension.counted_at.astimezone(UTC), None)
+    if manual_uid:
+        return None
+    suspended = await find_suspended_ticks(connection, source, region_id, since=tick_at, until=tick_at, limit=1)
+    return (*suspended[0], None) if suspended else None
 
 
 async def _latest(
@@ -206,31 +207,6 @@ def _tick_row(row: Row[Any]) -> TickRow:
         window_start=_utc(row.window_start),
         window_end=_utc(row.window_end),
         rerun_by=row.rerun_by,
-    )
-
-
-def _suspended(row: Row[Any], tick_at: datetime) -> TickRow:
-    return TickRow(
-        tick_at=tick_at,
-        manual_uid="",
-        state=State.SKIPPED,
-        reason=Reason.SUSPENDED,
-        attempt=0,
-        started_at=None,
-        finished_at=None,
-        duration_seconds=None,
-        start_delay_seconds=None,
-        handler=None,
-        job_name=None,
-        pod=None,
-        node=None,
-        exit_code=None,
-        counts=None,
-        error_class=None,
-        error_message=say_suspended_by(row.suspended_by),
-        window_start=None,
-        window_end=None,
-        rerun_by=None,
     )
 
 

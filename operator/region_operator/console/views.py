@@ -104,12 +104,16 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheduler:
-    """Whom the console shows: the RegionScheduler and its table. `suspended`: all its regions are, or are to be."""
+    """Whom the console shows: the RegionScheduler and its table. `suspended`: all its regions are, or are to be.
+
+    `shard` is the part of the table that it has, counted from 0: "0 of 4"; None: it has the whole table.
+    """
 
     namespace: str
     name: str
     table: str
     suspended: bool
+    shard: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +143,10 @@ class ReasonCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickCounts:
-    """What became of the ticks that ended within `window`, e.g. "24h". Every state has its key."""
+    """What became of the table's ticks that ended within `window`, e.g. "24h": those of all shards, if it has shards.
+
+    Every state has its key.
+    """
 
     window: str
     by_state: Mapping[State, int]
@@ -168,8 +175,8 @@ class ForecastSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerProgress:
-    """Up to when every tick has its row, and how long ago that is. `standstill` says what may be wrong, and what to do,
-    if that is too long ago.
+    """Up to when every tick of the RegionScheduler's regions has its row, and how long ago that is. `standstill` says
+    what may be wrong, and what to do, if that is too long ago.
     """
 
     accounted_until: datetime | None

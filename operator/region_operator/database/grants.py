@@ -128,13 +128,15 @@ def write_grants(roles: dict[Kind, str], *, schema: str, table: str, migrates: b
     """Return a script for psql, one transaction. The owner of the tables, or a superuser, runs it; it may be repeated.
 
     `schema` and `table` name the table of regions. `migrates` says whether the operator makes the triggers of that
-    table. One role may serve several kinds, but no role may serve the operator and another kind. Raises GrantError.
+    table. Each kind may come alone: its rights depend on no other kind. One role may serve several kinds, but no role
+    may serve the operator and another kind. Raises GrantError.
     """
+    if not roles:
+        raise GrantError("no role is named: name one at least, such as --console-role")
     for name in roles.values():
         _check_name(name)
-    operator = roles[Kind.OPERATOR]
     for kind, name in roles.items():
-        if kind is not Kind.OPERATOR and name == operator:
+        if kind is not Kind.OPERATOR and name == roles.get(Kind.OPERATOR):
             raise GrantError(f"role \"{name}\" is the operator's and the {kind}'s: make another role for the {kind}")
     regions = sql.Identifier(schema, table).as_string()
     lines = ["BEGIN;"]
@@ -176,8 +178,8 @@ def _check(roles: dict[Kind, str], schema: str, table: str) -> str:
     body = _CHECK.format(
         ours=_literal(SCHEMA),
         closed=", ".join(map(_literal, sorted(OF_OPERATOR_ALONE | {suspension.name, slot_owner.name}))),
-        checked=", ".join(dict.fromkeys(_literal(name) for kind, name in roles.items() if kind is not Kind.OPERATOR)),
-        operator=_literal(roles[Kind.OPERATOR]),
+        checked=", ".join(dict.fromkeys(_literal(roles.get(kind)) for kind in Kind if kind is not Kind.OPERATOR)),
+        operator=_literal(roles.get(Kind.OPERATOR)),
         regions=_literal(sql.Identifier(schema, table).as_string()),
         schema=_literal(schema),
     )
@@ -187,7 +189,8 @@ def _check(roles: dict[Kind, str], schema: str, table: str) -> str:
     return f"DO {tag}{body}{tag};"
 
 
-def _literal(value: str) -> str:
+def _literal(value: str | None) -> str:
+    """Return the text as SQL writes it. None is NULL, which equals no role."""
     return sql.Literal(value).as_string()
 
 

@@ -65,7 +65,8 @@ function plan() {
   timer = setTimeout(async () => { if (!busy()) await refresh(); plan(); }, wait * (0.9 + 0.2 * Math.random()));
 }
 
-// A click into the ledger leads to the ticks of that region and of that span of time.
+// A click into the ledger leads to the ticks of that region and of that span of time. The link says so before the click,
+// and the browser follows the link: so it may also open a tab, by any key, button or menu.
 function narrow(event) {
   const row = event.target.closest("svg.heat a");
   const plot = row && row.closest("[data-from]");
@@ -76,8 +77,7 @@ function narrow(event) {
   const address = new URL(row.getAttribute("href"), location.href);
   address.searchParams.set("since", at(column));
   address.searchParams.set("before", at(column + 1));
-  event.preventDefault();
-  location.href = address.href;
+  row.setAttribute("href", address.href);
 }
 
 button.hidden = false;
@@ -87,5 +87,5 @@ button.addEventListener("click", () => {
   plan();
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden && !paused) refresh().then(plan); else plan(); });
-document.addEventListener("click", narrow);
+document.addEventListener("pointerdown", narrow);
 plan();
