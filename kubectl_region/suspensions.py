@@ -53,6 +53,15 @@ class _Change:
     spec: Mapping[str, object]
     annotations: Mapping[str, str | None]
     suspended: bool
+    now: datetime
+
+    def spec_for(self, found: Mapping[str, Any]) -> dict[str, object]:
+        """Return what to write into a RegionScheduler's spec. A moment that is left over from before stays: Git may
+        bring it back, and while all are suspended the API server refuses a moment that it does not have.
+        """
+        spec = found.get("spec", {})
+        over = bool(spec.get("suspend")) and _is_past(spec.get("suspendUntil"), self.now)
+        return {name: value for name, value in self.spec.items() if value is not None or not over}
 
 
 def suspend_all(
@@ -72,8 +81,8 @@ def suspend_all(
         PAUSED_REASON_ANNOTATION: reason,
         PAUSED_SINCE_ANNOTATION: format_time(now),
     }
-    spec = {"suspendUntil": format_time(end)} if end else {"suspend": True, "suspendUntil": None}
-    _change(cluster, chosen, _Change(spec=spec, annotations=annotations, suspended=True), dry_run=dry_run)
+    spec = {"suspendUntil": format_time(end)} if end else {"suspend": True}
+    _change(cluster, chosen, _Change(spec=spec, annotations=annotations, suspended=True, now=now), dry_run=dry_run)
 
 
 def resume_all(cluster: Cluster, *, now: datetime, yes: bool, dry_run: bool) -> None:
@@ -87,7 +96,7 @@ def resume_all(cluster: Cluster, *, now: datetime, yes: bool, dry_run: bool) -> 
             chosen.append(scheduler)
     _ask("Resume all of them?", chosen, yes=yes or dry_run)
     spec, annotations = {"suspend": False, "suspendUntil": None}, dict.fromkeys(ANNOTATIONS)
-    _change(cluster, chosen, _Change(spec=spec, annotations=annotations, suspended=False), dry_run=dry_run)
+    _change(cluster, chosen, _Change(spec=spec, annotations=annotations, suspended=False, now=now), dry_run=dry_run)
 
 
 def end_of(scheduler: Mapping[str, Any], now: datetime) -> datetime | None:
@@ -103,6 +112,14 @@ def end_of(scheduler: Mapping[str, Any], now: datetime) -> datetime | None:
     except ValueError:
         return None
     return end if end and end > now else None
+
+
+def _is_past(text: str | None, now: datetime) -> bool:
+    try:
+        moment = read_time(text)
+    except ValueError:
+        return False
+    return moment is not None and moment <= now
 
 
 def _ask(question: str, schedulers: Sequence[Mapping[str, Any]], *, yes: bool) -> None:
@@ -157,7 +174,7 @@ def _write(cluster: Cluster, shown: Mapping[str, Any], change: _Change, *, dry_r
     found = shown
     for _ in range(ATTEMPTS):
         metadata = {"annotations": change.annotations, "resourceVersion": found["metadata"]["resourceVersion"]}
-        patch = json.dumps({"metadata": metadata, "spec": change.spec})
+        patch = json.dumps({"metadata": metadata, "spec": change.spec_for(found)})
         what = ("patch", "regionscheduler", SCHEDULER, *where, "--type=merge", "-p", patch, *flags)
         try:
             changed: dict[str, Any] = cluster.kubectl.json(*what)

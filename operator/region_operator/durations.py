@@ -34,12 +34,22 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
 def _to_utc(moment: datetime) -> datetime:
-    """Raises ValueError for a moment that is outside of the years 1 to 9999 in UTC."""
+    """Return a moment in UTC. Outside of the years 1 to 9999 the nearest one: who writes such a time means for ever."""
     try:
         return moment.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("is not within the years 1 to 9999") from error
+    except OverflowError:
+        first, last = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+        return first if moment.year == first.year else last
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 """A time with its zone, in UTC."""
+
+
+def read_moment(text: str) -> datetime | None:
+    """Read a time that anybody may have written, as a Moment. None: the text is no time with a zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return _to_utc(moment) if moment.tzinfo else None

@@ -5,7 +5,6 @@ A deletion with an unknown outcome is then counted too, and a new leader decides
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NoReturn
 
@@ -47,7 +46,7 @@ class GuardStateSaver:
         decide at the same time and each use up the whole allowance. Raises RaceError, ReconcileError also if races go
         on, and what `api.ERRORS` lists.
         """
-        wanted = status_with_guard(scheduler, decision, now=datetime.now(UTC))
+        wanted = status_with_guard(scheduler, decision, now=self._api.now())
         try:
             saved = await write_status(self._api, scheduler, wanted, as_read=True)
         except ApiException as error:

@@ -7,6 +7,7 @@ interval an observation is a full look: the CronJobs are listed, whatever the wa
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from region_operator.plan.changes import Render
     from region_operator.plan.decide import Decided
     from region_operator.plan.deletion_guard import Decision
+    from region_operator.plan.handed_over import Division
     from region_operator.regions.handover import SlotHandover
     from region_operator.regions.region import Quarantined, RegionRow
     from region_operator.scheduler import Scheduler
@@ -47,8 +49,8 @@ class Observation:
 
     `quota_due` says whether the quota must be applied. `render` gives the manifests of the decided writes. `look` is
     the number of the last full look. `rows` are the active rows. `handover` says which slots the plan is for.
-    `let_go_in` is when the next CronJob may be deleted that another installation has taken over; None if there is none.
-    `pause_ends_in` is when the next pause ends, or the suspension of all regions; None if none does.
+    `due` is when the next pause ends, or the suspension of all regions, or when the next CronJob may be deleted that
+    another installation has taken over: by the Observer's clock, infinity if nothing waits.
     `unmade` says that some active rows get no CronJob yet, because a guard holds them back.
     """
 
@@ -62,8 +64,7 @@ class Observation:
     look: int
     rows: Sequence[RegionRow | Quarantined]
     handover: SlotHandover
-    let_go_in: timedelta | None
-    pause_ends_in: timedelta | None
+    due: float
     unmade: bool
 
     def with_decision(self, decision: Decision) -> Observation:
@@ -94,6 +95,11 @@ class Observer:
             return timedelta()
         return max(timedelta(), scheduler.spec.refresh_interval - timedelta(seconds=self._clock() - self._looked_at))
 
+    def look_in(self, scheduler: Scheduler, observation: Observation) -> timedelta:
+        """Return the time until the next observation: a full look, or sooner because of what was due last."""
+        seconds = max(0.0, observation.due - self._clock())
+        return timedelta(seconds=min(seconds, self.full_look_in(scheduler).total_seconds()))
+
     async def observe(
         self, database: Database, scheduler: Scheduler, handover: SlotHandover, *, now: datetime
     ) -> Observation:
@@ -101,7 +107,7 @@ class Observer:
 
         Raises the errors of `regions.source`, SQLAlchemy's errors, and the errors in `api.ERRORS`.
         """
-        spec = scheduler.spec
+        spec, began = scheduler.spec, self._clock()
         table = Table.parse(spec.source.table, default_schema=database.schema)
         reading = await read_regions(
             database.engine,
@@ -159,13 +165,13 @@ class Observer:
             look=self.looks,
             rows=regions,
             handover=handover,
-            let_go_in=division.wait,
-            pause_ends_in=_next_end_in(decided, now),
+            due=began + _due_in(decided, division, now),
             unmade=not reading.complete or bool(held_back),
         )
 
 
-def _next_end_in(decided: Decided, now: datetime) -> timedelta | None:
+def _due_in(decided: Decided, division: Division, now: datetime) -> float:
+    """Return in how many seconds from `now` the first thing is due that waits for a moment."""
     end = decided.suspension.until if decided.suspension else None
-    waits = (decided.pauses.next_end_in, end - now if end else None)
-    return min((wait for wait in waits if wait is not None), default=None)
+    waits = (division.wait, decided.pauses.next_end_in, end - now if end else None)
+    return min((wait.total_seconds() for wait in waits if wait is not None), default=math.inf)

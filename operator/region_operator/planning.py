@@ -5,7 +5,6 @@ The commands `plan` and `forecast` print the Report, the console shows it.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from region_operator.forecaster import forecast_now
@@ -46,10 +45,11 @@ async def make_plan(api: Api, database: Database, settings: Settings) -> Report:
     scheduler, refusal = await SpecTrial(api).look(Scheduler.from_object(body, installation=installation))
     observer = Observer(api, CronJobWatch(api), tick_image=settings.tick_image)
     handover = await look_at_owners(database, scheduler)
-    observation = await observer.observe(database, scheduler, handover, now=api.now())
+    now = api.now()
+    observation = await observer.observe(database, scheduler, handover, now=now)
     forecast = await forecast_now(database, scheduler, observation.rows)
     decision = guard_speedups(
-        observation.decision, overcommitted=not forecast.fits, approval=scheduler.approval, now=datetime.now(UTC)
+        observation.decision, overcommitted=not forecast.fits, approval=scheduler.approval, now=now
     )
     quota = observation.quota.concurrency if observation.quota_due else None
     summary = observation.summary

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from region_operator.kube.status_writer import try_to_write_status
@@ -54,6 +53,6 @@ class Progress:
             metrics.PENDING_CHANGES.set(total - done)
             log.info("applying", extra={"done": done, "of": total})
             before = self.reported or scheduler
-            status = status_while_applying(before, done=done, total=total, now=datetime.now(UTC))
+            status = status_while_applying(before, done=done, total=total, now=self._api.now())
             self.reported = before.model_copy(update={"status": status})
             await try_to_write_status(self._api, before, status, seconds=REPORT_EVERY_SECONDS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kubernetes.aio.client import ApiException
@@ -110,7 +109,9 @@ class Reconciler:
                 database = await self._store.open(make_table=scheduler.spec.source.wants_default_table)
                 handover = await self._owner.settle(database, scheduler, full=not self.observer.full_look_in(scheduler))
                 observation = await self._observe(database, scheduler, handover)
-                observation = await self._forecaster.guard_speedups(database, scheduler, observation, now=_now())
+                observation = await self._forecaster.guard_speedups(
+                    database, scheduler, observation, now=self._api.now()
+                )
                 before, scheduler = scheduler, await self._guard_state.save(scheduler, observation.decision)
                 offer = await self._owner.offer(database, scheduler, handover, observation.decision.state)
                 await self._announcer.announce_holds(before, scheduler, observation.decision)
@@ -144,11 +145,9 @@ class Reconciler:
         )
         log_reconciled(summary, unchanged=observation.decision.plan.unchanged)
         scheduler = progress.reported or scheduler
-        writing = write_status(self._api, scheduler, status.status_after_success(scheduler, summary, now=_now()))
-        await answer_within(writing, seconds=STATUS_LIMIT_SECONDS)
-        waits = (self.observer.full_look_in(scheduler), observation.let_go_in, observation.pause_ends_in)
-        look_in = min(wait for wait in waits if wait is not None)
-        return ReconcileResult(look_in, summary.unfinished, summary.taken)
+        new = status.status_after_success(scheduler, summary, now=self._api.now())
+        await answer_within(write_status(self._api, scheduler, new), seconds=STATUS_LIMIT_SECONDS)
+        return ReconcileResult(self.observer.look_in(scheduler, observation), summary.unfinished, summary.taken)
 
     async def _observe(self, database: Database, scheduler: Scheduler, handover: SlotHandover) -> Observation:
         """Read the table and the cluster, and make sure that the table has our trigger, if any of it is ours."""
@@ -197,9 +196,5 @@ class Reconciler:
         return overcommitment
 
     async def _write_failure(self, scheduler: Scheduler, failure: ReconcileError) -> None:
-        new = status.status_after_failure(scheduler, failure.reason, str(failure), now=_now())
+        new = status.status_after_failure(scheduler, failure.reason, str(failure), now=self._api.now())
         await try_to_write_status(self._api, scheduler, new, seconds=STATUS_LIMIT_SECONDS)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

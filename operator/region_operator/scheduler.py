@@ -33,7 +33,7 @@ this one."""
 
 def format_time(moment: datetime) -> str:
     """Write a moment like the API server: UTC, whole seconds (apimachinery, metav1.Time)."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 class InvalidSchedule(StrEnum):

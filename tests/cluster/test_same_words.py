@@ -134,7 +134,8 @@ def test_all_tell_one_story_in_the_same_words(
 
             plugin.succeeds("pause", "--all", "--reason", "new disks", "-y")
             suspended = tellers.agree("Suspended", "Suspended")
-            assert suspended["Ready"]["message"].endswith("until spec.suspend is set to false: new disks")
+            ends = "until spec.suspend is set to false, whatever spec.suspendUntil says: new disks"
+            assert suspended["Ready"]["message"].endswith(ends)
             words = suspended["Suspended"]["message"]
             eventually(lambda: console.json("regions/R1")["why"] == words, what="the region's page says why")
             plugin.succeeds("resume", "--all", "-y")

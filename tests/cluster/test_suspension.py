@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from region_operator.scheduler import format_time
+from region_operator import reconcile
+from region_operator.database.store import Store
+from region_operator.kube.apply import Applied, PlanApplier
+from region_operator.kube.connect import connect
+from region_operator.scheduler import API_VERSION, KIND, format_time
 from tests.cluster.plugin import plugin_of
 from tests.cluster.quiet import HOUR, marked, settled
+from tests.harness.clock import Clock
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -73,6 +78,31 @@ def test_a_suspension_with_an_end_ends_by_itself_and_leaves_the_spec_as_it_is(
         eventually(lambda: suspended(kubectl) == {"R1", "R2"}, what="what is left over ends no later suspension")
 
 
+async def test_a_reconcile_that_takes_long_delays_the_end_by_nothing(
+    kubectl: Kubectl, database: str, add_regions: AddRegions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+
+    class Slow(PlanApplier):
+        async def run(self) -> Applied:
+            clock.now += 500
+            return await super().run()
+
+    monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
+    monkeypatch.setattr(reconcile, "PlanApplier", Slow)
+    add_regions(1)
+    spec = {"refreshInterval": "1h", "suspendUntil": in_seconds(600)}
+    manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "default"}, "spec": spec}
+    kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    async with connect("a test") as api, Store(lambda: database, may_migrate=True) as store:
+        reconciler = reconcile.Reconciler(api, store, tick_image="tick:1")
+        reconciler.observer._clock = clock
+        ended = await reconciler.reconcile(kubectl.namespace, "default")
+    assert suspended(kubectl) == {"R1"}
+    assert ended is not None
+    assert 50 < ended.look_in.total_seconds() <= 101
+
+
 def test_since_when_outlives_the_leader_and_an_edit(
     run_operator: RunOperator, kubectl: Kubectl, add_regions: AddRegions
 ) -> None:
@@ -128,6 +158,36 @@ def test_the_api_server_refuses_what_would_end_nothing_and_never_an_emergency(
         assert suspended(kubectl) == {"R1"}
 
 
+def test_a_moment_that_is_left_in_git_is_in_no_suspensions_way(
+    run_operator: RunOperator, kubectl: Kubectl, add_regions: AddRegions, tmp_path: Path
+) -> None:
+    """Git has no `suspend`, as docs/gitops.md advises, and the line of a maintenance that is over."""
+    add_regions(1)
+    plugin = plugin_of(kubectl, tmp_path)
+    over = "2020-01-01T00:00:00Z"
+    in_git = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "default"}, "spec": {"suspendUntil": over}}
+
+    def sync() -> None:
+        to_git = ("--server-side", "--force-conflicts", "--field-manager=git", "-f", "-")
+        kubectl("apply", *to_git, stdin=json.dumps(in_git))
+
+    with run_operator(**HOUR) as operator:
+        settled(operator, kubectl, regions=1)
+        sync()
+        for _ in range(2):
+            plugin.succeeds("pause", "--all", "--reason", "disks", "-y")
+            sync()
+            marked(operator, kubectl)
+            assert suspended(kubectl) == {"R1"}
+            plugin.succeeds("resume", "--all", "-y")
+        sync()
+        plugin.succeeds("pause", "--all", "--reason", "disks", "--until", "2h", "-y")
+        assert suspended(kubectl) == {"R1"}
+        sync()
+        eventually(lambda: suspended(kubectl) == set(), what="the moment in Git wins")
+        assert kubectl.scheduler()["spec"]["suspendUntil"] == over
+
+
 def test_the_ledger_keeps_one_suspension_and_the_plugin_says_the_operators_words(
     run_operator: RunOperator, kubectl: Kubectl, add_regions: AddRegions, database: str, tmp_path: Path
 ) -> None:
@@ -143,7 +203,7 @@ def test_the_ledger_keeps_one_suspension_and_the_plugin_says_the_operators_words
         assert "it stays so" in plugin("pause", "--all", "--reason", "x", "--until", "1h", "-y").stderr
         plugin.succeeds("pause", "--all", "--reason", "for longer", "-y")
         longer = condition(kubectl)["message"]
-        assert longer.endswith("until spec.suspend is set to false: for longer")
+        assert longer.endswith("until spec.suspend is set to false, whatever spec.suspendUntil says: for longer")
         assert kubectl.ready()["message"] == longer
         status = plugin("status")
         assert longer in status.stdout

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+import pytest
 from kubernetes.aio import client
 from sqlalchemy import text
 
-from region_operator.cronjobs.labels import region_key
+from region_operator.cronjobs.labels import CONTAINER, region_key
 from region_operator.cronjobs.wire import ListMeta, Page
 from region_operator.kube.api import Api
 from region_operator.ledger.batches import Batches
@@ -17,10 +20,10 @@ from region_operator.ledger.evidence import judge_open_runs, judge_ticks
 from region_operator.ledger.expected_ticks import ExpectedTick
 from region_operator.ledger.job_watch import JobWatch
 from region_operator.ledger.open_run_queries import OpenRun
-from region_operator.ledger.pod_failure import PodFailure
+from region_operator.ledger.pod_failure import JOB_NAME_LABEL
 from region_operator.ledger.schedule_versions import ScheduleSpec
 from region_tick.contract import Reason
-from tests.harness.examples import JOB_AT, job
+from tests.harness.examples import job
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -106,15 +109,45 @@ async def test_a_job_is_asked_for_where_it_may_be_and_one_that_may_write_leaves_
     assert await reasons(engine, watch, TICK) == {}
 
 
-async def test_an_open_run_has_the_exit_code_of_its_own_pod_alone() -> None:
-    watch = JobWatch(NoJobs())
-    watch.jobs.remember(job(("Failed", "BackoffLimitExceeded"), failed=1))
-    watch.jobs.remember_failure(job().name, PodFailure(Reason.POD_FAILED, "exit code 139", 139, "pod-2"))
-    rows = [OpenRun(SOURCE, "1", AT, "", 1, None, job().name, pod) for pod in ("pod-1", "pod-2", "")]
-    watch.jobs.mark_gone(job().name, "u", JOB_AT)
+class Pods(NoJobs):
+    """An API server that has pods of one Job, each with its name, its exit code and the second of its creation."""
+
+    def __init__(self, *pods: tuple[str, int, int]) -> None:
+        super().__init__()
+        self._pods = pods
+
+    async def pages(self, path: str) -> AsyncIterator[Page]:
+        yield Page(ListMeta(), [msgspec.Raw(json.dumps(_pod(*pod)).encode()) for pod in self._pods if "/pods" in path])
+
+
+def _pod(name: str, code: int, second: int) -> dict[str, Any]:
+    created = f"2026-11-24T10:00:{second:02}Z"
+    ended = {"name": CONTAINER, "state": {"terminated": {"exitCode": code, "reason": "Error"}}}
+    labels = {JOB_NAME_LABEL: TICK.job}
+    return {
+        "metadata": {"name": name, "labels": labels, "creationTimestamp": created},
+        "status": {"phase": "Failed", "containerStatuses": [ended]},
+    }
+
+
+YOUNGEST, OLDER = ("pod-1", 139, 40), ("pod-2", 75, 10)
+
+
+@pytest.mark.parametrize("pods", [(YOUNGEST, OLDER), (OLDER, YOUNGEST)])
+async def test_of_many_pods_an_open_run_is_judged_by_its_own_and_a_tick_without_a_row_by_the_youngest(
+    engine: AsyncEngine, pods: tuple[tuple[str, int, int], ...]
+) -> None:
+    watch = JobWatch(Pods(*pods))
+    watch.jobs.remember(job(("Failed", "BackoffLimitExceeded"), name=TICK.job, failed=2))
+    rows = [OpenRun(SOURCE, "1", AT, "", 1, None, TICK.job, pod) for pod in ("pod-1", "pod-2", "pod-3", "")]
     found = await judge_open_runs(rows, job_watch=watch, namespace="n")
     assert [(verdict.reason, verdict.exit_code) for _, verdict in found] == [
-        (Reason.LOST, None),
         (Reason.LOST, 139),
+        (Reason.LOST, 75),
+        (Reason.LOST, None),
         (Reason.LOST, None),
     ]
+    [(_, verdict)] = await judge_ticks(
+        engine, SOURCE, [TICK], job_watch=watch, namespace="n", watched_since=AT, taken_over_at={}, batches=Batches()
+    )
+    assert (verdict.reason, verdict.exit_code) == (Reason.POD_FAILED, 139)

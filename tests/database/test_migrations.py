@@ -94,6 +94,21 @@ async def test_a_failed_migration_leaves_nothing(empty_database: str, next_revis
     assert value(empty_database, "SELECT count(*) FROM pg_namespace WHERE nspname = 'region_tick'") == 0
 
 
+@pytest.mark.parametrize("deadlock_timeout", ["1s", "2s"])
+async def test_an_autovacuum_that_is_in_the_way_is_waited_for_until_postgres_cancels_it(
+    database: str, next_revision: Callable[[str], None], deadlock_timeout: str
+) -> None:
+    """Postgres does so for whoever has waited for deadlock_timeout (storage/lmgr/proc.c, ProcSleep)."""
+    run(
+        database,
+        f"ALTER DATABASE {value(database, 'SELECT current_database()')} SET deadlock_timeout = '{deadlock_timeout}'",
+    )
+    longer = "current_setting('lock_timeout')::interval > current_setting('deadlock_timeout')::interval"
+    next_revision(f"SELECT 1 / ({longer} AND current_setting('lock_timeout')::interval < '3s')::int")
+    await migrate(DatabaseUrl.parse(database))
+    assert await state(database) is SchemaState.CURRENT
+
+
 async def test_a_newer_schema(database: str) -> None:
     run(database, "UPDATE region_tick.alembic_version SET version_num = 'of the future'")
     assert await state(database) is SchemaState.NEWER

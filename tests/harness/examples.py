@@ -41,6 +41,7 @@ def scheduler(*, status: dict[str, Any] | None = None, **spec: Any) -> Scheduler
                 "uid": "b1d4",
                 "generation": 3,
                 "resourceVersion": "7",
+                "creationTimestamp": "2026-11-01T00:00:00Z",
             },
             "spec": spec,
             "status": status or {},

@@ -361,12 +361,20 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
         ([""], 0),
         (["2026-11-24T10:00:00Z", "2026-11-24T07:00:00+00:00", ""], 5),
         (["2026-11-24T09:00:00"], 3),
+        (["0001-01-01T00:00:00+14:00", "2026-11-23T23:59:59Z", "2026-11-24T00:00:00Z"], 12),  # no older than it is
         (["yesterday", "2026-11-24T13:00:00Z"], 0),  # nobody reads minds, and a clock may be ahead
     ],
 )
 def test_the_longest_pause_is_that_of_the_earliest_time_that_can_be_read(pauses: list[str], hours: int) -> None:
     paused = [
-        replace(FIRST, name=f"a-{number:012x}", uid=f"u{number}", ours=True, paused_since=since)
+        replace(
+            FIRST,
+            name=f"a-{number:012x}",
+            uid=f"u{number}",
+            ours=True,
+            created_at="2026-11-24T00:00:00Z",
+            paused_since=since,
+        )
         for number, since in enumerate(pauses)
     ]
     assert knowing(*paused).longest_pause(NOON) == timedelta(hours=hours)

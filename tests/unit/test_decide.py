@@ -85,6 +85,17 @@ def test_what_ticks_elsewhere_at_another_schedule_keeps_it_here_while_that_is_he
     assert (few.held, len(few.plan.writes)) == ((), 30)
 
 
+@pytest.mark.parametrize(("back", "suspended"), [(9, False), (90, True)])
+def test_a_suspension_that_has_ended_does_not_begin_anew_by_the_clock_of_a_slower_api_server(
+    back: int, suspended: bool
+) -> None:
+    """A clock that was far wrong, and is set right, is another matter: the end is still to come."""
+    decider, ended = Decider(tick_image="tick"), scheduler(suspendUntil="2026-11-24T10:40:00Z")
+    for now, expected in ((NOW - timedelta(seconds=9), True), (NOW, False), (NOW - timedelta(seconds=back), suspended)):
+        deciding = decider.decide([], [], ended, source="s", take_over=TakeOver(), complete=True, now=now)
+        assert (finish(deciding).suspension is not None) == expected
+
+
 def test_the_limit_counts_them_all_whatever_they_do_to_the_schedule() -> None:
     for cron in ("* * * * *", "@yearly"):
         decided = decide(rows_of(30), take_over(range(30), cron=cron), maxRegions=20)

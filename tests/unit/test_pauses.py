@@ -31,6 +31,7 @@ def paused(until: str | None, *, code: str = "FR-75", value: str = "true") -> Li
         ("2026-11-30T01:00:00Z", False, None),
         ("2026-11-29T23:00:00Z", False, None),
         ("2026-11-30T02:30:00+01:00", True, timedelta(minutes=30)),
+        ("0001-01-01T00:00:00+14:00", False, None),
     ],
 )
 def test_a_pause_stands_until_its_end(until: str | None, stands: bool, next_end_in: timedelta | None) -> None:

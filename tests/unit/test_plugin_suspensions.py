@@ -111,7 +111,7 @@ def test_all_are_suspended_when_the_person_says_yes(plugin: Plugin) -> None:
     assert refused.stderr.startswith("ns/default: 9 active regions\nSuspend all of them until they are resumed? [y/N]")
     done = plugin(*PAUSE, stdin="y\n")
     assert done.exit_code == 0, done.output
-    assert plugin.patch["spec"] == {"suspend": True, "suspendUntil": None}
+    assert plugin.patch["spec"] == {"suspend": True}
     told = plugin.patch["metadata"]["annotations"]
     assert (told["region-tick.dev/paused-by"], told["region-tick.dev/paused-reason"]) == ("ana", "disks")
     assert done.stdout.endswith(f"ns/default: {TOLD}\n"), "in the operator's words"
@@ -143,9 +143,9 @@ def test_with_an_end_the_other_field_is_left_alone(plugin: Plugin) -> None:
         ({"suspend": True, "suspendUntil": FAR}, FAR, None),
         ({"suspendUntil": FAR}, FAR, None),
         ({"suspendUntil": FAR}, "2h", None),
-        ({"suspendUntil": FAR}, None, {"suspend": True, "suspendUntil": None}),
+        ({"suspendUntil": FAR}, None, {"suspend": True}),
         ({"suspendUntil": "2998-01-01T00:00:00Z"}, FAR, {"suspendUntil": FAR}),
-        ({"suspendUntil": "2020-01-01T00:00:00Z"}, None, {"suspend": True, "suspendUntil": None}),
+        ({"suspendUntil": "2020-01-01T00:00:00Z"}, None, {"suspend": True}),
         ({"suspendUntil": "2999-01-01t00:00:00z"}, FAR, None),
         ({"suspendUntil": "2999-01-01T00:00:00+99:00"}, FAR, {"suspendUntil": FAR}),
     ],
@@ -168,6 +168,13 @@ def test_resume_shows_what_it_ends_and_takes_everything_of_it_away(plugin: Plugi
     assert done.stdout == "ns/default: 9 of 9 active regions are scheduled\n"
     assert plugin.patch["spec"] == {"suspend": False, "suspendUntil": None}
     assert set(plugin.patch["metadata"]["annotations"].values()) == {None}
+
+
+def test_resume_leaves_a_moment_that_is_past(plugin: Plugin) -> None:
+    """Git may bring it back, and while all are suspended the API server refuses a moment that it does not have."""
+    plugin.has(scheduler(told=TOLD, suspend=True, suspendUntil="2020-01-01T00:00:00Z"), after=scheduler())
+    assert plugin("resume", "--all", "-y").exit_code == 0
+    assert plugin.patch["spec"] == {"suspend": False}
 
 
 def test_resume_without_a_suspension_changes_nothing(plugin: Plugin) -> None:

@@ -76,9 +76,9 @@ class CronJobCache:
     def longest_pause(self, now: datetime) -> timedelta:
         """Return for how long the region has been paused that has been paused the longest, 0 without one.
 
-        A text that is no time does not count, because anybody may write it. Any thread may ask.
+        A text that is no time, or one before the CronJob, does not count: anybody may write it. Any thread may ask.
         """
-        begins = [begin for live in self.cronjobs if live.ours and (begin := _read_time(live.paused_since))]
+        begins = [begin for live in self.cronjobs if live.ours and (begin := _begin_of_pause(live))]
         return max((now - begin for begin in begins if begin < now), default=timedelta())
 
     def fold(self, live: LiveCronJob) -> News:
@@ -172,6 +172,12 @@ class CronJobCache:
         by_us = uid in self._deleted_by_us
         self._deleted_by_us.discard(uid)
         return by_us
+
+
+def _begin_of_pause(live: LiveCronJob) -> datetime | None:
+    begin = _read_time(live.paused_since)
+    created = begin and _read_time(live.created_at)
+    return None if begin and created and begin < created else begin
 
 
 def _read_time(text: str) -> datetime | None:

@@ -24,6 +24,7 @@ from region_operator.database.comments import ensure_comments
 from region_operator.database.compatibility import may_use
 from region_operator.database.default_table import RegionTable, ensure_region_table
 from region_operator.database.engine import first_line, is_away, make_engine, set_up, transaction
+from region_operator.database.giving_way import explain_holders, wait_briefly
 from region_operator.database.partitions import LOCK, ensure_partitions
 from region_operator.database.region_table import Trigger, ensure_trigger, has_schema
 from region_operator.database.tables import REGION_INDEX, compatibility
@@ -126,6 +127,11 @@ async def migrate(
                 f"the role of DATABASE_URL may not make the schema {SCHEMA}: {first_line(error.orig)}."
                 " Grant it CREATE on the database, or run `region-operator migrate` with the URL of a role that has it"
             ) from error
+        if isinstance(error.orig, errors.LockNotAvailable):
+            raise MigrationError(
+                f"the migration to revision {newest_revision()} gave way, and changed nothing:"
+                f" {await explain_holders(engine)}"
+            ) from error
         if is_away(error):
             raise
         raise MigrationError(
@@ -212,6 +218,8 @@ async def _upgrade(connection: AsyncConnection) -> None:
             f"the schema {SCHEMA} was made by tests of handlers: give the tests a database of their own, or delete the"
             f" schema with all their rows: DROP SCHEMA {SCHEMA} CASCADE"
         )
+
+    await wait_briefly(connection, most_seconds=LOCK_TIMEOUT_SECONDS)
 
     def upgrade(sync: Connection) -> None:
         config = Config(attributes={"connection": sync})

@@ -85,7 +85,7 @@ async def judge_open_runs(
     await job_watch.find_failures_in_pods([job for job in jobs.values() if job.failing], namespace)
     verdicts = []
     for row in rows:
-        failure = job_watch.jobs.failure_of(row.job)
+        failure = job_watch.jobs.failure_of(row.job, pod=row.pod)
         if verdict := judge_open(jobs.get(row.job), failure, row.recorded_reason):
             of_its_pod = failure is not None and failure.pod == row.pod
             verdicts.append((row, replace(verdict, exit_code=failure.exit_code) if failure and of_its_pod else verdict))

@@ -38,7 +38,8 @@ class JobCache:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
-        self._failures: dict[str, PodFailure] = {}
+        self._failures: dict[str, dict[str, PodFailure]] = {}
+        """By the names of Job and pod."""
         self._maybe_succeeded: dict[str, None] = {}
         self._began_to_fail: dict[str, Job] = {}
         self._listed_at = 0
@@ -90,9 +91,11 @@ class JobCache:
             self._mark_gone(job, job.resource_version, now)
 
     def remember_failure(self, name: str, failure: PodFailure) -> None:
-        """Remember a pod failure of a Job. A vague failure never replaces a known failure."""
-        if name in self._jobs and not (failure.vague and name in self._failures):
-            self._failures[name] = failure
+        """Remember a pod failure of a Job. A vague failure never replaces a known failure of the pod."""
+        if name in self._jobs:
+            failures = self._failures.setdefault(name, {})
+            if not (failure.vague and failure.pod in failures):
+                failures[failure.pod] = failure
 
     def take_failing(self) -> list[Job]:
         """Return the Jobs with pods that began to fail since the last call."""
@@ -107,8 +110,12 @@ class JobCache:
     def get(self, name: str) -> Job | None:
         return self._jobs.get(name)
 
-    def failure_of(self, name: str) -> PodFailure | None:
-        return self._failures.get(name)
+    def failure_of(self, name: str, *, pod: str = "") -> PodFailure | None:
+        """Return the failure of a Job's pod; if that is unknown, of the youngest pod whose failure is not vague."""
+        failures = self._failures.get(name, {})
+        if pod and pod in failures:
+            return failures[pod]
+        return max(failures.values(), key=lambda failure: (not failure.vague, failure.created), default=None)
 
     def by_region(self) -> Mapping[str, list[Job]]:
         """Return the remembered Jobs by the value of the region's label."""

@@ -44,6 +44,8 @@ class PodFailure:
     """The exit code of the tick's container, if it ended."""
     pod: str = ""
     """The pod's name; "" of a failure that an Event tells."""
+    created: str = ""
+    """When the pod was made, in the API server's words, which can be compared."""
 
     @property
     def vague(self) -> bool:
@@ -54,7 +56,7 @@ class PodFailure:
 def failure_of_pod(pod: Pod) -> PodFailure | None:
     """Return why a pod does not do its tick; None if the pod shows no failure."""
     failure = _failure_by_status(pod.status)
-    return failure and replace(failure, pod=pod.metadata.name)
+    return failure and replace(failure, pod=pod.metadata.name, created=pod.metadata.creation_timestamp)
 
 
 def _failure_by_status(status: PodStatus) -> PodFailure | None:

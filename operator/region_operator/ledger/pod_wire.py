@@ -52,10 +52,11 @@ class PodStatus(Struct, rename="camel"):
     init_container_statuses: list[ContainerStatus] = []
 
 
-class PodMeta(Struct):
+class PodMeta(Struct, rename="camel"):
     """A pod's metadata."""
 
     name: str = ""
+    creation_timestamp: str = ""
     labels: dict[str, str] = {}
 
 

@@ -7,6 +7,7 @@ changed since; what must outlive the process is in the RegionScheduler's status.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from region_operator.cronjobs.manifest_parts import Manifest
     from region_operator.plan.changes import Desired, Plan, Render
     from region_operator.regions.region import Quarantined, RegionRow
+
+
+CLOCKS_APART = timedelta(minutes=1)
+"""By how much the clocks of API servers that answer in turn may differ. More is a clock that was wrong and is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,8 @@ class Decider:
         self._known: set[str] = set()
         self._begun = ""
         """The uid of the last RegionScheduler that was seen beside no CronJob, or while its past was unknown."""
+        self._ended: tuple[str, datetime] | None = None
+        """The uid of the last RegionScheduler whose spec.suspendUntil was past, and that moment."""
 
     def decide(
         self,
@@ -81,7 +88,7 @@ class Decider:
         spec = scheduler.spec
         pauses = end_pauses([live for live in cronjobs if live.ours], now=now)
         current = pauses.cronjobs
-        suspension = suspension_of(scheduler, now=now)
+        suspension = self._find_suspension(scheduler, now)
         regions = yield from self._parser.parse(rows, source=source, ticking_ids=partial(ticking_ids_by_code, current))
         render = partial(_render, scheduler, self._tick_image, SuspendedBy.SPEC if suspension else None)
         plan = yield from self._planner.plan(
@@ -123,6 +130,15 @@ class Decider:
         created |= {delete.successor.key for delete in decision.plan.deletes if delete.successor}
         self._known = {live.key for live in current} | created
         return Decided(decision, plan, room, regions, render, loss, pauses, suspension)
+
+    def _find_suspension(self, scheduler: Scheduler, now: datetime) -> Suspension | None:
+        """Return what suspends all regions. A moment that was past stays past, although a slower clock may follow."""
+        until = scheduler.spec.suspend_until
+        if until and self._ended == (scheduler.uid, until) and until - now < CLOCKS_APART:
+            now = max(now, until)
+        if until and until <= now:
+            self._ended = scheduler.uid, until
+        return suspension_of(scheduler, now=now)
 
     def _remember(self, scheduler: Scheduler, current: Sequence[LiveCronJob], now: datetime) -> GuardState:
         """Return what the guards remember. Whose CronJobs stand before the guards' first decision, nobody remembers."""

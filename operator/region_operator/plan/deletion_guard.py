@@ -36,8 +36,8 @@ moment; why the moment is part of the hash: docs/decisions/0006-approval-of-held
 The guard counts regions, not requests: a region whose change fails and is repeated counts once, and its time in the
 window starts at the latest decision. A region whose row is mended leaves the count at once. Recent stops are kept in
 the RegionScheduler's status. So a thousand single deletions, a restart or a new leader change nothing. The table's own
-database is not asked, because the database may be the wrong one. `now` is the UTC clock of this process: if the clocks
-of two leaders differ, the window is longer or shorter by the difference.
+database is not asked, because the database may be the wrong one. `now` is the API server's clock, so the window is the
+same for every leader; if the clocks of several API servers differ, it is longer or shorter by the difference.
 
 Creations are left to `growth_guard`, and how a hold is announced to `hold_report`, `status` and `announce`.
 """

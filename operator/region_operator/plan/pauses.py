@@ -8,15 +8,16 @@ will is worse than one that stands still and says so.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from region_operator.cronjobs.labels import PAUSED_UNTIL_ANNOTATION
+from region_operator.durations import read_moment
 from region_operator.regions.region import MAX_NAMED_REGIONS
 from region_operator.regions.row_values import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime, timedelta
 
     from region_operator.cronjobs.live import LiveCronJob
 
@@ -41,7 +42,7 @@ def end_pauses(cronjobs: Sequence[LiveCronJob], *, now: datetime) -> Pauses:
     waits: list[timedelta] = []
     unreadable: list[LiveCronJob] = []
     for live in cronjobs:
-        end = _parse(live.paused_until) if live.paused and live.paused_until else None
+        end = read_moment(live.paused_until) if live.paused else None
         if end and end <= now:
             left.append(replace(live, paused=False, pause_over=True))
             continue
@@ -51,15 +52,6 @@ def end_pauses(cronjobs: Sequence[LiveCronJob], *, now: datetime) -> Pauses:
         elif live.paused and live.paused_until:
             unreadable.append(live)
     return Pauses(left, min(waits, default=None), _explain(unreadable))
-
-
-def _parse(text: str) -> datetime | None:
-    """Read a time with a time zone. None: the text is no such time."""
-    try:
-        end = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return end if end.tzinfo else None
 
 
 def _explain(unreadable: Sequence[LiveCronJob]) -> str:

@@ -12,17 +12,18 @@ left over from an earlier suspension belong to another one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from region_operator.cronjobs.labels import PAUSED_BY_ANNOTATION, PAUSED_REASON_ANNOTATION, PAUSED_SINCE_ANNOTATION
 from region_operator.cronjobs.ownership import has_field, last_entry
+from region_operator.durations import read_moment
 from region_operator.plan.conditions import ConditionType
 from region_operator.regions.row_values import printable
 from region_operator.scheduler import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from region_operator.scheduler import Scheduler
 
@@ -62,7 +63,8 @@ def suspension_of(scheduler: Scheduler, *, now: datetime) -> Suspension | None:
         return None
     entry = last_entry(scheduler.metadata.get("managedFields", []), "f:spec", f"f:{_field(until)}") or {}
     told = _told(scheduler.metadata.get("annotations", {}), entry)
-    since = _kept(scheduler.status) or _past(told.get(PAUSED_SINCE_ANNOTATION), now) or _past(entry.get("time"), now)
+    dates = (told.get(PAUSED_SINCE_ANNOTATION, ""), entry.get("time", ""))
+    since = _kept(scheduler.status) or next(filter(None, (_believed(date, scheduler, now) for date in dates)), None)
     return Suspension(
         by=printable(told.get(PAUSED_BY_ANNOTATION) or entry.get("manager") or "somebody"),
         since=since or now.replace(microsecond=0),
@@ -90,7 +92,7 @@ def _told(annotations: Mapping[str, str], entry: Mapping[str, Any]) -> dict[str,
 
 def _kept(status: Mapping[str, Any]) -> datetime | None:
     """Return since when the status says that all are suspended. Any later edit moves the time of the field's entry."""
-    return _read(_condition(status).get("lastTransitionTime"))
+    return read_moment(_condition(status).get("lastTransitionTime", ""))
 
 
 def _condition(status: Mapping[str, Any]) -> Mapping[str, str]:
@@ -98,15 +100,9 @@ def _condition(status: Mapping[str, Any]) -> Mapping[str, str]:
     return next((each for each in conditions if each["type"] == ConditionType.SUSPENDED), {})
 
 
-def _past(text: str | None, now: datetime) -> datetime | None:
-    """Read a time. None: it is none, has no time zone, or is to come."""
-    found = _read(text)
-    return found if found and found <= now else None
-
-
-def _read(text: str | None) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return found if found.tzinfo else None
+def _believed(text: str, scheduler: Scheduler, now: datetime) -> datetime | None:
+    """Read since when all are suspended. None: it is no time with a zone, is to come, or is before the
+    RegionScheduler.
+    """
+    found, created = read_moment(text), read_moment(scheduler.metadata.get("creationTimestamp", ""))
+    return found if found and created and created <= found <= now else None

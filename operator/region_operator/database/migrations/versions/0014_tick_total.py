@@ -13,11 +13,9 @@ def upgrade() -> None:
     """Make tick_total, and mark the rows of job_run that are not counted in it.
 
     Adding a column with a constant default rewrites nothing, but waits for the transactions that have job_run in hand,
-    and all ticks wait behind. So this revision gives up after a second, and the operator migrates again later. The
-    index is made without the partitions (see 0009).
+    and all ticks wait behind. The index is made without the partitions (see 0009).
     """
     for statement in (
-        "SET LOCAL lock_timeout = '1s'",
         "ALTER TABLE region_tick.job_run ADD counted boolean NOT NULL DEFAULT true",
         "ALTER TABLE region_tick.job_run ALTER counted SET DEFAULT false",
         "UPDATE region_tick.job_run SET counted = false WHERE state IN ('running', 'interrupted')",

@@ -10,10 +10,9 @@ def upgrade() -> None:
     """Add the columns, let whoever may end a tick's row set them too, and show them in the view.
 
     Adding columns without a default rewrites nothing, but waits for the transactions that have job_run in hand, and all
-    ticks wait behind. So this revision gives up after a second, and the operator migrates again later.
+    ticks wait behind.
     """
     for statement in (
-        "SET LOCAL lock_timeout = '1s'",
         "ALTER TABLE region_tick.job_run ADD rerun_uid text, ADD rerun_by text",
         RIGHTS,
         RUNS,
