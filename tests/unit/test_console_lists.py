@@ -130,6 +130,18 @@ def test_the_worst_come_first_and_the_longest_of_them_first() -> None:
     assert attention[0].remedy == "do"
 
 
+def test_many_regions_with_one_kind_of_trouble_hide_no_other_kind() -> None:
+    many = [troubled(f"bad {number:03}", Trouble.QUARANTINED, hours=number) for number in range(1, 101)]
+    others = [
+        troubled("late", Trouble.LATE),
+        troubled("fails", Trouble.FAILING),
+        troubled("fails too", Trouble.FAILING),
+    ]
+    attention, total = need_a_look([*many, *others])
+    assert (len(attention), total) == (ATTENTION, 103)
+    assert [item.code for item in attention[:4]] == ["bad 100", "fails", "late", "bad 099"]
+
+
 def test_a_region_that_has_no_time_at_all_needs_a_look_too() -> None:
     never = known(
         "never",

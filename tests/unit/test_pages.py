@@ -163,6 +163,22 @@ def test_many_regions_that_need_a_look_do_not_hide_the_counts() -> None:
     assert len(page.xpath("//details[@id='more-attention']//tbody/tr")) == 8 * len(view.attention) - 10
 
 
+def test_a_region_that_fails_is_not_listed_as_ticking_alone() -> None:
+    page = parse(render(regions.region_list(), context_of("regions")))
+    [cell] = page.xpath("//tr[th/a='FR-IDF']/td[@data-label='State']")
+    assert text_of(cell).startswith("ticking failing")
+
+
+def test_no_line_breaks_within_a_time() -> None:
+    text = "<b> failed at 2026-11-30T09:15:00Z, not 2026-11-30"
+    attention = (replace(made.overview().attention[0], text=text),)
+    document = render(replace(made.overview(), attention=attention), context_of(""))
+    assert (
+        '&lt;b&gt; failed at <time datetime="2026-11-30T09:15:00Z">2026-11-30T09:15:00Z</time>, not 2026-11-30'
+        in document
+    )
+
+
 def test_a_quiet_overview_says_so() -> None:
     page = parse(render(made.overview(troubles=False), context_of("")))
     assert text_of(page.xpath("//h1")[0]) == "All is well"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -145,10 +145,18 @@ def count_regions(regions: Sequence[KnownRegion]) -> RegionCounts:
 
 
 def need_a_look(regions: Sequence[KnownRegion]) -> tuple[tuple[Attention, ...], int]:
-    """Return the worst regions, each by what is worst about it, and how many there are altogether."""
+    """Return the regions that need a look, each by what is worst about it, and how many there are altogether.
+
+    The worst region of each kind of trouble comes first: a thousand bad rows hide no tick that fails.
+    """
     troubled = [region for region in regions if region.standing.findings]
-    worst = nsmallest(ATTENTION, troubled, key=_rank)
-    return tuple(map(_attention, worst)), len(troubled)
+    kinds: dict[Trouble, list[KnownRegion]] = defaultdict(list)
+    for region in troubled:
+        kinds[region.standing.findings[0].kind].append(region)
+    first = sorted((min(kind, key=_rank) for kind in kinds.values()), key=_rank)
+    named = {region.region_id for region in first}
+    others = (region for region in troubled if region.region_id not in named)
+    return tuple(map(_attention, (*first, *nsmallest(ATTENTION - len(first), others, key=_rank)))), len(troubled)
 
 
 def next_ticks(regions: Sequence[KnownRegion], now: datetime, *, limit: int) -> tuple[NextTick, ...]:

@@ -33,6 +33,7 @@ STATIC = Path(__file__).with_name("static")
 """The folder of the files beside the pages: the style sheet, the script, the icon. Their address is `static/NAME`."""
 _TEMPLATES = Path(__file__).with_name("templates")
 _SECTIONS = (("Overview", ""), ("Regions", "regions"), ("Ledger", "ledger"), ("Plan", "plan"), ("Forecast", "forecast"))
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _LONGEST = 2000
 _LONGEST_ERROR = 20_000
 _FILTERS = tuple(dict.fromkeys([*map(str, RegionState), *map(str, Trouble)]))
@@ -83,6 +84,7 @@ def _environment() -> Environment:
         "cut": lambda text, limit: printable(text, limit=limit),
         "lines": _printable_lines,
         "with_code": _with_code,
+        "with_times": _with_times,
         "sentence": lambda text: text[:1].upper() + text[1:],
     }
     environment.globals |= {
@@ -109,6 +111,12 @@ def _static_address(name: str) -> str:
 def _with_code(text: str) -> Markup:
     """Escape a text, and show as code what stands between two backticks."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - it is escaped
+
+
+def _with_times(text: str) -> Markup:
+    """Escape a text, and mark the times in it, so that no line breaks within one."""
+    marked = _TIME.sub(r'<time datetime="\g<0>">\g<0></time>', str(escape(text)))
+    return Markup(marked)  # noqa: S704 - it is escaped
 
 
 def _printable_lines(text: str) -> str:

@@ -215,7 +215,7 @@ class Versions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """All on one page. `attention` has the worst 50 of `attention_total`."""
+    """All on one page. `attention` has 50 of `attention_total`: the worst of each kind of trouble, then the worst."""
 
     now: datetime
     scheduler: Scheduler
