@@ -17,6 +17,7 @@ import pytest
 from tests.harness.kubectl import kubectl_binary
 from tests.harness.long import rounds
 from tests.harness.regions import add_regions
+from tests.harness.signals import heeded
 from tests.harness.waiting import eventually
 from tests.node.installation import NAMESPACE, use_handler
 from tests.node.test_cap import lifetimes, most_at_once
@@ -100,14 +101,15 @@ def begun(kubectl: Kubectl) -> Iterator[subprocess.Popen[str]]:
     flags = ("--from", "5h", "--max-parallel", str(SLOTS), "--yes", "--by", "the test", "--reason", "an outage")
     where = ("--namespace", NAMESPACE, "--kubeconfig", str(kubectl.kubeconfig))
     path = os.pathsep.join([str(Path(kubectl_binary()).parent), os.environ.get("PATH", os.defpath)])
-    with subprocess.Popen(
-        [sys.executable, "-m", "kubectl_region", "backfill", *CODES, *flags, *where],
-        env=os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # perhaps nobody interrupts us
-    ) as process:
+    with heeded(signal.SIGINT):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kubectl_region", "backfill", *CODES, *flags, *where],
+            env=os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    with process:
         try:
             yield process
         finally:

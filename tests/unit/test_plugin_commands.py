@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from kubectl_region.commands import COMMANDS, group, load
 from tests.harness.operator_process import CHECKOUT
+from tests.harness.signals import heeded
 from tests.harness.waiting import eventually
 from tests.unit.plugin import write_kubectl
 
@@ -83,7 +84,8 @@ def test_the_list_of_commands_imports_none_of_them() -> None:
 def test_a_command_that_is_interrupted_has_the_exit_code_of_a_shell(tmp_path: Path) -> None:
     path = write_kubectl(tmp_path, f"touch {tmp_path}/called; exec sleep 60")
     words = [sys.executable, "-m", "kubectl_region", "list", "-n", "x"]
-    process = subprocess.Popen(words, cwd=CHECKOUT, env={"PATH": path}, stderr=subprocess.PIPE, text=True)
+    with heeded(signal.SIGINT):
+        process = subprocess.Popen(words, cwd=CHECKOUT, env={"PATH": path}, stderr=subprocess.PIPE, text=True)
     eventually((tmp_path / "called").exists, what="kubectl runs")
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30)[1] == "interrupted\n"

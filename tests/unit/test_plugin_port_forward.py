@@ -17,6 +17,7 @@ from kubectl_region.commands import group
 from kubectl_region.completion import answer
 from kubectl_region.port_forward import BrokenForwardError, PortForward, listening_port
 from tests.harness.operator_process import CHECKOUT
+from tests.harness.signals import heeded
 from tests.harness.waiting import eventually
 from tests.unit.kubectl_stand_in import StandIn, calls, listener
 from tests.unit.plugin import write_kubectl
@@ -166,7 +167,8 @@ def test_a_console_that_keeps_silent_is_given_up() -> None:
 def test_a_signal_ends_the_port_forward_too(tmp_path: Path, number: int, code: int) -> None:
     path = StandIn(refusal=FORBIDDEN).write(tmp_path)
     words = [sys.executable, "-m", "kubectl_region", "list", "-n", "region-tick"]
-    process = subprocess.Popen(words, cwd=CHECKOUT, env={"PATH": path}, stderr=subprocess.DEVNULL)
+    with heeded(number):
+        process = subprocess.Popen(words, cwd=CHECKOUT, env={"PATH": path}, stderr=subprocess.DEVNULL)
     eventually((tmp_path / "asked").exists, what="the console is asked")
     process.send_signal(number)
     assert (process.wait(30), is_gone(tmp_path)) == (code, True)
