@@ -128,7 +128,9 @@ def test_ctrl_c_at_a_question_is_an_interruption(tmp_path: Path) -> None:
     terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
     plugin = (sys.executable, "-m", "kubectl_region", "pause", "--all-matching", "r*", "--reason", "x", "-n", "x")
     words, pipe = [sys.executable, "-c", terminal, *plugin], subprocess.PIPE
-    with subprocess.Popen(words, cwd=CHECKOUT, env={"PATH": path}, stdin=pipe, stdout=pipe, bufsize=0) as process:
+    with heeded(signal.SIGINT):
+        process = subprocess.Popen(words, cwd=CHECKOUT, env={"PATH": path}, stdin=pipe, stdout=pipe, bufsize=0)
+    with process:
         assert process.stdin is not None
         assert process.stdout is not None
         said = b""
