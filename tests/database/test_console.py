@@ -105,7 +105,8 @@ async def test_the_overview_counts_and_names_the_worst(browser: Browser) -> None
     }
     assert page["attentionTotal"] == 27
     kinds = [item["kind"] for item in page["attention"]]
-    assert kinds == ["quarantined", *["failing"] * 12, *["missed"] * 12, *["paused"] * 2]
+    first = ["quarantined", "failing", "missed", "paused"]
+    assert kinds == [*first, *["failing"] * 11, *["missed"] * 11, "paused"], "the worst of each kind first"
     assert page["attention"][0]["code"] == "R00097"
     assert "61" in page["attention"][0]["text"]
     assert page["ticks"]["window"] == "24h"
