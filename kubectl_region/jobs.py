@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import sys
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kubectl_region.cluster import CONTAINER, REGION_LABEL
+from kubectl_region.console import Console
 from kubectl_region.errors import NotFoundError, PluginError
 from kubectl_region.options import Timeout, with_cluster
-from kubectl_region.ticks import moment
+from kubectl_region.ticks import PAGE, moment
 from kubectl_region.waiting import poll
-from region_tick.contract import job_name
+from region_tick.contract import State, job_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +51,7 @@ def trigger(cluster: Cluster, code: str, wait: bool, show_logs: bool, timeout: i
     if show_logs:
         follow(cluster, cronjob.namespace, name)
     if wait or show_logs:
-        ended = poll_end(cluster, cronjob.namespace, name, seconds=timeout)
+        ended = poll_end(cluster, cronjob, name, seconds=timeout)
         click.echo(f"job.batch/{name} {ended}")
 
 
@@ -58,23 +60,40 @@ def manual_name(cronjob: str) -> str:
     return cronjob + MANUAL_SUFFIX + secrets.token_hex(3)
 
 
-def poll_end(cluster: Cluster, namespace: str, name: str, *, seconds: int) -> str:
+def poll_end(cluster: Cluster, cronjob: CronJob, name: str, *, seconds: int) -> str:
     """Wait for a Job's end and return "succeeded". Raises PluginError if the Job failed or does not end."""
-    seen: dict[str, Any] = {}
+    namespace, seen = cronjob.namespace, dict[str, Any]()
 
     def runs_on() -> bool:
-        seen.update(cluster.kubectl.json("get", "job", name, "-n", namespace))
-        return not end_of(seen)
+        found = cluster.kubectl("get", "job", name, "-n", namespace, "--ignore-not-found", "-o", "json")
+        seen.clear()
+        seen.update(json.loads(found or "{}"))
+        return bool(seen) and not end_of(seen)
 
     if poll(runs_on, seconds=seconds):
         raise PluginError(
             f"job.batch/{name} has not ended after {seconds} s",
             f"it goes on; see why: kubectl describe job {name} -n {namespace}",
         )
+    if not seen:
+        return _recorded_end(cluster, cronjob, name)
     kind, message = end_of(seen) or ("", "")
     if kind != "Complete":
         raise PluginError(f"job.batch/{name} failed: {message}", f"see its log: kubectl logs job/{name} -n {namespace}")
     return "succeeded"
+
+
+def _recorded_end(cluster: Cluster, cronjob: CronJob, name: str) -> str:
+    """Return "succeeded" if the ledger says so of a Job that is gone: of a CronJob's ended Jobs, Kubernetes keeps the
+    youngest only. Raises PluginError.
+    """
+    ticks = Console(cluster, cronjob.namespace).get("regions", cronjob.code, "ticks", limit=PAGE)["items"]
+    found = next((tick for tick in ticks if tick["jobName"] == name), None)
+    if found and found["state"] == State.SUCCEEDED:
+        return State.SUCCEEDED.value
+    told = f"{found['state']}: {found['reason']}" if found else "the ledger does not know of it"
+    remedy = f"see what became of it: kubectl region runs {cronjob.code} -n {cronjob.namespace}"
+    raise PluginError(f"job.batch/{name} is gone; {told}", remedy)
 
 
 def end_of(job: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -104,8 +104,8 @@ def approve(cluster: Cluster, kind: str | None, yes: bool, dry_run: bool) -> Non
     """Approve what a guard holds.
 
     KIND is deletion, quarantine, slowdown, speedup or creation; without it, all that is held. An approval is of exactly
-    the regions that are shown: what comes later is held anew, and nothing is approved if the hold changes before you
-    have answered.
+    the regions that are shown: what comes later is held anew, and nothing is approved if others are held before you
+    have answered. Of a hold that has shrunk meanwhile, the rest is approved.
     """
     held = [(scheduler, hold) for scheduler in cluster.schedulers() for hold in holds_of(scheduler)]
     asked = [(scheduler, hold) for scheduler, hold in held if kind in (None, hold.kind)]
@@ -148,7 +148,7 @@ def _approve(cluster: Cluster, namespace: str, shown: Sequence[Hold]) -> None:
         if still.get(hold.kind) == hold.approval:
             warn(f"{namespace}: the {hold.kind}s are approved, and the operator has not taken that up yet")
         elif hold.kind not in still:
-            click.echo(f"{namespace}: {len(hold.regions)} {hold.kind}s approved")
+            click.echo(f"{namespace}: the {hold.kind}s are approved")
     if changed := [hold.kind for hold in shown if still.get(hold.kind, hold.approval) != hold.approval]:
         raise _changed(namespace, changed, "others are held now than those that you approved")
     if still:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kubectl_region.annotating import SHOWN
 from kubectl_region.console import Console, ConsoleAwayError
 from kubectl_region.holds import holds_of
 from kubectl_region.moments import ago, brief, now_of, short
@@ -80,12 +81,16 @@ def overview_text(namespace: str, overview: Mapping[str, Any]) -> Iterator[str]:
     )
     yield from _conditions(overview["conditions"], ready["message"])
     for hold in overview["holds"]:
-        yield f"\n{hold['count']} {hold['kind']}s held: {', '.join(hold['regions'])}"
+        more = hold["count"] - len(hold["regions"][:SHOWN])
+        named = ", ".join(hold["regions"][:SHOWN]) + (f" and {more} more" if more > 0 else "")
+        yield f"\n{hold['count']} {hold['kind']}s held: {named}"
         yield f"  {hold['text']}"
         yield f"  what to do: kubectl region approve {hold['kind']} -n {namespace}"
     total, attention = overview["attentionTotal"], overview["attention"]
     yield f"\n{total} {'regions need' if total > 1 else 'region needs'} a look" if total else "\nNo region needs a look"
     for one in attention:
+        if one["kind"] == "held" and overview["holds"]:
+            continue  # its hold stands above
         since = f" {ago(one['since'], now)}" if one["since"] else ""
         yield f"{one['code']}: {paint(one['kind'])}{since}: {one['text']}"
         yield f"  what to do: {one['remedy']}"

@@ -126,7 +126,7 @@ def test_an_approval_lets_what_is_held_go(standing: Standing, kubectl: Kubectl, 
         assert kubectl.cronjobs().keys() == {"R1", "R2", "R3"}
 
         done = plugin.succeeds("approve", "deletion", stdin="y\n")
-        assert done.endswith(f"{kubectl.namespace}: 3 deletions approved\n")
+        assert done.endswith(f"{kubectl.namespace}: the deletions are approved\n")
         eventually(lambda: kubectl.cronjobs() == {}, what="the CronJobs are gone")
 
 

@@ -213,7 +213,7 @@ def held(approval: str = "") -> dict[str, Any]:
 def test_an_approval_that_is_heard(approval: Approval) -> None:
     done = approval(held("aaa"), held("aaa"), held())
     assert (done.exit_code, approval.written, done.stderr) == (0, 1, "")
-    assert done.stdout.endswith("region-tick: 2 deletions approved\n")
+    assert done.stdout.endswith("region-tick: the deletions are approved\n")
 
 
 @pytest.mark.parametrize("now", ["bbb", ""], ids=["another hold", "no hold"])

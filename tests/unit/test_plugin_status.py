@@ -29,6 +29,22 @@ def test_the_ticks_of_all_shards_stand_beside_the_regions_of_one(console: Consol
     assert "in 24h, of all shards\n" in console.run("status").stdout
 
 
+def test_a_large_hold_stays_on_one_screen(console: ConsoleServer) -> None:
+    answer = overview()
+    codes = [f"R{number}" for number in range(300)]
+    answer["holds"][0] |= {"count": 310, "regions": codes}
+    held = answer["attention"][0] | {"kind": "held", "text": "a deletion is held"}
+    answer |= {
+        "attention": [*answer["attention"], *({**held, "code": code} for code in codes[:49])],
+        "attentionTotal": 311,
+    }
+    console.answer("", answer)
+    lines = console.run("status").stdout.splitlines()
+    assert "310 deletions held: " + ", ".join(codes[:20]) + " and 290 more" in lines
+    assert [line.partition(":")[0] for line in lines if "held:" in line or "quarantined" in line][-1] == "BAD"
+    assert lines[-1] == "and 261 more: kubectl region list -n region-tick"
+
+
 def test_one_screen(console: ConsoleServer) -> None:
     console.answer("", overview())
     done = console.run("status")
