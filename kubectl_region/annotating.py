@@ -12,18 +12,13 @@ import click
 
 from kubectl_region.cluster import FIELD_MANAGER, by_namespace
 from kubectl_region.errors import PluginError
-from kubectl_region.output import printable, warn
-from kubectl_region.waiting import poll
+from kubectl_region.output import SHOWN, list_some, printable, warn
+from kubectl_region.waiting import HEARD_SECONDS, poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kubectl_region.cluster import Cluster, CronJob
-
-HEARD_SECONDS = 15
-"""How long to wait until the operator has done what the annotations say."""
-SHOWN = 20
-"""How many regions are named in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +46,8 @@ def title(cluster: Cluster, cronjob: CronJob) -> str:
 
 def titles(cluster: Cluster, cronjobs: Sequence[CronJob]) -> str:
     """Name regions in one line, as many as a person reads."""
-    named = ", ".join(title(cluster, cronjob) for cronjob in cronjobs[:SHOWN])
-    more = len(cronjobs) - SHOWN
-    return f"{named} and {more} more" if more > 0 else named or "none"
+    named = [title(cluster, cronjob) for cronjob in cronjobs[:SHOWN]]
+    return list_some(named, len(cronjobs)) or "none"
 
 
 def change(cluster: Cluster, cronjobs: Sequence[CronJob], what: Change, *, dry_run: bool) -> None:

@@ -102,8 +102,8 @@ class Kubectl:
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Start kubectl, and leave its end and its limit of time to the caller. What it says of errors is output.
 
-        It is a session of its own, so that its end is that of whatever it has started: kubectl may be a script. The
-        terminal's Ctrl-C does not reach it.
+        kubectl may be a script, so it runs in a session of its own: whoever ends the session ends what the script has
+        started too. The terminal's Ctrl-C does not reach a session of its own.
         """
         import subprocess
 

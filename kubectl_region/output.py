@@ -19,6 +19,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+SHOWN = 20
+"""How many things are named in one line."""
 GAP = 3
 """How many blanks stand between two columns, as in kubectl's tables."""
 
@@ -49,6 +51,12 @@ def printable_data(data: Any) -> Any:
     if isinstance(data, list):
         return [printable_data(item) for item in data]
     return printable(data) if isinstance(data, str) else data
+
+
+def list_some(names: Sequence[str], total: int) -> str:
+    """Name as many of `total` things as a person reads in one line. `names` are all of them, or the first ones."""
+    shown = names[:SHOWN]
+    return ", ".join(shown) + (f" and {total - len(shown)} more" if total > len(shown) else "")
 
 
 def paint(text: str) -> str:

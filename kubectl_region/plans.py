@@ -17,7 +17,7 @@ from kubectl_region.moments import age_of
 from kubectl_region.options import output_option, with_cluster
 from kubectl_region.output import gather, print_data, printable, printable_data, table, warn
 from kubectl_region.questions import confirm
-from kubectl_region.waiting import poll
+from kubectl_region.waiting import HEARD_SECONDS, poll
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -30,8 +30,6 @@ FRESH_SECONDS = 5
 """Up to which age a plan is shown as what would happen now."""
 ATTEMPTS = 3
 """How often to write an approval if somebody changes the RegionScheduler in between."""
-HEARD_SECONDS = 15
-"""How long to wait until the operator has heard an approval."""
 
 
 class DiffCommand(click.Command):

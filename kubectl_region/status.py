@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubectl_region.annotating import SHOWN
 from kubectl_region.console import Console, ConsoleAwayError
 from kubectl_region.holds import holds_of
 from kubectl_region.moments import ago, brief, now_of, short
 from kubectl_region.options import output_option, with_cluster
-from kubectl_region.output import gather, paint, print_data, printable_data, warn
+from kubectl_region.output import gather, list_some, paint, print_data, printable_data, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -81,9 +80,7 @@ def overview_text(namespace: str, overview: Mapping[str, Any]) -> Iterator[str]:
     )
     yield from _conditions(overview["conditions"], ready["message"])
     for hold in overview["holds"]:
-        more = hold["count"] - len(hold["regions"][:SHOWN])
-        named = ", ".join(hold["regions"][:SHOWN]) + (f" and {more} more" if more > 0 else "")
-        yield f"\n{hold['count']} {hold['kind']}s held: {named}"
+        yield f"\n{hold['count']} {hold['kind']}s held: {list_some(hold['regions'], hold['count'])}"
         yield f"  {hold['text']}"
         yield f"  what to do: kubectl region approve {hold['kind']} -n {namespace}"
     total, attention = overview["attentionTotal"], overview["attention"]

@@ -27,15 +27,13 @@ from kubectl_region.kubectl import KubectlError
 from kubectl_region.moments import ago, format_time, read_time
 from kubectl_region.output import printable, warn
 from kubectl_region.questions import confirm
-from kubectl_region.waiting import poll
+from kubectl_region.waiting import HEARD_SECONDS, poll
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kubectl_region.cluster import Cluster
 
-HEARD_SECONDS = 15
-"""How long to wait until the operator has begun what the fields say, and for each sign of progress after that."""
 OPEN = datetime.max.replace(tzinfo=UTC)
 """The end of a suspension that only a person ends."""
 SUSPENDED = "Suspended"

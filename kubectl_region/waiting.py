@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STEP_SECONDS = 1.0
+HEARD_SECONDS = 15
+"""How long to wait until the operator has begun to do what was written, or has come a step farther with it."""
 
 
 def poll(left: Callable[[], T], *, seconds: float) -> T:

@@ -110,7 +110,7 @@ async def test_a_job_is_asked_for_where_it_may_be_and_one_that_may_write_leaves_
 
 
 class Pods(NoJobs):
-    """An API server that has pods of one Job, each with its name, its exit code and the second of its creation."""
+    """An API server that has the pods of one Job. A pod is a name, an exit code, and the second of its creation."""
 
     def __init__(self, *pods: tuple[str, int, int]) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CODE = ("operator/region_operator", "kubectl_region", "tick_image/region_tick")
 ONE_FIELD = re.compile(r"(?<!set )(?<!sets )(?<!until )spec\.suspend\b")
-"""The field as a cause. A text that says to set it, or that only its edit ends a suspension, is true of it alone."""
+"""The field as a cause. Where a text says to set the field, the other field need not be named."""
 
 
 def texts_of_pages() -> Iterator[tuple[str, str]]:

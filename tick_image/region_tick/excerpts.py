@@ -1,4 +1,7 @@
-"""Cuts a long text to the parts that are wanted, with so much around them that a secret is known that a cut divides."""
+"""Cuts a long text to the parts that are wanted, and keeps a margin around each part.
+
+A secret may begin or end outside of a part. The margin holds the rest of the secret, so that the secret is found.
+"""
 
 from __future__ import annotations
 
