@@ -29,7 +29,7 @@ def marked(operator: OperatorProcess, kubectl: Kubectl) -> float:
     """Have one reconcile that has nothing to do with CronJobs, and return how many there have been then."""
     token = secrets.token_hex(4)
     kubectl("patch", "rsched", "default", "--type", "merge", "--patch", json.dumps({"spec": {"tick": {"env": []}}}))
-    eventually(lambda: is_observed(kubectl), what="the edits before this one have had their reconciles")
+    eventually(kubectl.is_observed, what="the edits before this one have had their reconciles")
     before = operator.reconciles
     minutes = 60 + int(token, 16) % 10_000
     kubectl(
@@ -37,11 +37,3 @@ def marked(operator: OperatorProcess, kubectl: Kubectl) -> float:
     )
     eventually(lambda: operator.reconciles > before, what="a reconcile")
     return operator.reconciles
-
-
-def is_observed(kubectl: Kubectl) -> bool:
-    """Whether the status is of this generation: kstatus' first question, which it does not ask of an object without
-    observedGeneration (cli-utils, pkg/kstatus/status/generic.go).
-    """
-    scheduler = kubectl.scheduler()
-    return bool(scheduler["status"]["observedGeneration"] == scheduler["metadata"]["generation"])

@@ -214,8 +214,7 @@ def test_what_is_edited_by_hand_while_a_row_is_quarantined_is_undone(
 def keep_last(kubectl: Kubectl) -> None:
     """Choose KeepLast, and wait until a reconcile has ended that knew: one under way may still suspend."""
     kubectl("patch", "rsched", "default", "--type", "merge", "--patch", '{"spec": {"invalidSchedule": "KeepLast"}}')
-    edited = kubectl.scheduler()["metadata"]["generation"]
-    eventually(lambda: kubectl.scheduler()["status"]["observedGeneration"] == edited, what="the edit is read")
+    eventually(kubectl.is_observed, what="the edit is read")
 
 
 def test_a_quarantined_cronjob_that_is_known_no_more_is_suspended_until_its_row_is_good(

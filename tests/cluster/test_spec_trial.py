@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from region_operator.spec_trial import TRIES
-from tests.cluster.quiet import HOUR, is_observed
+from tests.cluster.quiet import HOUR
 from tests.harness.audit import audit_lines, sent_by
 from tests.harness.regions import ONCE_A_YEAR
 from tests.harness.waiting import eventually
@@ -81,7 +81,7 @@ def test_rows_go_on_with_the_last_good_one_through_restarts(
         edit(kubectl, {"env": [{"name": "GENERATION", "value": "2"}]})
         eventually(lambda: len(revisions(kubectl)) == 2, what="one old, one new")
         eventually(lambda: {generation(item) for item in kubectl.cronjobs().values()} == {"2"}, what="the edit is done")
-        eventually(lambda: is_observed(kubectl), what="the status says so")
+        eventually(kubectl.is_observed, what="the status says so")
         mark = control_plane.audit_log.stat().st_size
         edit(kubectl, BAD)
         eventually(lambda: is_refused(kubectl), what="InvalidSpec")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from region_operator.database.store import Store
 from region_operator.kube.connect import connect
 from region_operator.reconcile import Reconciler
-from tests.cluster.quiet import is_observed
 
 if TYPE_CHECKING:
     import pytest
@@ -27,8 +26,8 @@ async def test_nobody_who_waits_takes_an_old_status_or_none_for_an_answer(
         reconciler = Reconciler(api, store, tick_image="tick:1")
         for edit in ('{"spec": {"concurrency": 5}}', '{"spec": {"concurrency": 6}}'):
             kubectl("patch", "rsched", "default", "--type=merge", f"--patch={edit}")
-            assert not is_observed(kubectl)
+            assert not kubectl.is_observed()
             assert "timed out" in kubectl.fails(*WAIT)
             await reconciler.reconcile(kubectl.namespace, "default")
-            assert is_observed(kubectl)
+            assert kubectl.is_observed()
             assert kubectl.fails(*WAIT) == ""

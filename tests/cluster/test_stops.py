@@ -186,6 +186,7 @@ def test_many_new_regions_beside_few_are_held_and_beyond_the_limit_none_is_creat
         eventually(lambda: is_ready(kubectl, "InSync"), what="all is well")
 
         kubectl("patch", "rsched", "default", "--type=merge", '--patch={"spec": {"maxRegions": 165}}')
+        eventually(kubectl.is_observed, what="the operator knows the limit")
         add_regions([f"M{number}" for number in range(10)])
         eventually(lambda: is_ready(kubectl, "TooManyRegions"), what="there is no room")
         assert "5 more than spec.maxRegions 165" in kubectl.ready()["message"]

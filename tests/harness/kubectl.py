@@ -70,6 +70,16 @@ class Kubectl:
         found: list[dict[str, Any]] = self.get("regionschedulers")["items"]
         return found[0] if found else {}
 
+    def is_observed(self) -> bool:
+        """Whether the status is of RegionScheduler `default` as it is now.
+
+        An edit of the table reaches the operator by a way of its own, and can overtake an edit of the RegionScheduler.
+        This is kstatus' first question, which it does not ask of an object without observedGeneration (cli-utils,
+        pkg/kstatus/status/generic.go).
+        """
+        scheduler = self.scheduler()
+        return bool(scheduler["status"]["observedGeneration"] == scheduler["metadata"]["generation"])
+
     def ready(self) -> dict[str, Any]:
         """Return the condition Ready of RegionScheduler `default`, or {} without the condition."""
         return self.condition("Ready")

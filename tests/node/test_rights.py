@@ -88,14 +88,14 @@ def story(node: LocalCluster, installation: Installation, database: psycopg.Conn
     for timeout in ("10s", "11s", "12s", "13s"):
         spec = {"refreshInterval": "2s", "tick": {"image": USERS_IMAGE, "timeout": timeout}}
         kubectl("patch", "regionscheduler", "default", "--type=merge", "--patch", json.dumps({"spec": spec}))
-        eventually(lambda: is_observed(kubectl), what="spec.tick is taken", seconds=60)
+        eventually(lambda: is_taken(kubectl), what="spec.tick is taken", seconds=60)
     database.execute("DELETE FROM public.region_index WHERE code = 'first'")
     eventually(lambda: not kubectl.cronjobs(), what="the CronJob goes", seconds=60)
     if LONG:
         database.execute("CREATE TABLE public.effects (region text, tick_at timestamptz, attempt int)")
         minute = expect_ticks(kubectl, database, *CHANGES, handler="work:longest", startDeadline="45s", timeout="40s")
         kubectl("patch", "regionscheduler", "default", "--type=merge", "--patch", '{"spec": {"concurrency": 2}}')
-        eventually(lambda: is_observed(kubectl), what="two slots", seconds=60)
+        eventually(lambda: is_taken(kubectl), what="two slots", seconds=60)
         eventually(lambda: datetime.now(UTC) > minute - timedelta(seconds=3), what="their minute", seconds=120)
         start_ticks(kubectl, minute, CHANGES)
         eventually(lambda: len(final_rows(database)) == len(CHANGES), what="every tick has its row", seconds=300)
@@ -118,10 +118,8 @@ def optional(installation: Installation) -> Iterator[None]:
     kubectl("delete", *manifests)
 
 
-def is_observed(kubectl: Kubectl) -> bool:
-    scheduler = kubectl.scheduler()
-    observed = scheduler["status"]["observedGeneration"] == scheduler["metadata"]["generation"]
-    return bool(observed and "Reconciling" not in [found["type"] for found in scheduler["status"]["conditions"]])
+def is_taken(kubectl: Kubectl) -> bool:
+    return kubectl.is_observed() and not kubectl.condition("Reconciling")
 
 
 def used(node: LocalCluster, since: int) -> set[Right]:
