@@ -12,18 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KINDS = {
-    "deletion": ("heldDeletions", "DeletionsHeld"),
-    "quarantine": ("heldQuarantines", "QuarantinesHeld"),
-    "slowdown": ("heldSlowdowns", "SlowdownsHeld"),
-    "speedup": ("heldSpeedups", "SpeedupsHeld"),
-    "creation": ("heldCreations", "CreationsHeld"),
+    "deletion": ("heldDeletions", "releasedDeletions", "DeletionsHeld"),
+    "quarantine": ("heldQuarantines", "releasedQuarantines", "QuarantinesHeld"),
+    "slowdown": ("heldSlowdowns", "releasedSlowdowns", "SlowdownsHeld"),
+    "speedup": ("heldSpeedups", "releasedSpeedups", "SpeedupsHeld"),
+    "creation": ("heldCreations", "releasedCreations", "CreationsHeld"),
 }
-"""The field of the status and the condition of each kind."""
+"""Of each kind: the fields of the status with what is held and with what is held no longer, and the condition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """Changes of one kind that are held. `regions` are the keys of the regions, `text` is the condition's message."""
+    """Changes of one kind that are held.
+
+    `regions` are the keys of the regions that are held still: an approval is of these, also if the hold had more once.
+    `text` is the condition's message.
+    """
 
     kind: str
     since: str
@@ -41,9 +45,14 @@ def holds_of(scheduler: Mapping[str, Any]) -> list[Hold]:
             kind=kind,
             since=held["since"],
             approval=held["approval"],
-            regions=tuple(held["regions"].split()),
+            regions=_without(held["regions"], status.get(released, "")),
             text=texts.get(condition, ""),
         )
-        for kind, (name, condition) in KINDS.items()
+        for kind, (name, released, condition) in KINDS.items()
         if (held := status.get(name))
     ]
+
+
+def _without(regions: str, released: str) -> tuple[str, ...]:
+    gone = set(released.split())
+    return tuple(key for key in regions.split() if key not in gone)

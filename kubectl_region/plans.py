@@ -156,11 +156,12 @@ def _approve(cluster: Cluster, namespace: str, shown: Sequence[Hold]) -> None:
 
 
 def _write(cluster: Cluster, namespace: str, shown: Sequence[Hold]) -> None:
-    """Write the approvals of holds, if all of them stand. Raises PluginError."""
+    """Write the approvals of holds, if all of them stand and hold no more than was shown. Raises PluginError."""
     for left in reversed(range(ATTEMPTS)):
         scheduler = _scheduler(cluster, namespace)
-        standing = {hold.approval for hold in holds_of(scheduler)}
-        if changed := [hold.kind for hold in shown if hold.approval not in standing]:
+        standing = {hold.approval: set(hold.regions) for hold in holds_of(scheduler)}
+        same = {hold.kind for hold in shown if (now := standing.get(hold.approval)) and now.issubset(hold.regions)}
+        if changed := [hold.kind for hold in shown if hold.kind not in same]:
             raise _changed(namespace, changed, "nothing was approved there")
         value = approvals_with(scheduler, [hold.approval for hold in shown])
         version = f"--resource-version={scheduler['metadata']['resourceVersion']}"

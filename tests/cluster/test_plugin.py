@@ -22,6 +22,7 @@ from tests.harness.waiting import eventually
 if TYPE_CHECKING:
     from tests.cluster.conftest import Standing
     from tests.harness.kubectl import Kubectl
+    from tests.harness.regions import AddRegions
 
 
 @pytest.fixture
@@ -106,7 +107,9 @@ def test_a_pause_that_no_operator_hears_is_no_success(standing: Standing, plugin
     assert "kubectl region doctor" in done.stderr
 
 
-def test_an_approval_lets_what_is_held_go(standing: Standing, kubectl: Kubectl, plugin: Plugin, sql: Any) -> None:
+def test_an_approval_lets_what_is_held_go(
+    standing: Standing, kubectl: Kubectl, plugin: Plugin, sql: Any, add_regions: AddRegions
+) -> None:
     with standing(3, **HOUR):
         sql("DELETE FROM region_index")
         eventually(lambda: kubectl.condition("DeletionsHeld"), what="the deletions are held")
@@ -124,6 +127,13 @@ def test_an_approval_lets_what_is_held_go(standing: Standing, kubectl: Kubectl, 
         wrong = plugin("approve", "creation")
         assert (wrong.returncode, "no creation is held; held are: deletion" in wrong.stderr) == (1, True)
         assert kubectl.cronjobs().keys() == {"R1", "R2", "R3"}
+        add_regions(1)
+        eventually(lambda: "2 deletions held since" in plugin("approve", "--dry-run").stdout, what="a row is back")
+        shown = plugin.succeeds("approve", "--dry-run")
+        assert "R2, R3" in shown
+        assert "R1" not in shown
+        sql("DELETE FROM region_index")
+        eventually(lambda: "3 deletions held since" in plugin("approve", "--dry-run").stdout, what="it goes again")
 
         done = plugin.succeeds("approve", "deletion", stdin="y\n")
         assert done.endswith(f"{kubectl.namespace}: the deletions are approved\n")

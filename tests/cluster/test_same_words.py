@@ -90,6 +90,10 @@ class Tellers:
         return found
 
 
+def codes_of(region_list: dict[str, Any]) -> set[str]:
+    return {item["code"] for item in region_list["items"]}
+
+
 def test_all_tell_one_story_in_the_same_words(
     run_operator: RunOperator, kubectl: Kubectl, operator_environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -142,6 +146,10 @@ def test_all_tell_one_story_in_the_same_words(
 
             sql("UPDATE region_index SET active = false")
             tellers.agree("DeletionsHeld", "DeletionsHeld")
+            sql("UPDATE region_index SET active = true WHERE code = 'R1'")
+            eventually(lambda: kubectl.scheduler()["status"].get("releasedDeletions"), what="R1 is back")
+            eventually(lambda: codes_of(console.json("regions?state=held")) == {"R2", "R3"}, what="the others are held")
+            assert [(hold["count"], hold["regions"]) for hold in console.json()["holds"]] == [(2, ["R2", "R3"])]
             sql("UPDATE region_index SET active = true")
             tellers.agree("InSync")
 

@@ -60,10 +60,11 @@ def test_ready_is_unknown_before_a_reconcile_and_after_an_edit() -> None:
 
 
 def test_a_hold_has_its_text_its_regions_and_the_command() -> None:
-    hold = Hold(NOW, frozenset({region_key("id of DE"), region_key("unknown")}), Guarded.DELETION)
+    keys = {region_key(f"id of {code}") for code in ("DE", "FR")} | {region_key("unknown")}
+    hold = Hold(NOW, frozenset(keys), Guarded.DELETION, released=frozenset({region_key("id of FR")}))
     state = GuardState(holds={Guarded.DELETION: hold}).to_status()
     held = {"type": "DeletionsHeld", "status": "True", "reason": "TooMany", "message": "deletions held: DE"}
-    [found] = holds_of(with_status(READY, held, **state), Snapshot(NOW, "s", [known("DE")]))
+    [found] = holds_of(with_status(READY, held, **state), Snapshot(NOW, "s", [known("DE"), known("FR")]))
     assert (found.kind, found.count, found.approval, found.text) == ("deletion", 2, hold.approval, "deletions held: DE")
     assert found.regions == (region_key("unknown"), "DE") or found.regions == ("DE", region_key("unknown"))
     assert found.command.endswith(f"region-tick.dev/approve-deletions={hold.approval}")

@@ -41,6 +41,11 @@ def test_a_status_remembers_all(state: GuardState) -> None:
     assert state.to_status().keys() <= set(STATUS_FIELDS)
 
 
+def test_a_status_remembers_what_a_hold_has_released() -> None:
+    status = GuardState(holds={KIND: Hold(NOW, AB, KIND, released=frozenset("b"))}).to_status()
+    assert GuardState.from_status(status).holds[KIND].held == frozenset("a")
+
+
 def test_what_an_older_release_wrote_are_deletions() -> None:
     status = {"recentDeletions": [{"at": "2026-11-24T10:40:00Z", "regions": "a b"}]}
     assert GuardState.from_status(status).recent == (RecentStop(NOW, AB, Guarded.DELETION),)
@@ -73,7 +78,14 @@ def test_a_hold_stays_the_same_until_a_region_joins() -> None:
     hold = update_hold(None, AB, KIND, NOW)
     assert hold == Hold(NOW, AB, KIND)
     later = NOW + timedelta(hours=1)
-    assert update_hold(hold, frozenset("a"), KIND, later) is hold
+    smaller = update_hold(hold, frozenset("a"), KIND, later)
+    assert smaller
+    assert smaller == hold
+    assert smaller.approval == hold.approval
+    assert smaller.held == frozenset("a")
+    again = update_hold(smaller, AB, KIND, later)
+    assert again
+    assert again.held == AB
     assert update_hold(hold, frozenset("abc"), KIND, later) == Hold(later, frozenset("abc"), KIND)
     assert update_hold(hold, NONE, KIND, later) is None
 

@@ -41,8 +41,8 @@ def test_annotations_and_labels() -> None:
 
 def test_the_kinds_of_holds() -> None:
     assert list(holds.KINDS) == [kind.value for kind in Guarded]
-    for kind, (field, condition) in holds.KINDS.items():
-        assert field in STATUS_FIELDS
+    for kind, (held, released, condition) in holds.KINDS.items():
+        assert {held, released} <= set(STATUS_FIELDS)
         assert condition == HELD[Guarded(kind)]
 
 

@@ -141,6 +141,9 @@ def test_what_is_held() -> None:
         text="deletions held: A, B; if they are to go: ...",
     )
     assert (creation.kind, creation.text) == ("creation", "")
+    shrunk = scheduler()
+    shrunk["status"]["releasedDeletions"] = "k1"
+    assert holds_of(shrunk)[0].regions == ("k2",)
     assert holds_of({"metadata": {}}) == []
 
 
@@ -210,6 +213,12 @@ def held(approval: str = "") -> dict[str, Any]:
     return found | {"status": {"heldDeletions": deletions} if approval else {}}
 
 
+def shrunk(approval: str) -> dict[str, Any]:
+    found = held(approval)
+    found["status"]["releasedDeletions"] = "k1"
+    return found
+
+
 def test_an_approval_that_is_heard(approval: Approval) -> None:
     done = approval(held("aaa"), held("aaa"), held())
     assert (done.exit_code, approval.written, done.stderr) == (0, 1, "")
@@ -225,6 +234,17 @@ def test_a_hold_that_changes_during_the_question_is_not_approved(approval: Appro
         "error: region-tick: the hold of deletions has changed: nothing was approved there\n"
         "what to do: look again: kubectl region approve --dry-run -n region-tick\n"
     )
+
+
+def test_a_hold_that_grows_to_its_former_size_is_not_approved(approval: Approval) -> None:
+    done = approval(shrunk("aaa"), held("aaa"))
+    assert (done.exit_code, approval.written) == (1, 0)
+    assert "nothing was approved" in done.stderr
+
+
+def test_of_a_hold_that_shrinks_the_rest_is_approved(approval: Approval) -> None:
+    assert approval(held("aaa"), shrunk("aaa"), held()).exit_code == 0
+    assert approval.written == 1
 
 
 def test_a_hold_that_changes_between_two_attempts_is_not_approved(approval: Approval) -> None:

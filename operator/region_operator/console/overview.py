@@ -75,11 +75,11 @@ def holds_of(scheduler: Scheduler, snapshot: Snapshot) -> tuple[views.Hold, ...]
     return tuple(
         views.Hold(
             kind=kind,
-            count=len(hold.regions),
+            count=len(hold.held),
             approval=hold.approval,
             command=approve_command(scheduler, hold),
             text=texts.get(HELD[kind], ""),
-            regions=tuple(sorted(codes.get(key, key) for key in hold.regions)[:NAMED_REGIONS]),
+            regions=tuple(sorted(codes.get(key, key) for key in hold.held)[:NAMED_REGIONS]),
         )
         for kind, hold in holds.items()
     )

@@ -169,7 +169,7 @@ def judge_all(
     """
     holds = GuardState.from_status(scheduler.status).holds
     suspension, not_ready = suspension_told(scheduler.status), _why_not_ready(scheduler)
-    held = {key: hold for hold in holds.values() for key in hold.regions}
+    held = {key: hold for hold in holds.values() for key in hold.held}
     by_id: dict[str, RegionRow | Quarantined | None] = dict.fromkeys(scheduled.versions)
     by_id |= {row.id: row for row in rows}
     regions: list[KnownRegion] = []

@@ -7,7 +7,7 @@ memory is left to `deletion_guard` and `growth_guard`.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -23,8 +23,17 @@ RegionKeys = frozenset[str]
 NONE: RegionKeys = frozenset()
 
 _HELD = {kind: f"held{kind.value.capitalize()}s" for kind in Guarded}
+_RELEASED = {kind: f"released{kind.value.capitalize()}s" for kind in Guarded}
+"""A field of its own beside the hold's: a merge patch leaves what an object within the status has no longer."""
 _APPROVED = {kind: f"approved{kind.value.capitalize()}s" for kind in Guarded}
-STATUS_FIELDS = ("recentDeletions", *_HELD.values(), *_APPROVED.values(), "filling", "unknownBefore")
+STATUS_FIELDS = (
+    "recentDeletions",
+    *_HELD.values(),
+    *_RELEASED.values(),
+    *_APPROVED.values(),
+    "filling",
+    "unknownBefore",
+)
 """The fields of a RegionScheduler's status that hold the GuardState."""
 _DECIDED = ("regions", *STATUS_FIELDS)
 """The fields of which a status has one after the guards have decided and a reconcile was completed, or before that."""
@@ -41,11 +50,21 @@ class RecentStop:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The regions whose change of one kind is held, and since when (UTC, whole seconds)."""
+    """The regions whose change of one kind is held, and since when (UTC, whole seconds).
+
+    `regions` are those that the approval is of. Of these, the `released` are held no longer. Holds are equal if one
+    approval is of both.
+    """
 
     since: datetime
     regions: RegionKeys
     kind: Guarded = Guarded.DELETION
+    released: RegionKeys = field(default=NONE, compare=False)
+
+    @property
+    def held(self) -> RegionKeys:
+        """The regions whose change is held now."""
+        return self.regions - self.released
 
     @property
     def approval(self) -> str:
@@ -92,7 +111,12 @@ class GuardState:
                 for item in status.get("recentDeletions", [])
             ),
             holds={
-                kind: Hold(datetime.fromisoformat(hold["since"]), _split(hold["regions"]), kind)
+                kind: Hold(
+                    datetime.fromisoformat(hold["since"]),
+                    _split(hold["regions"]),
+                    kind,
+                    released=_split(status.get(_RELEASED[kind], "")),
+                )
                 for kind, hold in held.items()
             },
             approved={kind: _split(status[name]) for kind, name in _APPROVED.items() if name in status},
@@ -114,6 +138,8 @@ class GuardState:
                 "approval": hold.approval,
                 "regions": _join(hold.regions),
             }
+            if hold.released:
+                status[_RELEASED[kind]] = _join(hold.released)
         status |= {_APPROVED[kind]: _join(regions) for kind, regions in self.approved.items() if regions}
         unknown = {"unknownBefore": format_time(self.unknown_before)} if self.unknown_before else {}
         return status | unknown | ({"filling": True} if self.filling else {})
@@ -131,7 +157,7 @@ def update_hold(hold: Hold | None, held: RegionKeys, kind: Guarded, now: datetim
     """
     if not held or hold is None:
         return Hold(now, held, kind) if held else None
-    return hold if held <= hold.regions else Hold(now, held, kind)
+    return replace(hold, released=hold.regions - held) if held <= hold.regions else Hold(now, held, kind)
 
 
 T = TypeVar("T", RegionKeys, Hold)

@@ -48,7 +48,7 @@ def explain_hold(hold: Hold, held: Sequence[Change], scheduler: Scheduler, *, un
     Without changes the text counts the hold's regions: not all rows were read, so nobody knows which are still missing.
     """
     codes = [code_of(change) for change in held]
-    named = ", ".join(codes[:MAX_NAMED_REGIONS]) or f"{len(hold.regions)} regions"
+    named = ", ".join(codes[:MAX_NAMED_REGIONS]) or f"{len(hold.held)} regions"
     if codes[MAX_NAMED_REGIONS:]:
         named += f" and {len(codes) - MAX_NAMED_REGIONS} more"
     window = format_duration(scheduler.spec.deletion_guard.window)
