@@ -25,9 +25,13 @@ def parse_duration(text: object) -> object:
 
 
 def format_duration(value: timedelta) -> str:
-    """Write a timedelta as a Go duration: in seconds if the seconds are whole, otherwise in milliseconds."""
+    """Write a timedelta as a Go duration, in the largest unit of which it is a whole number: `10m`, `90s`, `1500ms`."""
     milliseconds = round(value / timedelta(milliseconds=1))
-    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+    for unit, seconds in reversed(_UNITS.items()):
+        count, rest = divmod(milliseconds, round(1000 * seconds))
+        if count and not rest:
+            return f"{count}{unit}"
+    return "0s"
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]

@@ -29,3 +29,10 @@ def test_what_is_no_duration_is_refused_by_name_and_remedy(text: str) -> None:
 def test_a_formatted_duration_parses_to_the_same(milliseconds: int) -> None:
     value = timedelta(milliseconds=milliseconds)
     assert parse_duration(format_duration(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(600, "10m"), (90, "90s"), (5400, "90m"), (7200, "2h"), (1.5, "1500ms"), (0, "0s")]
+)
+def test_a_duration_is_written_as_people_write_it(seconds: float, text: str) -> None:
+    assert format_duration(timedelta(seconds=seconds)) == text

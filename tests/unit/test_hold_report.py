@@ -14,7 +14,7 @@ from region_operator.regions.schedule import parse_schedule
 from tests.harness.examples import PARIS, live_cronjob, scheduler
 
 NOW = datetime(2026, 11, 24, 10, 40, tzinfo=UTC)
-STOPS = "within 600s, or within a day, more regions would stop than spec.deletionGuard lets, or all of them"
+STOPS = "within 10m, or within a day, more regions would stop than spec.deletionGuard lets, or all of them"
 
 
 def write(number: int, kind: Guarded) -> Write:
