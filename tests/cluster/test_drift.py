@@ -131,7 +131,7 @@ def test_an_edit_is_undone_and_its_author_named(
         name = before["R1"]["metadata"]["name"]
         mark = control_plane.audit_log.stat().st_size
         edit(kubectl, name)
-        [line] = eventually(lambda: operator.logged("restored"), what="it is undone", seconds=10)
+        [line] = eventually(lambda: operator.logged("restored"), what="it is undone")
         assert shape(kubectl.get("cronjob", name)) == shape(before["R1"])
         assert kubectl.get("cronjob", name)["metadata"]["uid"] == before["R1"]["metadata"]["uid"]
         assert line["region.code"] == "R1"
