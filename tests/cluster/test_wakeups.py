@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -59,8 +60,9 @@ def test_a_burst_of_updates_costs_few_reconciles_and_the_last_one_wins(
                 )
                 time.sleep(max(0.0, began + number / UPDATES_PER_SECOND - time.monotonic()))  # the load, not a wait
         last = {f"R{number % 20 + 1}": str(number) for number in range(UPDATES - 19, UPDATES + 1)}
+        took = time.monotonic() - began
         eventually(lambda: {code: name_of(kubectl, code) for code in last} == last, what="the last state")
-        assert operator.reconciles - before <= 20
+        assert operator.reconciles - before <= took + 10, "one a second while updates stream in, and a few at both ends"
 
 
 def test_rows_that_go_are_seen_as_those_that_change(
@@ -72,7 +74,8 @@ def test_rows_that_go_are_seen_as_those_that_change(
         eventually(lambda: operator.logged("listening"), what="it listens")
         sql("DELETE FROM region_index WHERE code = 'R1'")
         eventually(lambda: kubectl.cronjobs().keys() == {"R2", "R3"}, what="DELETE")
-        assert operator.metric("region_operator_edit_latency_seconds_count") == 4, "three came, one went"
+        measured = partial(operator.metric, "region_operator_edit_latency_seconds_count")
+        eventually(lambda: measured() == 4, what="three came, one went: measured when the API server has answered")
         assert operator.metric("region_operator_edit_latency_seconds_sum") < 60
         sql("TRUNCATE region_index")
         eventually(lambda: operator.logged("changes held"), what="TRUNCATE")
