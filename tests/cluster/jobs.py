@@ -89,4 +89,4 @@ def end(kubectl: Kubectl, name: str, phase: str, code: int) -> None:
     patch = json.dumps({"status": status})
     kubectl("patch", "pod", pod_of(kubectl, name), "--subresource", "status", "--type", "merge", "--patch", patch)
     condition = {"Succeeded": "Complete", "Failed": "Failed"}[phase]
-    kubectl("wait", f"job/{name}", f"--for=condition={condition}", "--timeout=30s")
+    kubectl("wait", f"job/{name}", f"--for=condition={condition}", "--timeout=60s")

@@ -40,7 +40,7 @@ def test_a_policy_that_changes_what_is_written_is_told_once_and_its_end_too(
             eventually(lambda: kubectl.ready().get("reason") == "CronJobsAltered", what="the status")
             assert kubectl.ready()["status"] == "True"
             assert said in kubectl.ready()["message"]
-            marked(operator, kubectl)
+            marked(kubectl)
             assert len(operator.logged("altered by admission")) == 1
             events = kubectl.get("events")["items"]
             assert len([event for event in events if event["reason"] == "CronJobsAltered"]) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -50,19 +51,20 @@ async def test_a_skew_is_a_condition_while_it_lasts_an_event_and_a_metric(
         reconciler = Reconciler(api, store, tick_image="tick:1")
         await reconciler.reconcile(kubectl.namespace, "default")
         assert skew_of(kubectl) == []  # on one machine the clocks agree
-        assert abs(metric()) < 2
+        assert abs(metric()) < 10
         WrongClock.behind = timedelta(minutes=5)
         for _ in range(2):
             await reconciler.reconcile(kubectl.namespace, "default")
         [condition] = skew_of(kubectl)
         assert (condition["status"], condition["reason"]) == ("True", "ClocksDiffer")
-        assert condition["message"].startswith("the database's clock is 5 min ahead of the API server's (± 1 s): ")
+        said = r"the database's clock is 5 min ahead of the API server's \(± \d s\): "  # by how fast the answers were
+        assert re.match(said, condition["message"])
         [event] = kubectl.get("events", "--field-selector", "reason=ClockSkew")["items"]
         assert event["message"] == condition["message"]
-        assert abs(metric() - 300) < 2
+        assert abs(metric() - 300) < 10
         WrongClock.behind = timedelta()
         await reconciler.reconcile(kubectl.namespace, "default")
         assert skew_of(kubectl) == []
         ready = kubectl.get("rsched", "default")["status"]["conditions"][0]
         assert (ready["type"], ready["status"]) == ("Ready", "True")
-    assert abs(datetime.now(UTC) - (api.clock.now() or datetime.min.replace(tzinfo=UTC))) < timedelta(seconds=2)
+    assert abs(datetime.now(UTC) - (api.clock.now() or datetime.min.replace(tzinfo=UTC))) < timedelta(seconds=10)

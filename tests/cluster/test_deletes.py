@@ -10,7 +10,7 @@ from region_operator.database.store import Store
 from region_operator.kube.api import Api
 from region_operator.kube.connect import connect
 from region_operator.reconcile import Reconciler
-from tests.cluster.quiet import HOUR, marked, settled
+from tests.cluster.quiet import HOUR, ended_reconciles, marked, settled
 from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from devcluster.local import LocalCluster
     from tests.harness.cluster import RunOperator
     from tests.harness.kubectl import Kubectl
     from tests.harness.regions import AddRegions
@@ -109,7 +110,7 @@ async def test_one_that_somebody_deleted_first_is_done(
 
 
 def test_many_deletions_cost_one_reconcile_and_are_nobody_elses(
-    run_operator: RunOperator, kubectl: Kubectl, sql: Any, add_regions: AddRegions
+    run_operator: RunOperator, kubectl: Kubectl, control_plane: LocalCluster, sql: Any, add_regions: AddRegions
 ) -> None:
     count = 300
     add_regions(count)
@@ -117,7 +118,8 @@ def test_many_deletions_cost_one_reconcile_and_are_nobody_elses(
         settled(operator, kubectl, regions=count)
         widen = json.dumps({"spec": SCHEDULER["spec"]})
         kubectl("patch", "rsched", "default", "--type", "merge", "--patch", widen)
-        before = marked(operator, kubectl)
+        marked(kubectl)
+        before = ended_reconciles(operator, kubectl, control_plane)
         sql("DELETE FROM region_index")
         eventually(lambda: len(operator.logged("removed")) == count, what="they are deleted", seconds=60)
         eventually(lambda: not kubectl.cronjobs(), what="they are gone", seconds=60)

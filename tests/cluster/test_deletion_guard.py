@@ -69,7 +69,7 @@ def test_few_deletions_go_at_once(standing: Standing, kubectl: Kubectl, control_
     with standing(30) as operator:
         eventually(lambda: operator.logged("listening"), what="the operator listens")
         sql("DELETE FROM region_index WHERE right(code, 1) = '7'")
-        eventually(lambda: count(kubectl) == 27, what="three go", seconds=5)
+        eventually(lambda: count(kubectl) == 27, what="three go")
         assert not held(kubectl)
     assert len(deletes(control_plane, kubectl)) == 3
 

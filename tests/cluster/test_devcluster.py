@@ -315,7 +315,7 @@ def test_a_node_runs_our_image_under_restricted_pod_security_and_leaves_nothing(
             strict("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/program", "--timeout=60s")
         assert strict("logs", "program") == "both answered, as user 65532\n"
         assert len(traces.left()) > 8, "else what follows proves nothing"
-    assert eventually(lambda: traces.left() == [], seconds=5), traces.left()
+    assert eventually(lambda: traces.left() == []), traces.left()
     assert [path for path in _ELSEWHERE if Path(path).exists()] == elsewhere, "upstream's default folders stay unused"
 
 

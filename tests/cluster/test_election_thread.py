@@ -104,6 +104,6 @@ async def test_who_waits_for_the_lease_can_be_told_to_stop(kubectl: Kubectl, mon
         waiting = asyncio.create_task(lead_once(kubectl, "b", health))
         await asyncio.to_thread(eventually, lambda: b"standby" in health.answer("/readyz")[2], what="it stands by")
         waiting.cancel()
-        await asyncio.wait({waiting}, timeout=5)
+        await asyncio.wait({waiting}, timeout=60)
         assert waiting.cancelled()
     assert holder(kubectl) == ""

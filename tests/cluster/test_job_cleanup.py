@@ -62,7 +62,7 @@ async def test_without_an_answer_that_shows_the_time_nothing_is_overdue_and_each
         job_watch = JobWatch(looking)
         await job_watch.catch_up(kubectl.namespace)
         assert (now := looking.clock.now()) is not None
-        assert abs(now - datetime.now(UTC)) < timedelta(seconds=1)
+        assert abs(now - datetime.now(UTC)) < timedelta(minutes=1)
         assert api.clock.now() is None
         await JobCleanup(api, job_watch).delete_overdue(kubectl.namespace)
     assert kubectl.get("jobs")["items"]

@@ -65,7 +65,7 @@ def test_a_truncated_table_deletes_nothing_until_it_is_approved(
         sql("TRUNCATE region_index")
         eventually(lambda: held(kubectl), what="it holds again")
         approve(kubectl)
-        eventually(lambda: count(kubectl) == 0, what="what was approved goes", seconds=30)
+        eventually(lambda: count(kubectl) == 0, what="what was approved goes", seconds=90)
         eventually(lambda: not held(kubectl), what="the hold is over")
         wait_for_reconciles(operator, 1)
         assert len(deletes(control_plane, kubectl)) == 501

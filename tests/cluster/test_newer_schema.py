@@ -37,8 +37,9 @@ def edit(sql: Any, kubectl: Kubectl, cron: str) -> None:
 def wait_until_in_sync(operator: OperatorProcess, kubectl: Kubectl) -> str:
     """Return Ready's message once the operator listens and has reconciled."""
     eventually(lambda: operator.logged("listening"), what="it listens")
-    ready: dict[str, Any] = eventually(lambda: kubectl.ready(), what="a status")
-    assert (ready["status"], ready["reason"]) == ("True", "InSync")
+    eventually(lambda: kubectl.ready().get("reason") == "InSync", what="a reconcile")
+    ready = kubectl.ready()
+    assert ready["status"] == "True"
     return str(ready["message"])
 
 

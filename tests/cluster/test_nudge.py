@@ -38,7 +38,7 @@ def test_a_free_slot_goes_to_the_oldest_tick(
         eventually(lambda: len(kubectl.cronjobs()) == REGIONS, what="CronJobs")
         eventually(lambda: kubectl.get("resourcequotas")["items"][0].get("status", {}).get("used"), what="the quota")
         mark = control_plane.audit_log.stat().st_size
-        minute = int(time.time()) // 60 + 1  # none of them too late yet, and none in the course of the test
+        minute = int(time.time()) // 60 + REGIONS  # none of them too late yet, and none in the course of the test
         for number in range(REGIONS):
             start_tick(kubectl, f"R{number}", minute - number)
         eventually(lambda: len(pods(kubectl)) == SLOTS, what="the slots are taken")
@@ -74,8 +74,8 @@ def test_a_new_operator_nudges_the_region_first_that_started_longest_ago(
         expect_pods(kubectl, 1)
         assert operator.stop() == 0
     mark = control_plane.audit_log.stat().st_size
-    with run_operator(CONCURRENCY="1"):
-        eventually(lambda: kubectl.ready().get("status") == "True", what="the new operator leads")
+    with run_operator(CONCURRENCY="1") as operator:
+        eventually(lambda: operator.reconciles, what="the new operator leads")
         jobs = [start_tick(kubectl, region, minute + 1) for region in ("A", "C")]
         eventually(lambda: all_looked_at(kubectl), what="both wait")
         for number in (1, 1, 0):

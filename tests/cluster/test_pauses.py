@@ -47,14 +47,15 @@ def test_a_pause_ends_at_its_end_and_leaves_nothing(
         cronjobs = settled(operator, kubectl, regions=2)
         ends, stays = (cronjobs[code]["metadata"]["name"] for code in ("R1", "R2"))
         pause(kubectl, stays)
-        pause(kubectl, ends, until=in_seconds(4))
+        pause(kubectl, ends, until=in_seconds(3600))
         eventually(lambda: is_suspended(kubectl, ends) and is_suspended(kubectl, stays), what="both are suspended")
         told = pause_of(kubectl, stays)
+        kubectl("annotate", "cronjob", ends, f"{PAUSED_UNTIL_ANNOTATION}={in_seconds(4)}", "--overwrite")
         eventually(lambda: not is_suspended(kubectl, ends), what="one is resumed")
         eventually(lambda: pause_of(kubectl, ends) == {}, what="its annotations are gone")
         [line] = eventually(lambda: operator.logged("resumed"), what="it is logged")
         assert line["region.code"] == "R1"
-        marked(operator, kubectl)
+        marked(kubectl)
         assert is_suspended(kubectl, stays)
         assert pause_of(kubectl, stays) == told == {f"region-tick.dev/{key}": text for key, text in PAUSE.items()}
 
@@ -114,5 +115,5 @@ def test_a_quarantined_region_loses_a_pause_that_is_over_and_stays_suspended(
         eventually(lambda: is_suspended(kubectl, name), what="it is suspended")
         pause(kubectl, name, until=in_seconds(-1))
         eventually(lambda: pause_of(kubectl, name) == {}, what="the annotations are gone")
-        marked(operator, kubectl)
+        marked(kubectl)
         assert is_suspended(kubectl, name)

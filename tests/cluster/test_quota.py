@@ -54,12 +54,12 @@ def test_an_edit_is_undone_at_the_next_reconcile_and_its_author_named(
         settled(operator, kubectl, regions=0)
         before = of(kubectl)
         kubectl("patch", "resourcequota", NAME, "--type", "merge", "--patch", json.dumps(edit))
-        marked(operator, kubectl)
+        marked(kubectl)
         assert of(kubectl) == before
         [line] = operator.logged("quota restored")
         assert line["by"].split(":")[0] == manager
         mark = control_plane.audit_log.stat().st_size
-        marked(operator, kubectl)
+        marked(kubectl)
         assert writes(control_plane, kubectl, since=mark) == []
 
 
@@ -68,7 +68,7 @@ def test_one_that_somebody_deletes_is_made_again(run_operator: RunOperator, kube
         settled(operator, kubectl, regions=0)
         before = of(kubectl)
         kubectl("delete", "resourcequota", NAME)
-        marked(operator, kubectl)
+        marked(kubectl)
         assert of(kubectl) == before
 
 
@@ -82,14 +82,14 @@ def test_a_foreign_one_is_reported_and_left_alone_until_it_is_gone(
         eventually(lambda: kubectl.ready().get("reason") == "QuotaTaken", what="the status")
         assert kubectl.ready()["status"] == "True"
         assert "not capped at 4: delete that one" in kubectl.ready()["message"]
-        marked(operator, kubectl)
+        marked(kubectl)
         assert len(operator.logged("quota not ours")) == 1
         assert len([event for event in kubectl.get("events")["items"] if event["reason"] == "QuotaTaken"]) == 1
         assert kubectl.get("resourcequota", NAME)["spec"] == spec
         assert writes(control_plane, kubectl, since=mark) == []
 
         kubectl("delete", "resourcequota", NAME)
-        marked(operator, kubectl)
+        marked(kubectl)
         assert of(kubectl)["spec"]["hard"] == {"pods": "4"}
         assert kubectl.ready()["reason"] == "InSync"
         assert operator.logged("quota ours again")

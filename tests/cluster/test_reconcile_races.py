@@ -102,8 +102,8 @@ async def test_a_reconcile_that_has_no_end_is_given_up_and_said(
     await reconciler.reconcile(kubectl.namespace, "default")
     with monkeypatch.context() as patch:
         patch.setattr(reconciler.observer, "observe", hang)
-        patch.setattr(reconcile, "RECONCILE_LIMIT_SECONDS", 0.5)
-        with pytest.raises(ReconcileError, match=r"not done within 0\.5 s") as caught:
+        patch.setattr(reconcile, "RECONCILE_LIMIT_SECONDS", 2)  # its first question has as long
+        with pytest.raises(ReconcileError, match="not done within 2 s") as caught:
             await reconciler.reconcile(kubectl.namespace, "default")
     assert caught.value.reason is ReadyReason.TIMED_OUT
     ready = conditions(kubectl)["Ready"]

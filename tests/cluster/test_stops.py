@@ -68,7 +68,7 @@ def test_a_table_that_is_seeded_anew_ticks_no_region_twice_and_is_replaced_as_a_
             names = {item["metadata"]["name"] for item in kubectl.get("cronjobs")["items"]}
             return len(names) == regions and not names & before
 
-        eventually(all_replaced, what="all are replaced", seconds=60)
+        eventually(all_replaced, what="all are replaced", seconds=120)
         assert not any(len(names) != len(set(names)) for names in seen), "no code has two CronJobs"
         eventually(lambda: is_ready(kubectl, "InSync"), what="all is well")
     with psycopg.connect(database) as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import dict_row
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from region_tick.fetch import FetchError
 
 AT = datetime.now(UTC).replace(second=0, microsecond=0)
+"""A tick's time: the minute (UTC) in which the tests began, maybe hours ago."""
+LATER = AT + timedelta(hours=10)
+"""The time of a tick that comes after whatever a test writes, however late that test runs."""
 URL = "https://upstream.test/"
 
 

@@ -20,7 +20,7 @@ from region_tick.fetch import RefusedError, TransientError
 from region_tick.retry import ThrottledError
 from region_tick.session import connect
 from region_tick.turns import Turn
-from tests.database.poll_rows import AT, add, change, only, read, rows, taken, upstream, write
+from tests.database.poll_rows import AT, LATER, add, change, only, read, rows, taken, upstream, write
 from tests.database.schema import run
 from tests.harness.ticks import SOURCE
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from region_tick.fetch import FetchError
 
 FOUND = Found(items=[Item(id="a")])
-LATER = AT + timedelta(hours=1)
 
 
 def turns(connection: psycopg.Connection, region_id: str = "42", *, at: datetime = AT) -> dict[int, Turn]:

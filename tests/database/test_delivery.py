@@ -22,13 +22,12 @@ from region_tick.delivery import (
 from region_tick.fetch import TransientError
 from region_tick.turns import Turn
 from region_tick.upstreams import save
-from tests.database.poll_rows import AT, add, change, how_many, item_ids, only, read, rows, write
+from tests.database.poll_rows import AT, LATER, add, change, how_many, item_ids, only, read, rows, write
 from tests.harness.ticks import SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-LATER = AT + timedelta(hours=1)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 

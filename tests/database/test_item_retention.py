@@ -12,7 +12,7 @@ from region_operator.database.item_retention import UPSTREAMS_AT_ONCE, forget_it
 from region_operator.database.upkeep import TRUSTED_SKEW_SECONDS, Upkeep
 from region_operator.runtime.remote_clock import Skew
 from region_tick.adapters import Found, Item
-from tests.database.poll_rows import AT, add, item_ids, only, read, rows, write
+from tests.database.poll_rows import LATER, add, item_ids, only, read, rows, write
 
 if TYPE_CHECKING:
     import psycopg
@@ -41,7 +41,7 @@ async def test_old_items_go_and_do_not_come_again(connection: psycopg.Connection
     assert await forget_items(engine, before=NOW - 30 * DAY) == 1
     assert item_ids(connection) == ["new"]
     assert [row["item_id"] for row in rows(connection, "SELECT item_id FROM region_tick.upstream_item")] == ["new"]
-    write(connection, only(connection, at=AT + timedelta(hours=1)), found("newest", "new", "old"))
+    write(connection, only(connection, at=LATER), found("newest", "new", "old"))
     assert item_ids(connection) == ["new", "newest"]
 
 

@@ -23,12 +23,10 @@ from region_tick.upstreams import (
     save,
     seconds_to_wait,
 )
-from tests.database.poll_rows import AT, add, change, only, rows, taken, upstream, write
+from tests.database.poll_rows import AT, LATER, add, change, only, rows, taken, upstream, write
 
 if TYPE_CHECKING:
     import psycopg
-
-LATER = AT + timedelta(hours=1)
 
 
 def stored(connection: psycopg.Connection) -> list[tuple[object, ...]]:

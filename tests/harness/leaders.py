@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from region_operator.kube.leader_election import POLL_SECONDS
 from region_operator.kube.lease_record import LEASE_SECONDS
 from tests.harness.audit import audit_lines, sent_by
-from tests.harness.waiting import eventually
+from tests.harness.waiting import PATIENCE_SECONDS, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.harness.operator_process import OperatorProcess
 
 
-TAKE_OVER_SECONDS = LEASE_SECONDS + 2 * max(POLL_SECONDS) + 3
+TAKE_OVER_SECONDS = LEASE_SECONDS + 2 * max(POLL_SECONDS) + 10
 """The Lease's duration, a look until the last renewal is seen, another until the end is, and a busy machine."""
 
 
@@ -25,7 +25,7 @@ def leads(operator: OperatorProcess) -> bool:
     return operator.metric("region_operator_leader") == 1
 
 
-def wait_until_it_leads(operator: OperatorProcess, *, seconds: float = 30) -> None:
+def wait_until_it_leads(operator: OperatorProcess, *, seconds: float = PATIENCE_SECONDS) -> None:
     eventually(lambda: leads(operator), what="it leads", seconds=seconds)
 
 

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STEP_SECONDS = 0.1
+PATIENCE_SECONDS = 60
+"""Of a machine that does much else. Who is patient with a test that passes pays nothing."""
 
 
-def eventually(check: Callable[[], T | None], *, what: str, seconds: float = 30) -> T:
+def eventually(check: Callable[[], T | None], *, what: str, seconds: float = PATIENCE_SECONDS) -> T:
     """Return the first truthy answer of `check`. Raises AssertionError after `seconds` without such an answer."""
     deadline = time.monotonic() + seconds
     while not (answer := check()):
