@@ -49,6 +49,16 @@ def caught() -> Iterator[list[tuple[str, Any]]]:
         event.remove(Engine, "before_cursor_execute", catch)
 
 
+def plans(database: str, statements: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+    """Return the nodes of the plans of all statements."""
+    with psycopg.connect(database) as connection:
+        rows = [
+            connection.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), parameters).fetchone()
+            for statement, parameters in statements
+        ]
+    return [node for row in rows if row for node in _nodes(row[0][0]["Plan"])]
+
+
 def scans(database: str, statements: list[tuple[str, Any]]) -> list[dict[str, Any]]:
     """Return the nodes of the plans that read a day of job_run, as they would be with many rows."""
     found: list[dict[str, Any]] = []
