@@ -35,8 +35,9 @@ class NotFoundError(Exception):
 def no_region(code: str, source: str) -> NotFoundError:
     """Say that no region has a code, nor had it as far as the ledger goes back."""
     return NotFoundError(
-        f"there is no region with the code {printable(code)!r} in {source}, and the ledger has no tick of one",
-        "look for it in the list of regions: a row that is not active, and that never ticked, is not there",
+        f"there is no region with the code {printable(code)!r} in {source}",
+        "look for it in the list of regions: kubectl region list. A row that is not active, and that never ticked, is"
+        " not there; a region that is gone is known for as long as the ledger keeps its ticks (RETENTION_DAYS)",
     )
 
 
