@@ -186,7 +186,8 @@ class Cluster:
         cronjobs = self.cronjobs()
         known = {cronjob.code for cronjob in cronjobs}
         if unknown := [code for code in codes if code not in known]:
-            raise NotFoundError(self._unknown(unknown[0], known), "see which there are: kubectl region list")
+            remedy = "see which there are: kubectl region list; the ticks of one that is gone: kubectl region runs CODE"
+            raise NotFoundError(self._unknown(unknown[0], known), remedy)
         return [cronjob for cronjob in cronjobs if cronjob.code in codes]
 
     def cronjob_of(self, code: str) -> CronJob:

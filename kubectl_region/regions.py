@@ -38,7 +38,8 @@ def list_regions(cluster: Cluster, state: str | None, code: str | None, sort: st
     if output in ("json", "yaml"):
         print_data(gather(answers, everywhere=cluster.everywhere), output)
     elif not any(answer["items"] for answer in answers.values()):
-        warn(NONE_FOUND)
+        by_code = code and not state and not any(mark in code for mark in "*?")
+        warn(NONE_FOUND + "; what became of one that is gone: kubectl region get CODE" * bool(by_code))
     elif output == "name":
         click.echo("\n".join(printable(region["code"]) for answer in answers.values() for region in answer["items"]))
     else:
@@ -116,6 +117,8 @@ def region_text(region: Mapping[str, Any], namespace: str = "") -> Iterator[str]
 
 
 def _schedule(region: Mapping[str, Any]) -> str:
+    if not region["words"]:  # it is gone, or has had no CronJob yet
+        return str(region["written"])
     made = f" (made {region['schedule']})" if region["schedule"] not in (None, region["written"]) else ""
     return f"{region['written']}{made}, UTC: {region['words']}"
 

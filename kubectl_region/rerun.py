@@ -87,6 +87,8 @@ def backfill(
     plan = [tick for cronjob in cronjobs for tick in _ticks(console, cronjob, first, last, wanted)]
     if plan:
         click.echo(_plan_table(plan), err=not (yes or dry_run))
+    if Wanted.SUSPENDED in wanted:
+        _tell_uncounted(console, cronjobs, last)
     limit = limit_of(concurrency := _concurrency(cluster), max_parallel)
     if max_parallel and max_parallel > limit:
         warn(f"at most {limit} at once, not {max_parallel}: spec.concurrency is {concurrency}")
@@ -177,6 +179,17 @@ def _ticks(
     for tick in rows:
         if is_wanted(tick["state"], tick["reason"], wanted):
             yield _rerun(cronjob, tick)
+
+
+def _tell_uncounted(console: Console, cronjobs: Sequence[CronJob], until: datetime) -> None:
+    """Say up to when suspended ticks are counted, if not up to `until`: later ones cannot be run again yet."""
+    answers = [console.get("regions", cronjob.code, "ticks", limit=1) for cronjob in cronjobs]
+    known = [read_time(told) for answer in answers if (told := answer.get("countedUntil"))]
+    if (first := min(filter(None, known), default=until)) < until:
+        warn(
+            f"suspended ticks are counted up to {format_time(first)} so far, later ones within an hour, or within"
+            " minutes after their region is resumed: then the same command finds them"
+        )
 
 
 def _rows(

@@ -62,6 +62,8 @@ def runs(
             click.echo(tick_table(answer["items"], now_of(answer), wide=output == "wide"))
         else:
             warn("No ticks found")
+        if gone := answer.get("gone"):  # a console of the release before has none
+            warn(printable(gone))
         if answer["next"]:
             warn(f"There are older ticks: --limit shows more than {limit}")
 

@@ -115,6 +115,14 @@ def test_the_console_says_what_kubectl_and_plan_say_with_rights_to_read_alone(
     assert tick["logs"].endswith(f"job-name={job}")
     assert "nodes" in tick["remedy"]
 
+    sql("UPDATE region_index SET active = false WHERE code = 'good'")
+    gone = eventually(
+        lambda: (found := console.json("regions/good"))["schedule"] is None and found, what="the region is gone"
+    )
+    assert "good" not in kubectl.cronjobs()
+    assert f"no active row of {SOURCE} has this code now" in gone["why"]
+    assert (gone["state"], gone["cronJob"], gone["ticks"][0]["reason"]) == ("inactive", None, "no node")
+
     for path in PATHS:
         console.json(path)
     assert [line for line in console.lines if line["level"] in ("warning", "error")] == []

@@ -76,6 +76,7 @@ def test_pause_and_resume(standing: Standing, kubectl: Kubectl, plugin: Plugin) 
 
 REFUSALS: list[tuple[tuple[str, ...], int, str]] = [
     (("pause", "R9", "--reason", "x"), 1, "; there is R1\nwhat to do: see which there are: kubectl region list"),
+    (("trigger", "R9"), 1, "; the ticks of one that is gone: kubectl region runs CODE"),
     (("resume", "R1"), 0, "R1 is not paused"),
     (("resume", "--all-matching", "*"), 1, 'no region that matches "*" is paused'),
     (("pause", "--all-matching", "X*", "--reason", "x"), 1, 'no region matches "X*"'),

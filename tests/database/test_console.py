@@ -195,8 +195,7 @@ async def test_a_tick_says_why(browser: Browser, filled: Filled, cluster: KnownC
     assert "still to come" in missing["remedy"] or "no tick at that time" in missing["remedy"]
     for path, why in (
         (f"R00001/ticks/{iso(filled.last - timedelta(days=2))}", "forgotten that day"),
-        (f"R00050/ticks/{iso(filled.last)}", "the region is suspended"),
-        (f"R00001/ticks/{iso(filled.last)}?manual=nobody", "follow the link of the run"),
+        (f"R00001/ticks/{iso(filled.last)}?manual=nobody", "with -o wide the uids too"),
     ):
         assert why in (await get(browser, f"regions/{path}", status=404))["remedy"]
     cluster.error = OSError("away")

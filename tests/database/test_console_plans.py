@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 
 from region_operator.database.engine import transaction
 from region_operator.database.partitions import ensure_partitions, partition_name
+from tests.database.schema import run
 from tests.harness.console import KnownCluster, console, fill, scheduler_body
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ TICK = LAST.isoformat().replace("+00:00", "Z")
 BY_REGION = (
     *("", "regions", "regions?sort=trouble&state=late", "ledger", "ledger?from=20d", "next", "regions/R00003"),
     *("regions/R00003/ticks?state=failed", "regions/R00003/ticks?since=7d", f"regions/R00003/ticks/{TICK}"),
-    "regions/R00003/ticks?reason=suspended",
+    *("regions/R00003/ticks?reason=suspended", "regions/GONE", "regions/GONE/ticks", f"regions/GONE/ticks/{TICK}"),
 )
 BY_TIME = {"ledger?state=failed": 2, "ledger?from=3d&reason=image": 4}
 """Pages that look for regions by their ticks, and how many days of job_run they may read."""
@@ -47,6 +48,16 @@ def caught() -> Iterator[list[tuple[str, Any]]]:
         yield statements
     finally:
         event.remove(Engine, "before_cursor_execute", catch)
+
+
+def plans(database: str, statements: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+    """Return the nodes of the plans of all statements."""
+    with psycopg.connect(database) as connection:
+        rows = [
+            connection.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), parameters).fetchone()
+            for statement, parameters in statements
+        ]
+    return [node for row in rows if row for node in _nodes(row[0][0]["Plan"])]
 
 
 def scans(database: str, statements: list[tuple[str, Any]]) -> list[dict[str, Any]]:
@@ -80,6 +91,13 @@ async def test_every_page_reads_job_run_by_an_index_or_by_few_days(database: str
     async with transaction(engine) as connection:
         await ensure_partitions(connection, (LAST - timedelta(days=DAYS)).date())
     fill(database, 400, first=LAST - timedelta(hours=30), last=LAST)
+    for table in ("region_index", "region_tick.region_schedule"):
+        run(database, f"UPDATE {table} SET code = 'GONE' WHERE code = 'R00009'")
+    run(
+        database,
+        "UPDATE region_index SET active = false WHERE code = 'GONE'",
+        "UPDATE region_tick.region_schedule SET valid_to = now() WHERE code = 'GONE'",
+    )
     filled = {
         partition_name((LAST - timedelta(hours=hours)).date()) for hours in range(31)
     }  # of an empty day all cost alike

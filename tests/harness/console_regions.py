@@ -11,7 +11,7 @@ from region_operator.console.answers import NEXT_TICKS, PAGE_SIZE, make_columns
 from region_operator.console.ledger_queries import WORST_FIRST
 from region_operator.console.lists import make_row, next_ticks, row_values
 from region_operator.console.parameters import Parameters, count_pages
-from region_operator.console.region_answers import NEXT_SHOWN, TICKS_SHOWN, find_region
+from region_operator.console.region_answers import NEXT_SHOWN, TICKS_SHOWN
 from region_operator.console.snapshot import judge_all
 from region_operator.console.tick_times import parse
 from region_operator.regions.row_values import text_of
@@ -49,6 +49,13 @@ def snapshot(*, troubles: bool = True) -> Snapshot:
             complete=True,
         )
     )
+
+
+def known_region(code: str) -> KnownRegion:
+    """Return a region of the snapshot."""
+    found = snapshot().by_code(code)
+    assert found, code
+    return found
 
 
 def _columns_of(region_id: str, code: str, name: str, cron: str) -> dict[str, Any]:
@@ -138,20 +145,28 @@ def _tick_row(tick: rv.LastTick, cronjob: str, random: Random) -> rv.TickRow:
 def tick_rows(count: int = TICKS_SHOWN, *, of: str = IDF) -> tuple[rv.TickRow, ...]:
     """Return the latest ticks of a region, the newest first."""
     random = facts.dice(11)
-    known = find_region(snapshot(), of)
+    known = known_region(of)
     assert known.version
     return tuple(_tick_row(tick, known.version.cronjob, random) for tick in _recent(known, count))
 
 
 def tick_list() -> rv.TickList:
-    known, items = find_region(snapshot(), IDF), tick_rows()
+    known, items = known_region(IDF), tick_rows()
     older = f"{items[-1].tick_at:%Y-%m-%dT%H:%M:%SZ}~"
-    return rv.TickList(now=NOW, code=known.code, region_id=known.region_id, items=items, next=older)
+    return rv.TickList(
+        now=NOW,
+        code=known.code,
+        region_id=known.region_id,
+        items=items,
+        next=older,
+        counted_until=NOW - 3 * MINUTE,
+        gone=None,
+    )
 
 
 def region(of: str = IDF, /, **changes: Any) -> rv.Region:
     """Return a region. `changes` are values of its view."""
-    known = find_region(snapshot(), of)
+    known = known_region(of)
     version = known.version
     assert version
     schedule = parse(version.cron)

@@ -11,6 +11,7 @@ from region_operator.console import request_views as q
 from region_operator.console import views as v
 from region_operator.console.chain import explain, summarize
 from region_operator.console.lists import count_regions, need_a_look
+from region_operator.console.not_found import no_region
 from region_operator.console.overview import (
     conditions_of,
     holds_of,
@@ -21,15 +22,25 @@ from region_operator.console.overview import (
 )
 from region_operator.console.problems import explain_problem
 from region_operator.console.reasons import explain_reason
-from region_operator.console.region_answers import NotFoundError, find_region, logs_command
+from region_operator.console.region_answers import logs_command
 from region_operator.console.sight import Planned
 from region_operator.database.migrate import newest_revision
 from region_operator.plan import forecast_report
 from region_tick.contract import VERSION, State
-from tests.harness import console_plan
+from tests.harness import console_facts, console_plan
 from tests.harness.console_facts import MINUTE, NOW
 from tests.harness.console_objects import seen
-from tests.harness.console_regions import IDF, coming, ledger, region, region_list, snapshot, tick_list, tick_rows
+from tests.harness.console_regions import (
+    IDF,
+    coming,
+    known_region,
+    ledger,
+    region,
+    region_list,
+    snapshot,
+    tick_list,
+    tick_rows,
+)
 
 HOSTILE = "<script>alert('x')</script>\u202e\u200b\"'`javascript:alert(1)"
 """What a row may have as its name, or a server as its error: markup, a change of direction, a link that runs."""
@@ -82,7 +93,7 @@ def _ended(*, troubles: bool) -> tuple[v.ReasonCount, ...]:
 
 def tick(**changes: Any) -> rv.Tick:
     """Return the latest tick of IDF, which failed. `changes` are values of its view."""
-    known, row = find_region(snapshot(), IDF), tick_rows()[0]
+    known, row = known_region(IDF), tick_rows()[0]
     assert known.version
     evidence = seen(known.version, row)
     more = {
@@ -112,11 +123,7 @@ def forecast(*, crowded: bool = True) -> rv.Forecast:
 
 def error() -> q.Error:
     """Return what is answered about a region that there is not."""
-    try:
-        find_region(snapshot(), "FR-IDX")
-    except NotFoundError as missing:
-        return explain_problem(missing)
-    raise AssertionError("there is a region FR-IDX")
+    return explain_problem(no_region("FR-IDX", console_facts.SOURCE))
 
 
 def all_views() -> dict[str, rv.View]:

@@ -86,7 +86,14 @@ def region_list(*rows: dict[str, Any], page: int = 1, pages: int = 1) -> dict[st
 
 def tick_list(*ticks: dict[str, Any], older: str | None = None) -> dict[str, Any]:
     """Return a page of ticks."""
-    return HEAD | {"kind": "TickList", "code": "FR-75", "regionId": "id", "items": list(ticks), "next": older}
+    return (
+        HEAD
+        | {"kind": "TickList", "code": "FR-75", "regionId": "id", "items": list(ticks), "next": older}
+        | {
+            "countedUntil": "2026-11-30T00:57:00Z",
+            "gone": None,
+        }
+    )
 
 
 def tick(**changes: Any) -> dict[str, Any]:

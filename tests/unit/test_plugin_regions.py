@@ -57,6 +57,8 @@ def test_no_regions_are_told_on_stderr(console: ConsoleServer) -> None:
     done = console.run("list", "--state", "paused", "--code", "FR-*")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "No regions found\n")
     assert console.asked[-1][1] == {"format": "json", "errors": "body", "state": "paused", "code": "FR-*", "page": "1"}
+    said = "No regions found; what became of one that is gone: kubectl region get CODE\n"
+    assert console.run("list", "--code", "FR-75").stderr == said
 
 
 def test_all_pages_are_one_list(console: ConsoleServer) -> None:
@@ -81,6 +83,25 @@ def test_a_region_is_described(console: ConsoleServer) -> None:
     assert "Creators:          10 total, 2 failing, 0 waiting; last error: HTTP 500" in lines
     assert "Row.cron_schedule: H * * * *" in lines
     assert lines[-1].startswith("2026-11-30T00:05:00Z   55m ago   succeeded   ok ")
+
+
+def test_a_region_that_is_gone_is_described_by_what_is_left(console: ConsoleServer) -> None:
+    why, remedy = "no active row of public.region_index has this code now", "it ticks again with an active row"
+    gone: dict[str, Any] = dict.fromkeys(("schedule", "next", "cronJob", "creators")) | {"why": why, "remedy": remedy}
+    gone |= {"written": "", "words": "", "name": "", "nextTicks": [], "row": {}, "state": "inactive"}
+    console.answer("regions/FR-75", region() | gone)
+    lines = console.run("get", "FR-75").stdout.splitlines()
+    assert lines[:6] == [
+        "Code:         FR-75",
+        "Id:           id of FR-75",
+        "State:        inactive",
+        f"Why:          {why}",
+        f"What to do:   {remedy}",
+        "Last success: 2026-11-30T00:05:10Z (54m ago)",
+    ]
+    assert lines[-1].startswith("2026-11-30T00:05:00Z   55m ago   succeeded")
+    done = console.run("next", "FR-75")
+    assert (done.stdout, why in done.stderr) == ("", True)
 
 
 def test_a_code_is_encoded(console: ConsoleServer) -> None:

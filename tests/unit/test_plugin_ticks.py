@@ -59,6 +59,16 @@ def test_older_ticks_are_asked_for_up_to_the_limit(console: ConsoleServer) -> No
     assert console.run("runs", "FR-75", "--limit", "1").stderr == "There are older ticks: --limit shows more than 1\n"
 
 
+def test_the_ticks_of_a_region_that_is_gone_come_with_a_word_that_it_is_gone(console: ConsoleServer) -> None:
+    console.answer("regions/FR-75/ticks", tick_list(tick_row()) | {"gone": "no active row\u202e has this code now"})
+    done = console.run("runs", "FR-75")
+    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 2)
+    assert done.stderr == "no active row\\u202e has this code now\n"
+    older = {key: value for key, value in tick_list(tick_row()).items() if key not in ("gone", "countedUntil")}
+    console.answer("regions/FR-75/ticks", older)
+    assert console.run("runs", "FR-75").stderr == ""
+
+
 def test_since_is_a_moment(console: ConsoleServer) -> None:
     console.answer("regions/FR-75/ticks", tick_list())
     done = console.run("runs", "FR-75", "--since", "2026-11-29")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -150,3 +151,23 @@ def test_a_state_that_is_none_is_named_with_those_that_are() -> None:
     assert rerun._wanted("missed, suspended") == {Wanted.MISSED, Wanted.SUSPENDED}
     with pytest.raises(PluginError, match='--state "broken" is none of missed,failed,skipped,suspended'):
         rerun._wanted("missed,broken")
+
+
+@pytest.mark.parametrize(("until", "told"), [(NOON, True), (NOON - 3 * FIVE, False)])
+def test_suspended_ticks_that_are_not_counted_yet_are_told_of(
+    capsys: pytest.CaptureFixture[str], until: datetime, told: bool
+) -> None:
+    """A console of the release before does not say so."""
+
+    class Counted:
+        def get(self, *path: str, **_query: object) -> dict[str, Any]:
+            known = {
+                "a": {"countedUntil": format_time(NOON - FIVE)},
+                "b": {"countedUntil": format_time(NOON - 2 * FIVE)},
+            }
+            return known.get(path[1], {"countedUntil": None} if path[1] == "c" else {})
+
+    regions = [replace(REGION, code=code) for code in ("a", "b", "c", "old")]
+    rerun._tell_uncounted(Counted(), regions, until)  # type: ignore[arg-type]
+    said = f"suspended ticks are counted up to {format_time(NOON - 2 * FIVE)} so far"
+    assert (said in capsys.readouterr().err) is told

@@ -187,8 +187,11 @@ def _bulk_commands(codes: Sequence[str], namespace: str) -> Iterator[tuple[str, 
 
 
 def _commands_of(view: region_views.Region, namespace: str) -> Iterator[tuple[str, str]]:
-    """Yield the title and the text of what can be done with a region: nothing, if its code has invisible characters."""
-    if not view.code.isprintable():
+    """Yield the title and the text of what can be done with a region.
+
+    Nothing, if its code has invisible characters, or if its row does not let it tick.
+    """
+    if not view.code.isprintable() or view.state is RegionState.INACTIVE:
         return
     codes = [view.code]
     if view.state is RegionState.SUSPENDED:

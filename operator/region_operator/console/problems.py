@@ -12,8 +12,8 @@ from psycopg.errors import InsufficientPrivilege, QueryCanceled, UndefinedColumn
 from sqlalchemy.exc import DBAPIError
 
 from region_operator.console.cluster import RIGHTS, describe_error
+from region_operator.console.not_found import NotFoundError
 from region_operator.console.parameters import BadParameterError
-from region_operator.console.region_answers import NotFoundError
 from region_operator.console.sight import BusyError
 from region_operator.console.views import Error, ErrorReason
 from region_operator.database.engine import first_line, is_away

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DataError
 
 from region_operator.console.chain import Evidence, explain, summarize
 from region_operator.console.cluster import describe_error
+from region_operator.console.gone_regions import as_gone, find_former
 from region_operator.console.lists import row_values
+from region_operator.console.not_found import no_region, no_run, no_tick, renamed
 from region_operator.console.parameters import BadParameterError, Parameters, read_time
 from region_operator.console.reasons import explain_reason, say_suspended_by
 from region_operator.console.region_queries import TASKS_SECONDS, count_creators, count_tasks, read_version_at
 from region_operator.console.region_views import CronJobView, FieldChange, Pause, Region, Tick, TickList, TickRow
+from region_operator.console.suspended_ticks import read_counted_until
 from region_operator.console.tick_queries import FARTHEST_BACK, find_recent, find_tick, find_ticks
-from region_operator.console.tick_times import next_of, parse
+from region_operator.console.tick_times import parse
 from region_operator.console.time_words import iso
 from region_operator.cronjobs.labels import SuspendedBy
 from region_operator.kube.api import ERRORS
-from region_operator.regions.row_values import printable
 from region_operator.regions.schedule_words import say_schedule
-from region_operator.scheduler import format_time
+from region_operator.regions.slots import slots_of_shard
 from region_tick.contract import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from region_operator.console.chain import SeenCronJob
     from region_operator.console.cluster import Cluster
@@ -35,22 +40,12 @@ if TYPE_CHECKING:
 TICKS_SHOWN, TICKS_AT_MOST = 50, 500
 NEXT_SHOWN = 5
 _SOON = timedelta(minutes=1)
-_KEPT_AT_LEAST = timedelta(days=1)
-"""How long the ledger keeps a tick, whatever RETENTION_DAYS says."""
-
-
-class NotFoundError(Exception):
-    """There is no such region or tick. `remedy` says where to look."""
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.remedy = remedy
 
 
 async def region(sight: Sight, code: str) -> Region:
     """Return all about one region. Raises NotFoundError and what `Sight.snapshot` raises."""
     snapshot = await sight.snapshot()
-    found, now = find_region(snapshot, code), snapshot.now
+    found, now = await find_region(sight, snapshot, code), snapshot.now
     async with sight.reader.reading() as connection:
         source, region_id = snapshot.source, found.region_id
         recent = await find_recent(connection, source, [region_id], now)
@@ -82,7 +77,7 @@ async def ticks(sight: Sight, code: str, parameters: Parameters) -> TickList:
     states, reasons = parameters.choices("state", tuple(State)), parameters.texts("reason")
     limit = parameters.number("limit", default=TICKS_SHOWN, most=TICKS_AT_MOST)
     snapshot = await sight.snapshot()
-    found, now = find_region(snapshot, code), sight.now()
+    found, now = await find_region(sight, snapshot, code), sight.now()
     until, before_uid = parameters.place("before", default=now + _SOON)
     async with sight.reader.reading() as connection:
         items = await find_ticks(
@@ -96,6 +91,7 @@ async def ticks(sight: Sight, code: str, parameters: Parameters) -> TickList:
             reasons=reasons,
             limit=limit + 1,
         )
+        counted_until = await read_counted_until(connection, snapshot.source, found.region_id)
     last = items[limit - 1] if len(items) > limit else None
     return TickList(
         now=now,
@@ -103,21 +99,26 @@ async def ticks(sight: Sight, code: str, parameters: Parameters) -> TickList:
         region_id=found.region_id,
         items=tuple(items[:limit]),
         next=f"{iso(last.tick_at)}~{last.manual_uid}" if last else None,
+        counted_until=counted_until,
+        gone=found.standing.why if not found.has_row and found.version is None else None,
     )
 
 
 async def tick(sight: Sight, code: str, tick_at: str, parameters: Parameters) -> Tick:
     """Return a tick, and why it became what it is. Raises NotFoundError and what `Sight.snapshot` raises."""
     snapshot = await sight.snapshot()
-    found, now, manual_uid = find_region(snapshot, code), sight.now(), parameters.text("manual")
+    found, now, manual_uid = await find_region(sight, snapshot, code), sight.now(), parameters.text("manual")
     at = read_time(tick_at, now)
     if at is None:
         raise BadParameterError("the tick's time", tick_at, "a time like 2026-11-30T01:05:00Z")
     async with sight.reader.reading() as connection:
         row = await find_tick(connection, snapshot.source, found.region_id, at, manual_uid)
-        if row is None:
-            raise _no_run(found, at, manual_uid) if manual_uid else _no_tick(found, at, now)
         version = await read_version_at(connection, snapshot.source, found.region_id, at)
+        if row is None and manual_uid:
+            raise no_run(found.code, at, manual_uid)
+        if row is None:
+            counted_until = await read_counted_until(connection, snapshot.source, found.region_id)
+            raise no_tick(found.code, at, now, version=version, counted_until=counted_until)
     seen, made, failed_log = row
     evidence = await _evidence(sight.cluster, found, seen, Evidence(version=version, made=made))
     explanation = explain_reason(seen.reason)
@@ -136,38 +137,23 @@ async def tick(sight: Sight, code: str, tick_at: str, parameters: Parameters) ->
     )
 
 
-def find_region(snapshot: Snapshot, code: str) -> KnownRegion:
-    """Return the region of a code. Raises NotFoundError."""
-    found = snapshot.by_code(code)
-    if found is None:
-        raise NotFoundError(
-            f"there is no region with the code {printable(code)!r} in {snapshot.source}",
-            "look for it in the list of regions: a row that is not active, and that never ticked, is not there",
-        )
-    return found
-
-
-def _no_tick(found: KnownRegion, at: datetime, now: datetime) -> NotFoundError:
-    """Say why a tick has no row: its time is to come, nobody has judged it yet, or not any more, or it never was."""
-    message, version = f"the ledger has no tick of {found.code} at {format_time(at)}", found.version
-    if at > now:
-        return NotFoundError(message, "that time is still to come")
-    if version is None or at <= version.since or next_of(parse(version.cron), at - _SOON) != at:
-        remedy = "the region has no tick at that time: its page lists the latest; a manual run needs ?manual=<uid>"
-    elif now - at > _KEPT_AT_LEAST:
-        remedy = (
-            "it was expected: the ledger has forgotten that day (RETENTION_DAYS), or stands still, as the overview says"
-        )
-    elif version.suspended:
-        remedy = "the region is suspended: such ticks are counted within an hour; look again"
-    else:
-        remedy = "it is expected, and gets its row within minutes after it was due: look again"
-    return NotFoundError(message, remedy)
-
-
-def _no_run(found: KnownRegion, at: datetime, manual_uid: str) -> NotFoundError:
-    message = f"the ledger has no manual run {printable(manual_uid)!r} of {found.code} at {format_time(at)}"
-    return NotFoundError(message, "the region's page lists its latest ticks and runs: follow the link of the run there")
+async def find_region(sight: Sight, snapshot: Snapshot, code: str) -> KnownRegion:
+    """Return the region of a code, also one that is gone. Raises NotFoundError and what `Sight.snapshot` raises."""
+    if found := snapshot.by_code(code):
+        return found
+    slots = slots_of_shard((await sight.scheduler()).spec.source.shard)
+    try:
+        async with sight.reader.reading() as connection:
+            former = await find_former(connection, snapshot.source, code, slots)
+    except (DataError, UnicodeEncodeError):  # no text of this database
+        former = None
+    if former is None:
+        raise no_region(code, snapshot.source)
+    if now := next((region for region in snapshot.regions if region.region_id == former.region_id), None):
+        raise renamed(code, snapshot.source, now.code)
+    if former.until is None:  # its CronJob came after the regions were read
+        raise no_region(code, snapshot.source)
+    return as_gone(former, former.until, snapshot.source)
 
 
 def _next_ticks(found: KnownRegion, now: datetime) -> Iterator[datetime]:

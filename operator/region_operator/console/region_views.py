@@ -147,13 +147,17 @@ class Region(RegionRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickList:
-    """Ticks of a region, the newest first. `next` goes into `before` to get the older ones; None: there are none."""
+    """Ticks of a region, the newest first. `next` goes into `before` to get the older ones; None: there are none. Those
+    after `counted_until` may lack their rows. `gone` says that no active row has the code now; None if one has.
+    """
 
     now: datetime
     code: str
     region_id: str
     items: tuple[TickRow, ...]
     next: str | None
+    counted_until: datetime | None
+    gone: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +172,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick(TickRow):
-    """A tick, and why it became what it is: `chain` in order of time, in one sentence `summary`.
-
-    `remedy` is None where nothing is wrong. `logs` is the command that shows the logs.
-    """
+    """A tick, and why: `chain` in order of time, `summary` in a sentence. None: no `remedy`, no command for `logs`."""
 
     now: datetime
     code: str

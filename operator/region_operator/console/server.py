@@ -22,10 +22,10 @@ from region_operator.console import answers, region_answers
 from region_operator.console.as_json import as_json
 from region_operator.console.cached import Cached, MadeOfLatest
 from region_operator.console.metrics import REQUESTS
+from region_operator.console.not_found import NotFoundError
 from region_operator.console.pages import forecast_svg, render
 from region_operator.console.parameters import BadParameterError, Parameters
 from region_operator.console.problems import explain_problem
-from region_operator.console.region_answers import NotFoundError
 from region_operator.console.region_queries import read_revision
 from region_operator.console.region_views import Forecast
 from region_operator.console.routes import PARAMETERS, Form, Page, Place, choose_form, find_page

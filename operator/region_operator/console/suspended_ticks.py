@@ -17,6 +17,7 @@ from region_operator.console.reasons import say_suspended_by
 from region_operator.console.region_views import TickRow
 from region_operator.console.tick_times import parse
 from region_operator.regions.cron_field import ScheduleError
+from region_operator.regions.slots import slot_of
 from region_tick.contract import Reason, State
 
 if TYPE_CHECKING:
@@ -38,6 +39,17 @@ ORDER BY suspended_from DESC LIMIT :limit
 """)
 """Each suspension has a tick at least, so no more suspensions are wanted than ticks."""
 
+_COUNTED_UNTIL = text("""
+SELECT coalesce((
+    SELECT counted_until FROM region_tick.suspension
+    WHERE source = :source AND region_id = :region_id AND suspended_until IS NULL
+    ORDER BY suspended_from DESC LIMIT 1), (
+    SELECT coalesce(slot.accounted_until, owner.accounted_until)
+    FROM region_tick.slot_owner AS slot JOIN region_tick.installation AS owner USING (source, installation)
+    WHERE slot.source = :source AND slot.slot = :slot))
+""")
+"""The ticks of a suspension that goes on, or ended just now, are counted more seldom than all others."""
+
 
 async def find_suspended_ticks(
     connection: AsyncConnection, source: str, region_id: str, *, since: datetime, until: datetime, limit: int
@@ -54,6 +66,13 @@ async def find_suspended_ticks(
         for tick_at in _ticks(suspension, since, until)
     )
     return list(islice(ticks, limit))
+
+
+async def read_counted_until(connection: AsyncConnection, source: str, region_id: str) -> datetime | None:
+    """Return up to when a region's ticks are counted; None if no operator counts. Raises sqlalchemy.exc.DBAPIError."""
+    about = {"source": source, "region_id": region_id, "slot": slot_of(region_id)}
+    until: datetime | None = (await connection.execute(_COUNTED_UNTIL, about)).scalar_one()
+    return until and until.astimezone(UTC)
 
 
 def _ticks(suspension: Row[Any], since: datetime, until: datetime) -> Iterator[datetime]:

@@ -193,6 +193,9 @@ region_schedule_current = Index(
 )
 """A region has at most one current schedule version."""
 
+region_schedule_code = Index("region_schedule_code", region_schedule.c.code, postgresql_using="hash")
+"""Finds the region that had a code. Other hands may have written a code that is too long for a B-tree."""
+
 suspension = Table(
     "suspension",
     metadata,
