@@ -52,6 +52,16 @@ def test_names_for_a_pipe_and_all_for_a_program(console: ConsoleServer) -> None:
     assert yaml.safe_load(console.run("list", "-o", "yaml").stdout) == as_json
 
 
+def test_a_code_is_whole_in_a_pipe_and_cut_in_a_table(console: ConsoleServer) -> None:
+    """A row whose code is too long for a CronJob, or for a screen, is quarantined."""
+    code = "FR\\u200b75" * 100
+    console.answer("regions", region_list(region_row(code), region_row("FR-69")))
+    assert console.run("list", "-o", "name").stdout == f"{code}\nFR-69\n"
+    header, *rows = console.run("list", "-o", "wide").stdout.splitlines()
+    assert (header.index("STATE"), rows[0].startswith(f"{code[:77]}...   ticking")) == (83, True)
+    assert json.loads(console.run("list", "-o", "json").stdout)["items"][0]["code"] == code
+
+
 def test_no_regions_are_told_on_stderr(console: ConsoleServer) -> None:
     console.answer("regions", region_list())
     done = console.run("list", "--state", "paused", "--code", "FR-*")
