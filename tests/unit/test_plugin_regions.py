@@ -95,7 +95,8 @@ def test_a_region_is_described(console: ConsoleServer) -> None:
 
 def test_a_code_is_encoded(console: ConsoleServer) -> None:
     """kubectl decodes a slash, and the console takes that for what it is."""
-    for path, code in (("FR/75%20x", "FR/75 x"), ("a%3Fb%23c", "a?b#c")):
+    unseen = (("FR%E2%80%8B75", "FR\u200b75"), ("FR%5Cu200b75", r"FR\u200b75"), ("a%0Ab%09", "a\nb\t"))
+    for path, code in (("FR/75%20x", "FR/75 x"), ("a%3Fb%23c", "a?b#c"), *unseen):
         console.answer(f"regions/{path}", region(code))
         assert console.run("get", code).exit_code == 0
 
