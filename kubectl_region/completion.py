@@ -69,7 +69,8 @@ def answer(words: Sequence[str]) -> Iterator[str]:
         found = list(_complete(before, last))
     except PluginError:
         found = []
-    yield from (f"{printable(word)}\t{printable(text)}".rstrip() for word, text in found if word.startswith(last))
+    shown = [(printable(word), printable(text)) for word, text in found]
+    yield from (f"{word}\t{text}".rstrip() for word, text in shown if word.startswith(printable(last)))
     yield NO_FILES
 
 
