@@ -182,13 +182,18 @@ class Cluster:
         return [found[one.place] for one in cronjobs if one.place in found]
 
     def cronjobs_of(self, codes: Sequence[str]) -> list[CronJob]:
-        """Return the CronJobs of regions by their codes, of all namespaces. Raises NotFoundError."""
+        """Return the CronJobs of regions by their codes, of all namespaces. Raises NotFoundError.
+
+        A code is taken as the region has it, or else as it is shown, with escapes.
+        """
         cronjobs = self.cronjobs()
         known = {cronjob.code for cronjob in cronjobs}
-        if unknown := [code for code in codes if code not in known]:
+        shown = {printable(code): code for code in known}
+        meant = {code: code if code in known else shown.get(printable(code)) for code in codes}
+        if unknown := [code for code, found in meant.items() if found is None]:
             remedy = "see which there are: kubectl region list; the ticks of one that is gone: kubectl region runs CODE"
             raise NotFoundError(self._unknown(unknown[0], known), remedy)
-        return [cronjob for cronjob in cronjobs if cronjob.code in codes]
+        return [cronjob for cronjob in cronjobs if cronjob.code in meant.values()]
 
     def cronjob_of(self, code: str) -> CronJob:
         """Return the one CronJob of a region. Raises NotFoundError, and PluginError if several namespaces have one."""

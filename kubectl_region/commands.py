@@ -3,21 +3,32 @@
 A command's module is imported when the command is called, because a plugin is started for each look: what is not
 needed is not imported. So the table below has the first line of each command's help, too.
 
-Exit codes: 0 done; 1 not done, and stderr says why; 2 a wrong command line; 130 interrupted by Ctrl-C. `diff` has those
-of kubectl diff: 0 no difference, 1 differences, more than 1 an error. `doctor` has 1 if a check fails.
+Exit codes: 0 done; 1 not done, and stderr says why; 2 a wrong command line; 74 the output has no room; 130 interrupted
+by Ctrl-C. `diff` has those of kubectl diff: 0 no difference, 1 differences, more than 1 an error. `doctor` has 1 if a
+check fails.
 """
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as a shell has it."""
+UNWRITTEN = 74
+"""The exit code of an output that cannot be written: EX_IOERR of sysexits.h."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What a disk says that is full or broken, or a limit. A broken pipe is none of them: click ends quietly then."""
 
 
 class Place(NamedTuple):
@@ -97,4 +108,27 @@ def main() -> None:
     """Run the command of the command line. The output is UTF-8 whatever the locale, as kubectl's is."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    group(prog_name="kubectl region")
+    with output_with_room():
+        group(prog_name="kubectl region")
+
+
+@contextmanager
+def output_with_room() -> Iterator[None]:
+    """End the process with one line of error if what is printed within cannot be written."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
+    except OSError as error:
+        if not is_unwritten(error):
+            raise
+        with suppress(OSError):
+            click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+        os._exit(UNWRITTEN)  # an orderly exit would try to write once more, and complain in words of its own
+
+
+def is_unwritten(error: Exception) -> bool:
+    """Tell whether an error says that the output cannot be written. The plugin writes nothing else."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM

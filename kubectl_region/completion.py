@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kubectl_region.cluster import Cluster
-from kubectl_region.commands import COMMANDS, load
+from kubectl_region.commands import COMMANDS, load, output_with_room
 from kubectl_region.console import Console
 from kubectl_region.errors import PluginError
 from kubectl_region.holds import KINDS
@@ -58,7 +58,8 @@ def completion(complete: bool, words: tuple[str, ...]) -> None:
 
 def main() -> None:
     """Run the program `kubectl_complete-region`."""
-    print("\n".join(answer(sys.argv[1:])))
+    with output_with_room():
+        print("\n".join(answer(sys.argv[1:])))
 
 
 def answer(words: Sequence[str]) -> Iterator[str]:
@@ -68,7 +69,8 @@ def answer(words: Sequence[str]) -> Iterator[str]:
         found = list(_complete(before, last))
     except PluginError:
         found = []
-    yield from (f"{printable(word)}\t{printable(text)}".rstrip() for word, text in found if word.startswith(last))
+    shown = [(printable(word), printable(text)) for word, text in found]
+    yield from (f"{word}\t{text}".rstrip() for word, text in shown if word.startswith(printable(last)))
     yield NO_FILES
 
 

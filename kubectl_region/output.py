@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """How many things are named in one line."""
+CODE_LIMIT = 80
+"""How many characters of a code a table shows. Only a code that cannot tick has more."""
 GAP = 3
 """How many blanks stand between two columns, as in kubectl's tables."""
 
@@ -42,6 +44,12 @@ def printable(text: str, *, lines: bool = False) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def cut(text: str, limit: int = CODE_LIMIT) -> str:
+    """Return a text as `printable` has it, cut to as much as a line for people has room for."""
+    text = printable(text)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def printable_data(data: Any) -> Any:

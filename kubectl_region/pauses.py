@@ -154,7 +154,7 @@ def choose(cluster: Cluster, codes: Sequence[str], glob: str | None) -> list[Cro
     """Return the CronJobs of the regions that a command line names. Raises PluginError if it names none."""
     if not glob:
         return cluster.cronjobs_of(codes)
-    chosen = [cronjob for cronjob in cluster.cronjobs() if fnmatchcase(cronjob.code, glob)]
+    chosen = [cronjob for cronjob in cluster.cronjobs() if fnmatchcase(printable(cronjob.code), printable(glob))]
     if not chosen:
         raise NotFoundError(f'no region matches "{glob}"', "see which there are: kubectl region list")
     return chosen

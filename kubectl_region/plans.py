@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kubectl_region.cluster import APPROVAL_ANNOTATION, FIELD_MANAGER, SCHEDULER
+from kubectl_region.commands import is_unwritten
 from kubectl_region.console import ask_each
 from kubectl_region.errors import PluginError
 from kubectl_region.holds import Hold, holds_of
@@ -43,7 +44,9 @@ class DiffCommand(click.Command):
             error.show()
         except BrokenPipeError:
             sys.stdout = sys.stderr  # else Python tries once more at its end, and has an exit code of its own for that
-        except Exception:  # a traceback ends with 1 too
+        except Exception as error:  # a traceback ends with 1 too
+            if is_unwritten(error):
+                raise
             import traceback
 
             traceback.print_exc()

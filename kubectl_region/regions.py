@@ -9,7 +9,7 @@ import click
 from kubectl_region.console import ask_each, find_region
 from kubectl_region.moments import ago, now_of
 from kubectl_region.options import output_option, with_cluster
-from kubectl_region.output import gather, paint, print_data, printable, printable_data, table, warn
+from kubectl_region.output import cut, gather, paint, print_data, printable, printable_data, table, warn
 from kubectl_region.tick_text import recent, tick_table
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def list_text(answers: Mapping[str, Mapping[str, Any]], *, everywhere: bool, wid
 
 def _row(region: Mapping[str, Any], now: datetime, *, wide: bool) -> list[str]:
     last = region["lastTick"] or {"tickAt": None, "state": "-"}
-    row = [region["code"], region["state"], region["written"], ago(region["next"], now)]
+    row = [cut(region["code"]), region["state"], region["written"], ago(region["next"], now)]
     row += [ago(last["tickAt"], now), last["state"], recent(region["recent"])]
     late = region["lateByIntervals"]
     more = [region["name"], ago(region["lastSuccess"], now), f"{late:.1f}x" if late else "-", region["why"] or "-"]

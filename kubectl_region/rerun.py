@@ -43,12 +43,13 @@ def rerun(cluster: Cluster, code: str, tick: str, reason: str | None, by: str | 
     time, its key and its one row. Exit code 0: it has succeeded.
     """
     namespace, cronjobs = _regions(cluster, [code])
+    cronjob = cronjobs[0]
     console = Console(cluster, namespace)
-    tick_at = _moment(tick, _now(console, code))
-    plan = _one(console, cronjobs[0], tick_at)
+    tick_at = _moment(tick, _now(console, cronjob.code))
+    plan = _one(console, cronjob, tick_at)
     concurrency, who = _concurrency(cluster), _who(cluster.kubectl, by, reason)
     work = Backfill(cluster.kubectl, console, namespace, limit=1, concurrency=concurrency, by=who)
-    _run(work, plan, [code], tick_at)
+    _run(work, plan, [cronjob.code], tick_at)
 
 
 @click.command()
@@ -99,7 +100,7 @@ def backfill(
         confirm(f"Run these {len(plan)} ticks again, at most {limit} at once?")
     who = _who(cluster.kubectl, by, reason)
     work = Backfill(cluster.kubectl, console, namespace, limit=limit, concurrency=concurrency, by=who)
-    _run(work, plan, codes)
+    _run(work, plan, [cronjob.code for cronjob in cronjobs])
 
 
 def _run(work: Backfill, plan: Sequence[Rerun], codes: Sequence[str], tick_at: datetime | None = None) -> None:

@@ -14,7 +14,7 @@ from kubectl_region.console import Console, ConsoleAwayError
 from kubectl_region.holds import holds_of
 from kubectl_region.moments import ago, brief, now_of, short
 from kubectl_region.options import output_option, with_cluster
-from kubectl_region.output import gather, list_some, paint, print_data, printable_data, warn
+from kubectl_region.output import cut, gather, list_some, paint, print_data, printable_data, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -89,7 +89,7 @@ def overview_text(namespace: str, overview: Mapping[str, Any]) -> Iterator[str]:
         if one["kind"] == "held" and overview["holds"]:
             continue  # its hold stands above
         since = f" {ago(one['since'], now)}" if one["since"] else ""
-        yield f"{one['code']}: {paint(one['kind'])}{since}: {one['text']}"
+        yield f"{cut(one['code'])}: {paint(one['kind'])}{since}: {one['text']}"
         yield f"  what to do: {one['remedy']}"
     if total > len(attention):
         yield f"and {total - len(attention)} more: kubectl region list -n {namespace}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kubectl_region.moments import ago, brief, short
-from kubectl_region.output import table
+from kubectl_region.output import cut, table
 from region_tick.contract import State
 
 if TYPE_CHECKING:
@@ -49,5 +49,4 @@ def _duration(seconds: float | None) -> str:
 
 
 def _first_line(text: str | None) -> str:
-    line = (text or "-").splitlines()[0]
-    return line if len(line) <= 60 else f"{line[:57]}..."
+    return cut((text or "-").splitlines()[0], limit=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import pytest
 from region_operator.regions.slots import slot_of
 from region_tick.claim import Claimed, Final, Leased, Refused, RunKey, claim
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, Reason, State, job_name
+from region_tick.database_wait import Wait
 from region_tick.fence import Ending, finish, is_finished, renew
 from region_tick.session import connect
 from region_tick.statements import MANUAL_LOCK
@@ -111,6 +113,38 @@ def test_lateness_is_the_start_deadline_with_some_tolerance(
         assert claim(connection, late_environment, lease_seconds=LEASE) == verdict
     else:
         assert isinstance(verdict, Claimed)
+
+
+@pytest.mark.parametrize(
+    ("waited", "cause", "ending"),
+    [
+        (400, "database", (State.MISSED, "database away")),
+        (300, "database", (State.SKIPPED, "late")),
+        (400, "lock", (State.SKIPPED, "late")),
+        (400, "", (State.SKIPPED, "late")),
+        (10, "database", (State.MISSED, "database away")),
+    ],
+    ids=["in time until the database was away", "too late by itself", "a lock", "nothing", "a retry"],
+)
+def test_a_tick_that_is_late_because_of_the_database_names_the_database(
+    waited: int,
+    cause: str,
+    ending: tuple[State, str],
+    database: str,
+    connection: psycopg.Connection,
+    observer: Observer,
+) -> None:
+    """The tick is ten minutes old, and may start four late. An earlier pod of its Job waits for seven or more."""
+    age = (datetime.now(UTC) - ago(minutes=10)).total_seconds()
+    began = time.monotonic() - (age - 600) - waited
+    wait = Wait(began=began, cause=f"the {cause}: gone" if cause else "", is_for_database=cause == "database")
+    tick = {"START_DEADLINE_SECONDS": "240", "TIMEOUT_SECONDS": "420"}
+    late = environment(database, tick_at=ago(minutes=10), **tick)
+    verdict = claim(connection, late, lease_seconds=LEASE, wait=wait)
+    row = observer.row()
+    assert verdict == Final(verdict.key, *ending)
+    assert (row["state"], row["reason"], row["attempt"], row["started_at"]) == (*ending, 0, None)
+    assert ("s for the database: gone" in row["error_message"]) is (cause == "database")
 
 
 def suspend(connection: psycopg.Connection, *, counted_until: datetime) -> None:

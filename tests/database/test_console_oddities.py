@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -12,6 +13,7 @@ from kubernetes.aio.client import ApiException
 
 from region_operator.console import sight, standing
 from region_operator.database.grants import Kind
+from region_operator.regions.row_values import printable
 from tests.database.schema import run, value
 from tests.harness.console import KnownCluster, console, fill, scheduler_body
 from tests.harness.ticks import SOURCE
@@ -54,6 +56,49 @@ async def test_a_pause_of_which_nobody_knows_the_author_has_a_page(browser: Brow
     page = await get(browser, "regions/R00050")
     assert page["state"] == "paused"
     assert page["pause"]["by"] is None
+
+
+UNSEEN = {
+    "FR\u200b75": r"FR\u200b75",
+    "FR\u200f13\t": r"FR\u200f13\t",
+    "São\u00a0Paulo": r"São\xa0Paulo",
+    "X\u200b" * 40 + "-east": r"X\u200b" * 40 + "-east",
+    "X\u200b" * 40 + "-west": r"X\u200b" * 40 + "-west",
+    "Y\u200b" * 40: r"Y\u200b" * 40,
+}
+"""Codes with characters that cannot be seen, each as the table has it and as it is shown. The third one may tick."""
+
+
+async def test_a_region_is_found_by_its_code_as_the_table_has_it_and_as_it_is_shown(
+    browser: Browser, database: str
+) -> None:
+    with psycopg.connect(database) as connection:
+        connection.cursor().executemany(
+            "INSERT INTO region_index (id, code, name, cron_schedule) VALUES (gen_random_uuid(), %s, %s, '@daily')",
+            list(UNSEEN.items()),
+        )
+    for code, shown in UNSEEN.items():
+        for form in (code, shown):
+            path = f"regions/{quote(form, safe='')}"
+            assert (await get(browser, path))["name"] == shown, form
+            assert (await get(browser, f"{path}/ticks"))["items"] == []
+            if len(form) < 80:
+                assert [item["name"] for item in (await get(browser, "regions", {"code": form}))["items"]] == [shown]
+    listed = await get(browser, "regions", {"code": "?\\u200b?*"})
+    assert [item["code"] for item in listed["items"]] == [shown for shown in UNSEEN.values() if len(shown) > 80]
+
+
+async def test_a_code_that_the_plan_cuts_is_found_unless_several_begin_so(browser: Browser, database: str) -> None:
+    for code in UNSEEN:
+        run(
+            database,
+            f"INSERT INTO region_index (id, code, name, cron_schedule) VALUES (gen_random_uuid(), '{code}', '', '')",
+        )
+    *_, east, west, lone = UNSEEN
+    assert (await get(browser, f"regions/{quote(printable(lone))}"))["code"] == UNSEEN[lone]
+    assert printable(east) == printable(west)
+    error = await get(browser, f"regions/{quote(printable(east))}", status=404)
+    assert "there is no region with the code" in error["message"]
 
 
 async def test_the_ledger_finds_regions_whose_ticks_a_suspension_counts(browser: Browser, database: str) -> None:

@@ -10,7 +10,8 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
@@ -20,14 +21,22 @@ from kubectl_region.commands import COMMANDS, group, load
 from tests.harness.operator_process import CHECKOUT
 from tests.harness.signals import heeded
 from tests.harness.waiting import eventually
-from tests.unit.plugin import write_kubectl
+from tests.unit.plugin import ConsoleServer, console_server, write_kubectl
+from tests.unit.plugin_answers import overview, plan, region, region_list, region_row, tick, tick_list, tick_row
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
-    from pathlib import Path
 
+FULL_DISK = "error: the output cannot be written: No space left on device"
 COMMON = {"--namespace", "--all-namespaces", "--context", "--kubeconfig", "--request-timeout"}
 WITHOUT_CLUSTER = {"completion"}
+
+
+def run_plugin(*words: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    """Run the plugin as a process, as kubectl does."""
+    command = [sys.executable, "-m", "kubectl_region", *words]
+    return subprocess.run(command, cwd=CHECKOUT, text=True, check=False, timeout=60, **how)
 
 
 def options(command: click.Command) -> AbstractSet[str]:
@@ -98,6 +107,71 @@ def test_output_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     environment = {"PATH": path, "PYTHONIOENCODING": "latin-1"}
     done = subprocess.run(words, cwd=CHECKOUT, env=environment, capture_output=True, check=True)
     assert json.loads(done.stdout)["apiVersion"] == "☃"
+
+
+FULL = Path("/dev/full")
+"""A disk that has no room."""
+
+
+@pytest.fixture
+def full_answers(tmp_path: Path) -> Iterator[ConsoleServer]:
+    with console_server(tmp_path) as server:
+        server.answer("", overview())
+        server.answer("regions", region_list(region_row()))
+        server.answer("regions/FR-75", region())
+        server.answer("regions/FR-75/ticks", tick_list(tick_row()))
+        server.answer("regions/FR-75/ticks/2026-11-30T00:05:00Z", tick())
+        server.answer("plan", plan())
+        yield server
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "list",
+        "list -o json",
+        "list -o yaml",
+        "list -o name",
+        "status",
+        "get FR-75 -o yaml",
+        "runs FR-75",
+        "why FR-75 00:05",
+        "diff",
+        "diff -o json",
+        "doctor",
+        "version",
+        "completion",
+        "--help",
+        "list --help",
+    ],
+)
+@pytest.mark.parametrize("buffering", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_full_disk_is_an_error_in_one_line(full_answers: ConsoleServer, command: str, buffering: str) -> None:
+    name, *others = command.split()
+    where = [] if "-" in name or name in WITHOUT_CLUSTER else ["-n", "region-tick"]
+    environment = full_answers.env | {"PYTHONUNBUFFERED": buffering}
+    with FULL.open("w") as full:
+        done = run_plugin(name, *others, *where, env=environment, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr.splitlines()[-1:]) == (74, [FULL_DISK]), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_keeps_an_error_from_nobody_but_its_words(full_answers: ConsoleServer) -> None:
+    """Errors may go where the output goes."""
+    for name in ("list", "diff", "get nobody"):
+        with FULL.open("w") as full:
+            done = run_plugin(*name.split(), "-n", "region-tick", env=full_answers.env, stdout=full, stderr=full)
+        assert done.returncode == 74, name
+
+
+def test_completed_words_that_find_no_room(full_answers: ConsoleServer) -> None:
+    code = "from kubectl_region.completion import main; main()"
+    words = [sys.executable, "-c", code, ""]
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            words, cwd=CHECKOUT, env=full_answers.env, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr.decode()) == (74, f"{FULL_DISK}\n")
 
 
 def test_every_question_is_asked_in_the_same_way() -> None:

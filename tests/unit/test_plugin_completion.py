@@ -45,6 +45,8 @@ def test_codes_of_the_cluster_that_the_line_names(tmp_path: Path, monkeypatch: p
         assert words("pause", *where, "FR-69", "FR-7") == ["FR-75"]
         assert words("get", *where, "FR-69", "") == []
         assert words("list", *where, "") == []
+        console.answer("regions", region_list(region_row("S\u00a0Paulo")), namespace="b")
+        assert words("get", *where, r"S\xa0P") == words("get", *where, "S\u00a0P") == [r"S\xa0Paulo"]
 
 
 def test_what_fails_says_nothing() -> None:

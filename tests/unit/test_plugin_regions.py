@@ -52,6 +52,16 @@ def test_names_for_a_pipe_and_all_for_a_program(console: ConsoleServer) -> None:
     assert yaml.safe_load(console.run("list", "-o", "yaml").stdout) == as_json
 
 
+def test_a_code_is_whole_in_a_pipe_and_cut_in_a_table(console: ConsoleServer) -> None:
+    """A row whose code is too long for a CronJob, or for a screen, is quarantined."""
+    code = "FR\\u200b75" * 100
+    console.answer("regions", region_list(region_row(code), region_row("FR-69")))
+    assert console.run("list", "-o", "name").stdout == f"{code}\nFR-69\n"
+    header, *rows = console.run("list", "-o", "wide").stdout.splitlines()
+    assert (header.index("STATE"), rows[0].startswith(f"{code[:77]}...   ticking")) == (83, True)
+    assert json.loads(console.run("list", "-o", "json").stdout)["items"][0]["code"] == code
+
+
 def test_no_regions_are_told_on_stderr(console: ConsoleServer) -> None:
     console.answer("regions", region_list())
     done = console.run("list", "--state", "paused", "--code", "FR-*")
@@ -106,7 +116,8 @@ def test_a_region_that_is_gone_is_described_by_what_is_left(console: ConsoleServ
 
 def test_a_code_is_encoded(console: ConsoleServer) -> None:
     """kubectl decodes a slash, and the console takes that for what it is."""
-    for path, code in (("FR/75%20x", "FR/75 x"), ("a%3Fb%23c", "a?b#c")):
+    unseen = (("FR%E2%80%8B75", "FR\u200b75"), ("FR%5Cu200b75", r"FR\u200b75"), ("a%0Ab%09", "a\nb\t"))
+    for path, code in (("FR/75%20x", "FR/75 x"), ("a%3Fb%23c", "a?b#c"), *unseen):
         console.answer(f"regions/{path}", region(code))
         assert console.run("get", code).exit_code == 0
 

@@ -160,14 +160,14 @@ class ClaimWait:
         """Note what is waited for, and return how long to pause. Only the first pause is logged."""
         if self._wait.cause != cause:
             log.info("waiting", extra=fields)
-        self._wait.cause = cause
+        self._wait.cause, self._wait.is_for_database = cause, False
         return random.uniform(0.5, 1.5)  # noqa: S311
 
     def _wait_for_database(self, error: psycopg.Error) -> float:
         """Note why the database is away, and return how long to pause. A long wait is logged every minute."""
         self.close()
         self._failures += 1
-        self._wait.cause = f"the database: {first_line(error)}"
+        self._wait.cause, self._wait.is_for_database = f"the database: {first_line(error)}", True
         now = time.monotonic()
         if passes_by_itself(error) and now >= self._next_report:
             self._next_report = now + _REPORT_SECONDS

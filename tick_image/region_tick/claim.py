@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
-from region_tick.contract import LATENESS_TOLERANCE_SECONDS, State
+from region_tick.contract import LATENESS_TOLERANCE_SECONDS, Reason, State
 from region_tick.handlers import Window
 from region_tick.session import bound, cursor, storable
 from region_tick.statements import CLAIM, FIRST_CLAIM, MANUAL_LOCK, MANUAL_TICK_AT, ROW_OF_JOB
@@ -113,7 +113,7 @@ def claim(
         now, _ = bound(connection)
         key = _identify_run(connection, environment, now)
         late_after = None if key.manual_uid else environment.start_deadline_seconds + LATENESS_TOLERANCE_SECONDS
-        detail = _explain_lateness(now, key, environment, wait)
+        late_state, late_reason, detail = _explain_lateness(now, key, environment, wait)
         parameters = asdict(key) | {
             "region_code": environment.region.code,
             "cron": environment.cron,
@@ -123,6 +123,8 @@ def claim(
             "pod": environment.pod,
             "node": environment.node,
             "late_after": late_after,
+            "late_state": late_state,
+            "late_reason": late_reason,
             "lease_seconds": lease_seconds,
             "max_window": environment.max_window_seconds,
             "waited_for": storable(detail, connection),
@@ -158,11 +160,19 @@ def _identify_run(connection: psycopg.Connection, environment: Environment, now:
     return RunKey(source=source, region_id=region_id, tick_at=row[0].astimezone(UTC), manual_uid=environment.job_uid)
 
 
-def _explain_lateness(now: datetime, key: RunKey, environment: Environment, wait: Wait | None) -> str:
-    """Return what the tick's row says if the claim is late."""
-    age = (now - key.tick_at).total_seconds()
-    text = f"the claim came {age:.0f} s after the minute, and startDeadline allows {environment.start_deadline_seconds}"
-    return f"{text}; {wait.describe(age)}" if wait else text
+def _explain_lateness(
+    now: datetime, key: RunKey, environment: Environment, wait: Wait | None
+) -> tuple[State, Reason, str]:
+    """Return what the tick's row says if the claim is late: state, reason and message."""
+    age, deadline = (now - key.tick_at).total_seconds(), environment.start_deadline_seconds
+    text = f"the claim came {age:.0f} s after the minute, and startDeadline allows {deadline}"
+    if wait is None:
+        return State.SKIPPED, Reason.LATE, text
+    text += f"; {wait.describe(age)}"
+    allowed = deadline + LATENESS_TOLERANCE_SECONDS
+    if wait.made_late(age, allowed_seconds=allowed, timeout_seconds=environment.timeout_seconds):
+        return State.MISSED, Reason.DATABASE, text
+    return State.SKIPPED, Reason.LATE, text
 
 
 def _has_row(connection: psycopg.Connection, key: RunKey, job_name: str) -> bool:

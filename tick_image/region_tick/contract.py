@@ -178,7 +178,7 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "out of memory"
     """The tick's pod used more memory than its limit."""
     DATABASE = "database away"
-    """The tick's pod ran and could not write its row."""
+    """The tick's pod ran and could not write its row in time."""
     POD_FAILED = "pod failed"
     """The tick's pod failed."""
     NOT_RECORDED = "not recorded"

@@ -57,6 +57,17 @@ class Wait:
     """When the process began, in seconds of time.monotonic()."""
     cause: str = ""
     """What the process waited for last; "" if for nothing."""
+    is_for_database: bool = False
+    """Whether that is the database itself."""
+
+    def made_late(self, age_seconds: float, *, allowed_seconds: float, timeout_seconds: float) -> bool:
+        """Tell whether the database is why a claim is late that came `age_seconds` after the tick's minute.
+
+        A pod that began after the `allowed_seconds` is late by itself. But it may also be a retry, which nothing tells
+        it: an earlier pod of the Job waits for the database for `timeout_seconds` at least before it gives up.
+        """
+        began = age_seconds - (time.monotonic() - self.began)
+        return self.is_for_database and (began <= allowed_seconds or began >= timeout_seconds)
 
     def describe(self, age_seconds: float) -> str:
         """Say what made a claim late that came `age_seconds` after the tick's minute, as far as this process knows."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from region_operator.console.region_views import NextTick, RegionRow
 from region_operator.console.standing import next_tick
 from region_operator.console.views import Attention, RegionCounts, RegionState, Trouble
+from region_operator.regions.row_values import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -60,11 +61,14 @@ class Sort(StrEnum):
 
 def select(regions: Sequence[KnownRegion], *, code: str, filters: Collection[Filter]) -> list[KnownRegion]:
     """Return the regions whose code begins with `code`, or matches it if it has `*` or `?`; upper and lower case are
-    the same. Of `filters`, one must be a region's state or trouble.
+    the same, and so are a character that cannot be seen and its escape. Of `filters`, one must be a region's state or
+    trouble.
     """
-    wanted = code.casefold()
+    wanted = escaped(code).casefold()
     pattern = _escaped(wanted if any(mark in wanted for mark in "*?") else f"{wanted}*")
-    named = regions if not code else [region for region in regions if fnmatchcase(region.code.casefold(), pattern)]
+    named = (
+        regions if not code else [region for region in regions if fnmatchcase(escaped(region.code).casefold(), pattern)]
+    )
     values = {str(each) for each in filters}
     return [
         region

@@ -23,10 +23,10 @@ from region_operator.console.time_words import iso, say_seconds, say_time
 from region_operator.console.views import RegionState
 from region_operator.plan.conditions import HELD, ConditionType
 from region_operator.regions.row_values import printable
-from region_tick.contract import State
+from region_tick.contract import Reason, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from region_operator.console.request_views import RequestContext
 
@@ -101,7 +101,7 @@ def _region_list(view: region_views.RegionList, context: RequestContext) -> Part
         mark = Markup(' aria-current="true"') if (context.query.get("sort") or "") == key else ""
         return Markup('<a href="{}"{}>{}</a>').format(same_page(context, sort=key, page=""), mark, title)
 
-    commands = list(_bulk_commands([item.code for item in view.items if item.code.isprintable()], context.namespace))
+    commands = list(_bulk_commands([item for item in view.items if item.code.isprintable()], context.namespace))
     return {"sorts": SORTS, "order": order, "stopped": _STOPPED, "commands": commands}
 
 
@@ -175,15 +175,14 @@ def _forecast(view: region_views.Forecast, _context: RequestContext) -> Parts:
     }
 
 
-def _bulk_commands(codes: Sequence[str], namespace: str) -> Iterator[tuple[str, str]]:
+def _bulk_commands(regions: Sequence[region_views.RegionRow], namespace: str) -> Iterator[tuple[str, str]]:
     """Yield the title and the text of what can be done with all regions of a page."""
+    codes = [region.code for region in regions]
     yield "Pause them", _command(namespace, "pause --reason '...'", codes)
     yield "Let them tick again", _command(namespace, "resume", codes)
-    failed = "backfill --from 24h --state missed,failed --dry-run"
-    yield (
-        "Show what failed or was missed in the last day; without --dry-run it runs again",
-        _command(namespace, failed, codes),
-    )
+    what, command = _backfill(state for region in regions for state in region.recent)
+    title = f"Show what {what} in the last day; without --dry-run it runs again"
+    yield title, _command(namespace, f"{command} --dry-run", codes)
 
 
 def _commands_of(view: region_views.Region, namespace: str) -> Iterator[tuple[str, str]]:
@@ -201,8 +200,19 @@ def _commands_of(view: region_views.Region, namespace: str) -> Iterator[tuple[st
     else:
         yield "Pause it", _command(namespace, "pause --reason '...'", codes)
     yield "Run it now, and wait for the end", _command(namespace, "trigger --wait", codes)
-    failed = "backfill --from 24h --state missed,failed"
-    yield "Run again what failed or was missed in the last day", _command(namespace, failed, codes)
+    what, command = _backfill(tick.state for tick in view.ticks if tick.reason != Reason.SUSPENDED)
+    yield f"Run again what {what} in the last day", _command(namespace, command, codes)
+
+
+def _backfill(states: Iterable[State]) -> tuple[str, str]:
+    """Return what a backfill brings back, in words, and the command for it. `states` are those of the ticks shown.
+
+    An outage of the database leaves skipped ticks too: of regions that found no slot, or whose tick before still
+    waited.
+    """
+    if State.SKIPPED in states:
+        return "failed, was missed or was skipped", "backfill --from 24h --state missed,failed,skipped"
+    return "failed or was missed", "backfill --from 24h --state missed,failed"
 
 
 def _command(namespace: str, words: str, codes: Sequence[str] = ()) -> str:

@@ -102,9 +102,10 @@ REASONS = {
         "Raise spec.tick.resources.limits.memory, or give the handler less to do at once (spec.tick.maxWindow).",
     ),
     Reason.DATABASE: Explanation(
-        "The tick's pod ran and could not write its row.",
+        "The tick's pod ran and could not write its row in time.",
         "See that the ticks' pods reach the database: the Secret, NetworkPolicies, the number of connections that"
-        " Postgres allows.",
+        " Postgres allows. Once they do, `kubectl region backfill CODE --from 2h --state missed,failed,skipped` runs"
+        " again what an outage cost, also ticks that were skipped behind those that waited.",
     ),
     Reason.POD_FAILED: Explanation("The tick's pod failed.", "Read the pod's log and its exit code (docs/reference)."),
     Reason.NOT_RECORDED: Explanation(

@@ -25,7 +25,7 @@ from region_operator.plan.suspension import suspension_told
 from region_operator.regions.cron_field import ScheduleError
 from region_operator.regions.region import Quarantined
 from region_operator.regions.row_parser import RowParser
-from region_operator.regions.row_values import text_of
+from region_operator.regions.row_values import escaped, printable, text_of
 from region_operator.regions.slots import ALL_SLOTS, slot_of, slots_of_shard
 from region_operator.regions.source import ROWS_BEYOND, Table, read_regions
 from region_operator.runtime.remote_clock import RemoteClock
@@ -70,8 +70,15 @@ class Snapshot:
     regions: Sequence[KnownRegion]
 
     def by_code(self, code: str) -> KnownRegion | None:
-        """Return the region of a code; of several, one that has a row."""
+        """Return the region of a code; of several, one that has a row.
+
+        The code may be as the row has it, or as it is shown: escaped, and perhaps cut if no other code is cut so.
+        """
         found = [region for region in self.regions if region.code == code]
+        found = found or [region for region in self.regions if escaped(region.code) == escaped(code)]
+        if not found:
+            found = [region for region in self.regions if printable(region.code) == code]
+            found = found if len({region.code for region in found}) == 1 else []
         return min(found, key=lambda region: not region.has_row, default=None)
 
 
@@ -198,7 +205,7 @@ def judge_all(
         regions.append(
             KnownRegion(
                 region_id=region_id,
-                code=row.code if row else scheduled.codes[region_id],
+                code=_whole_code(row, written) if row else scheduled.codes[region_id],
                 name=text_of(written.get("name")),
                 written=text_of(written.get("cron_schedule")),
                 row=written,
@@ -210,6 +217,11 @@ def judge_all(
             )
         )
     return Snapshot(now, source, sorted(regions, key=lambda region: (region.code, region.region_id)))
+
+
+def _whole_code(row: RegionRow | Quarantined, written: Mapping[str, Any]) -> str:
+    """Return a row's code. A Quarantined has it cut, which is no name for a pipe."""
+    return escaped(text_of(written.get("code"))) if isinstance(row, Quarantined) else row.code
 
 
 def _why_not_ready(scheduler: Scheduler) -> str:

@@ -94,9 +94,15 @@ def parse_params(value: object) -> str | None:
 
 def printable(text: str, *, limit: int = 80) -> str:
     """Make a text fit for a message: one line, invisible characters escaped, cut to `limit` characters."""
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    text = escaped(text)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def escaped(text: str) -> str:
+    """Return a text with an escape in place of each character that cannot be seen."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def text_of(value: object) -> str:
