@@ -45,16 +45,17 @@ def test_picture_of(
 
 
 @pytest.mark.parametrize("look", ["light", "dark"])
-def test_picture_of_a_paused_region_and_of_a_quiet_day(
+def test_picture_of_a_paused_region_of_one_that_is_gone_and_of_a_quiet_day(
     browser: Browser, pages: Pages, pictures: Path, look: Any
 ) -> None:
     pages.views |= {
         "regions/FR-IDF": regions.paused_region(),
+        "regions/GONE": regions.gone_region(),
         "": made.overview(troubles=False),
         "forecast": made.forecast(crowded=False),
     }
     tab = browser.new_page(color_scheme=look, viewport={"width": 1280, "height": 900})
-    for path, name in (("regions/FR-IDF", "PausedRegion"), ("", "QuietOverview")):
+    for path, name in (("regions/FR-IDF", "PausedRegion"), ("regions/GONE", "GoneRegion"), ("", "QuietOverview")):
         tab.goto(pages.url + path)
         tab.screenshot(path=pictures / f"{name}-{look}.png")
     tab.close()

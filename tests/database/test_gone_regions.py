@@ -76,7 +76,7 @@ async def test_a_region_that_is_gone_tells_of_its_ticks_and_that_it_is_gone(
         assert (page["active"], page["schedule"], page["next"], page["nextTicks"]) == (False, None, None, [])
         assert page["why"] == (
             f"no active row of {SOURCE} has this code now: the row was deleted or deactivated. The region ticked by"
-            f" */5 * * * * until {GONE_AT.isoformat().replace('+00:00', 'Z')}"
+            f" the schedule */5 * * * * until {GONE_AT.isoformat().replace('+00:00', 'Z')}"
         )
         assert "an active row" in page["remedy"]
         assert page["ticks"] == before["ticks"]

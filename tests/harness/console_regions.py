@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from region_operator.console import region_views as rv
 from region_operator.console.answers import NEXT_TICKS, PAGE_SIZE, make_columns
+from region_operator.console.gone_regions import FormerRegion, as_gone
 from region_operator.console.ledger_queries import WORST_FIRST
 from region_operator.console.lists import make_row, next_ticks, row_values
 from region_operator.console.parameters import Parameters, count_pages
@@ -204,3 +206,15 @@ def paused_region() -> rv.Region:
         until=NOW + timedelta(hours=5),
     )
     return region("FR-75", pause=pause)
+
+
+def gone_region() -> rv.Region:
+    """Return the region IDF after its row was deleted, a minute ago."""
+    was = region()
+    former = FormerRegion(
+        region_id=was.region_id, code=IDF, cron=was.schedule or "", until=None, last_success=was.last_success
+    )
+    known = as_gone(former, NOW - MINUTE, facts.SOURCE)
+    values = row_values(known, _recent(known_region(IDF)), NOW) | {"row": {}, "words": "", "next_ticks": ()}
+    values |= {"creators": None, "cron_job": None, "remedy": known.standing.remedy}
+    return replace(was, **values)

@@ -20,6 +20,7 @@ from region_operator.console.request_views import Error, ErrorReason
 from region_tick.contract import State
 from tests.harness import console_regions as regions
 from tests.harness import console_values as made
+from tests.harness.console_facts import SOURCE
 from tests.harness.console_values import HOSTILE, context_of
 
 if TYPE_CHECKING:
@@ -238,6 +239,18 @@ def test_a_ledger_that_stands_still_is_in_the_headline() -> None:
         page = parse(render(replace(view, ledger=replace(view.ledger, standstill="no operator runs")), context_of("")))
         assert text_of(page.xpath("//h1")[0]) == headline
         assert "no operator runs" in text_of(page.xpath("//div[@class='banner bad']")[0])
+
+
+def test_a_region_that_is_gone_shows_its_ticks_and_offers_no_command() -> None:
+    gone = regions.gone_region()
+    page = parse(render(gone, context_of("regions/FR-IDF")))
+    said = text_of(page)
+    assert f"No active row of {SOURCE} has this code now: the row was deleted or deactivated" in said
+    assert page.xpath("//dt[text()='Ticks']/following-sibling::dd[1]/text()") == ["no more"]
+    assert len(page.xpath("//section[@aria-labelledby='ticks']//tbody/tr")) == len(gone.ticks)
+    for nothing in ("//*[@id='commands']", "//*[@id='row']", "//dt[text()='In the row']"):
+        assert page.xpath(nothing) == [], nothing
+        assert parse(render(regions.region(), context_of("regions/FR-IDF"))).xpath(nothing), nothing
 
 
 def test_a_paused_region_does_not_look_like_a_running_one() -> None:

@@ -71,12 +71,12 @@ async def find_former(connection: AsyncConnection, source: str, code: str, slots
 def as_gone(former: FormerRegion, until: datetime, source: str) -> KnownRegion:
     """Return a region that is gone since `until` as the pages show it."""
     why = (
-        f"no active row of {source} has this code now: the row was deleted or deactivated. The region ticked by"
-        f" {former.cron} until {format_time(until)}"
+        f"no active row of {source} has this code now: the row was deleted or deactivated. The region ticked by the"
+        f" schedule {former.cron} until {format_time(until)}"
     )
     remedy = (
-        "what the ledger keeps of its ticks is here, until RETENTION_DAYS are over; it ticks again when the table has"
-        " an active row with this code"
+        "the ledger keeps what became of its ticks for RETENTION_DAYS; for the region to tick again, the table needs an"
+        " active row with this code"
     )
     return KnownRegion(
         region_id=former.region_id,
