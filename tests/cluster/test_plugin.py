@@ -22,6 +22,7 @@ from tests.harness.waiting import eventually
 if TYPE_CHECKING:
     from tests.cluster.conftest import Standing
     from tests.harness.kubectl import Kubectl
+    from tests.harness.regions import AddRegions
 
 
 @pytest.fixture
@@ -71,6 +72,19 @@ def test_pause_and_resume(standing: Standing, kubectl: Kubectl, plugin: Plugin) 
         )
         assert lines[2:] == ["R1 resumed", "R2 resumed"]
         assert (pause_of(kubectl, "R1"), suspended(kubectl)) == ({}, {"R3"})
+
+
+def test_a_region_is_found_by_its_code_as_the_table_has_it_and_as_it_is_shown(
+    standing: Standing, kubectl: Kubectl, plugin: Plugin, add_regions: AddRegions
+) -> None:
+    code, shown = "São\u00a0Paulo", r"São\xa0Paulo"
+    add_regions([code])
+    with standing(1, **HOUR):
+        assert plugin.succeeds("pause", shown, "--reason", "x") == f"{shown} paused\n"
+        assert suspended(kubectl) == {code}
+        assert plugin.succeeds("resume", code).endswith(f"{shown} resumed\n")
+        plugin.succeeds("pause", "--all-matching", r"*\xa0*", "--reason", "x", "-y")
+        assert suspended(kubectl) == {code}
 
 
 REFUSALS: list[tuple[tuple[str, ...], int, str]] = [
