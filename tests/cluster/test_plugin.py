@@ -74,6 +74,19 @@ def test_pause_and_resume(standing: Standing, kubectl: Kubectl, plugin: Plugin) 
         assert (pause_of(kubectl, "R1"), suspended(kubectl)) == ({}, {"R3"})
 
 
+def test_a_region_is_found_by_its_code_as_the_table_has_it_and_as_it_is_shown(
+    standing: Standing, kubectl: Kubectl, plugin: Plugin, add_regions: AddRegions
+) -> None:
+    code, shown = "São\u00a0Paulo", r"São\xa0Paulo"
+    add_regions([code])
+    with standing(1, **HOUR):
+        assert plugin.succeeds("pause", shown, "--reason", "x") == f"{shown} paused\n"
+        assert suspended(kubectl) == {code}
+        assert plugin.succeeds("resume", code).endswith(f"{shown} resumed\n")
+        plugin.succeeds("pause", "--all-matching", r"*\xa0*", "--reason", "x", "-y")
+        assert suspended(kubectl) == {code}
+
+
 REFUSALS: list[tuple[tuple[str, ...], int, str]] = [
     (("pause", "R9", "--reason", "x"), 1, "; there is R1\nwhat to do: see which there are: kubectl region list"),
     (("trigger", "R9"), 1, "; the ticks of one that is gone: kubectl region runs CODE"),

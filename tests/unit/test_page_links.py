@@ -34,6 +34,12 @@ def test_a_code_stays_one_segment(code: str) -> None:
     assert not address.query
 
 
+def test_a_code_that_no_address_has_room_for_is_named_as_it_is_shown() -> None:
+    """The console finds a region so too, if no other code begins with as many characters."""
+    code = r"FR\u200b75" * 500
+    assert unquote(link(context_of(""), "regions", code)) == f"./regions/{code[:77]}..."
+
+
 def test_a_changed_parameter_keeps_the_others() -> None:
     context = context_of("regions", state="failing,late", code="DE&x=1", page="3")
     assert parse_qs(same_page(context, page="")[1:]) == {"state": ["failing,late"], "code": ["DE&x=1"]}

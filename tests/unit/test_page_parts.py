@@ -68,8 +68,12 @@ def test_the_command_for_all_regions_of_a_page_takes_what_any_of_them_skipped() 
         assert (f"--state {wanted} --dry-run" in command, "skipped" in title) == (True, "skipped" in wanted)
 
 
-def test_a_code_that_looks_like_another_one_is_in_no_command() -> None:
-    assert parts_of(regions.region(code="DE-\u200bBE"), context_of("regions/x"))["commands"] == []
+@pytest.mark.parametrize("code", ["DE-\u200bBE", "DE" * 100], ids=["unseen", "too long to tick"])
+def test_a_code_that_looks_like_another_one_or_has_no_cronjob_is_in_no_command(code: str) -> None:
+    assert parts_of(regions.region(code=code), context_of("regions/x"))["commands"] == []
+    listed = regions.region_list(1)
+    spoiled = replace(listed, items=tuple(replace(item, code=code) for item in listed.items))
+    assert not any(code in command for _, command in parts_of(spoiled, context_of("regions"))["commands"])
 
 
 def test_the_axis_names_the_columns_in_which_its_parts_begin() -> None:

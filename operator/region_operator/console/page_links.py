@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from region_operator.console.time_words import iso
+from region_operator.regions.row_values import printable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,9 +17,17 @@ if TYPE_CHECKING:
     from region_operator.console.request_views import RequestContext
 
 
+_LONGEST_SEGMENT = 500
+"""In an address each character may become nine, and proxies and servers take some 8,000."""
+
+
 def link(context: RequestContext, *segments: str, **query: object) -> str:
-    """Return the address of another page. Each segment is encoded; a query value of None or "" is left out."""
-    path = "/".join(quote(segment, safe="") for segment in segments)
+    """Return the address of another page. Each segment is encoded; a query value of None or "" is left out.
+
+    A code that is too long for an address is named as it is shown, cut: the console finds a region so too.
+    """
+    named = (segment if len(segment) <= _LONGEST_SEGMENT else printable(segment) for segment in segments)
+    path = "/".join(quote(segment, safe="") for segment in named)
     return f"{context.root or './'}{path}{_encode(query)}"
 
 

@@ -22,6 +22,7 @@ from region_operator.console.page_links import link, same_page, tick_link
 from region_operator.console.time_words import iso, say_seconds, say_time
 from region_operator.console.views import RegionState
 from region_operator.plan.conditions import HELD, ConditionType
+from region_operator.regions.region import TEXT_LIMITS
 from region_operator.regions.row_values import printable
 from region_tick.contract import Reason, State
 
@@ -101,7 +102,7 @@ def _region_list(view: region_views.RegionList, context: RequestContext) -> Part
         mark = Markup(' aria-current="true"') if (context.query.get("sort") or "") == key else ""
         return Markup('<a href="{}"{}>{}</a>').format(same_page(context, sort=key, page=""), mark, title)
 
-    commands = list(_bulk_commands([item for item in view.items if item.code.isprintable()], context.namespace))
+    commands = list(_bulk_commands([item for item in view.items if _is_plain(item.code)], context.namespace))
     return {"sorts": SORTS, "order": order, "stopped": _STOPPED, "commands": commands}
 
 
@@ -188,9 +189,9 @@ def _bulk_commands(regions: Sequence[region_views.RegionRow], namespace: str) ->
 def _commands_of(view: region_views.Region, namespace: str) -> Iterator[tuple[str, str]]:
     """Yield the title and the text of what can be done with a region.
 
-    Nothing, if its code has invisible characters, or if its row does not let it tick.
+    Nothing, if its code is not plain, or if its row does not let it tick.
     """
-    if not view.code.isprintable() or view.state is RegionState.INACTIVE:
+    if not _is_plain(view.code) or view.state is RegionState.INACTIVE:
         return
     codes = [view.code]
     if view.state is RegionState.SUSPENDED:
@@ -202,6 +203,11 @@ def _commands_of(view: region_views.Region, namespace: str) -> Iterator[tuple[st
     yield "Run it now, and wait for the end", _command(namespace, "trigger --wait", codes)
     what, command = _backfill(tick.state for tick in view.ticks if tick.reason != Reason.SUSPENDED)
     yield f"Run again what {what} in the last day", _command(namespace, command, codes)
+
+
+def _is_plain(code: str) -> bool:
+    """Whether a code can be copied as it is seen, and is no longer than that of a CronJob."""
+    return code.isprintable() and len(code) <= TEXT_LIMITS["code"]
 
 
 def _backfill(states: Iterable[State]) -> tuple[str, str]:
