@@ -205,10 +205,10 @@ def test_a_leader_that_is_cut_off_ends_before_another_leads(
         proxy.cut()
         add_regions(20)
         assert leader.wait() == os.EX_TEMPFAIL
-        assert not leads(standby)
         [lost] = leader.logged("leadership lost")
         assert "not renewed" in lost["reason"]
         wait_until_it_leads(standby, seconds=TAKE_OVER_SECONDS)
+        assert lost["ts"] < standby.logged("leading")[0]["ts"]
         eventually(lambda: len(kubectl.cronjobs()) == 20, what="20 CronJobs")
     assert_they_wrote_in_turn(control_plane, kubectl, [leader, standby])
 

@@ -235,11 +235,18 @@ def test_all_namespaces(standing: Standing, kubectl: Kubectl, plugin: Plugin) ->
         items = {item["namespace"]: item for item in json.loads(done.stdout)["items"]}
         assert items[kubectl.namespace]["status"]["regions"]["active"] == 1
         assert other in items
+        eventually(lambda: set(namespaces(kubectl)) == {kubectl.namespace}, what="the tests before have left nothing")
         lines = plugin.succeeds("pause", "R1", "-A", "--reason", "x", "--dry-run").splitlines()
         assert f"{kubectl.namespace}/R1 paused (server dry run)" in lines
         asked = plugin("pause", "R1", "-A", "--reason", "x", stdin="n\n")
         assert (asked.returncode, f"{kubectl.namespace}/R1" in asked.stderr, suspended(kubectl)) == (1, True, set())
         kubectl("delete", "namespace", other, "--wait=false")
+
+
+def namespaces(kubectl: Kubectl) -> list[str]:
+    """Return the namespaces of all CronJobs. What a test leaves behind goes while the next one runs."""
+    listed = kubectl("get", "cronjobs", "-A", "-o", "jsonpath={.items[*].metadata.namespace}")
+    return listed.split()
 
 
 def test_versions_completion_and_kubectls_list_of_plugins(plugin: Plugin) -> None:

@@ -121,6 +121,7 @@ def test_all_tell_one_story_in_the_same_words(
             tellers.agree("InSync")
 
             plugin.succeeds("pause", "R1", "--reason", "moving house")
+            eventually(lambda: "1 paused" in kubectl.ready()["message"], what="the status, after the CronJob")
             assert "1 paused" in tellers.agree("InSync")["Ready"]["message"]
             eventually(
                 lambda: " 1 paused" in "\n".join(overview_text("ns", console.json())), what="the plugin counts it"
@@ -164,5 +165,10 @@ def test_all_tell_one_story_in_the_same_words(
             )
             words = away["message"].partition(": ")[0]
             eventually(lambda: words in page_of(console), what="the console says it when its last look is old")
-            assert away["message"] in plugin("status").stdout
-            assert away["message"] in kubectl(*COLUMNS)
+
+            def all_pass_on() -> bool:
+                """The next attempt may fail in other words."""
+                message = kubectl.ready()["message"]
+                return message in plugin("status").stdout and message in kubectl(*COLUMNS)
+
+            eventually(all_pass_on, what="the plugin and kubectl say it too")

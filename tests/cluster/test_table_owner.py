@@ -50,7 +50,7 @@ def test_a_second_installation_changes_nothing_until_a_person_lets_it_take_over(
         assert f"from namespace {blue.kubectl.namespace} and is alive" in ready["message"]
         assert f"{TAKE_OVER}={blue.name}" in ready["message"]
         assert second.get("/readyz")[0] == 503
-        assert len(second.logged("source taken")) == 1
+        assert len(eventually(lambda: second.logged("source taken"), what="the log says so after the status")) == 1
         before = schedule_versions(database)
         looks = "region_operator_reconciles_total"
         seen = first.metric(looks, reason="Succeeded"), second.metric(looks, reason="SourceTaken")

@@ -11,6 +11,7 @@ from region_operator.database.triggers import Triggers
 from region_operator.regions.hearing import Hearing
 from region_operator.regions.listen import listen
 from tests.harness.clock import Clock
+from tests.harness.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,7 +34,7 @@ class Listener:
     def logged(self, event: str) -> int:
         return [record.message for record in self._log.records].count(event)
 
-    async def until(self, condition: Callable[[], bool], *, what: str, seconds: float = 30) -> None:
+    async def until(self, condition: Callable[[], bool], *, what: str, seconds: float = PATIENCE_SECONDS) -> None:
         try:
             async with asyncio.timeout(seconds):
                 while not condition():  # noqa: ASYNC110 - it waits for many things

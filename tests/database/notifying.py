@@ -12,6 +12,7 @@ from region_operator.database.region_table import Trigger, ensure_trigger, look_
 from region_operator.scheduler import Columns
 from region_tick.contract import CHANGES_CHANNEL
 from region_tick.database_url import DatabaseUrl
+from tests.harness.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -51,7 +52,7 @@ def heard(listener: psycopg.Connection[Any]) -> list[str]:
     with psycopg.connect(listener.info.dsn, password=listener.info.password, autocommit=True) as connection:
         connection.execute(f"NOTIFY {CHANGES_CHANNEL}, 'mark'")
     payloads: list[str] = []
-    for notification in listener.notifies(timeout=10):
+    for notification in listener.notifies(timeout=PATIENCE_SECONDS):
         if notification.payload == "mark":
             return payloads
         payloads.append(notification.payload)

@@ -27,7 +27,8 @@ HTML, JSON = "text/html", "application/json"
 
 
 @pytest.fixture
-async def browser(database: str) -> AsyncIterator[Browser]:
+async def browser(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Browser]:
+    monkeypatch.setattr("region_operator.console.server.OVERVIEW_SECONDS", 60.0)  # however slowly all are answered
     fill(database, 30, first=LAST - timedelta(hours=1), last=LAST)
     async with console(database, KnownCluster(scheduler_body())) as browser:
         yield browser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ STYLES = [
 
 @contextmanager
 def database_in(postgres: Server, encoding: str) -> Iterator[str]:
-    name = f"region_tick_test_{encoding.lower()}"
+    name = f"region_tick_test_{encoding.lower()}_{secrets.token_hex(4)}"  # the server may be shared
     with psycopg.connect(DatabaseUrl.parse(postgres.url()).conninfo, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'".encode())
     try:

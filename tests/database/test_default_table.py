@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,7 +118,7 @@ async def test_no_table_is_made_beside_the_users(empty_database: str, statements
 
 
 async def test_supabases_own_tables_are_not_the_users(empty_database: str) -> None:
-    role = "supabase_test_admin"
+    role = f"supabase_{secrets.token_hex(4)}_admin"  # the server may be shared
     run(empty_database, f"CREATE ROLE {role}")
     try:
         run(empty_database, f"CREATE SCHEMA auth AUTHORIZATION {role}", f"SET ROLE {role}; CREATE TABLE auth.users ()")

@@ -283,7 +283,7 @@ def test_listeners_are_told_once_for_each_transaction_with_items(connection: psy
         write(connection, only(connection), found("a", "b"))
         write(connection, only(connection, at=LATER), NotModified())
         write(connection, only(connection, at=LATER + timedelta(hours=1)), found("c"))
-        told = [note.payload for note in listener.notifies(timeout=10, stop_after=2)]
+        told = [note.payload for note in listener.notifies(timeout=60, stop_after=2)]
         assert told == [SOURCE, SOURCE]
         assert list(listener.notifies(timeout=0.2)) == []
 

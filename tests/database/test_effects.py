@@ -95,8 +95,8 @@ def test_a_take_over_waits_for_effects_whose_guard_came_first(
     database: str, connection: psycopg.Connection, observer: Observer
 ) -> None:
     """The lease ends between guard and COMMIT: who takes over sees the effects."""
-    claimed = first(database, connection, lease_seconds=1)
     with closing(connect(environment(database).database)) as other, ThreadPoolExecutor(1) as pool:
+        claimed = first(database, connection, lease_seconds=4)  # long enough for the guard
         with connection.transaction():
             connection.execute("INSERT INTO effect VALUES (1)")
             assert guard_within(connection, claimed)

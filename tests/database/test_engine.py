@@ -164,7 +164,7 @@ async def test_a_transaction_that_fails_is_counted_by_what_is_wrong(
     async with engine.begin() as other:
         await other.execute(text("LOCK region_index"))
         with pytest.raises(DBAPIError):
-            async with transaction(engine, timeout_seconds=0.3, lock_timeout_seconds=0.1) as connection:
+            async with transaction(engine, timeout_seconds=1, lock_timeout_seconds=0.1) as connection:
                 await connection.execute(text(statement))
     assert failed(kind) == before + 1
 

@@ -20,7 +20,7 @@ TICK = (
 )
 BUILT = ["job_run_default_failed", "job_run_default_ended", "job_run_default_uncounted"]
 INVALID = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
-UNDER_WAY = "SELECT count(*) FROM pg_stat_progress_create_index"
+UNDER_WAY = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database()"
 LEFTOVER = (
     "CREATE INDEX job_run_default_ended ON region_tick.job_run_default (finished_at)",
     "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'region_tick.job_run_default_ended'::regclass",

@@ -130,7 +130,7 @@ async def test_what_is_done_to_the_table_itself_wakes(
         async with listening(database, caplog, triggers) as listener:
             await listener.until(lambda: listener.wakes == 1, what="a new connection wakes")
             await connection.execute(CHANGES[change].encode())
-            await listener.until(lambda: listener.wakes >= 2, what="the change wakes", seconds=5)
+            await listener.until(lambda: listener.wakes >= 2, what="the change wakes")
 
 
 async def test_a_change_that_the_reading_has_seen_wakes_nobody(
@@ -202,7 +202,7 @@ async def test_a_silent_server_is_asked_and_found_dead(mortal: Postgres, caplog:
     async with listening(mortal.url(), caplog) as listener:
         await listener.until(lambda: listener.wakes == 1, what="a first connection")
         with mortal.frozen():
-            limit = module.PROBE_EVERY_SECONDS + module.ANSWER_SECONDS + 2
+            limit = module.PROBE_EVERY_SECONDS + module.ANSWER_SECONDS + 20
             await listener.until(lambda: listener.logged("not listening") == 1, what="it is noticed", seconds=limit)
         await listener.until(lambda: listener.wakes == 3, what="the loss wakes, and a second connection")
         add_regions(mortal.url(), 3)
@@ -216,7 +216,7 @@ async def test_a_question_that_gets_no_answer_can_be_given_up_at_once(mortal: Po
         while connection.info.transaction_status != TransactionStatus.ACTIVE:  # noqa: ASYNC110 - not ours to signal
             await asyncio.sleep(0)
         asking.cancel()
-        async with asyncio.timeout(2):  # psycopg's own way takes 5 s at least
+        async with asyncio.timeout(4):  # psycopg's own way takes 5 s at least
             await asyncio.wait([asking])
     assert asking.cancelled()
     assert connection.closed

@@ -99,7 +99,7 @@ async def test_its_partitions_get_the_indexes_while_it_is_in_use(older: str) -> 
     with psycopg.connect(older) as tick:
         tick.execute("SELECT FROM region_tick.job_run FOR SHARE")
         with pytest.raises(MigrationError, match="gave way"):  # soon, so that no other tick waits for long
-            await asyncio.wait_for(migrate(url), 20)
+            await asyncio.wait_for(migrate(url), 60)
         assert value(older, "SELECT version_num FROM region_tick.alembic_version") == BEFORE
     await migrate(url)
     assert value(older, PARTITIONS_WITHOUT) != 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import pytest
 from devcluster.errors import PostgresError
 from devcluster.postgres import Postgres, StopMode
 from devcluster.server import Server
+from tests.harness.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,11 +144,7 @@ def test_a_temporary_one_dies_with_its_process() -> None:
             caller.send_signal(signal.SIGKILL)
             with pytest.raises(psycopg.OperationalError):
                 session.execute("SELECT pg_sleep(30)")
-    for _ in range(1000):
-        if not Path(folder).exists():
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{folder} is still there")
+    eventually(lambda: not Path(folder).exists(), what="the folder is gone")
 
 
 def test_a_server_is_known_by_the_url_of_one_database(server: Postgres) -> None:

@@ -85,13 +85,13 @@ def test_the_dead_creators_of_a_region_do_not_hold_up_another_region(queue: Queu
     eventually(lambda: all(path in asks.times for path in healthy), what="region B is asked", seconds=120)
     delay = max(asks.times[path] for path in healthy) - began
     print(f"20 healthy creators were asked within {delay:.1f} s")
-    assert delay < 5
+    assert delay < 15, "a request that hangs is waited for longer"
 
 
 def test_a_slow_host_does_not_keep_another_hosts_creators_waiting(queue: Queue, other: Upstream) -> None:
     slow, quick = Asks(), Asks()
-    for number in range(60):
-        queue.insert(other.on(f"/slow-{number}", slow.answering(0.5)))
+    for number in range(40):
+        queue.insert(other.on(f"/slow-{number}", slow.answering(1.0)))
     for number in range(10):
         queue.insert(queue.server.on(f"/{number}", quick.answering()), region="B")
     queue.start("poll=1").until("working")
@@ -149,6 +149,9 @@ def test_a_dead_host_is_asked_by_a_probe_whatever_is_enqueued(queue: Queue, othe
             lambda: queue.rows("SELECT FROM region_tick.host WHERE not_before > clock_timestamp()"),
             what="the host is left alone",
         )
+        queue.connection.execute("UPDATE region_tick.host SET not_before = not_before + interval '1 hour'")
+        doing = "SELECT FROM region_tick.procrastinate_jobs WHERE task_name = 'region_tick.fetch' AND status = 'doing'"
+        eventually(lambda: not queue.rows(doing), what="no request is under way")
         asked = len(dead.asked)
         queue.connection.execute(
             "DELETE FROM region_tick.procrastinate_jobs WHERE task_name = 'region_tick.fetch' AND status = 'todo'"

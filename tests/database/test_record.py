@@ -28,8 +28,9 @@ CREATE CONSTRAINT TRIGGER held_up AFTER UPDATE ON {} INITIALLY DEFERRED
 SELECT pg_advisory_lock(1)
 """
 END_IDLE = "SELECT pg_terminate_backend(%s, 5000)"
-WHO_WAITS_FOR_A_ROW = "SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
-END_WHO_WAITS = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+HERE = "JOIN pg_stat_activity USING (pid) WHERE datname = current_database() AND NOT granted"
+WHO_WAITS_FOR_A_ROW = f"SELECT FROM pg_locks {HERE} AND locktype = 'transactionid'"
+END_WHO_WAITS = f"SELECT pg_terminate_backend(pid) FROM pg_locks {HERE} AND locktype = 'advisory'"
 
 
 def hold_up(connection: psycopg.Connection) -> None:
@@ -62,7 +63,7 @@ def test_an_end_whose_commit_was_answered_too_late_is_known_to_be_written(
     claimed = first(database, connection)
     hold_up(observer.connection)
     with ThreadPoolExecutor(1) as pool:
-        recorded = pool.submit(record, environment(database), claimed, SUCCESS, connection=connection, within=4)
+        recorded = pool.submit(record, environment(database), claimed, SUCCESS, connection=connection, within=8)
         eventually(lambda: observer.connection.execute(WHO_WAITS_FOR_A_ROW).fetchall(), what="the second try waits")
         observer.connection.execute("SELECT pg_advisory_unlock(1)")
         assert recorded.result(timeout=60) is ExitCode.FINAL

@@ -59,5 +59,5 @@ def test_rows_that_replication_writes_are_told_of_only_by_triggers_that_always_f
     with psycopg.connect(here, autocommit=True) as connection:
         connection.execute(f"LISTEN {CHANGES_CHANNEL}".encode())
         add_regions(there, 1)
-        [notification] = connection.notifies(timeout=10, stop_after=1)
+        [notification] = connection.notifies(timeout=60, stop_after=1)
     assert notification.payload == "public.region_index"

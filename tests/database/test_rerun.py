@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import threading
 from contextlib import closing
@@ -335,20 +336,20 @@ def test_a_process_refuses_what_was_never_due_for_good(ticks: Ticks, observer: O
 def test_a_role_that_was_granted_before_the_columns_came_is_refused_and_changes_nothing(
     database: str, connection: psycopg.Connection, missed: datetime, observer: Observer
 ) -> None:
-    observer.connection.execute("DROP ROLE IF EXISTS earlier_tick")
-    observer.connection.execute("CREATE ROLE earlier_tick")
+    role = f"earlier_tick_{secrets.token_hex(4)}"  # the server may be shared
+    observer.connection.execute(f"CREATE ROLE {role}".encode())
     for statement in (
-        "GRANT USAGE ON SCHEMA region_tick TO earlier_tick",
-        "GRANT SELECT ON ALL TABLES IN SCHEMA region_tick TO earlier_tick",
-        "GRANT UPDATE (state, attempt, lease_until) ON region_tick.job_run TO earlier_tick",
+        f"GRANT USAGE ON SCHEMA region_tick TO {role}",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA region_tick TO {role}",
+        f"GRANT UPDATE (state, attempt, lease_until) ON region_tick.job_run TO {role}",
     ):
         observer.connection.execute(statement.encode())
-    connection.execute("SET ROLE earlier_tick")
+    connection.execute(f"SET ROLE {role}".encode())
     try:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             again(database, connection, tick_at=missed)
     finally:
         connection.execute("RESET ROLE")
-        observer.connection.execute("DROP OWNED BY earlier_tick")
-        observer.connection.execute("DROP ROLE earlier_tick")
+        observer.connection.execute(f"DROP OWNED BY {role}".encode())
+        observer.connection.execute(f"DROP ROLE {role}".encode())
     assert observer.row()["state"] == "missed"

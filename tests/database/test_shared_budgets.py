@@ -156,7 +156,7 @@ def test_what_is_spent_stays_spent_whatever_becomes_of_the_ticks_transaction(
     run(
         database,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE pid <> pg_backend_pid() AND query LIKE '%region_tick.budget%'",
+        " WHERE pid <> pg_backend_pid() AND datname = current_database() AND query LIKE '%region_tick.budget%'",
     )
     with pytest.raises(ThrottledError):
         budgets.spend(BUDGET, 1)

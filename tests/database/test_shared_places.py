@@ -131,7 +131,7 @@ def test_a_dead_host_is_asked_by_one_at_a_time_and_ever_more_rarely(
     assert wait(other).reason == "it does not answer"
     expected = PAUSE_SECONDS
     for _ in range(8):
-        assert expected - 5 < pause(database) <= expected * (1 + shared_places.JITTER)
+        assert expected - 20 < pause(database) <= expected * (1 + shared_places.JITTER)
         let_time_pass(database)
         probe = taken(other)
         assert wait(one).reason is None

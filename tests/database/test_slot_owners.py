@@ -174,9 +174,9 @@ async def test_the_others_are_woken(database: str, engine: AsyncEngine) -> None:
         await move(engine, installation("blue"))
         assert [*listener.notifies(timeout=0)] == []
         await move(engine, installation("blue", shard=(0, 2)))
-        assert [told.payload for told in listener.notifies(timeout=5, stop_after=1)] == [SOURCE]
+        assert [told.payload for told in listener.notifies(timeout=60, stop_after=1)] == [SOURCE]
         await move(engine, installation("green", shard=(1, 2)))
-        assert [told.payload for told in listener.notifies(timeout=5, stop_after=1)] == [SOURCE]
+        assert [told.payload for told in listener.notifies(timeout=60, stop_after=1)] == [SOURCE]
 
 
 async def test_tables_have_their_owners_apart(engine: AsyncEngine) -> None:

@@ -161,7 +161,7 @@ def test_a_renewal_that_hangs_keeps_no_tick_from_hearing_that_it_shall_stop(tick
 
 def test_a_renewal_that_hangs_keeps_no_tick_from_its_deadline(ticks: Ticks, observer: Observer) -> None:
     knobs = ("lease_seconds=60", "renewal_seconds=0.2")
-    process = ticks.start(*knobs, handler="until_released", TIMEOUT_SECONDS="5")
+    process = ticks.start(*knobs, handler="until_released", TIMEOUT_SECONDS="12")
     process.until("working")
     with renewals_frozen(observer):
         assert process.exit_code() == ExitCode.AGAIN
@@ -182,7 +182,7 @@ def test_a_lease_that_is_over_while_its_renewal_hangs_is_lost(ticks: Ticks, obse
 def test_a_tick_whose_end_is_committed_has_no_lease_to_lose(ticks: Ticks, observer: Observer) -> None:
     process = ticks.start(*SHORT_LEASE, handler="finishes_and_lingers")
     process.until("finished")
-    lapsed = "SELECT clock_timestamp() > started_at + interval '2.5 seconds' FROM region_tick.job_run"
+    lapsed = "SELECT clock_timestamp() > started_at + interval '4.5 seconds' FROM region_tick.job_run"
     eventually(lambda: observer.connection.execute(lapsed).fetchone() == (True,), what="a lease would be over")
     ticks.release()
     assert process.exit_code() == ExitCode.FINAL

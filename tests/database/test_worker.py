@@ -65,7 +65,7 @@ def test_new_tasks_are_taken_at_once(queue: Queue) -> None:
     eventually(lambda: listening(queue), what="the worker listens")
     queue.add(1)
     queue.enqueue()
-    queue.until_empty(30)
+    queue.until_empty()
 
 
 def listening(queue: Queue) -> bool:
@@ -210,7 +210,7 @@ def test_a_retry_gives_way_to_the_creators_next_task(queue: Queue, server: Upstr
 
     queue.insert(server.on("/1", fail, replying(200, FEED.format(1).encode())))
     queue.enqueue()
-    queue.start(POLL_CONCURRENCY="1")
+    queue.start("transient=60", POLL_CONCURRENCY="1")
     eventually(lambda: server.asked, what="the upstream is asked")
     queue.enqueue()
     assert [job["status"] for job in queue.jobs()] == ["doing", "todo"]

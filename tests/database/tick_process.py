@@ -148,7 +148,7 @@ supervise.FAILSAFE_SECONDS = float(knobs.pop("failsafe", supervise.FAILSAFE_SECO
 run.ANSWER_SECONDS = float(knobs.pop("answer", run.ANSWER_SECONDS))
 sys.exit(run.run(Environment.read(os.environ), **{name: float(value) for name, value in knobs.items()}))
 """
-SHORT_LEASE = ("lease_seconds=2", "renewal_seconds=0.2")
+SHORT_LEASE = ("lease_seconds=4", "renewal_seconds=0.2")
 
 
 class Process:

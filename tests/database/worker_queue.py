@@ -27,14 +27,14 @@ from region_worker.settings import WorkerSettings
 from region_worker.worker import WorkerTimes, configure_logs, work
 configure_logs(os.environ)
 jobs.BACKOFF_SECONDS = jobs.BACKOFF_LIMIT_SECONDS = 2.0
-upstreams.TRANSIENT_SECONDS = upstreams.TRANSIENT_LIMIT_SECONDS = 1.0
 knobs = dict(word.split("=") for word in sys.argv[1:])
+upstreams.TRANSIENT_SECONDS = upstreams.TRANSIENT_LIMIT_SECONDS = float(knobs.pop("transient", 1))
 times = WorkerTimes(**{name: float(value) for name, value in knobs.items()})
 asyncio.run(work(WorkerSettings.read(os.environ), times))
 """
 PARAMS = {"lang": "de"}
 BBOX = ["8.44", "47.32", "8.63", "47.44"]
-FAST = ("heartbeat=0.5", "stalled=2", "poll=0.2")
+FAST = ("heartbeat=0.5", "stalled=5", "poll=0.2")
 THE_ONE = ["1-1", "1-2"]
 """The items of creator 1."""
 FEED = "<rss><channel><item><guid>{0}-1</guid></item><item><guid>{0}-2</guid></item></channel></rss>"

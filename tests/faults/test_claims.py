@@ -14,7 +14,7 @@ from tests.faults.claims_plan import Harm, Plan
 from tests.harness.long import rounds
 
 JUDGED = rounds(10_000, long=CLAIMS)
-pytestmark = [pytest.mark.timeout(900), pytest.mark.alone]  # a dozen processes take the whole machine
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.alone]  # a dozen processes take the whole machine
 
 
 def plan(claims: int) -> Plan:

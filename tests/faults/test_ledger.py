@@ -34,8 +34,8 @@ pytestmark = pytest.mark.timeout(600)  # minutes are real here
 
 SELDOM = {"REGION_REFRESH_INTERVAL_MS": "3600000", "CONCURRENCY": "8"}
 """No reconcile comes by itself: the ledger has a clock of its own."""
-TICK = {"timeout": "1s", "retries": 0, "startDeadline": "10s"}
-"""A Job that gets no pod fails 41 s after its tick."""
+TICK = {"timeout": "5s", "retries": 0, "startDeadline": "10s"}
+"""A Job that gets no pod fails 45 s after its tick."""
 SUCCEEDED = (State.SUCCEEDED, Reason.OK)
 FULL = (State.SKIPPED, Reason.CAPACITY)
 STOPPED = (State.MISSED, Reason.NOT_CREATED)

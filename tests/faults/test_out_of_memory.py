@@ -35,7 +35,7 @@ def test_killed_for_want_of_memory_amid_an_apply_the_next_start_finishes(
     assert COUNT / 10 < len(half) < COUNT
 
     with run_operator(DATABASE_URL_FILE=str(site.url_file)) as operator:
-        eventually(lambda: kubectl.ready().get("status") == "True", what="all is done", seconds=60)
+        eventually(lambda: kubectl.ready().get("status") == "True", what="all is done", seconds=180)
         assert [line for line in operator.lines if line["level"] == "error"] == []
         assert operator.stop() == 0
     whole = {code: item["metadata"]["uid"] for code, item in kubectl.cronjobs().items()}

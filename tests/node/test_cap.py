@@ -32,10 +32,10 @@ def test_twenty_ticks_of_one_minute_share_four_slots(
     use_handler(running, database, "short", startDeadline="90s")
     add_regions(database, [f"R{number:02}" for number in range(REGIONS)])
     eventually(lambda: len(running.cronjobs()) == REGIONS, what="CronJobs")
-    minute = (datetime.now(UTC) + timedelta(seconds=70)).replace(second=0, microsecond=0)
+    minute = (datetime.now(UTC) + timedelta(seconds=80)).replace(second=0, microsecond=0)
     cron = f"{minute.minute} {minute.hour} {minute.day} {minute.month} *"
     database.execute("UPDATE region_index SET cron_schedule = %s", (cron,))
-    eventually(lambda: len(finished(database)) == REGIONS, what="every tick is over", seconds=200)
+    eventually(lambda: len(finished(database)) == REGIONS, what="every tick is over", seconds=300)
     assert {row[1:] for row in runs(database)} == {("succeeded", "ok", 1)}
     assert effects(database) == [(f"R{number:02}", 1) for number in range(REGIONS)]
     eventually(lambda: len(ended := lifetimes(running)) == REGIONS and all(ended), what="every pod has ended")

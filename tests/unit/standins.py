@@ -60,8 +60,14 @@ class StandInReconciler:
         return await self._act()
 
 
-async def hang() -> None:
-    await asyncio.Event().wait()
+def hanging(begun: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    """Return what tells that it has begun, and never ends."""
+
+    async def hang() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    return hang
 
 
 async def succeed() -> ReconcileResult:

@@ -26,4 +26,4 @@ def test_the_second_waits_for_the_first(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "starting\n"
         target.write_text("written by the first")  # without the lock the other would have failed to read it
-    assert process.communicate(timeout=10)[0] == "written by the first\n"
+    assert process.communicate(timeout=60)[0] == "written by the first\n"

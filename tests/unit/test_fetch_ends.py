@@ -20,6 +20,7 @@ from region_tick.http_connection import tls
 from region_tick.poll_settings import PollSettings
 from region_tick.poller import Poller
 from tests.harness.upstream import Asked, Upstream, make_certificate, replying, upstream
+from tests.harness.waiting import eventually
 from tests.unit.fetching import LOOPBACK, NAMED, get
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def test_bytes_behind_an_answer_are_no_answer(first: bytes, apart: bool, server:
     server.on("/first", saying(*pieces, pause=0.0))
     server.on("/second", replying(200, b"second"))
     assert get(client, f"{server.url}/first", seconds=5).body in (b"right", b"")
-    time.sleep(0.05)  # the rest has come
+    eventually(lambda: server.asked[0].sent == len(first), what="the rest has come")
     assert get(client, f"{server.url}/second").body == b"second"
 
 

@@ -34,7 +34,7 @@ def test_however_slow_an_answer_is_the_request_ends(
     with upstream(certificate=certificate) as server, closing(Client(NAMED)) as client:
         server.on("/", answer)
         with pytest.raises(TransientError, match=r"upstream\.test did not answer in full within \d+\.\d s"):
-            get(client, f"{scheme}://upstream.test:{server.port}/", seconds=0.3)
+            get(client, f"{scheme}://upstream.test:{server.port}/", seconds=0.6)
     tls.cache_clear()
 
 

@@ -16,7 +16,7 @@ from region_operator.runtime import metrics
 from region_operator.runtime.health import NOT_RECONCILED, PATIENCE_SECONDS
 from region_operator.runtime.reconcile_timer import SHORTEST_GATHERING_SECONDS
 from tests.harness.clock import Clock
-from tests.unit.standins import StandInPresence, crash, fail, hang, leave_some, live_after, make_loop, succeed
+from tests.unit.standins import StandInPresence, crash, fail, hanging, leave_some, live_after, make_loop, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,9 +44,10 @@ async def test_after_a_reconcile_the_next_is_expected_however_it_ended(
 
 async def test_a_reconcile_that_outlasts_its_limit_is_no_progress() -> None:
     clock = Clock()
-    loop = make_loop(clock, hang)
+    begun = asyncio.Event()
+    loop = make_loop(clock, hanging(begun))
     task = asyncio.ensure_future(attempt_when_due(loop))
-    await asyncio.sleep(0.01)
+    await begun.wait()
     assert await live_after(loop, clock, RECONCILE_LIMIT_SECONDS + PATIENCE_SECONDS)
     assert not await live_after(loop, clock, 1)
     task.cancel()

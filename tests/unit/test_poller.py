@@ -233,7 +233,7 @@ def test_places_are_given_back_when_the_caller_goes(server: Upstream) -> None:
 def test_when_time_is_over_the_rest_is_left_and_who_was_cut_off_has_not_failed(server: Upstream) -> None:
     server.on("/", lambda asked: asked.repeat(b"", pause=0.02))
     places = Scripted(full=0, host="")
-    assert results(crew(seconds=1.0, places=places).poll(creators(*[server.url] * 5))) == {}
+    assert results(crew(seconds=3.0, places=places).poll(creators(*[server.url] * 5))) == {}
     assert places.outcomes == [UNASKED] * 2
     assert len(server.asked) == 2
 

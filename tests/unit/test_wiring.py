@@ -28,7 +28,7 @@ from region_operator.runtime.reconcile_timer import SHORTEST_GATHERING_SECONDS
 from region_tick.logs import JsonFormatter
 from tests.harness.clock import Clock
 from tests.harness.operator_process import CHECKOUT
-from tests.unit.standins import fail, hang, live_after, make_loop, succeed
+from tests.unit.standins import fail, hanging, live_after, make_loop, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -124,9 +124,10 @@ async def test_an_edit_of_the_scheduler_ends_a_back_off_and_nothing_else(edited:
 
 
 async def test_told_to_stop_it_stops_in_the_middle() -> None:
-    stopped, ill = Stopped(), memo(Clock(), hang)
+    stopped, begun = Stopped(), asyncio.Event()
+    ill = memo(Clock(), hanging(begun))
     task = asyncio.ensure_future(wiring._reconcile(namespace="n", name="default", uid="u", memo=ill, stopped=stopped))
-    await asyncio.sleep(0.01)
+    await begun.wait()
     others = asyncio.all_tasks()
     stopped.set()
     await asyncio.wait_for(task, 5)
