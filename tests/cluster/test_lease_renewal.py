@@ -19,7 +19,7 @@ from region_operator.runtime.health import Health
 from region_operator.scheduler import API_VERSION, DEFAULT_NAME, KIND
 from tests.harness.clock import Clock
 from tests.harness.leaders import holder, wait_for_renewal
-from tests.harness.waiting import eventually
+from tests.harness.waiting import PATIENCE_SECONDS, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -72,7 +72,7 @@ async def test_a_lease_that_is_renewed_is_never_taken_however_late_it_is_elsewhe
                 await asyncio.to_thread(wait_for_renewal, kubectl)
             assert not began.is_set()
             assert a.time_left() > 0
-        await asyncio.wait_for(began.wait(), 10)  # released: at once
+        await asyncio.wait_for(began.wait(), PATIENCE_SECONDS)  # released: at once
         waiting.cancel()
         await asyncio.wait([waiting])
     assert holder(kubectl) == ""
@@ -92,7 +92,7 @@ async def lead_until_the_end(
         leader = LeaderElection(api, Health(), namespace=kubectl.namespace, identity=name, clock=clock, end=end)
         async with leader.leading():
             act()
-            await asyncio.wait_for(ended.wait(), 10)
+            await asyncio.wait_for(ended.wait(), PATIENCE_SECONDS)
 
 
 @pytest.mark.usefixtures("quick")
@@ -147,7 +147,7 @@ async def test_a_lease_that_somebody_edited_is_taken_after_its_duration(
 @pytest.mark.usefixtures("quick")
 async def test_a_lease_of_a_namespace_where_nobody_led_yet_is_had_at_once(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", stdin=SCHEDULER)
-    async with candidate(kubectl, "a", Clock(1000.0)) as a, asyncio.timeout(10), a.leading():
+    async with candidate(kubectl, "a", Clock(1000.0)) as a, asyncio.timeout(PATIENCE_SECONDS), a.leading():
         assert holder(kubectl) == "a"
 
 
@@ -163,7 +163,7 @@ async def assert_it_is_had_after_its_duration(kubectl: Kubectl, caplog: pytest.L
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(began.wait(), 10 * leader_module.POLL_SECONDS[0])
         clock.now += 0.1
-        await asyncio.wait_for(began.wait(), 10)
+        await asyncio.wait_for(began.wait(), PATIENCE_SECONDS)
         assert holder(kubectl) == "b"
         waiting.cancel()
         await asyncio.wait([waiting])

@@ -102,13 +102,13 @@ def test_a_fault_of_the_api_server_is_outlived(fault: ApiFault, site: Site, grou
     assert_patient(lines, fault)
 
 
-@pytest.mark.xdist_group("plane-0")
+@pytest.mark.alone  # it has the 10 s of a Lease to lose the API server and have it back
 def test_a_watch_whose_place_is_gone_begins_anew(site: Site, ground: Ground, tmp_path: Path) -> None:
     """Only the watch can notice: the next refresh is minutes away, and nothing happens in the table."""
     kubectl = ground.kubectl
     with Kept.running(starter(site, ground, tmp_path, refresh_interval_ms=300_000)) as kept:
         eventually(lambda: kubectl.ready().get("status") == "True", what="a first reconcile", seconds=60)
-        reconciles = kept.now.reconciles
+        reconciles = eventually(lambda: kept.now.reconciles, what="it comes to its end")
         before = json.loads(ground.ask("GET", cronjobs_path(ground.namespace)))
         renewed = ground.renewed()
         eventually(lambda: ground.renewed() > renewed, what="the Lease is renewed, so that there are 10 s")
@@ -122,8 +122,8 @@ def test_a_watch_whose_place_is_gone_begins_anew(site: Site, ground: Ground, tmp
             assert ground.watch_error(since=before["metadata"]["resourceVersion"]) == 410
         eventually(lambda: not kubectl.get("cronjob", victim)["spec"].get("suspend"), what="the edit is undone")
         eventually(lambda: len(kubectl.cronjobs()) == 20, what="the deleted one is back")
+        assert kept.codes == [], "it kept its Lease: one that begins anew needs no watch"
         eventually(lambda: kept.now.reconciles > reconciles, what="the reconcile that did both comes to its end")
-        assert kept.codes == []
         assert [line["cronjob"] for line in kept.now.logged("deleted by another")] == [other]
 
 

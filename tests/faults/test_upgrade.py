@@ -134,7 +134,7 @@ def installation(
             add_regions(empty_database, ["edited"])
             add_regions(empty_database, [f"ticking-{n}" for n in range(TICKING)], cron=EVERY_MINUTE)
             installation.follow("earlier")
-            eventually(lambda: are_ticking(empty_database, since=BEGINNING), what="ticks", seconds=90)
+            eventually(lambda: are_ticking(empty_database, since=BEGINNING), what="ticks", seconds=150)
         yield installation
 
 
@@ -158,7 +158,7 @@ def are_ticking(database: str, *, since: datetime) -> bool:
 def every_tick_is_done_once(database: str) -> None:
     """Check the ticks from the first to one that has yet to come."""
     begun = datetime.now(UTC)
-    eventually(lambda: are_ticking(database, since=begun), what="one tick more", seconds=90)
+    eventually(lambda: are_ticking(database, since=begun), what="one tick more", seconds=150)
     for runs in ticks(database).values():
         assert {(state, attempt) for _, state, attempt in runs} == {("succeeded", 1)}
         assert [at for at, _, _ in runs] == [runs[0][0] + number * MINUTE for number in range(len(runs))]

@@ -49,7 +49,7 @@ class OperatorProcess:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.signal(signal.SIGKILL)
-        self.wait(10)
+        self.wait(60)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
