@@ -25,7 +25,7 @@ KINDS = {
 class Hold:
     """Changes of one kind that are held.
 
-    `regions` are the keys of the regions that are held still: an approval is of these, also if the hold had more once.
+    `regions` are the keys of the regions that are held still: the approval is of these, also if the hold had more once.
     `text` is the condition's message.
     """
 
@@ -45,7 +45,7 @@ def holds_of(scheduler: Mapping[str, Any]) -> list[Hold]:
             kind=kind,
             since=held["since"],
             approval=held["approval"],
-            regions=_without(held["regions"], status.get(released, "")),
+            regions=_still_held(held, status.get(released, {})),
             text=texts.get(condition, ""),
         )
         for kind, (name, released, condition) in KINDS.items()
@@ -53,6 +53,9 @@ def holds_of(scheduler: Mapping[str, Any]) -> list[Hold]:
     ]
 
 
-def _without(regions: str, released: str) -> tuple[str, ...]:
-    gone = set(released.split())
-    return tuple(key for key in regions.split() if key not in gone)
+def _still_held(held: Mapping[str, str], released: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the regions of a hold without those that are released, if these are of this hold: an older operator leaves
+    those of one before it.
+    """
+    gone = set(released["regions"].split()) if released.get("approval") == held["approval"] else set()
+    return tuple(key for key in held["regions"].split() if key not in gone)

@@ -115,7 +115,7 @@ class GuardMachine(RuleBasedStateMachine):
         decision = self.plan_and_policy()
         held_before = GuardState.from_status(self.status).holds.get(Guarded.DELETION)
         if held_before and held_before.approval == self.annotation:
-            self.may_go |= held_before.regions - self.rows
+            self.may_go |= held_before.held - self.rows
         self.may_go -= self.rows
         self.on_hold = (self.on_hold - self.rows - self.may_go) | {change.key for change in decision.held}
         self.status = decision.state.to_status()

@@ -364,7 +364,7 @@ class GuardModel(RuleBasedStateMachine):
         )
         for kind, hold in GuardState.from_status(self.status).holds.items():
             if hold.approval == self.annotation:
-                record.may |= {(kind, key) for key in hold.regions} & asked
+                record.may |= {(kind, key) for key in hold.held} & asked
         record.may &= asked | unread
         record.held = (record.held & (asked | unread)) - record.may
         if decided.room.excess:

@@ -142,8 +142,10 @@ def test_what_is_held() -> None:
     )
     assert (creation.kind, creation.text) == ("creation", "")
     shrunk = scheduler()
-    shrunk["status"]["releasedDeletions"] = "k1"
+    shrunk["status"]["releasedDeletions"] = {"approval": "aaa", "regions": "k1"}
     assert holds_of(shrunk)[0].regions == ("k2",)
+    shrunk["status"]["releasedDeletions"]["approval"] = "of a hold before it"
+    assert holds_of(shrunk)[0].regions == ("k1", "k2")
     assert holds_of({"metadata": {}}) == []
 
 
@@ -215,7 +217,7 @@ def held(approval: str = "") -> dict[str, Any]:
 
 def shrunk(approval: str) -> dict[str, Any]:
     found = held(approval)
-    found["status"]["releasedDeletions"] = "k1"
+    found["status"]["releasedDeletions"] = {"approval": approval, "regions": "k1"}
     return found
 
 

@@ -27,11 +27,12 @@ The last region: no region would go on ticking, although the window saw two regi
 an empty table at once, however few regions there are: docs/decisions/0008-an-empty-table-is-not-believed-at-once.md.
 
 Each kind of change has a hold of its own, so rows that stay bad do not freeze deletions. A hold names its regions when
-the hold begins, and names them again when more regions join. A hold ends when no named region is to be changed any
-more, because its row is as before or its change is approved. A `max_percent` of 100 turns the guard off and ends the
-holds too. Neither time nor new CronJobs end a hold. An approval covers the regions that the hold names, except the
-regions that are as before when the operator sees the approval. The approval is a hash of the kind, the regions and the
-moment; why the moment is part of the hash: docs/decisions/0006-approval-of-held-deletions.md.
+the hold begins, and names them again when a region joins, also one whose row came back and went again. A hold ends when
+no named region is to be changed any more, because its row is as before or its change is approved. A `max_percent` of
+100 turns the guard off and ends the holds too. Neither time nor new CronJobs end a hold. An approval covers the regions
+that the status shows as held, except those whose rows are as before when the operator sees the approval. The approval
+is a hash of the kind, the regions and the moment; why the moment is part of the hash:
+docs/decisions/0006-approval-of-held-deletions.md.
 
 The guard counts regions, not requests: a region whose change fails and is repeated counts once, and its time in the
 window starts at the latest decision. A region whose row is mended leaves the count at once. Recent stops are kept in

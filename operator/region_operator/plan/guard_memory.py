@@ -24,7 +24,7 @@ NONE: RegionKeys = frozenset()
 
 _HELD = {kind: f"held{kind.value.capitalize()}s" for kind in Guarded}
 _RELEASED = {kind: f"released{kind.value.capitalize()}s" for kind in Guarded}
-"""A field of its own beside the hold's: a merge patch leaves what an object within the status has no longer."""
+"""Fields of their own: a merge patch, and an older release, leave what they do not know within a hold's field."""
 _APPROVED = {kind: f"approved{kind.value.capitalize()}s" for kind in Guarded}
 STATUS_FIELDS = (
     "recentDeletions",
@@ -52,8 +52,8 @@ class RecentStop:
 class Hold:
     """The regions whose change of one kind is held, and since when (UTC, whole seconds).
 
-    `regions` are those that the approval is of. Of these, the `released` are held no longer. Holds are equal if one
-    approval is of both.
+    `regions` are those that were held when the hold began, and the hold lasts until none of them is to be changed. Of
+    these, the `released` are held no longer, and the approval is of the others. Equal holds have the same approval.
     """
 
     since: datetime
@@ -68,7 +68,7 @@ class Hold:
 
     @property
     def approval(self) -> str:
-        """The text that approves exactly these changes, and only for the present hold."""
+        """The text that approves the changes that are `held`, and only for the present hold."""
         text = f"{self.kind} {format_time(self.since)} {_join(self.regions)}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -97,12 +97,11 @@ class GuardState:
         hold = self.holds.get(kind)
         by_now = self.approved.get(kind, NONE)
         approvals = map(str.strip, approval.split(","))
-        return by_now | hold.regions if hold and hold.approval in approvals else by_now
+        return by_now | hold.held if hold and hold.approval in approvals else by_now
 
     @classmethod
     def from_status(cls, status: Mapping[str, Any]) -> Self:
         """Read what `to_status` wrote. A stop without a kind is a deletion, of an older release."""
-        held = {kind: status[name] for kind, name in _HELD.items() if name in status}
         return cls(
             recent=tuple(
                 RecentStop(
@@ -110,15 +109,7 @@ class GuardState:
                 )
                 for item in status.get("recentDeletions", [])
             ),
-            holds={
-                kind: Hold(
-                    datetime.fromisoformat(hold["since"]),
-                    _split(hold["regions"]),
-                    kind,
-                    released=_split(status.get(_RELEASED[kind], "")),
-                )
-                for kind, hold in held.items()
-            },
+            holds={kind: _read_hold(status, kind) for kind, name in _HELD.items() if name in status},
             approved={kind: _split(status[name]) for kind, name in _APPROVED.items() if name in status},
             filling=status.get("filling", False),
             unknown_before=datetime.fromisoformat(status["unknownBefore"]) if "unknownBefore" in status else None,
@@ -139,10 +130,17 @@ class GuardState:
                 "regions": _join(hold.regions),
             }
             if hold.released:
-                status[_RELEASED[kind]] = _join(hold.released)
+                status[_RELEASED[kind]] = {"approval": hold.approval, "regions": _join(hold.released)}
         status |= {_APPROVED[kind]: _join(regions) for kind, regions in self.approved.items() if regions}
         unknown = {"unknownBefore": format_time(self.unknown_before)} if self.unknown_before else {}
         return status | unknown | ({"filling": True} if self.filling else {})
+
+
+def _read_hold(status: Mapping[str, Any], kind: Guarded) -> Hold:
+    found = status[_HELD[kind]]
+    hold = Hold(datetime.fromisoformat(found["since"]), _split(found["regions"]), kind)
+    released = status.get(_RELEASED[kind], {"approval": "", "regions": ""})
+    return replace(hold, released=_split(released["regions"])) if released["approval"] == hold.approval else hold
 
 
 def is_remembered(status: Mapping[str, Any]) -> bool:
@@ -153,11 +151,14 @@ def is_remembered(status: Mapping[str, Any]) -> bool:
 def update_hold(hold: Hold | None, held: RegionKeys, kind: Guarded, now: datetime) -> Hold | None:
     """Return the hold of the `held` regions: the present hold, or a new hold if a region joins.
 
-    A row that comes back keeps the hold's approval valid: a person may be about to write the approval.
+    A row that comes back keeps the hold's approval valid: a person may be about to write the approval. If the row goes
+    again, its region joins: the person may not have seen it.
     """
-    if not held or hold is None:
-        return Hold(now, held, kind) if held else None
-    return replace(hold, released=hold.regions - held) if held <= hold.regions else Hold(now, held, kind)
+    if not held:
+        return None
+    if hold is None or not held <= hold.held:
+        return Hold(now, held, kind)
+    return replace(hold, released=hold.regions - held)
 
 
 T = TypeVar("T", RegionKeys, Hold)
