@@ -97,7 +97,7 @@ async def test_a_region_that_is_gone_tells_of_its_ticks_and_that_it_is_gone(
 
 
 async def test_a_code_that_never_was_is_still_no_region(browser: Browser) -> None:
-    for code in ("R9", "FR/75", "São Paulo", "a\0b", "x" * 3000, "'; --", "%", "R0000_", "\udcff", "r00003"):
+    for code in ("R9", "FR/75", "São Paulo", "a\0b", "x" * 1500, "'; --", "%", "R0000_", "\udcff", "r00003"):
         path = f"regions/{quote(code, safe='', errors='surrogateescape')}"
         for page in (path, f"{path}/ticks", f"{path}/ticks/{TICK}"):
             error = await get(browser, page, status=404)

@@ -56,6 +56,7 @@ OVERVIEW_SECONDS, STALE_OVERVIEW_SECONDS = 1.0, 5.0
 FOR_EVER = "public, max-age=31536000, immutable"
 STATIC = Path(__file__).with_name("static")
 LONG_PATH = 2000
+"""How many bytes the path and the query of a request may have, as the command serves the console."""
 IN_BODY = "body"
 """The value of the parameter `errors` that asks for status 200: `kubectl get --raw` drops the body of an error."""
 
