@@ -124,7 +124,7 @@ class SnapshotReader:
         )
         without = [row.id for row in rows if row.id not in scheduled.versions]
         self._pending = {region_id: self._pending.get(region_id, now) for region_id in without}
-        texts = {text_of(row["id"]): row for row in reading.rows}
+        texts = {text_of(row["id"]): row for row in reversed(reading.rows)}  # of an id's rows the first, as the parser
         judging = judge_all(
             rows,
             texts,
