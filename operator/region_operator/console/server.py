@@ -27,10 +27,9 @@ from region_operator.console.pages import forecast_svg, render
 from region_operator.console.parameters import BadParameterError, Parameters
 from region_operator.console.problems import explain_problem
 from region_operator.console.region_queries import read_revision
-from region_operator.console.region_views import Forecast
 from region_operator.console.routes import PARAMETERS, Form, Page, Place, choose_form, find_page
 from region_operator.console.sight import FRESH_PLAN_SECONDS, STALE_SECONDS
-from region_operator.console.views import Error, ErrorReason, Overview, RequestContext
+from region_operator.console.views import Error, ErrorReason, Forecast, Overview, RequestContext
 
 if TYPE_CHECKING:
     from region_operator.console.region_views import View
