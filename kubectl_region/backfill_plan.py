@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from kubectl_region.errors import PluginError
 from region_tick.contract import Reason, State, rerun_job_name
 
 if TYPE_CHECKING:
@@ -84,6 +85,14 @@ def tally(total: int, outcomes: Iterable[Outcome], running: int) -> Tally:
     """Count what became of `total` reruns."""
     counts = Counter(outcomes)
     return Tally(total, counts[Outcome.SUCCEEDED], counts[Outcome.FAILED], running)
+
+
+def read_wanted(text: str) -> set[Wanted]:
+    """Read which states are wanted. Raises PluginError."""
+    words = {word.strip() for word in text.split(",")}
+    if unknown := words - set(Wanted):
+        raise PluginError(f'--state "{min(unknown)}" is none of {",".join(Wanted)}', "write one of them, or several")
+    return {Wanted(word) for word in words}
 
 
 def is_wanted(state: str, reason: str | None, wanted: Collection[Wanted]) -> bool:

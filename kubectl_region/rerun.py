@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kubectl_region.backfill import Backfill
-from kubectl_region.backfill_plan import Rerun, Wanted, is_wanted, limit_of
+from kubectl_region.backfill_plan import Rerun, Wanted, is_wanted, limit_of, read_wanted
 from kubectl_region.commands import INTERRUPTED
 from kubectl_region.console import Console
 from kubectl_region.errors import PluginError
@@ -22,7 +22,7 @@ from kubectl_region.ticks import PAGE
 from region_tick.contract import Reason, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from kubectl_region.cluster import Cluster, CronJob
     from kubectl_region.kubectl import Kubectl
@@ -80,16 +80,20 @@ def backfill(
     The oldest first, and one of each region at a time. You may interrupt it: what has begun goes on, and the same
     command does the rest. Exit code 0: all have succeeded.
     """
-    wanted = _wanted(state)
+    wanted = read_wanted(state)
     namespace, cronjobs = _regions(cluster, codes)
     console = Console(cluster, namespace)
     first, last = _span(since, until, now=_now(console, cronjobs[0].code))
     warn(f"ticks from {format_time(first)} to {format_time(last)}")
-    plan = [tick for cronjob in cronjobs for tick in _ticks(console, cronjob, first, last, wanted)]
+    found = [_ticks(console, cronjob, first, last, wanted) for cronjob in cronjobs]
+    plan = [tick for ticks, _ in found for tick in ticks]
     if plan:
         click.echo(_plan_table(plan), err=not (yes or dry_run))
-    if Wanted.SUSPENDED in wanted:
-        _tell_uncounted(console, cronjobs, last)
+    if lacking := [after for _, after in found if after]:
+        warn(
+            f"suspended ticks are counted up to {format_time(min(lacking))} so far, later ones within an hour, or"
+            " within minutes after their region is resumed: then the same command finds them"
+        )
     limit = limit_of(concurrency := _concurrency(cluster), max_parallel)
     if max_parallel and max_parallel > limit:
         warn(f"at most {limit} at once, not {max_parallel}: spec.concurrency is {concurrency}")
@@ -170,54 +174,56 @@ def _one(console: Console, cronjob: CronJob, tick_at: datetime) -> list[Rerun]:
 
 def _ticks(
     console: Console, cronjob: CronJob, since: datetime, until: datetime, wanted: set[Wanted]
-) -> Iterator[Rerun]:
-    """Yield a region's ticks of a time that are to be run again."""
-    rows = [*_rows(console, cronjob.code, since, until)]
+) -> tuple[list[Rerun], datetime | None]:
+    """Return a region's ticks of a time that are to be run again, and after when suspended ones may be lacking.
+
+    None: none is lacking, or the console does not say. Ticks of a region that is suspended, or was at its last counted
+    tick, may be counted an hour later; all others are counted within minutes.
+    """
+    rows, _ = _rows(console, cronjob.code, since, until)
+    lacking = None
     if Wanted.SUSPENDED in wanted:
         found = {tick["tickAt"] for tick in rows}
-        without = _rows(console, cronjob.code, since, until, reason=Reason.SUSPENDED)
+        without, counted = _rows(console, cronjob.code, since, until, reason=Reason.SUSPENDED)
         rows += [tick for tick in without if tick["tickAt"] not in found]
-    for tick in rows:
-        if is_wanted(tick["state"], tick["reason"], wanted):
-            yield _rerun(cronjob, tick)
+        if counted and counted < until and (cronjob.suspended or _was_suspended(rows, counted)):
+            lacking = counted
+    return [_rerun(cronjob, tick) for tick in rows if is_wanted(tick["state"], tick["reason"], wanted)], lacking
 
 
-def _tell_uncounted(console: Console, cronjobs: Sequence[CronJob], until: datetime) -> None:
-    """Say up to when suspended ticks are counted, if not up to `until`: later ones cannot be run again yet."""
-    answers = [console.get("regions", cronjob.code, "ticks", limit=1) for cronjob in cronjobs]
-    known = [read_time(told) for answer in answers if (told := answer.get("countedUntil"))]
-    if (first := min(filter(None, known), default=until)) < until:
-        warn(
-            f"suspended ticks are counted up to {format_time(first)} so far, later ones within an hour, or within"
-            " minutes after their region is resumed: then the same command finds them"
-        )
+def _was_suspended(rows: Sequence[dict[str, Any]], at: datetime) -> bool:
+    """Whether the last tick up to a moment was skipped because its region was suspended."""
+    last = max((tick for tick in rows if _time_of(tick) <= at), key=_time_of, default=None)
+    return last is not None and last["reason"] == Reason.SUSPENDED
 
 
 def _rows(
     console: Console, code: str, since: datetime, until: datetime, reason: Reason | None = None
-) -> Iterator[dict[str, Any]]:
-    """Yield a region's ticks, page by page, the newest first, and no manual runs.
+) -> tuple[list[dict[str, Any]], datetime | None]:
+    """Return a region's ticks, the newest first, no manual runs; and up to when ticks were counted before that.
 
     With Reason.SUSPENDED they are those that have no rows too.
     """
+    answers: list[dict[str, Any]] = []
     before = format_time(until + timedelta(seconds=1))
-    while True:
-        answer = console.get(
-            "regions", code, "ticks", since=format_time(since), limit=PAGE, before=before, reason=reason
+    while before:
+        answers.append(
+            console.get("regions", code, "ticks", since=format_time(since), limit=PAGE, before=before, reason=reason)
         )
-        for tick in answer["items"]:
-            if (at := read_time(tick["tickAt"])) and since <= at <= until and not tick["manualUid"]:
-                yield tick
-        before = answer["next"]
-        if not before:
-            return
+        before = answers[-1]["next"]
+    rows = [tick for answer in answers for tick in answer["items"] if not tick["manualUid"]]
+    return [tick for tick in rows if since <= _time_of(tick) <= until], read_time(answers[0].get("countedUntil"))
+
+
+def _time_of(tick: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(tick["tickAt"])
 
 
 def _rerun(cronjob: CronJob, tick: dict[str, Any]) -> Rerun:
     return Rerun(
         code=cronjob.code,
         cronjob=cronjob.name,
-        tick_at=datetime.fromisoformat(tick["tickAt"]),
+        tick_at=_time_of(tick),
         attempt=tick["attempt"],
         state=tick["state"],
         reason=tick["reason"] or "",
@@ -240,11 +246,3 @@ def _who(kubectl: Kubectl, by: str | None, reason: str | None) -> str:
     """Return who wants it and why. Without `by`, the name is that which the API server knows, else the machine's."""
     name = by or who_am_i(kubectl)
     return f"{name}: {reason}" if reason else name
-
-
-def _wanted(text: str) -> set[Wanted]:
-    """Read which states are wanted. Raises PluginError."""
-    words = {word.strip() for word in text.split(",")}
-    if unknown := words - set(Wanted):
-        raise PluginError(f'--state "{min(unknown)}" is none of {",".join(Wanted)}', "write one of them, or several")
-    return {Wanted(word) for word in words}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 from kubernetes.aio.client import ApiException
+from yarl import URL
 
 from region_operator.console import sight, standing
 from region_operator.database.grants import Kind
@@ -99,6 +101,20 @@ async def test_a_code_that_the_plan_cuts_is_found_unless_several_begin_so(browse
     assert printable(east) == printable(west)
     error = await get(browser, f"regions/{quote(printable(east))}", status=404)
     assert "there is no region with the code" in error["message"]
+
+
+async def test_the_list_leads_to_a_region_whose_code_is_too_long_for_an_address(
+    browser: Browser, database: str
+) -> None:
+    code = "\u6771" * 300
+    run(
+        database,
+        f"INSERT INTO region_index (id, code, name, cron_schedule) VALUES (gen_random_uuid(), '{code}', '', '@daily')",
+    )
+    async with browser.get("/regions?state=quarantined&code=%E6%9D%B1*", headers={"Accept": "text/html"}) as answer:
+        [path] = re.findall(r'href="\./(regions/%E6[^"/]*)"', await answer.text())
+    async with browser.get(URL(f"/{path}?format=json", encoded=True)) as answer:
+        assert (await answer.json())["code"] == code
 
 
 async def test_the_ledger_finds_regions_whose_ticks_a_suspension_counts(browser: Browser, database: str) -> None:

@@ -75,8 +75,8 @@ async def test_a_region_that_is_gone_tells_of_its_ticks_and_that_it_is_gone(
         assert (page["code"], page["regionId"], page["state"]) == ("R00003", region_id, "inactive")
         assert (page["active"], page["schedule"], page["next"], page["nextTicks"]) == (False, None, None, [])
         assert page["why"] == (
-            f"no active row of {SOURCE} has this code now: the row was deleted or deactivated. The region ticked by"
-            f" the schedule */5 * * * * until {GONE_AT.isoformat().replace('+00:00', 'Z')}"
+            f"no active row of {SOURCE} has this code now: the row was deleted or deactivated. The region had the"
+            f" schedule */5 * * * * with this code until {GONE_AT.isoformat().replace('+00:00', 'Z')}"
         )
         assert "an active row" in page["remedy"]
         assert page["ticks"] == before["ticks"]
@@ -97,7 +97,7 @@ async def test_a_region_that_is_gone_tells_of_its_ticks_and_that_it_is_gone(
 
 
 async def test_a_code_that_never_was_is_still_no_region(browser: Browser) -> None:
-    for code in ("R9", "FR/75", "São Paulo", "a\0b", "x" * 3000, "'; --", "%", "R0000_", "\udcff", "r00003"):
+    for code in ("R9", "FR/75", "São Paulo", "a\0b", "x" * 1500, "'; --", "%", "R0000_", "\udcff", "r00003"):
         path = f"regions/{quote(code, safe='', errors='surrogateescape')}"
         for page in (path, f"{path}/ticks", f"{path}/ticks/{TICK}"):
             error = await get(browser, page, status=404)
@@ -152,6 +152,51 @@ async def test_a_region_that_has_another_code_now_is_named(browser: Browser, dat
         )
         assert "ask for 'NEW'" in error["remedy"]
     assert (await get(browser, "regions/NEW"))["ticks"][0]["tickAt"] == TICK
+
+
+async def test_a_region_that_had_another_code_later_or_was_paused_is_not_said_to_have_ticked_until_then(
+    browser: Browser, database: str
+) -> None:
+    pause = "UPDATE region_tick.region_schedule SET suspended = true, suspended_by = 'paused by ana' WHERE code = 'Y'"
+    later = (
+        "INSERT INTO region_tick.region_schedule (source, region_id, cron, code, valid_from, valid_to, cronjob,"
+        " start_deadline_seconds) SELECT source, region_id, '0 6 * * *', 'Y', valid_to,"
+        " valid_to + interval '5 minutes', cronjob, 100 FROM region_tick.region_schedule WHERE code = '{code}'"
+    )
+    change(database, DELETE, END, later, pause)
+    until = {"R00003": GONE_AT, "Y": GONE_AT + timedelta(minutes=5)}
+    told = {code: (await get(browser, f"regions/{code}"))["why"].partition(" had the schedule ")[2] for code in until}
+    ends = {code: at.isoformat().replace("+00:00", "Z") for code, at in until.items()}
+    assert told == {
+        "R00003": f"*/5 * * * * with this code until {ends['R00003']}",
+        "Y": f"0 6 * * * with this code until {ends['Y']}, and was suspended then: paused by ana",
+    }
+
+
+@pytest.mark.parametrize("blank", ["''", "' '", "NULL"])
+async def test_a_region_whose_code_is_blank_now_is_found_by_the_code_that_it_had(
+    browser: Browser, database: str, blank: str
+) -> None:
+    change(
+        database,
+        "ALTER TABLE region_index ALTER code DROP NOT NULL",
+        f"UPDATE region_index SET code = {blank} WHERE code = '{{code}}'",
+    )
+    page = await get(browser, "regions/R00003")
+    assert (page["code"], page["state"], page["ticks"][0]["tickAt"]) == ("R00003", "quarantined", TICK)
+    assert "code is empty: give the region a code" in page["why"]
+    assert "regions/R00003/ticks" in await html(browser, "regions/R00003")
+
+
+async def test_a_code_that_no_database_can_have_is_no_error_of_the_database(browser: Browser) -> None:
+    with caught() as statements:
+        await get(browser, f"regions/{quote('a' + chr(0))}", status=404)
+    assert not [statement for statement, _ in statements if "AND code = " in statement]
+
+
+async def test_a_list_leads_to_what_became_of_a_code_but_not_of_a_pattern(browser: Browser) -> None:
+    for asked, leads in (("R9", True), ("R9*", False), ("R9%3F", False)):
+        assert ("what became of" in await html(browser, f"regions?code={asked}")) is leads
 
 
 async def test_a_shard_answers_for_its_own_regions_alone(database: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from region_operator.ledger.period_queries import read_periods
 from region_operator.ledger.suspension_queries import count_ticks
@@ -16,7 +19,7 @@ from tests.harness.console import KnownCluster, console, fill, scheduler_body
 from tests.harness.ticks import SOURCE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from aiohttp import web
     from aiohttp.test_utils import TestClient
@@ -59,6 +62,21 @@ async def get(browser: Browser, path: str, query: dict[str, str] | None = None, 
 
 def iso(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
+
+
+@contextmanager
+def after_each_look_for_ticks(database: str, statement: str) -> Iterator[None]:
+    """Run a statement right after each query of the console for ticks of a region."""
+
+    def change(*arguments: Any) -> None:
+        if "job_run" in arguments[2] and "region_id" in arguments[3]:
+            run(database, statement)
+
+    event.listen(Engine, "after_cursor_execute", change)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "after_cursor_execute", change)
 
 
 async def count(engine: AsyncEngine, judged_until: datetime) -> None:
@@ -129,3 +147,19 @@ async def test_a_tick_that_nobody_counts_is_said_so(browser: Browser, database: 
     error = await get(browser, f"regions/R00004/ticks/{iso(due)}", status=404)
     assert error["remedy"].startswith("it was expected, and no operator counts ticks")
     assert (await get(browser, "regions/R00004/ticks"))["countedUntil"] is None
+
+
+@pytest.mark.parametrize("page", ["ticks", "ticks/{due}"])
+async def test_a_tick_that_the_ledger_counts_meanwhile_is_not_said_to_be_forgotten(
+    browser: Browser, database: str, page: str
+) -> None:
+    """What a list lacks up to its `countedUntil` is lacking for ever, too: a backfill goes by that."""
+    due = NOW - timedelta(minutes=NOW.minute % 5 + 5)
+    run(database, f"UPDATE region_tick.installation SET accounted_until = '{due - MINUTE}'")
+    with after_each_look_for_ticks(database, f"UPDATE region_tick.installation SET accounted_until = '{NOW}'"):
+        found = await get(
+            browser, f"regions/R00004/{page.format(due=iso(due))}", status=200 if page == "ticks" else 404
+        )
+    assert value(database, "SELECT accounted_until FROM region_tick.installation") == NOW
+    told = found.get("countedUntil") or found["remedy"]
+    assert format_time(due - MINUTE) in told, told

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from kubernetes.aio import client
 
 from region_operator.console.cluster import Cluster
-from region_operator.console.server import make_app
+from region_operator.console.server import LONG_PATH, make_app
 from region_operator.console.settings import ConsoleSettings
 from region_operator.console.sight import Sight
 from region_operator.kube.api import Api
@@ -134,6 +134,8 @@ async def console(
     own = ConsoleSettings.model_validate({"database_url": url, "POD_NAMESPACE": "region-tick", **settings})
     async with client.ApiClient(client.Configuration(host="http://127.0.0.1:1")) as api_client:
         sight = Sight(Api(api_client), cluster, own)
-        async with TestClient(TestServer(make_app(sight))) as browser:
+        server = TestServer(make_app(sight))
+        await server.start_server(max_line_size=LONG_PATH)
+        async with TestClient(server) as browser:
             yield browser
         await sight.close()

@@ -212,7 +212,12 @@ def gone_region() -> rv.Region:
     """Return the region IDF after its row was deleted, a minute ago."""
     was = region()
     former = FormerRegion(
-        region_id=was.region_id, code=IDF, cron=was.schedule or "", until=None, last_success=was.last_success
+        region_id=was.region_id,
+        code=IDF,
+        cron=was.schedule or "",
+        suspended=None,
+        until=None,
+        last_success=was.last_success,
     )
     known = as_gone(former, NOW - MINUTE, facts.SOURCE)
     values = row_values(known, _recent(known_region(IDF)), NOW) | {"row": {}, "words": "", "next_ticks": ()}

@@ -115,10 +115,10 @@ def plan(*, empty: bool = False) -> rv.Plan:
     return rv.Plan(now=NOW, made_at=NOW - timedelta(seconds=4), plan=printed, holds=() if empty else holds())
 
 
-def forecast(*, crowded: bool = True) -> rv.Forecast:
+def forecast(*, crowded: bool = True) -> v.Forecast:
     made = console_plan.forecast(troubles=crowded)
     text, numbers = forecast_report.summarize(made), forecast_report.as_json(made)
-    return rv.Forecast(now=NOW, made_at=NOW - MINUTE, text=text, forecast=numbers)
+    return v.Forecast(now=NOW, made_at=NOW - MINUTE, text=text, forecast=numbers)
 
 
 def error() -> q.Error:

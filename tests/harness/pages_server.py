@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from region_operator.console.pages import STATIC, forecast_svg, render
-from region_operator.console.region_views import Forecast, View
 from region_operator.console.request_views import Error
+from region_operator.console.views import Forecast
 from tests.harness.console_values import context_of
 from tests.harness.in_thread import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractContextManager
+
+    from region_operator.console.region_views import View
 
 PREFIX = "/api/v1/namespaces/region-tick/services/http:region-tick-console:http/proxy/"
 POLICY = (

@@ -17,9 +17,11 @@ from kubectl_region.backfill_plan import (
     is_wanted,
     limit_of,
     next_reruns,
+    read_wanted,
     tally,
     with_free_name,
 )
+from kubectl_region.errors import PluginError
 from region_tick.contract import State
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -124,3 +126,9 @@ def test_a_tally_says_how_far_it_is() -> None:
     counted = tally(50, [Outcome.SUCCEEDED] * 10 + [Outcome.FAILED], running=2)
     assert counted == Tally(50, 10, 1, 2)
     assert str(counted) == "11 of 50: 10 succeeded, 1 failed, 2 running, 37 left"
+
+
+def test_a_state_that_is_none_is_named_with_those_that_are() -> None:
+    assert read_wanted("missed, suspended") == {Wanted.MISSED, Wanted.SUSPENDED}
+    with pytest.raises(PluginError, match='--state "broken" is none of missed,failed,skipped,suspended'):
+        read_wanted("missed,broken")

@@ -30,10 +30,13 @@ def tick(tick_at: datetime, state: str, reason: str = "", *, manual: str = "", a
 
 
 class Told:
-    """Answers as a console does, two ticks a page."""
+    """Answers as a console does, two ticks a page. Ticks are counted up to `counted`, at the next pages up to later."""
 
-    def __init__(self, *ticks: dict[str, Any], suspended: tuple[datetime, ...] = ()) -> None:
+    def __init__(
+        self, *ticks: dict[str, Any], suspended: tuple[datetime, ...] = (), counted: datetime | None = None
+    ) -> None:
         self._ticks = list(ticks)
+        self._counted = counted
         self._suspended = [tick(at, "skipped", "suspended") for at in suspended]
         self.asked: list[tuple[str | None, object]] = []
 
@@ -46,7 +49,9 @@ class Told:
             newer = [known for known in ticks if before and known["tickAt"] >= before]
             first = int(before) if before and before.isdigit() else len(newer)
             more = str(first + 2) if first + 2 < len(ticks) else None
-            return {"items": ticks[first : first + 2], "next": more}
+            later = FIVE if before and before.isdigit() else 0 * FIVE
+            counted = {"countedUntil": format_time(self._counted + later)} if self._counted else {}
+            return {"items": ticks[first : first + 2], "next": more} | counted
         for known in self._ticks:
             if known["tickAt"] == path[3]:
                 return known
@@ -54,7 +59,7 @@ class Told:
 
 
 def found(told: Told, *wanted: Wanted, until: datetime = NOON) -> list[tuple[datetime, int]]:
-    ticks = rerun._ticks(told, REGION, NOON - 6 * FIVE, until, set(wanted))  # type: ignore[arg-type]
+    ticks, _ = rerun._ticks(told, REGION, NOON - 6 * FIVE, until, set(wanted))  # type: ignore[arg-type]
     return [(each.tick_at, each.attempt) for each in ticks]
 
 
@@ -147,27 +152,28 @@ def test_a_span_that_ends_before_it_begins_is_an_error(since: str, until: str | 
     assert "it is 2026-11-30T12:00:00Z now" in caught.value.remedy
 
 
-def test_a_state_that_is_none_is_named_with_those_that_are() -> None:
-    assert rerun._wanted("missed, suspended") == {Wanted.MISSED, Wanted.SUSPENDED}
-    with pytest.raises(PluginError, match='--state "broken" is none of missed,failed,skipped,suspended'):
-        rerun._wanted("missed,broken")
-
-
-@pytest.mark.parametrize(("until", "told"), [(NOON, True), (NOON - 3 * FIVE, False)])
-def test_suspended_ticks_that_are_not_counted_yet_are_told_of(
-    capsys: pytest.CaptureFixture[str], until: datetime, told: bool
-) -> None:
-    """A console of the release before does not say so."""
-
-    class Counted:
-        def get(self, *path: str, **_query: object) -> dict[str, Any]:
-            known = {
-                "a": {"countedUntil": format_time(NOON - FIVE)},
-                "b": {"countedUntil": format_time(NOON - 2 * FIVE)},
-            }
-            return known.get(path[1], {"countedUntil": None} if path[1] == "c" else {})
-
-    regions = [replace(REGION, code=code) for code in ("a", "b", "c", "old")]
-    rerun._tell_uncounted(Counted(), regions, until)  # type: ignore[arg-type]
-    said = f"suspended ticks are counted up to {format_time(NOON - 2 * FIVE)} so far"
-    assert (said in capsys.readouterr().err) is told
+@pytest.mark.parametrize(
+    ("last", "suspended", "told"),
+    [
+        pytest.param("succeeded", False, False, id="ticks"),
+        pytest.param("succeeded", True, True, id="was suspended just now"),
+        pytest.param("suspended", False, True, id="was resumed just now"),
+    ],
+)
+def test_suspended_ticks_that_are_not_counted_yet_are_told_of(last: str, suspended: bool, told: bool) -> None:
+    """A console of the release before does not say up to when ticks are counted."""
+    region, since, counted = replace(REGION, suspended=suspended), NOON - 6 * FIVE, NOON - 2 * FIVE
+    times = (counted, *(counted - number * FIVE for number in (1, 2)))
+    ticks = [tick(NOON - FIVE, "succeeded"), *(tick(at, "succeeded") for at in times if last == "succeeded")]
+    suspensions = times if last == "suspended" else times[2:]
+    for told_until, wanted, until in (
+        (counted, Wanted.SUSPENDED, NOON),
+        (counted, Wanted.SUSPENDED, counted),
+        (counted, Wanted.MISSED, NOON),
+        (None, Wanted.SUSPENDED, NOON),
+    ):
+        console = Told(*ticks, suspended=suspensions, counted=told_until)
+        _, lacking = rerun._ticks(console, region, since, until, {wanted})  # type: ignore[arg-type]
+        matters = told_until is not None and wanted is Wanted.SUSPENDED and until > counted
+        assert lacking == (counted if told and matters else None)
+        assert len(console.asked) <= 4, "pages of two ticks, and no question more"

@@ -31,9 +31,9 @@ from region_operator.console.overview import (
 )
 from region_operator.console.parameters import BadParameterError, Parameters, count_pages
 from region_operator.console.region_queries import count_ticks, read_progress, read_revision
-from region_operator.console.region_views import Forecast, Ledger, LedgerRow, NextTicks, Plan, RegionList
+from region_operator.console.region_views import Ledger, LedgerRow, NextTicks, Plan, RegionList
 from region_operator.console.tick_queries import find_recent
-from region_operator.console.views import Overview, Scheduler, Versions
+from region_operator.console.views import Forecast, Overview, Scheduler, Versions
 from region_operator.kube.api import ERRORS
 from region_operator.plan.forecast_report import as_json, summarize
 from region_operator.plan.suspension import suspension_told

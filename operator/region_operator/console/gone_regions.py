@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from region_operator.console.reasons import say_suspended_by
 from region_operator.console.snapshot import KnownRegion
 from region_operator.console.standing import Standing
 from region_operator.console.views import RegionState
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from region_operator.regions.slots import Slots
 
 _LAST_OF_CODE = text(f"""
-SELECT region_id, cron, valid_to, (
+SELECT region_id, cron, suspended, suspended_by, valid_to, (
     SELECT max(coalesce(tick_at, window_end)) FROM region_tick.region_cursor AS cursor
     WHERE cursor.source = schedule.source AND cursor.region_id = schedule.region_id) AS last_success
 FROM region_tick.region_schedule AS schedule
@@ -38,14 +39,16 @@ ORDER BY valid_to DESC LIMIT 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormerRegion:
-    """The region that had a code last. `until` is when the schedule ended that it had with the code; None: it has not.
+    """The region that had a code last, with the last schedule that it had under the code.
 
-    `cron` is that schedule.
+    `until` is when the region had that schedule or that code no more; None: it still has both. `suspended` says what
+    suspended the region then, and who; None: nothing did.
     """
 
     region_id: str
     code: str
     cron: str
+    suspended: str | None
     until: datetime | None
     last_success: datetime | None
 
@@ -63,6 +66,7 @@ async def find_former(connection: AsyncConnection, source: str, code: str, slots
         region_id=row.region_id,
         code=code,
         cron=row.cron,
+        suspended=(say_suspended_by(row.suspended_by) or "nobody knows by whom") if row.suspended else None,
         until=row.valid_to and row.valid_to.astimezone(UTC),
         last_success=row.last_success and row.last_success.astimezone(UTC),
     )
@@ -71,9 +75,11 @@ async def find_former(connection: AsyncConnection, source: str, code: str, slots
 def as_gone(former: FormerRegion, until: datetime, source: str) -> KnownRegion:
     """Return a region that is gone since `until` as the pages show it."""
     why = (
-        f"no active row of {source} has this code now: the row was deleted or deactivated. The region ticked by the"
-        f" schedule {former.cron} until {format_time(until)}"
+        f"no active row of {source} has this code now: the row was deleted or deactivated. The region had the"
+        f" schedule {former.cron} with this code until {format_time(until)}"
     )
+    if former.suspended:
+        why += f", and was suspended then: {former.suspended}"
     remedy = (
         "the ledger keeps what became of its ticks for RETENTION_DAYS; for the region to tick again, the table needs an"
         " active row with this code"

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from region_operator.console.request_views import RequestContext
 
 
-_LONGEST_SEGMENT = 500
-"""In an address each character may become nine, and proxies and servers take some 8,000."""
+_LONGEST_SEGMENT = 1000
+"""How many bytes a segment may have, encoded: a character may become twelve. `server.LONG_PATH` has room for the rest
+of the address too.
+"""
 
 
 def link(context: RequestContext, *segments: str, **query: object) -> str:
@@ -26,9 +28,7 @@ def link(context: RequestContext, *segments: str, **query: object) -> str:
 
     A code that is too long for an address is named as it is shown, cut: the console finds a region so too.
     """
-    named = (segment if len(segment) <= _LONGEST_SEGMENT else printable(segment) for segment in segments)
-    path = "/".join(quote(segment, safe="") for segment in named)
-    return f"{context.root or './'}{path}{_encode(query)}"
+    return f"{context.root or './'}{'/'.join(map(_segment, segments))}{_encode(query)}"
 
 
 def same_page(context: RequestContext, **changes: object) -> str:
@@ -39,6 +39,11 @@ def same_page(context: RequestContext, **changes: object) -> str:
 def tick_link(context: RequestContext, code: str, tick_at: datetime, manual_uid: str = "") -> str:
     """Return the address of a tick. A manual run has the tick's minute and a uid of its own."""
     return link(context, "regions", code, "ticks", iso(tick_at), manual=manual_uid)
+
+
+def _segment(text: str) -> str:
+    encoded = quote(text, safe="")
+    return encoded if len(encoded) <= _LONGEST_SEGMENT else quote(printable(text), safe="")
 
 
 def _encode(query: dict[str, object]) -> str:

@@ -163,8 +163,8 @@ def _plan(view: region_views.Plan, context: RequestContext) -> Parts:
     }
 
 
-@parts_of.register(region_views.Forecast)
-def _forecast(view: region_views.Forecast, _context: RequestContext) -> Parts:
+@parts_of.register(views.Forecast)
+def _forecast(view: views.Forecast, _context: RequestContext) -> Parts:
     minutes = [minute for minute in view.forecast["minutes"] if minute["late"] or minute["lost"]]
     minutes.sort(key=lambda minute: (-minute["lost"], -minute["late"], -minute["due"]))
     worst = [{**minute, "at": datetime.fromisoformat(minute["at"])} for minute in minutes[:_WORST_MINUTES]]

@@ -26,8 +26,9 @@ from region_operator.regions.row_values import printable
 from region_tick.contract import Reason
 
 if TYPE_CHECKING:
-    from region_operator.console.region_views import Forecast, View
+    from region_operator.console.region_views import View
     from region_operator.console.request_views import RequestContext
+    from region_operator.console.views import Forecast
 
 STATIC = Path(__file__).with_name("static")
 """The folder of the files beside the pages: the style sheet, the script, the icon. Their address is `static/NAME`."""

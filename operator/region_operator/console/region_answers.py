@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +80,8 @@ async def ticks(sight: Sight, code: str, parameters: Parameters) -> TickList:
     found, now = await find_region(sight, snapshot, code), sight.now()
     until, before_uid = parameters.place("before", default=now + _SOON)
     async with sight.reader.reading() as connection:
+        # Before the ticks: what the ledger counts meanwhile is then behind `counted_until`, and not lacking for ever.
+        counted_until = await read_counted_until(connection, snapshot.source, found.region_id)
         items = await find_ticks(
             connection,
             snapshot.source,
@@ -91,7 +93,6 @@ async def ticks(sight: Sight, code: str, parameters: Parameters) -> TickList:
             reasons=reasons,
             limit=limit + 1,
         )
-        counted_until = await read_counted_until(connection, snapshot.source, found.region_id)
     last = items[limit - 1] if len(items) > limit else None
     return TickList(
         now=now,
@@ -112,12 +113,13 @@ async def tick(sight: Sight, code: str, tick_at: str, parameters: Parameters) ->
     if at is None:
         raise BadParameterError("the tick's time", tick_at, "a time like 2026-11-30T01:05:00Z")
     async with sight.reader.reading() as connection:
+        # Before the tick, as for a list of ticks.
+        counted_until = await read_counted_until(connection, snapshot.source, found.region_id)
         row = await find_tick(connection, snapshot.source, found.region_id, at, manual_uid)
         version = await read_version_at(connection, snapshot.source, found.region_id, at)
         if row is None and manual_uid:
             raise no_run(found.code, at, manual_uid)
         if row is None:
-            counted_until = await read_counted_until(connection, snapshot.source, found.region_id)
             raise no_tick(found.code, at, now, version=version, counted_until=counted_until)
     seen, made, failed_log = row
     evidence = await _evidence(sight.cluster, found, seen, Evidence(version=version, made=made))
@@ -141,6 +143,8 @@ async def find_region(sight: Sight, snapshot: Snapshot, code: str) -> KnownRegio
     """Return the region of a code, also one that is gone. Raises NotFoundError and what `Sight.snapshot` raises."""
     if found := snapshot.by_code(code):
         return found
+    if "\0" in code:  # no text of Postgres can have it
+        raise no_region(code, snapshot.source)
     slots = slots_of_shard((await sight.scheduler()).spec.source.shard)
     try:
         async with sight.reader.reading() as connection:
@@ -150,6 +154,8 @@ async def find_region(sight: Sight, snapshot: Snapshot, code: str) -> KnownRegio
     if former is None:
         raise no_region(code, snapshot.source)
     if now := next((region for region in snapshot.regions if region.region_id == former.region_id), None):
+        if not now.code.strip():  # nobody can ask for the region by that
+            return replace(now, code=code)
         raise renamed(code, snapshot.source, now.code)
     if former.until is None:  # its CronJob came after the regions were read
         raise no_region(code, snapshot.source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from region_operator.console.views import Error, Overview
+from region_operator.console.views import Error, Forecast, Overview
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,8 +147,10 @@ class Region(RegionRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickList:
-    """Ticks of a region, the newest first. `next` goes into `before` to get the older ones; None: there are none. Those
-    after `counted_until` may lack their rows. `gone` says that no active row has the code now; None if one has.
+    """Ticks of a region, the newest first. `next` goes into `before` to get the older ones; None: there are none.
+
+    The ledger may still lack ticks after `counted_until`; None: no operator counts the region's ticks. `gone` says that
+    no active row has the code now; None if one has.
     """
 
     now: datetime
@@ -172,7 +174,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick(TickRow):
-    """A tick, and why: `chain` in order of time, `summary` in a sentence. None: no `remedy`, no command for `logs`."""
+    """A tick, and why: `chain` in order of time, `summary` in a sentence.
+
+    `remedy` is None if nothing is to be done. `logs` is the command that shows the logs; None if no pod is left.
+    """
 
     now: datetime
     code: str
@@ -234,16 +239,6 @@ class Plan:
     made_at: datetime
     plan: Mapping[str, Any]
     holds: tuple[Hold, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """Whether the ticks fit. `forecast` is the output of `region-operator forecast --output json`."""
-
-    now: datetime
-    made_at: datetime
-    text: str
-    forecast: Mapping[str, Any]
 
 
 View: TypeAlias = Overview | RegionList | Ledger | Region | TickList | Tick | NextTicks | Plan | Forecast | Error

@@ -27,10 +27,9 @@ from region_operator.console.pages import forecast_svg, render
 from region_operator.console.parameters import BadParameterError, Parameters
 from region_operator.console.problems import explain_problem
 from region_operator.console.region_queries import read_revision
-from region_operator.console.region_views import Forecast
 from region_operator.console.routes import PARAMETERS, Form, Page, Place, choose_form, find_page
 from region_operator.console.sight import FRESH_PLAN_SECONDS, STALE_SECONDS
-from region_operator.console.views import Error, ErrorReason, Overview, RequestContext
+from region_operator.console.views import Error, ErrorReason, Forecast, Overview, RequestContext
 
 if TYPE_CHECKING:
     from region_operator.console.region_views import View
@@ -56,6 +55,7 @@ OVERVIEW_SECONDS, STALE_OVERVIEW_SECONDS = 1.0, 5.0
 FOR_EVER = "public, max-age=31536000, immutable"
 STATIC = Path(__file__).with_name("static")
 LONG_PATH = 2000
+"""How many bytes the path and the query of a request may have, as the command serves the console."""
 IN_BODY = "body"
 """The value of the parameter `errors` that asks for status 200: `kubectl get --raw` drops the body of an error."""
 

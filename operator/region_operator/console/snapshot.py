@@ -75,7 +75,8 @@ class Snapshot:
         The code may be as the row has it, or as it is shown: escaped, and perhaps cut if no other code is cut so.
         """
         found = [region for region in self.regions if region.code == code]
-        found = found or [region for region in self.regions if escaped(region.code) == escaped(code)]
+        shown = escaped(code)
+        found = found or [region for region in self.regions if escaped(region.code) == shown]
         if not found:
             found = [region for region in self.regions if printable(region.code) == code]
             found = found if len({region.code for region in found}) == 1 else []
@@ -123,7 +124,7 @@ class SnapshotReader:
         )
         without = [row.id for row in rows if row.id not in scheduled.versions]
         self._pending = {region_id: self._pending.get(region_id, now) for region_id in without}
-        texts = {text_of(row["id"]): row for row in reading.rows}
+        texts = {text_of(row["id"]): row for row in reversed(reading.rows)}  # of an id's rows the first, as the parser
         judging = judge_all(
             rows,
             texts,

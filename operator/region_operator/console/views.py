@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from region_operator.console.request_views import Error as Error
 from region_operator.console.request_views import ErrorReason as ErrorReason
@@ -229,3 +229,13 @@ class Overview:
     ledger: LedgerProgress
     holds: tuple[Hold, ...]
     versions: Versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """Whether the ticks fit. `forecast` is the output of `region-operator forecast --output json`."""
+
+    now: datetime
+    made_at: datetime
+    text: str
+    forecast: Mapping[str, Any]
