@@ -26,8 +26,9 @@ class Wanted(StrEnum):
     MISSED = "missed"
     FAILED = "failed"
     SKIPPED = "skipped"
+    """What was skipped although nobody stopped the region, as behind ticks that an outage held up."""
     SUSPENDED = "suspended"
-    """The ticks of a suspended region: they have no rows of their own yet."""
+    """The ticks of a suspended region: somebody did not want them. They have no rows of their own yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,7 @@ def read_wanted(text: str) -> set[Wanted]:
 def is_wanted(state: str, reason: str | None, wanted: Collection[Wanted]) -> bool:
     """Whether a tick in a state is to be run again."""
     if state == State.SKIPPED and reason == Reason.SUSPENDED:
-        return Wanted.SUSPENDED in wanted or Wanted.SKIPPED in wanted
+        return Wanted.SUSPENDED in wanted
     return state in {str(each) for each in wanted}
 
 

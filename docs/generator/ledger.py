@@ -24,9 +24,9 @@ def ledger_page() -> str:
         section(
             "Reasons",
             wrap(
-                "A handler may give a success a reason of its own. What Kubernetes or the database kept a tick from is"
-                " written by the operator. `kubectl region why CODE TICK` and the console say the same of a tick, with"
-                " what was seen of it."
+                "A handler may give a success a reason of its own. The operator writes the row of a tick that"
+                " Kubernetes or the database kept from writing its own. `kubectl region why CODE TICK` and the console"
+                " say the same of a tick, with what was seen of it."
             ),
             table(("reason", "meaning", "what to do"), reasons),
         ),

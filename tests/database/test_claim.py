@@ -115,36 +115,40 @@ def test_lateness_is_the_start_deadline_with_some_tolerance(
         assert isinstance(verdict, Claimed)
 
 
+MISSED, LATE = (State.MISSED, "database away"), (State.SKIPPED, "late")
+
+
 @pytest.mark.parametrize(
-    ("waited", "cause", "ending"),
+    ("waited", "told", "ending"),
     [
-        (400, "database", (State.MISSED, "database away")),
-        (300, "database", (State.SKIPPED, "late")),
-        (400, "lock", (State.SKIPPED, "late")),
-        (400, "", (State.SKIPPED, "late")),
-        (10, "database", (State.MISSED, "database away")),
+        ({"the database": 400}, "400 s for the database: gone", MISSED),
+        ({"the database": 399, "a lock": 1}, "1 s for a lock and 399 s for the database: gone", MISSED),
+        ({"the database": 1, "a lock": 399}, "399 s for a lock and 1 s for the database: gone", LATE),
+        ({"the database": 300}, "300 s for the database: gone", LATE),
+        ({"the database": 1}, "1 s for the database: gone", LATE),
+        ({"a lock": 400}, "400 s for a lock", LATE),
+        ({}, "", LATE),
     ],
-    ids=["in time until the database was away", "too late by itself", "a lock", "nothing", "a retry"],
+    ids=["the database", "and then a lock", "a lock, and a hiccup", "late by itself", "a retry", "a lock", "nothing"],
 )
 def test_a_tick_that_is_late_because_of_the_database_names_the_database(
-    waited: int,
-    cause: str,
+    waited: dict[str, float],
+    told: str,
     ending: tuple[State, str],
     database: str,
     connection: psycopg.Connection,
     observer: Observer,
 ) -> None:
-    """The tick is ten minutes old, and may start four late. An earlier pod of its Job waits for seven or more."""
+    """The tick is ten minutes old, and may start four late. Its pod did nothing but wait."""
     age = (datetime.now(UTC) - ago(minutes=10)).total_seconds()
-    began = time.monotonic() - (age - 600) - waited
-    wait = Wait(began=began, cause=f"the {cause}: gone" if cause else "", is_for_database=cause == "database")
-    tick = {"START_DEADLINE_SECONDS": "240", "TIMEOUT_SECONDS": "420"}
-    late = environment(database, tick_at=ago(minutes=10), **tick)
+    seconds = sum(waited.values())
+    wait = Wait(began=time.monotonic() - (age - 600) - seconds, seconds=waited, error="gone")
+    late = environment(database, tick_at=ago(minutes=10), START_DEADLINE_SECONDS="240")
     verdict = claim(connection, late, lease_seconds=LEASE, wait=wait)
     row = observer.row()
     assert verdict == Final(verdict.key, *ending)
     assert (row["state"], row["reason"], row["attempt"], row["started_at"]) == (*ending, 0, None)
-    assert ("s for the database: gone" in row["error_message"]) is (cause == "database")
+    assert row["error_message"].endswith(f" after the minute, and waited {told}" if told else " s after the minute")
 
 
 def suspend(connection: psycopg.Connection, *, counted_until: datetime) -> None:

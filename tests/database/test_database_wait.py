@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -54,6 +54,20 @@ def server(fallible: Postgres) -> Iterator[Postgres]:
         fallible.start()
 
 
+def set_read_only(observer: Observer, value: str) -> None:
+    """Have the database refuse writes, or not, in sessions that begin later."""
+    name = observer.connection.info.dbname
+    observer.connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}".encode())
+
+
+@contextmanager
+def locked_table(database: str) -> Iterator[None]:
+    """Hold up all claims by a lock of somebody else's."""
+    with psycopg.connect(database) as other:
+        other.execute("LOCK TABLE region_tick.job_run IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
 @pytest.mark.long
 def test_a_failover_loses_no_tick_and_does_none_twice(server: Postgres, tmp_path: Path) -> None:
     """Some ticks come before it and are in mid-work, the others come while the database is away."""
@@ -81,36 +95,47 @@ def test_a_failover_loses_no_tick_and_does_none_twice(server: Postgres, tmp_path
     assert {state for _, state in rows} == {"succeeded"}
 
 
-def test_the_time_of_the_tick_counts_from_when_the_database_answers(server: Postgres, tmp_path: Path) -> None:
-    """Its timeout is shorter than the outage, and its start deadline is longer."""
-    ticks = Ticks(tmp_path, server.url())
-    server.stop()
-    process = ticks.start(handler="seen", TIMEOUT_SECONDS="5")
+def test_the_time_of_the_tick_counts_from_when_the_database_answers(
+    database: str, tmp_path: Path, observer: Observer
+) -> None:
+    """Its first answer is that somebody holds a lock. The timeout is shorter than both waits, the latest start later.
+
+    A claim waits 5 s for a lock (statements.BOUNDS).
+    """
+    set_read_only(observer, "on")
+    process = Ticks(tmp_path, database).start(handler="seen", TIMEOUT_SECONDS="8")
     process.until("database away")
     time.sleep(6)
-    server.start()
+    with locked_table(database):
+        set_read_only(observer, "off")
+        process.until("waiting")
     assert process.exit_code() == ExitCode.FINAL
-    assert 0 < process.event("seen")["remaining"] <= 5
+    assert 0 < process.event("seen")["remaining"] <= 8
 
 
-def test_a_tick_that_the_database_made_late_says_for_how_long_it_waited(server: Postgres, tmp_path: Path) -> None:
-    """Its pod begins in time: the timeout is far too long for an earlier pod to have waited in vain."""
-    tick_at, ticks = ago(minutes=10), Ticks(tmp_path, server.url())
+def test_a_tick_that_the_database_made_late_says_for_how_long_it_waited(
+    database: str, tmp_path: Path, observer: Observer
+) -> None:
+    """Although a lock holds up its first claim after that."""
+    tick_at = ago(minutes=10)
     late_at = datetime.now(UTC) + timedelta(seconds=TIME_TO_BEGIN_SECONDS)
     start_deadline = int((late_at - tick_at).total_seconds()) - LATENESS_TOLERANCE_SECONDS
-    server.stop()
-    process = ticks.start(START_DEADLINE_SECONDS=str(start_deadline), TIMEOUT_SECONDS="86400", tick_at=tick_at)
+    set_read_only(observer, "on")
+    process = Ticks(tmp_path, database).start(
+        START_DEADLINE_SECONDS=str(start_deadline), TIMEOUT_SECONDS="600", tick_at=tick_at
+    )
     process.until("database away")
     assert datetime.now(UTC) < late_at, "the machine is too slow for this test's deadline"
     eventually(lambda: datetime.now(UTC) > late_at, what="the tick is late")
-    server.start()
+    with locked_table(database):
+        set_read_only(observer, "off")
+        process.until("waiting")
     assert process.exit_code() == ExitCode.FINAL
-    observer = Observer(server.url())
-    with closing(observer.connection):
-        row = observer.row()
+    row = observer.row()
     assert (row["state"], row["reason"]) == ("missed", "database away")
     assert "s after the minute, and waited" in row["error_message"]
-    assert "s for the database: connection" in row["error_message"]
+    assert " s for a lock and " in row["error_message"]
+    assert " s for the database: cannot execute" in row["error_message"]
     assert process.event("final")["detail"] == row["error_message"]
 
 
@@ -136,11 +161,10 @@ def test_sigterm_ends_an_attempt_to_reach_a_silent_host(tmp_path: Path) -> None:
 
 
 def test_a_standby_that_is_read_only_is_waited_for(database: str, tmp_path: Path, observer: Observer) -> None:
-    name = observer.connection.info.dbname
-    observer.connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+    set_read_only(observer, "on")
     process = Ticks(tmp_path, database).start()
     process.until("database away")
-    observer.connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
+    set_read_only(observer, "off")
     assert process.exit_code() == ExitCode.FINAL
     assert "read-only transaction" in process.event("database away")["error"]
 

@@ -41,7 +41,7 @@ plans = st.lists(reruns, unique_by=lambda rerun: rerun.job)
         ("missed", "not created", {Wanted.MISSED}, True),
         ("failed", "error", {Wanted.MISSED}, False),
         ("skipped", "late", {Wanted.SKIPPED}, True),
-        ("skipped", "suspended", {Wanted.SKIPPED}, True),
+        ("skipped", "suspended", {Wanted.SKIPPED}, False),
         ("skipped", "suspended", {Wanted.SUSPENDED}, True),
         ("skipped", "late", {Wanted.SUSPENDED}, False),
         *((state, None, set(Wanted), False) for state in ("succeeded", "running", "interrupted")),

@@ -10,7 +10,6 @@ import pytest
 from kubectl_region.commands import load
 from region_operator.console.page_parts import parts_of
 from region_operator.console.views import RegionState
-from region_tick.contract import Reason, State
 from tests.harness import console_regions as regions
 from tests.harness import console_values as made
 from tests.harness.console_values import context_of
@@ -42,30 +41,13 @@ def test_commands_name_the_namespace_and_take_any_code(state: RegionState) -> No
     assert parts_of(made.plan(), context_of("plan"))["command"] == "kubectl region diff -n region-tick"
 
 
-@pytest.mark.parametrize(
-    ("state", "reason", "wanted"),
-    [
-        (State.MISSED, Reason.DATABASE, "missed,failed"),
-        (State.SKIPPED, Reason.LATE, "missed,failed,skipped"),
-        (State.SKIPPED, Reason.SUSPENDED, "missed,failed"),
-    ],
-)
-def test_one_command_brings_back_all_that_an_outage_cost(state: State, reason: Reason, wanted: str) -> None:
+def test_one_command_brings_back_all_that_an_outage_cost() -> None:
     """Behind ticks that wait for the database others are skipped: for want of a slot, or of their region's turn."""
-    view = regions.region()
-    spoiled = replace(view, ticks=(replace(view.ticks[0], state=state, reason=reason),))
-    commands = dict(parts_of(spoiled, context_of("regions/x"))["commands"])
-    [(title, command)] = [(title, command) for title, command in commands.items() if " backfill " in command]
-    assert shlex.split(command)[shlex.split(command).index("--state") + 1] == wanted
-    assert ("skipped" in title) is ("skipped" in wanted)
-
-
-def test_the_command_for_all_regions_of_a_page_takes_what_any_of_them_skipped() -> None:
-    listed = regions.region_list(2)
-    for recent, wanted in (((State.FAILED,), "missed,failed"), ((State.SKIPPED,), "missed,failed,skipped")):
-        items = (replace(listed.items[0], recent=(State.MISSED,)), replace(listed.items[1], recent=recent))
-        _, (title, command) = parts_of(replace(listed, items=items), context_of("regions"))["commands"][1:]
-        assert (f"--state {wanted} --dry-run" in command, "skipped" in title) == (True, "skipped" in wanted)
+    for path, view in (("regions/x", regions.region()), ("regions", regions.region_list(2))):
+        title, command = parts_of(view, context_of(path))["commands"][-1]
+        assert "failed, was missed or was skipped" in title
+        assert " backfill " in command
+        assert "--from 24h --state missed,failed,skipped" in command
 
 
 @pytest.mark.parametrize("code", ["DE-\u200bBE", "DE" * 100], ids=["unseen", "too long to tick"])

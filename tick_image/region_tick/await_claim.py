@@ -22,7 +22,7 @@ import psycopg
 from region_tick.answer_deadline import answer_deadline
 from region_tick.claim import Claimed, Final, Leased, NotDue, Refused, claim
 from region_tick.contract import LATENESS_TOLERANCE_SECONDS, Reason
-from region_tick.database_wait import Wait, first_line, passes_by_itself, pause_seconds
+from region_tick.database_wait import DATABASE, Wait, first_line, passes_by_itself, pause_seconds
 from region_tick.handlers import StoppedError
 from region_tick.session import connect
 
@@ -75,6 +75,7 @@ class ClaimWait:
         self._wait = Wait(began=time.monotonic())
         self._deadline = self._wait.began + environment.timeout_seconds
         self._database_until = self._wait.began + longest_wait(environment)
+        self._asked = self._wait.began
         self._failures = 0
         self._next_report = 0.0
 
@@ -94,6 +95,7 @@ class ClaimWait:
                 pause = 0.0  # the message is there
                 continue
             except psycopg.errors.LockNotAvailable as error:
+                self._note_answer()
                 pause = self._wait_for("a lock", {"error": str(error)})
             except psycopg.Error as error:
                 pause = self._wait_for_database(error)
@@ -118,14 +120,19 @@ class ClaimWait:
 
     def _ask(self) -> ClaimResult:
         """Claim once, on a new connection if there is none. Raises psycopg.Error, StoppedError."""
+        self._asked = time.monotonic()
         if self._connection is None:
             self._connection = self._connect()
         with answer_deadline(self._connection, within=self._answer_seconds):
             result = self._claim_once(self._connection)
+        self._note_answer()
+        return result
+
+    def _note_answer(self) -> None:
+        """Let the tick's own time begin now if the database was away until now."""
         if self._failures:
             log.info("database answers", extra={"waited_seconds": round(time.monotonic() - self._wait.began, 1)})
             self._failures, self._deadline = 0, time.monotonic() + self._environment.timeout_seconds
-        return result
 
     def _claim_once(self, connection: psycopg.Connection) -> ClaimResult:
         if self._environment.rerun_of is None:
@@ -158,19 +165,23 @@ class ClaimWait:
 
     def _wait_for(self, cause: str, fields: dict[str, object]) -> float:
         """Note what is waited for, and return how long to pause. Only the first pause is logged."""
-        if self._wait.cause != cause:
+        if cause not in self._wait.seconds:
             log.info("waiting", extra=fields)
-        self._wait.cause, self._wait.is_for_database = cause, False
-        return random.uniform(0.5, 1.5)  # noqa: S311
+        return self._note_pause(cause, random.uniform(0.5, 1.5))  # noqa: S311
 
     def _wait_for_database(self, error: psycopg.Error) -> float:
         """Note why the database is away, and return how long to pause. A long wait is logged every minute."""
         self.close()
         self._failures += 1
-        self._wait.cause, self._wait.is_for_database = f"the database: {first_line(error)}", True
+        self._wait.error = first_line(error)
         now = time.monotonic()
         if passes_by_itself(error) and now >= self._next_report:
             self._next_report = now + _REPORT_SECONDS
             fields = {"error": str(error), "database": self._environment.database.address}
             log.warning("database away", extra=fields | {"waits_seconds": round(self._database_until - now)})
-        return pause_seconds(self._failures, share=random.random())  # noqa: S311
+        return self._note_pause(DATABASE, pause_seconds(self._failures, share=random.random()))  # noqa: S311
+
+    def _note_pause(self, cause: str, pause: float) -> float:
+        """Count the claim that came to nothing, and the pause after it, for what is waited for. Return the pause."""
+        self._wait.add(cause, time.monotonic() - self._asked + pause)
+        return pause

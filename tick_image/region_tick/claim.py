@@ -170,7 +170,7 @@ def _explain_lateness(
         return State.SKIPPED, Reason.LATE, text
     text += f"; {wait.describe(age)}"
     allowed = deadline + LATENESS_TOLERANCE_SECONDS
-    if wait.made_late(age, allowed_seconds=allowed, timeout_seconds=environment.timeout_seconds):
+    if wait.made_late(age, allowed_seconds=allowed):
         return State.MISSED, Reason.DATABASE, text
     return State.SKIPPED, Reason.LATE, text
 

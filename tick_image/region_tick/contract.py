@@ -149,6 +149,8 @@ class Reason(StrEnum):
     """The pod was told to stop."""
     LEASE_LOST = "lease lost"
     """The attempt could not renew its lease in time."""
+    DATABASE = "database away"
+    """The tick's pod ran and could not write its row in time."""
 
     # The operator gives the reasons below to ticks that left no final row of their own.
     STILL_RUNNING = "still running"
@@ -177,8 +179,6 @@ class Reason(StrEnum):
     """The tick's pod did not start."""
     OUT_OF_MEMORY = "out of memory"
     """The tick's pod used more memory than its limit."""
-    DATABASE = "database away"
-    """The tick's pod ran and could not write its row in time."""
     POD_FAILED = "pod failed"
     """The tick's pod failed."""
     NOT_RECORDED = "not recorded"

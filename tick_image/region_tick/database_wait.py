@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 
@@ -28,6 +28,8 @@ connection. A server that speaks another language than English is therefore wait
 _QUOTED = re.compile(r"""(["']).*?\1""")
 """Matches a name: a host may be called authentication-db."""
 
+DATABASE = "the database"
+"""What a process waits for while the database is away."""
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 4.0
 
 
@@ -55,22 +57,27 @@ class Wait:
 
     began: float
     """When the process began, in seconds of time.monotonic()."""
-    cause: str = ""
-    """What the process waited for last; "" if for nothing."""
-    is_for_database: bool = False
-    """Whether that is the database itself."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """For how long it waited, by what it waited for: DATABASE, a lock or another attempt."""
+    error: str = ""
+    """What the database said last while it was away."""
 
-    def made_late(self, age_seconds: float, *, allowed_seconds: float, timeout_seconds: float) -> bool:
+    def add(self, cause: str, seconds: float) -> None:
+        """Count some seconds more for what was waited for."""
+        self.seconds[cause] = self.seconds.get(cause, 0.0) + seconds
+
+    def made_late(self, age_seconds: float, *, allowed_seconds: float) -> bool:
         """Tell whether the database is why a claim is late that came `age_seconds` after the tick's minute.
 
-        A pod that began after the `allowed_seconds` is late by itself. But it may also be a retry, which nothing tells
-        it: an earlier pod of the Job waits for the database for `timeout_seconds` at least before it gives up.
+        It is if the claim would have been in time without the wait for the database. A pod that began after the
+        `allowed_seconds` is late by itself: that an earlier pod of its Job waited in vain, nothing tells it.
         """
-        began = age_seconds - (time.monotonic() - self.began)
-        return self.is_for_database and (began <= allowed_seconds or began >= timeout_seconds)
+        return age_seconds - self.seconds.get(DATABASE, 0.0) <= allowed_seconds < age_seconds
 
     def describe(self, age_seconds: float) -> str:
         """Say what made a claim late that came `age_seconds` after the tick's minute, as far as this process knows."""
-        waited = time.monotonic() - self.began
-        began = f"this pod began {age_seconds - waited:.0f} s after the minute"
-        return f"{began}, and waited {waited:.0f} s for {self.cause}" if self.cause else began
+        began = f"this pod began {age_seconds - (time.monotonic() - self.began):.0f} s after the minute"
+        waits = [f"{seconds:.0f} s for {cause}" for cause, seconds in self.seconds.items() if cause != DATABASE]
+        if DATABASE in self.seconds:
+            waits.append(f"{self.seconds[DATABASE]:.0f} s for {DATABASE}: {self.error}")
+        return f"{began}, and waited {' and '.join(waits)}" if waits else began

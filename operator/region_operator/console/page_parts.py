@@ -24,10 +24,10 @@ from region_operator.console.views import RegionState
 from region_operator.plan.conditions import HELD, ConditionType
 from region_operator.regions.region import TEXT_LIMITS
 from region_operator.regions.row_values import printable
-from region_tick.contract import Reason, State
+from region_tick.contract import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from region_operator.console.request_views import RequestContext
 
@@ -52,6 +52,11 @@ _SUSPENDED = "the operator suspends all regions at its next reconcile"
 _STOPPED = (RegionState.PAUSED, RegionState.SUSPENDED, RegionState.INACTIVE)
 _SPANS = (("3 hours", "3h"), ("24 hours", ""), ("3 days", "3d"), ("7 days", "7d"), ("30 days", "30d"))
 _RARE = ("suspended", "pending")
+_UNFORTUNATE = "failed, was missed or was skipped"
+_BACKFILL = "backfill --from 24h --state missed,failed,skipped"
+"""An outage of the database leaves skipped ticks too: of regions that found no slot, or whose tick before still waited.
+Ticks that a suspension skipped are not among them.
+"""
 _ALARMS = {
     **dict.fromkeys(("failing", "quarantined"), "alarm"),
     **dict.fromkeys(("missed", "late", "held", "paused", "suspended"), "warn"),
@@ -181,9 +186,8 @@ def _bulk_commands(regions: Sequence[region_views.RegionRow], namespace: str) ->
     codes = [region.code for region in regions]
     yield "Pause them", _command(namespace, "pause --reason '...'", codes)
     yield "Let them tick again", _command(namespace, "resume", codes)
-    what, command = _backfill(state for region in regions for state in region.recent)
-    title = f"Show what {what} in the last day; without --dry-run it runs again"
-    yield title, _command(namespace, f"{command} --dry-run", codes)
+    title = f"Show what {_UNFORTUNATE} in the last day; without --dry-run it runs again"
+    yield title, _command(namespace, f"{_BACKFILL} --dry-run", codes)
 
 
 def _commands_of(view: region_views.Region, namespace: str) -> Iterator[tuple[str, str]]:
@@ -201,24 +205,12 @@ def _commands_of(view: region_views.Region, namespace: str) -> Iterator[tuple[st
     else:
         yield "Pause it", _command(namespace, "pause --reason '...'", codes)
     yield "Run it now, and wait for the end", _command(namespace, "trigger --wait", codes)
-    what, command = _backfill(tick.state for tick in view.ticks if tick.reason != Reason.SUSPENDED)
-    yield f"Run again what {what} in the last day", _command(namespace, command, codes)
+    yield f"Run again what {_UNFORTUNATE} in the last day", _command(namespace, _BACKFILL, codes)
 
 
 def _is_plain(code: str) -> bool:
     """Whether a code can be copied as it is seen, and is no longer than that of a CronJob."""
     return code.isprintable() and len(code) <= TEXT_LIMITS["code"]
-
-
-def _backfill(states: Iterable[State]) -> tuple[str, str]:
-    """Return what a backfill brings back, in words, and the command for it. `states` are those of the ticks shown.
-
-    An outage of the database leaves skipped ticks too: of regions that found no slot, or whose tick before still
-    waited.
-    """
-    if State.SKIPPED in states:
-        return "failed, was missed or was skipped", "backfill --from 24h --state missed,failed,skipped"
-    return "failed or was missed", "backfill --from 24h --state missed,failed"
 
 
 def _command(namespace: str, words: str, codes: Sequence[str] = ()) -> str:

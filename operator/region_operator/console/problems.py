@@ -26,8 +26,8 @@ _LESS = "ask for less: a shorter time (from, until), or fewer regions (code)"
 _DATABASE_AWAY = (
     "bring Postgres back, or mend the console's Secret: the RegionScheduler's condition Ready and the console's log say"
     " what it answered. Nothing is deleted meanwhile. A tick that comes now waits for the database as long as it may"
-    " still start; what does not run all the same can be run again later, by `kubectl region backfill --state"
-    " missed,failed,skipped`"
+    " still start; what does not run all the same can be run again later, by `kubectl region backfill CODE --from 2h"
+    " --state missed,failed,skipped`"
 )
 _LOOK_AT_DATABASE = (
     "look at it again in a moment; the console's log says more, and the RegionScheduler's condition Ready"
