@@ -31,6 +31,9 @@ class Wanted(StrEnum):
     """The ticks of a suspended region: somebody did not want them. They have no rows of their own yet."""
 
 
+WANTED_HELP = f"Of: {', '.join(Wanted)}. Ticks of a pause or another suspension are taken by suspended alone."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rerun:
     """A tick to run again. `state` and `reason` are those of the tick now, `attempt` the attempts that it had."""

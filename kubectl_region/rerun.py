@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kubectl_region.backfill import Backfill
-from kubectl_region.backfill_plan import Rerun, Wanted, is_wanted, limit_of, read_wanted
+from kubectl_region.backfill_plan import WANTED_HELP, Rerun, Wanted, is_wanted, limit_of, read_wanted
 from kubectl_region.commands import INTERRUPTED
 from kubectl_region.console import Console
 from kubectl_region.errors import PluginError
@@ -56,12 +56,7 @@ def rerun(cluster: Cluster, code: str, tick: str, reason: str | None, by: str | 
 @click.argument("codes", metavar="CODE...", nargs=-1, required=True)
 @click.option("--from", "since", required=True, help="From this tick on: a time, 01:05, or a duration ago such as 2h.")
 @click.option("--to", "until", help="Up to this tick. Default: now.")
-@click.option(
-    "--state",
-    default="missed,failed",
-    show_default=True,
-    help="Of: " + ", ".join(Wanted) + ". Ticks of a pause or another suspension are taken by suspended alone.",
-)
+@click.option("--state", default="missed,failed", show_default=True, help=WANTED_HELP)
 @click.option("--max-parallel", type=click.IntRange(1), help="How many at once. Default: half of spec.concurrency.")
 @click.option("--dry-run", is_flag=True, help="Show which ticks would be run again, and run none.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
