@@ -48,7 +48,7 @@ def test_knobs_make_the_scheduler_and_never_take_a_users_field(run_operator: Run
     with run_operator(CONCURRENCY="7", REGION_REFRESH_INTERVAL_MS="60000") as operator:
         eventually(lambda: kubectl.ready().get("status") == "True", what="a scheduler from the knobs")
         assert kubectl.scheduler()["spec"]["concurrency"] == 7
-        assert kubectl.scheduler()["spec"]["refreshInterval"] == "60s"
+        assert kubectl.scheduler()["spec"]["refreshInterval"] == "1m"
         kubectl("patch", "rsched", "default", "--type", "merge", "--patch", '{"spec": {"concurrency": 2}}')
         eventually(
             lambda: kubectl.get("resourcequota", "region-tick")["spec"]["hard"] == {"pods": "2"},
