@@ -297,7 +297,7 @@ class GuardModel(RuleBasedStateMachine):
             now=self.namespace.now,
         )
         decided = replace(decided, decision=decision)
-        self.what_is_held_is_kept(decided, complete=complete)
+        self.what_is_held_is_kept(decided, read=None if complete else keys_of(rows))
         self.status = status_with_guard(scheduler, decided.decision, now=self.namespace.now)
         self.the_status_names_what_is_held(decision, complete=complete)
         bad = {region_key(row.id) for row in decided.plan.quarantined}
@@ -356,12 +356,15 @@ class GuardModel(RuleBasedStateMachine):
             allowance = max(guard["maxCount"], len({*stood, *stopped}) * guard["maxPercent"] // 100)
             assert len(stopped) <= factor * allowance, f"{len(stopped)} regions stopped within {within}"
 
-    def what_is_held_is_kept(self, decided: Decided, *, complete: bool) -> None:
+    def what_is_held_is_kept(self, decided: Decided, *, read: set[str] | None) -> None:
+        """Check it. `read` are the regions whose rows were read, if not all were."""
         plan, decision, record = decided.plan, decided.decision, self.record
         asked = guarded([*plan.writes, *plan.deletes])
-        unread = (
-            set() if complete else {(kind, key) for kind, key in record.held | record.may if kind is Guarded.DELETION}
-        )
+        unread = {
+            (kind, key)
+            for kind, key in record.held | record.may
+            if kind is Guarded.DELETION and read is not None and key not in read
+        }
         for kind, hold in GuardState.from_status(self.status).holds.items():
             if hold.approval == self.annotation:
                 record.may |= {(kind, key) for key in hold.held} & asked
@@ -484,6 +487,24 @@ def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_whatever_happens_the_promises_hold() -> None:
     run(GuardModel, STEPS, Phase.generate, Phase.shrink)
+
+
+@pytest.mark.parametrize("approved_before", [True, False])
+def test_who_comes_back_in_a_reading_of_some_rows_is_neither_held_nor_approved_any_more(approved_before: bool) -> None:
+    model = GuardModel()
+    model.begin(rows=6, count=1, percent=0)
+    gone = frozenset({0, 1})
+    model.rows_go(gone, at_once=True)
+    approval = GuardState.from_status(model.status).holds[Guarded.DELETION].approval
+    if approved_before:
+        model.annotation = approval
+        model.reconcile(failing=range(99))
+    model.the_table_is_restored(at_once=False)
+    model.reconcile(read=4)
+    model.rows_go(gone, at_once=False)
+    model.annotation = approval
+    model.reconcile()
+    assert len(list(model.namespace.ours())) == 6
 
 
 def recall_by_row(planner: Any, key: str, row: object, _: object, __: object) -> object:

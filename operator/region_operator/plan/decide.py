@@ -11,12 +11,12 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from region_operator.cronjobs.labels import SuspendedBy
+from region_operator.cronjobs.labels import SuspendedBy, region_key
 from region_operator.cronjobs.render import render_cronjob
 from region_operator.plan.changes import Guarded
 from region_operator.plan.deletion_guard import Decision, guard_stops
 from region_operator.plan.growth_guard import Room, guard_growth, without_deletions
-from region_operator.plan.guard_memory import NONE, GuardState, is_remembered
+from region_operator.plan.guard_memory import NONE, GuardState, RegionKeys, is_remembered, put, update_hold
 from region_operator.plan.pauses import Pauses, end_pauses
 from region_operator.plan.plan import ticking_ids_by_code
 from region_operator.plan.planner import Planner
@@ -113,7 +113,8 @@ class Decider:
             now=now,
         )
         if not complete:
-            decision = replace(decision, state=_with_deletions_of(decision.state, state))
+            read = frozenset(region_key(row.id) for row in regions)
+            decision = replace(decision, state=_with_deletions_of(decision.state, state, read))
         loss = explain_loss(decision.plan, current, take_over, spec.deletion_guard) if complete else ""
         decision, room = guard_growth(
             decision,
@@ -150,12 +151,13 @@ class Decider:
         return state
 
 
-def _with_deletions_of(state: GuardState, before: GuardState) -> GuardState:
-    """Return a state with the deletions that another state holds or approves."""
+def _with_deletions_of(state: GuardState, before: GuardState, read: RegionKeys) -> GuardState:
+    """Return a state with the deletions that another state holds or approves, except for those whose rows were read."""
     kind = Guarded.DELETION
-    holds = dict(state.holds) | ({kind: before.holds[kind]} if kind in before.holds else {})
-    approved = dict(state.approved) | ({kind: before.approved[kind]} if before.approved.get(kind, NONE) else {})
-    return replace(state, holds=holds, approved=approved)
+    hold, approved = before.holds.get(kind), before.approved.get(kind, NONE) - read
+    if hold:
+        hold = update_hold(hold, hold.held - read, kind, hold.since)
+    return replace(state, holds=put(state.holds, kind, hold), approved=put(state.approved, kind, approved))
 
 
 def _render(
