@@ -26,12 +26,12 @@ class Wanted(StrEnum):
     MISSED = "missed"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """What was skipped although nobody stopped the region, as behind ticks that an outage held up."""
+    """What was skipped, except by a suspension: behind ticks that an outage held up, for example."""
     SUSPENDED = "suspended"
     """The ticks of a suspended region: somebody did not want them. They have no rows of their own yet."""
 
 
-WANTED_HELP = f"Of: {', '.join(Wanted)}. Ticks of a pause or another suspension are taken by suspended alone."
+WANTED_HELP = f"Of: {', '.join(Wanted)}. What a pause or another suspension skipped is suspended, not skipped."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

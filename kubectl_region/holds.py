@@ -54,8 +54,9 @@ def holds_of(scheduler: Mapping[str, Any]) -> list[Hold]:
 
 
 def _still_held(held: Mapping[str, str], released: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the regions of a hold without those that are released, if these are of this hold: an older operator leaves
-    those of one before it.
+    """Return the regions of a hold without those that are released.
+
+    An older operator leaves what is released of a former hold in the status: that has another approval.
     """
     gone = set(released["regions"].split()) if released.get("approval") == held["approval"] else set()
     return tuple(key for key in held["regions"].split() if key not in gone)

@@ -92,7 +92,7 @@ def backfill(
     if lacking := [after for _, after in found if after]:
         warn(
             f"suspended ticks are counted up to {format_time(min(lacking))} so far, later ones within an hour, or"
-            " within minutes after their region is resumed: then the same command finds them"
+            f" within minutes after their region is resumed: then --from {format_time(first)} finds them"
         )
     limit = limit_of(concurrency := _concurrency(cluster), max_parallel)
     if max_parallel and max_parallel > limit:
@@ -177,8 +177,8 @@ def _ticks(
 ) -> tuple[list[Rerun], datetime | None]:
     """Return a region's ticks of a time that are to be run again, and after when suspended ones may be lacking.
 
-    None: none is lacking, or the console does not say. Ticks of a region that is suspended, or was at its last counted
-    tick, may be counted an hour later; all others are counted within minutes.
+    None: none is known to be lacking, or the console does not say. Ticks of a region that is suspended, or was at its
+    last counted tick, may be counted an hour later; a pause that began after that tick nothing here tells of.
     """
     rows, _ = _rows(console, cronjob.code, since, until)
     lacking = None
@@ -186,8 +186,8 @@ def _ticks(
         found = {tick["tickAt"] for tick in rows}
         without, counted = _rows(console, cronjob.code, since, until, reason=Reason.SUSPENDED)
         rows += [tick for tick in without if tick["tickAt"] not in found]
-        if counted and counted < until and (cronjob.suspended or _was_suspended(rows, counted)):
-            lacking = counted
+        if counted and counted < until:
+            lacking = counted if cronjob.suspended or counted < since or _was_suspended(rows, counted) else None
     return [_rerun(cronjob, tick) for tick in rows if is_wanted(tick["state"], tick["reason"], wanted)], lacking
 
 

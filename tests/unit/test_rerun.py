@@ -177,3 +177,8 @@ def test_suspended_ticks_that_are_not_counted_yet_are_told_of(last: str, suspend
         matters = told_until is not None and wanted is Wanted.SUSPENDED and until > counted
         assert lacking == (counted if told and matters else None)
         assert len(console.asked) <= 4, "pages of two ticks, and no question more"
+
+
+def test_a_time_of_which_nothing_is_counted_is_told_of() -> None:
+    console = Told(counted=NOON - 2 * FIVE)
+    assert rerun._ticks(console, REGION, NOON - FIVE, NOON, {Wanted.SUSPENDED}) == ([], NOON - 2 * FIVE)  # type: ignore[arg-type]

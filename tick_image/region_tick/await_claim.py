@@ -2,7 +2,7 @@
 
 A database that is away costs the tick none of its own time: the tick's `timeout` counts from when the database answers.
 The wait for the database lasts until the tick's latest start, after which nobody may begin the tick, and at least for
-as long as the tick itself may take: a retry is never late.
+as long as the tick itself may take: a retry of a tick that has a row is never late.
 """
 
 from __future__ import annotations

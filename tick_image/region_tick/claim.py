@@ -104,8 +104,9 @@ def claim(
 ) -> ClaimResult:
     """Try to claim the tick for `lease_seconds`, counted on the database's clock.
 
-    Lateness and the region's owner are judged in this function only, and only for a tick that has no row yet: a retry
-    is never late and never refused. `wait` is what this process has waited for; the row of a late tick tells of it.
+    Lateness and the region's owner are judged in this function only, and only for a tick that has no row yet: the retry
+    of a tick that has one is never late and never refused. `wait` is what this process has waited for; the row of a
+    late tick tells of it.
     Raises psycopg.Error.
     """
     asked = time.monotonic()

@@ -70,9 +70,9 @@ class Wait:
         """Tell whether the database is why a claim is late that came `age_seconds` after the tick's minute.
 
         It is if the claim would have been in time without the wait for the database. A pod that began after the
-        `allowed_seconds` is late by itself: that an earlier pod of its Job waited in vain, nothing tells it.
+        `allowed_seconds` is late by itself: it may be a retry of a pod that waited in vain, but cannot know so.
         """
-        return age_seconds - self.seconds.get(DATABASE, 0.0) <= allowed_seconds < age_seconds
+        return DATABASE in self.seconds and age_seconds - self.seconds[DATABASE] <= allowed_seconds
 
     def describe(self, age_seconds: float) -> str:
         """Say what made a claim late that came `age_seconds` after the tick's minute, as far as this process knows."""

@@ -24,7 +24,9 @@ REASONS = {
     Reason.LATE: Explanation(
         "The tick's first claim came after its start deadline.",
         "See why pods start late: `kubectl region forecast` says whether the ticks fit (spec.concurrency, or H in the"
-        " schedules); a slow image pull shows in the pod's Events; spec.tick.startDeadline lets ticks start later.",
+        " schedules); a slow image pull shows in the pod's Events; spec.tick.startDeadline lets ticks start later."
+        " After an outage of the database a retry is late too, and its row says for how long the pod waited:"
+        " `kubectl region backfill CODE --from 2h --state missed,failed,skipped` runs again what an outage cost.",
     ),
     Reason.ERROR: Explanation(
         "The handler raised an error.",

@@ -153,10 +153,10 @@ async def find_region(sight: Sight, snapshot: Snapshot, code: str) -> KnownRegio
         former = None
     if former is None:
         raise no_region(code, snapshot.source)
-    if now := next((region for region in snapshot.regions if region.region_id == former.region_id), None):
-        if not now.code.strip():  # nobody can ask for the region by that
-            return replace(now, code=code)
-        raise renamed(code, snapshot.source, now.code)
+    if known := next((region for region in snapshot.regions if region.region_id == former.region_id), None):
+        if not known.code.strip():  # nobody can ask for the region by that
+            return replace(known, code=code)
+        raise renamed(code, snapshot.source, known.code)
     if former.until is None:  # its CronJob came after the regions were read
         raise no_region(code, snapshot.source)
     return as_gone(former, former.until, snapshot.source)

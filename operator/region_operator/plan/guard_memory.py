@@ -24,7 +24,7 @@ NONE: RegionKeys = frozenset()
 
 _HELD = {kind: f"held{kind.value.capitalize()}s" for kind in Guarded}
 _RELEASED = {kind: f"released{kind.value.capitalize()}s" for kind in Guarded}
-"""Fields of their own: a merge patch, and an older release, leave what they do not know within a hold's field."""
+"""Fields of their own: a merge patch keeps what an object within the status does not have any more."""
 _APPROVED = {kind: f"approved{kind.value.capitalize()}s" for kind in Guarded}
 STATUS_FIELDS = (
     "recentDeletions",
@@ -68,7 +68,7 @@ class Hold:
 
     @property
     def approval(self) -> str:
-        """The text that approves the changes that are `held`, and only for the present hold."""
+        """The text that approves the changes that are `held`. It stays the same while the hold shrinks."""
         text = f"{self.kind} {format_time(self.since)} {_join(self.regions)}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
