@@ -56,6 +56,7 @@ async def test_a_backup_of_an_older_schema_is_migrated_when_it_is_brought_back(
             )
             dropped = ", ".join(f"DROP COLUMN {name} CASCADE" for name in ("exit_code", "log_lines", "log_attempt"))
             await connection.execute(text(f"ALTER TABLE region_tick.job_run {dropped}"))
+            await connection.execute(text("DROP INDEX region_tick.region_schedule_code"))
             await connection.execute(text("UPDATE region_tick.alembic_version SET version_num = '0016'"))
 
     async with Store(lambda: database, may_migrate=True) as store:
