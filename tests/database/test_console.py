@@ -19,7 +19,7 @@ from region_operator.database.grants import Kind
 from region_operator.database.migrate import newest_revision
 from tests.conftest import new_database
 from tests.database.schema import run
-from tests.harness.console import KnownCluster, console, fill, scheduler_body
+from tests.harness.console import KnownCluster, console, fill, get, scheduler_body
 from tests.harness.ticks import SOURCE
 
 if TYPE_CHECKING:
@@ -79,13 +79,6 @@ def filled(postgres: Server, migrated_templates: Callable[[], str]) -> Iterator[
 async def browser(filled: Filled, cluster: KnownCluster) -> AsyncIterator[Browser]:
     async with console(filled.url, cluster) as browser:
         yield browser
-
-
-async def get(browser: Browser, path: str, query: dict[str, str] | None = None, *, status: int = 200) -> Any:
-    async with browser.get(f"/{path}", params={"format": "json", **(query or {})}) as answer:
-        found = await answer.json()
-        assert answer.status == status, found
-        return found
 
 
 async def test_the_overview_counts_and_names_the_worst(browser: Browser) -> None:

@@ -17,7 +17,7 @@ from region_operator.console import sight, standing
 from region_operator.database.grants import Kind
 from region_operator.regions.row_values import printable
 from tests.database.schema import run, value
-from tests.harness.console import KnownCluster, console, fill, scheduler_body
+from tests.harness.console import KnownCluster, console, fill, get, scheduler_body
 from tests.harness.ticks import SOURCE
 
 if TYPE_CHECKING:
@@ -44,13 +44,6 @@ async def browser(database: str, cluster: KnownCluster) -> AsyncIterator[Browser
     fill(database, 60, first=FIRST, last=FIRST + timedelta(hours=3))
     async with console(database, cluster) as browser:
         yield browser
-
-
-async def get(browser: Browser, path: str, query: dict[str, str] | None = None, *, status: int = 200) -> Any:
-    async with browser.get(f"/{path}", params={"format": "json", **(query or {})}) as answer:
-        found = await answer.json()
-        assert answer.status == status, found
-        return found
 
 
 async def test_a_pause_of_which_nobody_knows_the_author_has_a_page(browser: Browser, database: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
@@ -15,7 +15,7 @@ from region_operator.regions.slots import ALL_SLOTS, slot_of, slots_of_shard
 from region_operator.scheduler import Shard
 from tests.database.schema import run, value
 from tests.database.test_console_plans import caught, plans
-from tests.harness.console import KnownCluster, console, fill, scheduler_body
+from tests.harness.console import KnownCluster, console, fill, get, scheduler_body
 from tests.harness.ticks import SOURCE
 
 if TYPE_CHECKING:
@@ -48,13 +48,6 @@ async def browser(database: str) -> AsyncIterator[Browser]:
 
 def change(database: str, *statements: str, code: str = "R00003") -> None:
     run(database, *(statement.format(code=code) for statement in statements))
-
-
-async def get(browser: Browser, path: str, query: dict[str, str] | None = None, *, status: int = 200) -> Any:
-    async with browser.get(f"/{path}", params={"format": "json", **(query or {})}) as answer:
-        found = await answer.json()
-        assert answer.status == status, found
-        return found
 
 
 async def html(browser: Browser, path: str) -> str:

@@ -15,7 +15,7 @@ from region_operator.ledger.suspension_queries import count_ticks
 from region_operator.ledger.suspensions import ticks_to_count
 from region_operator.scheduler import format_time
 from tests.database.schema import run, value
-from tests.harness.console import KnownCluster, console, fill, scheduler_body
+from tests.harness.console import KnownCluster, console, fill, get, scheduler_body
 from tests.harness.ticks import SOURCE
 
 if TYPE_CHECKING:
@@ -51,13 +51,6 @@ async def browser(database: str) -> AsyncIterator[Browser]:
     fill(database, 5, first=PAUSED - timedelta(hours=1), last=PAUSED)
     async with console(database, KnownCluster(scheduler_body())) as browser:
         yield browser
-
-
-async def get(browser: Browser, path: str, query: dict[str, str] | None = None, *, status: int = 200) -> Any:
-    async with browser.get(f"/{path}", params={"format": "json", **(query or {})}) as answer:
-        found = await answer.json()
-        assert answer.status == status, found
-        return found
 
 
 def iso(moment: datetime) -> str:

@@ -139,3 +139,17 @@ async def console(
         async with TestClient(server) as browser:
             yield browser
         await sight.close()
+
+
+async def get(
+    browser: TestClient[web.Request, web.Application],
+    path: str,
+    query: dict[str, str] | None = None,
+    *,
+    status: int = 200,
+) -> Any:
+    """Return a page as JSON. Raises AssertionError for another status."""
+    async with browser.get(f"/{path}", params={"format": "json", **(query or {})}) as answer:
+        found = await answer.json()
+        assert answer.status == status, found
+        return found

@@ -107,7 +107,7 @@ def _region_list(view: region_views.RegionList, context: RequestContext) -> Part
         mark = Markup(' aria-current="true"') if (context.query.get("sort") or "") == key else ""
         return Markup('<a href="{}"{}>{}</a>').format(same_page(context, sort=key, page=""), mark, title)
 
-    commands = list(_bulk_commands([item for item in view.items if _is_plain(item.code)], context.namespace))
+    commands = list(_bulk_commands([item.code for item in view.items if _is_plain(item.code)], context.namespace))
     return {"sorts": SORTS, "order": order, "stopped": _STOPPED, "commands": commands}
 
 
@@ -181,9 +181,8 @@ def _forecast(view: views.Forecast, _context: RequestContext) -> Parts:
     }
 
 
-def _bulk_commands(regions: Sequence[region_views.RegionRow], namespace: str) -> Iterator[tuple[str, str]]:
+def _bulk_commands(codes: Sequence[str], namespace: str) -> Iterator[tuple[str, str]]:
     """Yield the title and the text of what can be done with all regions of a page."""
-    codes = [region.code for region in regions]
     yield "Pause them", _command(namespace, "pause --reason '...'", codes)
     yield "Let them tick again", _command(namespace, "resume", codes)
     title = f"Show what {_UNFORTUNATE} in the last day; without --dry-run it runs again"
